@@ -1,0 +1,81 @@
+#include "base/hex.h"
+
+#include <cstdint>
+
+namespace gatehouse {
+namespace {
+
+constexpr char lower[] = "0123456789abcdef";
+constexpr char upper[] = "0123456789ABCDEF";
+
+int digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// Length of the well-formed UTF-8 sequence at the start of `s`, 0 if there is none (Unicode table 3-7).
+std::size_t utf8_length(std::string_view s) {
+  const auto at = [&](std::size_t i) { return i < s.size() ? std::uint8_t(s[i]) : 0U; };
+  const auto tail = [&](std::size_t i, unsigned low = 0x80, unsigned high = 0xBF) { return at(i) >= low && at(i) <= high; };
+  const unsigned a = at(0);
+  if (a < 0x80) return 1;
+  if (a >= 0xC2 && a <= 0xDF) return tail(1) ? 2 : 0;
+  if (a == 0xE0) return tail(1, 0xA0) && tail(2) ? 3 : 0;
+  if (a == 0xED) return tail(1, 0x80, 0x9F) && tail(2) ? 3 : 0;
+  if (a >= 0xE1 && a <= 0xEF) return tail(1) && tail(2) ? 3 : 0;
+  if (a == 0xF0) return tail(1, 0x90) && tail(2) && tail(3) ? 4 : 0;
+  if (a >= 0xF1 && a <= 0xF3) return tail(1) && tail(2) && tail(3) ? 4 : 0;
+  if (a == 0xF4) return tail(1, 0x80, 0x8F) && tail(2) && tail(3) ? 4 : 0;
+  return 0;
+}
+
+}  // namespace
+
+std::string to_hex(Bytes bytes) {
+  std::string out;
+  out.reserve(bytes.size() * 2);
+  for (const std::byte b : bytes) {
+    out += lower[std::to_integer<unsigned>(b) >> 4];
+    out += lower[std::to_integer<unsigned>(b) & 15];
+  }
+  return out;
+}
+
+Result<ByteVector> from_hex(std::string_view text) {
+  if (text.size() % 2 != 0) return fail(Fault::malformed, "odd number of hexadecimal digits", {}, text.size());
+  ByteVector out;
+  out.reserve(text.size() / 2);
+  for (std::size_t i = 0; i < text.size(); i += 2) {
+    const int high = digit(text[i]);
+    const int low = digit(text[i + 1]);
+    if (high < 0 || low < 0) return fail(Fault::malformed, "not a hexadecimal digit", {}, high < 0 ? i : i + 1);
+    out.push_back(std::byte(high << 4 | low));
+  }
+  return out;
+}
+
+std::string escaped(std::string_view text, std::size_t limit) {
+  std::string out;
+  const bool cut = text.size() > limit;
+  if (cut) text = text.substr(0, limit);
+  while (!text.empty()) {
+    const std::size_t n = utf8_length(text);
+    const auto c = std::uint8_t(text[0]);
+    const bool c1_control = n == 2 && c == 0xC2 && std::uint8_t(text[1]) < 0xA0;  // terminals act on U+0080..U+009F
+    if (n == 0 || (n == 1 && (c < 0x20 || c == 0x7F)) || c1_control) {
+      out += "\\x";
+      out += upper[c >> 4];
+      out += upper[c & 15];
+      text.remove_prefix(1);
+    } else {
+      out += text.substr(0, n);
+      text.remove_prefix(n);
+    }
+  }
+  if (cut) out += "...";
+  return out;
+}
+
+}  // namespace gatehouse

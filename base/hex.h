@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+namespace gatehouse {
+
+// Lower case, no separators.
+std::string to_hex(Bytes bytes);
+// Accepts both cases; an odd number of digits or another character is malformed at its offset.
+Result<ByteVector> from_hex(std::string_view text);
+// Peer text made safe for logs and JSON: printable UTF-8 stays; control characters and bytes that aren't UTF-8 become
+// \xNN (upper-case digits); a backslash stays. At most `limit` input bytes, then "...".
+std::string escaped(std::string_view text, std::size_t limit = 4096);
+
+}  // namespace gatehouse

@@ -1,0 +1,167 @@
+// The evidence plane: one oneTBB flow graph for all sessions.
+//
+//   segments ─▶ parse ─┬─▶ lookup (any order, hundreds of entries at once) ─┐
+//                      └─▶ extend (in order within a session) ──────────────┴─▶ quote ─▶ verdict ─▶ completion
+//
+// It knows no socket, no TLS and no PB-TNC: evidence bytes in, a verdict out. `verify` and `serve` run on it.
+//
+//   Pipeline pipeline({.threads = 2});
+//   auto evidence = pipeline.open(std::move(context), [](Result<Verdict> verdict) { ... });  // called once, on a worker
+//   evidence->submit({.stream = Stream::ima, .format = Format::ima_binary, .bytes = ...});
+//   evidence->finish(std::move(quote));
+//
+// Guarantees: submit() and finish() never block and never refuse; bytes are reserved in the budget by the caller
+// before (reserve()), and given back when the segment has been judged. One session's calls come from one thread at a
+// time (its strand). The completion is called exactly once for each session, also when it was cancelled (Fault::denied,
+// "cancelled"). A failure inside (store, memory) completes with an error or a verdict that is not allow.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/public_key.h"
+#include "pipeline/verdict/verdict.h"
+#include "refdb/view/view.h"
+
+namespace gatehouse::pipeline {
+
+enum class Stream : std::uint8_t { boot, ima };
+
+enum class Format : std::uint8_t {
+  // A complete PA-TNC message of subtype TCG/PTS; its Simple Component Evidence attributes count (both components),
+  // its other attributes are skipped: the protocol plane reads those. `stream` is ignored.
+  pa_tnc,
+  // Consecutive pieces of a raw log or list, cut anywhere.
+  eventlog,
+  ima_binary,
+  ima_ascii,
+};
+
+struct Segment {
+  Stream stream = Stream::ima;
+  Format format = Format::pa_tnc;
+  ByteVector bytes;
+  // For Format::pa_tnc: added to offsets in errors (0 for a whole message), so that they count from its start.
+  std::size_t base_offset = 0;
+};
+
+// PCR values before the first measurement (spec part 2 §6.2): the locality seeds PCR 0.
+struct Baseline {
+  HashAlgorithm bank = HashAlgorithm::sha256;
+  // For each PCR in ascending order the digests extended into it, in order.
+  std::vector<std::pair<std::uint32_t, std::vector<Digest>>> events;
+  friend bool operator==(const Baseline&, const Baseline&) = default;
+};
+
+// What was accepted last from this AK (spec part 2 §4.5); absent for a first contact.
+struct LastQuote {
+  std::uint64_t clock = 0;
+  std::uint32_t reset_count = 0, restart_count = 0;
+  std::uint64_t firmware_version = 0;
+};
+
+struct AttestationKey {
+  std::optional<PublicKey> key;
+  // Q9: decided by the caller from the device's record (serve) or the given file (verify).
+  bool trusted = false;
+  std::string untrusted_reason;
+  // TPMA_OBJECT where the key came as TPM2B_PUBLIC; judged then (contract C13).
+  std::optional<std::uint32_t> object_attributes;
+  std::optional<HashAlgorithm> name_algorithm;
+  // TPM2B_NAME content of the AK's qualified name, where enrolment recorded it (Q10).
+  ByteVector qualified_name;
+};
+
+struct SymlinkPair {
+  std::string from, to;  // "/bin", "/usr/bin"
+};
+
+// What is known of a session before its evidence; pinned by the session's record.
+struct Context {
+  std::string session, device, product;
+  std::shared_ptr<const refdb::View> references;   // null: no reference store
+  bool product_known = true;                       // false prevents allow (design §6.6)
+  std::optional<HashAlgorithm> bank;               // negotiated (serve); nullopt: the quote's (verify)
+  HashAlgorithm minimum_bank = HashAlgorithm::sha256;  // sha1 only where policy permits it
+  std::vector<SymlinkPair> symlinks;               // given by the operator (verify --symlink); never the client's
+  std::vector<std::string> claims;                 // client's claims to report: symlinks, product, Device ID
+  bool boot_requested = true, ima_requested = true;   // demanded: missing is never allow (serve)
+  bool serve = false;                              // firmware baseline is needed for allow
+  std::vector<Baseline> baselines;                 // approved ones, any may match
+  std::string approve_command;                     // named in the finding when there is no approved baseline
+  std::optional<LastQuote> last_quote;
+  std::size_t max_boot_items = 4096;
+  std::size_t max_ima_items = 1'000'000;
+};
+
+// A quote as the TPM made it (verify, raw-log clients).
+struct RawQuote {
+  ByteVector attest;     // TPMS_ATTEST, with or without the TPM2B size
+  ByteVector signature;  // TPMT_SIGNATURE
+};
+// Simple Evidence Final (spec part 2 §1.12): TPMS_ATTEST is rebuilt from it, our nonce and our own PCR digest (§4.4).
+struct FinalQuote {
+  ByteVector value;              // attribute value
+  std::size_t value_offset = 0;  // of the value in its PA-TNC message, for errors
+};
+
+struct Finish {
+  AttestationKey ak;
+  std::variant<std::monostate, RawQuote, FinalQuote> quote;
+  std::optional<ByteVector> nonce;                    // expected extraData, whole
+  std::optional<std::uint8_t> claimed_locality;       // of TPM Version Information; a hint (spec part 2 §6.5)
+  bool session_failed = false;                        // the protocol ended early: never allow
+  std::string session_failure;
+};
+
+// What the caller keeps besides the verdict.
+struct Outcome {
+  Verdict verdict;
+  // Set when the quote verified (Q1-Q14): what may be proposed as baseline and kept as last quote.
+  std::optional<Baseline> measured_boot;
+  std::optional<LastQuote> quote;
+};
+
+class Evidence {
+ public:
+  virtual ~Evidence() = default;  // dropping it cancels
+  virtual void submit(Segment segment) = 0;
+  virtual void finish(Finish finish) = 0;   // after the last segment; once
+  virtual void cancel() = 0;
+  // Bytes submitted and not yet judged; the protocol plane sends "go on" only while this is small.
+  virtual std::size_t pending_bytes() const = 0;
+};
+
+// The error of malformed evidence carries the offset in its segment (plus base_offset).
+using Completion = std::move_only_function<void(Result<Outcome>)>;
+
+struct Limits {
+  unsigned threads = 0;  // 0: as many as the machine has
+  std::size_t budget_bytes = std::size_t(1) << 30;
+  std::size_t session_bytes = std::size_t(64) << 20;
+};
+
+class Pipeline {
+ public:
+  explicit Pipeline(Limits limits = {});
+  ~Pipeline();  // waits for what is in flight
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  std::unique_ptr<Evidence> open(Context context, Completion completion);
+  // Whether `bytes` more fit into the budget; a true answer reserves them for the next submit()s.
+  bool reserve(std::size_t bytes);
+  std::size_t bytes_in_flight() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gatehouse::pipeline
