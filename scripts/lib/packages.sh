@@ -1,0 +1,26 @@
+# Sourced by the scripts: where the tree is, which Debian 12 packages each job needs, and how they get installed.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+jobs=$(nproc)
+
+build_packages="g++ cmake ninja-build pkg-config libssl-dev libtbb-dev librocksdb-dev libboost1.81-dev
+  libboost-json1.81-dev libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libarchive-dev libtss2-dev ca-certificates"
+demo_packages="python3 openssl swtpm"
+test_packages="python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils"
+fuzz_packages="clang-19 libclang-rt-19-dev"
+bench_packages="libbenchmark-dev"
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Installs what is missing of the named packages; asks nothing, and needs no network when nothing is missing.
+install_packages() {
+  local missing=() package sudo=()
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}

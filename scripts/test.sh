@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds with address and undefined-behaviour sanitizers and runs every test and each fuzz
+# corpus: scripts/test.sh. What takes longer (thread sanitizer, clang, ten minutes of fuzzing a parser, coverage, kill
+# loops): scripts/test.sh --long. Ends with ctest's summary.
+. "$(dirname "$0")/lib/packages.sh"
+long=
+case ${1:-} in
+  --long) long=1;;
+  "") ;;
+  -h|--help) sed -n '2,4s/^# //p' "$0"; exit 0;;
+  *) echo "usage: scripts/test.sh [--long]" >&2; exit 2;;
+esac
+# shellcheck disable=SC2086
+install_packages $build_packages $test_packages $fuzz_packages
+cd "$root"
+[ -d ../shared/corpus ] || echo "note: ../shared/corpus is absent: tests on third-party files are left out"
+
+build() {  # preset, targets...
+  local preset=$1 log="build/$1.log"
+  shift
+  say "building preset $preset"
+  mkdir -p build
+  cmake --preset "$preset" >"$log" 2>&1 || { cat "$log"; exit 4; }
+  cmake --build "build/$preset" -j "$jobs" ${1:+--target "$@"} >"$log" 2>&1 || { grep -E "error|warning|FAILED" -A5 "$log" | head -80; exit 1; }
+}
+run() {  # preset, ctest options...
+  local preset=$1
+  shift
+  say "tests of preset $preset"
+  ctest --test-dir "build/$preset" --output-on-failure -j "$jobs" "$@"
+}
+
+# Leaks are errors; a sanitizer's report ends the test.
+export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1
+
+build fuzz
+seconds=5
+[ -z "$long" ] || seconds=600
+say "fuzz corpora, $seconds s for each parser"
+GATEHOUSE_FUZZ_SECONDS=$seconds ctest --test-dir build/fuzz --output-on-failure -j "$jobs" --timeout $((seconds + 300))
+
+if [ -n "$long" ]; then
+  build clang
+  run clang
+  build tsan
+  run tsan
+  install_packages gcovr
+  build coverage
+  run coverage
+  gcovr --root . --exclude 'tests/|bench/|build/' --print-summary build/coverage | tail -n 5
+  GATEHOUSE_LONG=1
+  export GATEHOUSE_LONG
+  scripts/demo.sh
+fi
+
+build asan
+run asan
