@@ -1,0 +1,61 @@
+#include "base/hash.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hex.h"
+
+namespace gatehouse {
+namespace {
+
+TEST(Hash, MatchesFips180Vectors) {
+  EXPECT_EQ(digest_of(HashAlgorithm::sha1, as_bytes("abc")).hex(), "a9993e364706816aba3e25717850c26c9cd0d89d");
+  EXPECT_EQ(digest_of(HashAlgorithm::sha256, as_bytes("abc")).hex(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(digest_of(HashAlgorithm::sha384, {}).hex(),
+            "38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da274edebfe76f65fbd51ad2f14898b95b");
+}
+
+// Spec part 2 §6.2: one separator on zero.
+TEST(Hash, ExtendsASeparator) {
+  for (const auto& [algorithm, expected] :
+       {std::pair{HashAlgorithm::sha1, "b2a83b0ebf2f8374299a5b2bdfc31ea955ad7236"},
+        std::pair{HashAlgorithm::sha256, "3d458cfe55cc03ea1f443f1562beec8df51c75e14a9fcf9a7234a13f198e7969"}}) {
+    Hasher hasher(algorithm);
+    Digest pcr = Digest::filled(digest_size(algorithm), std::byte{0});
+    hasher.extend(pcr, hasher(from_hex("00000000").value()).view());
+    EXPECT_EQ(pcr.hex(), expected);
+  }
+}
+
+TEST(Hash, PiecesEqualTheWhole) {
+  Hasher hasher(HashAlgorithm::sha512);
+  const Bytes pieces[] = {as_bytes("ab"), as_bytes(""), as_bytes("c")};
+  EXPECT_EQ(hasher(pieces), hasher(as_bytes("abc")));
+}
+
+TEST(Hash, NamesAndIdentifiersAgree) {
+  for (const std::string_view text : {"sha1", "sha256", "sha384", "sha512", "sm3_256", "sha3_256", "sha3_384", "sha3_512"}) {
+    const auto algorithm = hash_algorithm(text);
+    ASSERT_TRUE(algorithm) << text;
+    EXPECT_EQ(name(*algorithm), text);
+    EXPECT_EQ(hash_algorithm(std::uint16_t(*algorithm)), algorithm);
+    EXPECT_EQ(digest_of(*algorithm, {}).size, digest_size(*algorithm));
+  }
+  EXPECT_FALSE(hash_algorithm("SHA256"));
+  EXPECT_FALSE(hash_algorithm(std::uint16_t{0x7777}));
+}
+
+TEST(Hash, ConstantTimeComparisonComparesLengthAndContent) {
+  EXPECT_TRUE(equal_constant_time(as_bytes("abc"), as_bytes("abc")));
+  EXPECT_FALSE(equal_constant_time(as_bytes("abc"), as_bytes("abd")));
+  EXPECT_FALSE(equal_constant_time(as_bytes("abc"), as_bytes("ab")));
+}
+
+// RFC 4231 test case 2.
+TEST(Hash, HmacMatchesRfc4231) {
+  EXPECT_EQ(hmac(HashAlgorithm::sha256, as_bytes("Jefe"), as_bytes("what do ya want for nothing?")).hex(),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
+}  // namespace
+}  // namespace gatehouse

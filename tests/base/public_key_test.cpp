@@ -1,0 +1,76 @@
+#include "base/public_key.h"
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/hex.h"
+
+namespace gatehouse {
+namespace {
+
+std::string key_file(std::string_view name) { return std::string(GATEHOUSE_TEST_DATA) + "/interop/keys/" + std::string(name); }
+
+std::string text_of(const std::string& path) {
+  const auto bytes = read_file(path, 1 << 20);
+  EXPECT_TRUE(bytes) << path;
+  return std::string(as_text(bytes.value()));
+}
+
+TEST(PublicKey, HasTheKeyIdOfTheRecordedEndpoints) {
+  for (const std::string kind : {"rsa", "ecc"}) {
+    const auto key = PublicKey::from_pem(text_of(key_file(kind + "/ak.pem")));
+    ASSERT_TRUE(key) << kind;
+    const std::string id = text_of(key_file(kind + "/keyid"));
+    EXPECT_EQ(key->key_id(), id.substr(0, 40));
+    const auto certificate = read_file(key_file(kind + "/ak.cert.der"), 1 << 20);
+    ASSERT_TRUE(certificate);
+    EXPECT_EQ(PublicKey::from_certificate(*certificate)->pin(), key->pin());
+    EXPECT_EQ(PublicKey::from_spki(key->spki())->pin(), key->pin());
+    EXPECT_EQ(PublicKey::from_pem(key->pem())->pin(), key->pin());
+  }
+}
+
+// Spec part 2 §11.4 and §11.5: the quote of the worked example.
+TEST(PublicKey, VerifiesTheWorkedExample) {
+  const auto x = from_hex("e474f0b966e8603a5bf65c47d49b4892d77b0fd03d3e77752b39cd20bc4c6a09").value();
+  const auto y = from_hex("4349fb24d4fa5e44bdb86a3c0d8a8e810d5c2d86cca858fc11cf3b17e74bd1d3").value();
+  const auto key = PublicKey::from_ecc(KeyType::ecc_p256, x, y);
+  ASSERT_TRUE(key);
+  EXPECT_EQ(key->key_id(), "6e7f1a9e0d4d024ea41da69c95ca5da3d829634f");
+  EXPECT_EQ(key->field_size(), 32U);
+  auto attest = from_hex(
+      "ff54434780180022000b6615659c4a95e9f940e85236c5484953afdd4f88ad0619319b9366e0d19d6a1c0020b355031272b48ff16f3923"
+      "de20d6eea3d2354af2fdb2d17f2716df4430123da000000000000470630000000200000000012019102300163636"
+      "00000001000b03ff470000204923eaabae0f642b6463bcfd60153e8f29c8cd3740429c4fece9b0dcf099deec").value();
+  const auto r = from_hex("954b6ec7f4d19719b78b9f95b49463df316c9eb838550dcb74078a370290b360").value();
+  const auto s = from_hex("9499371c3be85dfdf254d67a69241762f47f40b3d4b2397bccd622989420345a").value();
+  EXPECT_TRUE(key->verify(SignatureScheme::ecdsa, HashAlgorithm::sha256, attest, ecdsa_der(r, s)));
+  EXPECT_FALSE(key->verify(SignatureScheme::ecdsa, HashAlgorithm::sha256, attest, ecdsa_der(s, r)));
+  EXPECT_FALSE(key->verify(SignatureScheme::rsassa, HashAlgorithm::sha256, attest, r));
+  EXPECT_FALSE(key->verify(SignatureScheme::ecdsa, HashAlgorithm::sha3_256, attest, ecdsa_der(r, s)));
+  attest[5] ^= std::byte{1};
+  EXPECT_FALSE(key->verify(SignatureScheme::ecdsa, HashAlgorithm::sha256, attest, ecdsa_der(r, s)));
+}
+
+TEST(PublicKey, RefusesWhatIsNoKey) {
+  EXPECT_FALSE(PublicKey::from_pem(""));
+  EXPECT_FALSE(PublicKey::from_pem("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"));
+  EXPECT_FALSE(PublicKey::from_spki({}));
+  auto spki = PublicKey::from_pem(text_of(key_file("ecc/ak.pem")))->spki();
+  spki.push_back(std::byte{0});
+  EXPECT_EQ(PublicKey::from_spki(spki).error().reason, "bytes after the SubjectPublicKeyInfo");
+  spki.pop_back();
+  spki.back() ^= std::byte{1};  // off the curve
+  EXPECT_FALSE(PublicKey::from_spki(spki));
+  const ByteVector one(32, std::byte{1});
+  EXPECT_FALSE(PublicKey::from_ecc(KeyType::ecc_p256, one, one));
+  EXPECT_FALSE(PublicKey::from_ecc(KeyType::ecc_p256, ByteVector(33, std::byte{1}), one));
+}
+
+TEST(EcdsaDer, EncodesShortAndHighNumbers) {
+  EXPECT_EQ(to_hex(ecdsa_der(from_hex("0001").value(), from_hex("80").value())), "300702010102020080");
+  EXPECT_EQ(to_hex(ecdsa_der({}, {})), "3006020100020100");
+}
+
+}  // namespace
+}  // namespace gatehouse
