@@ -1,0 +1,356 @@
+#include "bench/roofline/primitives.h"
+
+#include <openssl/bio.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "bench/roofline/sha256_lanes.h"
+
+namespace gatehouse::bench {
+namespace {
+
+void must(bool good, const char* what) {
+  if (good) return;
+  std::fprintf(stderr, "gatehouse-roofline: %s failed\n", what);
+  std::exit(4);
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + std::ptrdiff_t(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+template <class Body>
+double median_of(int rounds, Body&& body) {
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) {
+    const double start = thread_cpu_us();
+    body();
+    times.push_back(thread_cpu_us() - start);
+  }
+  return median(std::move(times));
+}
+
+EVP_PKEY* p256() {
+  EVP_PKEY* const key = EVP_EC_gen("P-256");
+  must(key != nullptr, "P-256 key generation");
+  return key;
+}
+
+// A certificate for `key`, signed by `issuer_key`; self-signed with ca = true when they are the same.
+X509* certificate(EVP_PKEY* key, const char* name, X509* issuer, EVP_PKEY* issuer_key, const char* usage) {
+  X509* const cert = X509_new();
+  static long serial = 1;
+  ASN1_INTEGER_set(X509_get_serialNumber(cert), ++serial);
+  X509_set_version(cert, 2);
+  X509_gmtime_adj(X509_getm_notBefore(cert), -3600);
+  X509_gmtime_adj(X509_getm_notAfter(cert), 86400);
+  X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+  X509_set_issuer_name(cert, issuer != nullptr ? X509_get_subject_name(issuer) : X509_get_subject_name(cert));
+  X509_set_pubkey(cert, key);
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, issuer != nullptr ? issuer : cert, cert, nullptr, nullptr, 0);
+  const auto extend = [&](int nid, const char* value) {
+    X509_EXTENSION* const extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value);
+    must(extension != nullptr && X509_add_ext(cert, extension, -1) == 1, "certificate extension");
+    X509_EXTENSION_free(extension);
+  };
+  extend(NID_basic_constraints, issuer == nullptr ? "critical,CA:TRUE" : "CA:FALSE");
+  if (usage != nullptr) extend(NID_ext_key_usage, usage);
+  must(X509_sign(cert, issuer_key, EVP_sha256()) > 0, "certificate signature");
+  return cert;
+}
+
+struct TlsPair {
+  SSL_CTX* server = SSL_CTX_new(TLS_server_method());
+  SSL_CTX* client = SSL_CTX_new(TLS_client_method());
+
+  explicit TlsPair(bool mutual) {
+    EVP_PKEY* const ca_key = p256();
+    EVP_PKEY* const server_key = p256();
+    EVP_PKEY* const client_key = p256();
+    X509* const ca = certificate(ca_key, "bench CA", nullptr, ca_key, nullptr);
+    must(SSL_CTX_use_certificate(server, certificate(server_key, "server", ca, ca_key, "serverAuth")) == 1 &&
+             SSL_CTX_use_PrivateKey(server, server_key) == 1 && SSL_CTX_set1_groups_list(server, "P-256") == 1 &&
+             SSL_CTX_set1_groups_list(client, "P-256") == 1,
+         "TLS set-up");
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(server), ca);
+    SSL_CTX_set_num_tickets(server, 0);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_OFF);
+    if (mutual) {
+      SSL_CTX_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+      SSL_CTX_use_certificate(client, certificate(client_key, "client", ca, ca_key, "clientAuth"));
+      SSL_CTX_use_PrivateKey(client, client_key);
+    }
+  }
+};
+
+struct Connection {
+  SSL* server;
+  SSL* client;
+  explicit Connection(const TlsPair& pair) : server(SSL_new(pair.server)), client(SSL_new(pair.client)) {
+    BIO* a = nullptr;
+    BIO* b = nullptr;
+    must(BIO_new_bio_pair(&a, 1 << 20, &b, 1 << 20) == 1, "BIO pair");
+    SSL_set_bio(server, a, a);
+    SSL_set_bio(client, b, b);
+    SSL_set_accept_state(server);
+    SSL_set_connect_state(client);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    SSL_free(server);
+    SSL_free(client);
+  }
+  // Server side CPU time.
+  double handshake() {
+    double spent = 0;
+    for (int turn = 0; turn < 10 && !(SSL_is_init_finished(server) && SSL_is_init_finished(client)); ++turn) {
+      SSL_do_handshake(client);
+      const double start = thread_cpu_us();
+      SSL_do_handshake(server);
+      spent += thread_cpu_us() - start;
+    }
+    must(SSL_is_init_finished(server) && SSL_is_init_finished(client), "TLS handshake");
+    return spent;
+  }
+};
+
+double measure_handshake(const Workload& w, int rounds) {
+  const TlsPair pair(w.mutual);
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) times.push_back(Connection(pair).handshake());
+  return median(std::move(times));
+}
+
+// The evidence in batches of 64 KiB, as the recorded clients send it.
+double measure_records(const Workload& w, int rounds) {
+  const TlsPair pair(false);
+  Connection connection(pair);
+  connection.handshake();
+  const std::vector<char> batch(65'536, 'x');
+  std::vector<char> in(65'536);
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) {
+    double spent = 0;
+    for (std::size_t sent = 0; sent < w.evidence_bytes;) {
+      const std::size_t n = std::min(batch.size(), w.evidence_bytes - sent);
+      must(SSL_write(connection.client, batch.data(), int(n)) == int(n), "TLS write");
+      const double start = thread_cpu_us();
+      for (std::size_t got = 0; got < n;) {
+        const int m = SSL_read(connection.server, in.data(), int(n - got));
+        must(m > 0, "TLS read");
+        got += std::size_t(m);
+      }
+      spent += thread_cpu_us() - start;
+      sent += n;
+    }
+    times.push_back(spent);
+  }
+  return median(std::move(times));
+}
+
+// Key pair, import of the peer's point, shared secret, hash.
+double measure_nonce(int rounds) {
+  EVP_PKEY* const peer = p256();
+  std::array<unsigned char, 65> point{};
+  std::size_t size = 0;
+  must(EVP_PKEY_get_octet_string_param(peer, OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size(), &size) == 1, "point");
+  char group[] = "P-256";
+  OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+                             OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point.data(), size),
+                             OSSL_PARAM_construct_end()};
+  const double time = median_of(rounds, [&] {
+    EVP_PKEY* const own = p256();
+    EVP_PKEY_CTX* const import = EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr);
+    EVP_PKEY* theirs = nullptr;
+    EVP_PKEY_fromdata_init(import);
+    EVP_PKEY_fromdata(import, &theirs, EVP_PKEY_PUBLIC_KEY, parameters);
+    EVP_PKEY_CTX* const derive = EVP_PKEY_CTX_new_from_pkey(nullptr, own, nullptr);
+    unsigned char z[32];
+    std::size_t n = sizeof z;
+    EVP_PKEY_derive_init(derive);
+    // The import has checked that the point is on the curve, and P-256 has cofactor 1: no second validation.
+    EVP_PKEY_derive_set_peer_ex(derive, theirs, 0);
+    must(EVP_PKEY_derive(derive, z, &n) == 1, "ECDH");
+    EVP_PKEY_CTX_free(derive);
+    EVP_PKEY_CTX_free(import);
+    EVP_PKEY_free(theirs);
+    EVP_PKEY_free(own);
+  });
+  EVP_PKEY_free(peer);
+  return time;
+}
+
+double measure_extend(const Workload& w, int rounds, std::string& shape) {
+  const std::size_t count = w.boot + w.ima + 1;
+  std::vector<unsigned char> digests(lanes * count * 32);
+  for (std::size_t i = 0; i < digests.size(); ++i) digests[i] = static_cast<unsigned char>(i * 2'654'435'761U >> 13);
+  std::uint32_t state[lanes][8] = {};
+  std::uint32_t plain[8] = {};
+  extend_chain_plain(plain, digests.data(), count);
+  shape = extend_chains(state, digests.data(), count);
+  must(std::memcmp(plain, state[0], sizeof plain) == 0, "equality of the extension shapes");
+  return median_of(rounds, [&] { extend_chains(state, digests.data(), count); }) / double(lanes);
+}
+
+// A table of 16-byte tags, the shape of a verdict cache, with the fleet's few thousand entries in it.
+double measure_lookup(const Workload& w, int rounds) {
+  struct Slot {
+    std::uint64_t tag[2];
+    std::uint64_t value;
+  };
+  constexpr std::size_t slots = 16'384;
+  std::vector<Slot> table(slots);
+  std::vector<std::array<std::uint64_t, 4>> keys(w.ima);
+  std::uint64_t x = 88'172'645'463'325'252U;
+  const auto next = [&] {
+    x ^= x << 13;
+    x ^= x >> 7;
+    return x ^= x << 17;
+  };
+  for (auto& key : keys) {
+    for (auto& word : key) word = next();
+    std::size_t at = key[0] % slots;
+    while (table[at].value != 0) at = (at + 1) % slots;
+    table[at] = {{key[1], key[2]}, 1};
+  }
+  std::uint64_t found = 0;
+  const double time = median_of(rounds, [&] {
+    for (const auto& key : keys) {
+      std::size_t at = key[0] % slots;
+      while (table[at].value != 0 && (table[at].tag[0] != key[1] || table[at].tag[1] != key[2])) at = (at + 1) % slots;
+      found += table[at].value;
+    }
+  });
+  must(found == std::uint64_t(rounds) * w.ima, "lookup");
+  return time;
+}
+
+EVP_PKEY* rsa2048() {
+  EVP_PKEY* const key = EVP_RSA_gen(2048);
+  must(key != nullptr, "RSA key generation");
+  return key;
+}
+
+std::vector<unsigned char> sign(EVP_PKEY* key, const unsigned char (&digest)[32]) {
+  EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr);
+  EVP_PKEY_sign_init(context);
+  EVP_PKEY_CTX_set_signature_md(context, EVP_sha256());
+  std::size_t size = 0;
+  EVP_PKEY_sign(context, nullptr, &size, digest, sizeof digest);
+  std::vector<unsigned char> out(size);
+  must(EVP_PKEY_sign(context, out.data(), &size, digest, sizeof digest) == 1, "signature");
+  out.resize(size);
+  EVP_PKEY_CTX_free(context);
+  return out;
+}
+
+// Verification with the context kept, the composite's and the quote's hash besides.
+double measure_verify(EVP_PKEY* key, int rounds) {
+  static EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA2-256", nullptr);
+  unsigned char composite[384] = {};
+  unsigned char attest[145] = {};
+  unsigned char digest[32];
+  EVP_MD_CTX* const md = EVP_MD_CTX_new();
+  const auto hash = [&](const unsigned char* data, std::size_t size) {
+    EVP_DigestInit_ex2(md, sha256, nullptr);
+    EVP_DigestUpdate(md, data, size);
+    EVP_DigestFinal_ex(md, digest, nullptr);
+  };
+  hash(attest, sizeof attest);
+  const auto signature = sign(key, digest);
+  EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr);
+  EVP_PKEY_verify_init(context);
+  EVP_PKEY_CTX_set_signature_md(context, EVP_sha256());
+  const double time = median_of(rounds, [&] {
+    hash(composite, sizeof composite);
+    hash(attest, sizeof attest);
+    must(EVP_PKEY_verify(context, signature.data(), signature.size(), digest, sizeof digest) == 1, "verification");
+  });
+  EVP_PKEY_CTX_free(context);
+  EVP_MD_CTX_free(md);
+  return time;
+}
+
+double measure_ecdsa_sign(int rounds) {
+  EVP_PKEY* const key = p256();
+  const unsigned char digest[32] = {1};
+  EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr);
+  EVP_PKEY_sign_init(context);
+  unsigned char out[80];
+  const double time = median_of(rounds, [&] {
+    std::size_t size = sizeof out;
+    must(EVP_PKEY_sign(context, out, &size, digest, sizeof digest) == 1, "ECDSA signature");
+  });
+  EVP_PKEY_CTX_free(context);
+  EVP_PKEY_free(key);
+  return time;
+}
+
+// ECDH alone, its key pair and the peer's key ready.
+double measure_ecdh(int rounds) {
+  EVP_PKEY* const own = p256();
+  EVP_PKEY* const peer = p256();
+  EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(nullptr, own, nullptr);
+  EVP_PKEY_derive_init(context);
+  EVP_PKEY_derive_set_peer_ex(context, peer, 0);
+  unsigned char z[32];
+  const double time = median_of(rounds, [&] {
+    std::size_t n = sizeof z;
+    must(EVP_PKEY_derive(context, z, &n) == 1, "ECDH");
+  });
+  EVP_PKEY_CTX_free(context);
+  EVP_PKEY_free(own);
+  EVP_PKEY_free(peer);
+  return time;
+}
+
+}  // namespace
+
+double thread_cpu_us() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return double(now.tv_sec) * 1e6 + double(now.tv_nsec) / 1e3;
+}
+
+Primitives measure_primitives(const Workload& w, int rounds) {
+  Primitives p;
+  EVP_PKEY* const ak = w.rsa ? rsa2048() : p256();
+  const double ecdh = measure_ecdh(rounds);
+  const double keygen = median_of(rounds, [] { EVP_PKEY_free(p256()); });
+  if (!w.kept) {
+    p.tls_handshake = measure_handshake(w, rounds);
+    EVP_PKEY* const peer = p256();
+    const double verify = measure_verify(peer, rounds);
+    EVP_PKEY_free(peer);
+    // Key share, ECDH, CertificateVerify; for a client certificate its chain and its CertificateVerify.
+    p.handshake_physical = keygen + ecdh + measure_ecdsa_sign(rounds) + (w.mutual ? 2 * verify : 0.0);
+  }
+  p.records = measure_records(w, rounds);
+  p.nonce = measure_nonce(rounds);
+  p.nonce_physical = keygen + ecdh;
+  p.extend = measure_extend(w, rounds, p.extend_shape);
+  p.lookup = measure_lookup(w, rounds);
+  p.quote = measure_verify(ak, rounds);
+  EVP_PKEY_free(ak);
+  return p;
+}
+
+}  // namespace gatehouse::bench
