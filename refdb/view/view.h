@@ -27,6 +27,8 @@ struct Reference {
   std::string source;    // where it came from: "hello_2.10-3_amd64.deb", "root:/srv/image", ...
   bool is_mutable = false;  // a configuration file: other content is unknown, not differ
   std::vector<std::pair<HashAlgorithm, Digest>> digests;  // of the content, at most one for each algorithm
+  std::string architecture;  // of the package
+  std::int64_t ingested = 0;  // seconds since 1970
 
   const Digest* digest(HashAlgorithm algorithm) const {
     for (const auto& [id, value] : digests)

@@ -1,0 +1,71 @@
+// Makes the next generation of a store beside the current one and switches to it at once.
+//
+//   GH_TRY(auto builder, refdb::Builder::open("refdb"));     // creates the store, takes its lock
+//   GH_CHECK(builder.add({.product = "Debian 12 x86_64", .name = "dash", .version = "0.5.12-2", .files = {...}}));
+//   GH_TRY(const auto published, builder.publish());         // readers see all of it from here on
+//
+// Until publish() returns, and when it fails or the process dies, the store is what it was. add() and known() may be
+// called from any thread; open() and publish() once each. Only one Builder holds a store at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/hash.h"
+
+namespace gatehouse::refdb {
+
+struct ReferenceFile {
+  std::string path;  // as the package names it; made canonical on adding (refdb/alias)
+  std::uint64_t size = 0;
+  bool is_mutable = false;  // a configuration file
+  std::vector<std::pair<HashAlgorithm, Digest>> digests;
+};
+
+// One source of references: a package, an installed tree, a list.
+struct ReferencePackage {
+  std::string product;
+  std::string name, version, architecture;  // empty: files of no package
+  std::string source;                       // where it came from, for people: file name, "root:/srv/image"
+  // What makes a second ingestion of the same source recognisable: the SHA-256 of the package file.
+  // Absent: taken from the contents (paths and digests).
+  std::optional<Digest> identity;
+  std::int64_t ingested = 0;  // seconds since 1970; 0: now
+  std::vector<ReferenceFile> files;
+};
+
+struct Published {
+  std::uint64_t generation = 0;
+  bool changed = false;  // false: nothing new was added and the generation is the old one
+  std::string content_digest;
+};
+
+class Builder {
+ public:
+  static Result<Builder> open(const std::string& path);
+  Builder(Builder&&) noexcept;
+  Builder& operator=(Builder&&) noexcept;
+  ~Builder();  // without publish(): everything added is dropped
+
+  // True when this source is in the store, or was added, with at least these algorithms.
+  // `missing`, when given, receives the algorithms that a new ingestion has to compute (the known ones included).
+  Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
+  // False: it was known already and nothing was added. A path that comes twice counts once, the last content holds.
+  Result<bool> add(ReferencePackage package);
+  Result<Published> publish();
+
+ private:
+  struct State;
+  explicit Builder(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Removes generations that are neither current nor among the `keep` newest others nor held by a reader; returns how
+// many went. Nobody else removes one: a recorded session may need it to be judged again.
+Result<std::size_t> prune_generations(const std::string& path, std::size_t keep);
+
+}  // namespace gatehouse::refdb
