@@ -1,0 +1,26 @@
+# Each subcommand's file, and the libraries that come with it.
+set(commands
+  "eventlog:gatehouse_replay"
+  "ima:gatehouse_replay"
+  "verify:gatehouse_graph gatehouse_refdb_store"
+  "refdb:gatehouse_refdb_ingest gatehouse_refdb_store"
+  "serve:gatehouse_tls gatehouse_config gatehouse_refdb_store"
+  "device:gatehouse_state gatehouse_control gatehouse_config"
+  "session:gatehouse_state gatehouse_control gatehouse_config"
+  "user:gatehouse_state"
+)
+add_executable(gatehouse main.cpp)
+target_link_libraries(gatehouse PRIVATE gatehouse_flags gatehouse_base Boost::json CLI11::CLI11)
+target_compile_definitions(gatehouse PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
+foreach(command ${commands})
+  string(REGEX MATCH "^([a-z]+):(.*)$" _ ${command})
+  set(name ${CMAKE_MATCH_1})
+  string(REPLACE " " ";" libraries "${CMAKE_MATCH_2}")
+  if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${name}.cpp)
+    string(TOUPPER ${name} upper)
+    target_sources(gatehouse PRIVATE ${name}.cpp)
+    target_compile_definitions(gatehouse PRIVATE GATEHOUSE_CLI_${upper})
+    target_link_libraries(gatehouse PRIVATE ${libraries})
+  endif()
+endforeach()
+install(TARGETS gatehouse RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

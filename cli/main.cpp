@@ -1,0 +1,74 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+#include "cli/commands.h"
+
+namespace gatehouse::cli {
+
+int complain(const Error& error) {
+  std::fprintf(stderr, "gatehouse: %s\n", error.text().c_str());
+  return exit_code(error.fault);
+}
+
+namespace {
+
+struct Command {
+  void (*add)(CLI::App&, Run&);
+};
+// A subcommand is there when its file is part of the build (cli.cmake).
+constexpr Command commands[] = {
+#ifdef GATEHOUSE_CLI_SERVE
+    {add_serve},
+#endif
+#ifdef GATEHOUSE_CLI_VERIFY
+    {add_verify},
+#endif
+#ifdef GATEHOUSE_CLI_EVENTLOG
+    {add_eventlog},
+#endif
+#ifdef GATEHOUSE_CLI_IMA
+    {add_ima},
+#endif
+#ifdef GATEHOUSE_CLI_REFDB
+    {add_refdb},
+#endif
+#ifdef GATEHOUSE_CLI_DEVICE
+    {add_device},
+#endif
+#ifdef GATEHOUSE_CLI_SESSION
+    {add_session},
+#endif
+#ifdef GATEHOUSE_CLI_USER
+    {add_user},
+#endif
+};
+
+int run_command(int argc, char** argv) {
+  CLI::App app{"Gatehouse verifies TPM attestations of endpoints and decides on their network access."};
+  app.set_version_flag("--version", "gatehouse " GATEHOUSE_VERSION);
+  app.require_subcommand(1);
+  app.footer("Each subcommand has its own --help with an example. Exit codes: 0 done or allow, 1 negative answer,\n"
+             "2 usage or configuration, 3 malformed input, 4 environment.");
+  Run run;
+  for (const Command& command : commands) command.add(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  return run ? run() : 2;
+}
+
+}  // namespace
+}  // namespace gatehouse::cli
+
+int main(int argc, char** argv) {
+  try {
+    return gatehouse::cli::run_command(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "gatehouse: internal error: %s\n", e.what());
+    return 4;
+  }
+}
