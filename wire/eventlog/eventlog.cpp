@@ -112,7 +112,7 @@ Result<Cursor::Parsed> Cursor::parse_first(Reader& r) {
     return Parsed::more;
   }
   GH_TRY(event_.data, head.take(size));
-  if (event_.type == ev_no_action && event_.pcr == 0 && size >= 16 &&
+  if (event_.type == ev_no_action && size >= 16 &&
       as_text(event_.data.first(16)) == signature03) {
     format_ = Format::crypto_agile;
     GH_CHECK(parse_spec_id(Reader(event_.data, spec, at_size.offset() + 4)));
