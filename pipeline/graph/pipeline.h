@@ -10,9 +10,9 @@
 //   evidence->submit({.stream = Stream::ima, .format = Format::ima_binary, .bytes = ...});
 //   evidence->finish(std::move(quote));
 //
-// Guarantees: submit() and finish() never block and never refuse; bytes are reserved in the budget by the caller
-// before (reserve()), and given back when the segment has been judged. One session's calls come from one thread at a
-// time (its strand). The completion is called exactly once for each session, also when it was cancelled (Fault::denied,
+// Guarantees: submit() and finish() never block and never refuse; the caller asks has_room() before it lets the endpoint
+// send, and a segment's bytes count until it has been judged. One session's calls come from one thread at a time (its
+// strand). The completion is called exactly once for each session, also when it was cancelled (Fault::denied,
 // "cancelled"). A failure inside (store, memory) completes with an error or a verdict that is not allow.
 #pragma once
 
@@ -155,8 +155,9 @@ class Pipeline {
   Pipeline& operator=(const Pipeline&) = delete;
 
   std::unique_ptr<Evidence> open(Context context, Completion completion);
-  // Whether `bytes` more fit into the budget; a true answer reserves them for the next submit()s.
-  bool reserve(std::size_t bytes);
+  // Whether `bytes` more fit into the budget. The protocol plane asks before it lets an endpoint send, so what is in
+  // flight stays within the budget and one batch a session.
+  bool has_room(std::size_t bytes) const;
   std::size_t bytes_in_flight() const;
 
  private:

@@ -1,0 +1,172 @@
+#include <CLI/CLI.hpp>
+#include <future>
+#include <iostream>
+
+#include "base/file.h"
+#include "base/hex.h"
+#include "cli/commands.h"
+#include "pipeline/graph/pipeline.h"
+#include "pipeline/quote/quote.h"
+#include "refdb/store/open.h"
+#include "wire/ima/ima.h"
+#include "wire/tpm/tpm.h"
+
+namespace gatehouse::cli {
+namespace {
+
+struct Options {
+  std::string quote, signature, ak, nonce, eventlog, ima, refdb, product, policy;
+  std::vector<std::string> symlinks;
+  unsigned threads = 0;
+  std::size_t segment_bytes = std::size_t(1) << 20;
+  bool json = false;
+};
+
+constexpr std::size_t max_file = std::size_t(1) << 30;
+
+Result<ByteVector> read(const std::string& path, std::size_t limit) { return read_file(path, limit); }
+
+// PEM public key, certificate (PEM or DER) or TPM2B_PUBLIC.
+Result<pipeline::AttestationKey> read_ak(const std::string& path) {
+  GH_TRY(const ByteVector bytes, read(path, 65536));
+  pipeline::AttestationKey ak;
+  ak.trusted = true;  // the operator names it
+  if (as_text(bytes).find("-----BEGIN") != std::string_view::npos) {
+    auto key = PublicKey::from_pem(as_text(bytes));
+    if (!key) return std::unexpected(std::move(key).error().from(path));
+    ak.key = *key;
+    return ak;
+  }
+  auto area = tpm::parse_public(bytes);
+  if (area) {
+    ak.key = area->key;
+    ak.object_attributes = area->attributes;
+    return ak;
+  }
+  if (auto key = PublicKey::from_certificate(bytes)) {
+    ak.key = *key;
+    return ak;
+  }
+  return std::unexpected(std::move(area).error().from(path));
+}
+
+void submit(pipeline::Evidence& evidence, pipeline::Stream stream, pipeline::Format format, Bytes bytes, std::size_t step) {
+  for (std::size_t at = 0; at == 0 || at < bytes.size();) {
+    const std::size_t n = std::min(step, bytes.size() - at);
+    evidence.submit({stream, format, to_vector(bytes.subspan(at, n)), 0});
+    at += n;
+    if (n == 0) break;
+  }
+}
+
+Result<int> verify(const Options& o) {
+  pipeline::Context context;
+  pipeline::Finish finish;
+  if (!o.nonce.empty()) {
+    auto nonce = from_hex(o.nonce);
+    if (!nonce) return fail(Error{Fault::usage, "--nonce isn't hexadecimal", {}, 0, {}, {}});
+    finish.nonce = std::move(*nonce);
+  }
+  if (!o.quote.empty()) {
+    pipeline::RawQuote raw;
+    GH_TRY(raw.attest, read(o.quote, 65536));
+    GH_TRY(raw.signature, read(o.signature, 65536));
+    // What can't be parsed is malformed input, not a negative verdict (contract C14).
+    if (auto parsed = tpm::parse_attest(raw.attest); !parsed) return std::unexpected(std::move(parsed).error().from(o.quote));
+    if (auto parsed = tpm::parse_signature(raw.signature); !parsed) return std::unexpected(std::move(parsed).error().from(o.signature));
+    context.bank = pipeline::bank_of(raw.attest);
+    finish.quote = std::move(raw);
+  }
+  if (!o.ak.empty()) {
+    GH_TRY(finish.ak, read_ak(o.ak));
+  }
+  if (!o.refdb.empty()) {
+    GH_TRY(context.references, refdb::open_view(o.refdb));
+  }
+  context.product = o.product;
+  for (const std::string& pair : o.symlinks) {
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string::npos || pair.front() != '/' || pair[equals + 1] != '/')
+      return fail(Error{Fault::usage, "--symlink is FROM=TO with absolute paths", {}, 0, {}, {}});
+    context.symlinks.push_back({pair.substr(0, equals), pair.substr(equals + 1)});
+  }
+  ByteVector log, list;
+  if (!o.eventlog.empty()) {
+    GH_TRY(log, read(o.eventlog, max_file));
+  }
+  if (!o.ima.empty()) {
+    GH_TRY(list, read(o.ima, max_file));
+  }
+
+  pipeline::Pipeline graph({.threads = o.threads});
+  std::promise<Result<pipeline::Outcome>> promise;
+  auto future = promise.get_future();
+  auto evidence = graph.open(std::move(context), [&](Result<pipeline::Outcome> outcome) { promise.set_value(std::move(outcome)); });
+  if (!o.eventlog.empty()) submit(*evidence, pipeline::Stream::boot, pipeline::Format::eventlog, log, o.segment_bytes);
+  if (!o.ima.empty())
+    submit(*evidence, pipeline::Stream::ima,
+           ima::form_of(list) == ima::Cursor::Form::ascii ? pipeline::Format::ima_ascii : pipeline::Format::ima_binary, list, o.segment_bytes);
+  evidence->finish(std::move(finish));
+  auto outcome = future.get();
+  if (!outcome) {
+    Error error = std::move(outcome).error();
+    // The parser knows its format, not the file.
+    const bool boot = error.spec.find("Firmware Profile") != std::string_view::npos;
+    return std::unexpected(std::move(error).from(boot ? o.eventlog : o.ima));
+  }
+  const pipeline::Verdict& v = outcome->verdict;
+  if (o.json) {
+    std::cout << pipeline::to_json(v) << '\n';
+  } else {
+    std::cout << "recommendation: " << name(v.recommendation) << " (" << name(v.evaluation) << ")\nquote: " << name(v.quote.status) << '\n';
+    if (!v.summary.empty()) std::cout << v.summary << '\n';
+    for (const pipeline::Finding& f : v.findings)
+      std::cout << f.component << (f.entry ? " " + std::to_string(*f.entry) : "") << ": " << name(f.status) << ": "
+                << (f.path.empty() ? "" : escaped(f.path) + ": ") << f.reason << '\n';
+    for (const std::string& w : v.warnings) std::cerr << "gatehouse: warning: " << w << '\n';
+  }
+  if (!std::cout.flush()) return fail(Error{Fault::environment, "can't write the verdict", {}, 0, {}, {}});
+  return v.recommendation == pipeline::Recommendation::allow ? 0 : 1;
+}
+
+int run_verify(const Options& o) {
+  if (o.quote.empty() && o.eventlog.empty() && o.ima.empty() && o.ak.empty()) {
+    std::cerr << "gatehouse: verify: nothing to verify: give --quote, --eventlog or --ima\n";
+    return 2;
+  }
+  if (o.quote.empty() != o.signature.empty()) {
+    std::cerr << "gatehouse: verify: --quote and --signature belong together\n";
+    return 2;
+  }
+  if (!o.policy.empty()) {
+    std::cerr << "gatehouse: verify: --policy: this build judges by the default policy only\n";
+    return 2;
+  }
+  const auto result = verify(o);
+  return result ? *result : complain(result.error());
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Run& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* const command = app.add_subcommand("verify", "Verify evidence from files, by the server's own pipeline");
+  command->add_option("--quote", o->quote, "TPMS_ATTEST, with or without the TPM2B size");
+  command->add_option("--signature", o->signature, "TPMT_SIGNATURE");
+  command->add_option("--ak", o->ak, "PEM public key, certificate or TPM2B_PUBLIC");
+  command->add_option("--nonce", o->nonce, "expected extraData, hexadecimal");
+  command->add_option("--eventlog", o->eventlog, "firmware event log");
+  command->add_option("--ima", o->ima, "IMA list, binary or ASCII");
+  command->add_option("--refdb", o->refdb, "reference store");
+  command->add_option("--product", o->product, "product whose references count");
+  command->add_option("--symlink", o->symlinks, "FROM=TO, a path prefix that is a symbolic link (repeatable)")->allow_extra_args(false);
+  command->add_option("--policy", o->policy, "policy file");
+  command->add_option("--threads", o->threads, "worker threads (default: all)");
+  command->add_option("--segment-bytes", o->segment_bytes, "size of the pieces in which logs enter the pipeline")->check(CLI::PositiveNumber);
+  command->add_flag("--json", o->json, "the verdict object on standard output");
+  command->footer("Example:\n  gatehouse verify --quote q.attest --signature q.sig --ak ak.pem --nonce 2f6d --eventlog log.bin \\\n"
+                  "    --ima list.bin --refdb refdb --product \"Debian 12 x86_64\" --json");
+  command->callback([o, &run] { run = [o] { return run_verify(*o); }; });
+}
+
+}  // namespace gatehouse::cli

@@ -1,0 +1,79 @@
+// One session's evidence between its first byte and its verdict. parse() and parse_end() run in submission order,
+// extend() in that order too but beside them, look_up() in any order and on any thread; conclude() runs when all are done.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "pipeline/graph/pipeline.h"
+#include "pipeline/lookup/lookup.h"
+#include "pipeline/quote/quote.h"
+#include "pipeline/verdict/log_checks.h"
+#include "wire/eventlog/eventlog.h"
+#include "wire/ima/ima.h"
+
+namespace gatehouse::pipeline {
+
+// PCR values that the client claims to have held around an item: compared with ours, never used (spec part 2 §2.5).
+struct PcrClaim {
+  std::uint64_t index = 0;
+  std::uint32_t pcr = 0;
+  Digest before, after;
+};
+
+struct Batch : ImaBatch {
+  std::vector<PcrClaim> claims;
+  std::size_t segment_bytes = 0;
+};
+
+class Judgement {
+ public:
+  Judgement(Context context, std::shared_ptr<HitCache> cache);
+
+  // The list entries that the segment completed; null: none. Boot events stay inside.
+  Result<std::shared_ptr<Batch>> parse(const Segment& segment, bool last);
+  Result<std::shared_ptr<Batch>> parse_end();
+  void extend(const Batch& batch);
+  Result<void> look_up(const Batch& batch);
+  Outcome conclude(const Finish& finish);
+
+ private:
+  Result<void> parse_pa_tnc(const Segment& segment, Batch& batch);
+  Result<void> read_eventlog();
+  Result<void> read_list(Batch& batch);
+  Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
+  Result<void> add_item(Batch& batch, ImaItem item, std::size_t offset);
+  void check_baseline(Verdict& v, bool& refused) const;
+  void check_aggregate(Verdict& v, const QuoteResult& quote, bool& refused) const;
+  void apply_claims(Verdict& v, const QuoteResult& quote, std::uint8_t locality) const;
+
+  const Context context_;
+  const HashAlgorithm bank_;
+  References references_;
+
+  // The parse lane's.
+  Hasher parse_hasher_, sha1_hasher_;
+  std::optional<eventlog::Cursor> log_;
+  std::optional<ima::Cursor> list_;
+  LogChecks log_checks_;
+  std::vector<BootItem> boot_;
+  std::vector<PcrClaim> boot_claims_;
+  bool boot_given_ = false, ima_given_ = false;
+  std::uint64_t items_ = 0;
+  std::optional<ImaItem> aggregate_;
+  std::optional<std::string> aggregate_trouble_;
+
+  // The extend lane's.
+  Hasher extend_hasher_;
+  Pcrs pcrs_;
+  std::vector<std::uint64_t> false_claims_;
+
+  // Of all look-ups.
+  std::mutex mutex_;
+  Counters counters_;              // guarded by mutex_
+  std::vector<Finding> findings_;  // guarded by mutex_
+};
+
+}  // namespace gatehouse::pipeline

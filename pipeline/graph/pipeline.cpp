@@ -1,0 +1,289 @@
+#include "pipeline/graph/pipeline.h"
+
+#include <oneapi/tbb/concurrent_queue.h>
+#include <oneapi/tbb/flow_graph.h>
+#include <oneapi/tbb/task_arena.h>
+
+#include <atomic>
+#include <bit>
+#include <mutex>
+#include <new>
+
+#include "pipeline/graph/judgement.h"
+
+namespace gatehouse::pipeline {
+namespace {
+
+namespace flow = oneapi::tbb::flow;
+
+// In push order, one thread at a time, no lock.
+template <class Item>
+class Lane {
+ public:
+  // True: the lane was idle and has to be scheduled.
+  [[nodiscard]] bool push(Item item) {
+    queue_.push(std::move(item));
+    return pending_.fetch_add(1, std::memory_order_acq_rel) == 0;
+  }
+  // At most `most` items; true: items are left, schedule again.
+  template <class Body>
+  [[nodiscard]] bool drain(std::size_t most, Body&& body) {
+    Item item{};
+    for (std::size_t n = 1;; ++n) {
+      while (!queue_.try_pop(item)) {}  // it was pushed before it was counted
+      body(item);
+      item = {};
+      if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) return false;
+      if (n == most) return true;
+    }
+  }
+
+ private:
+  oneapi::tbb::concurrent_queue<Item> queue_;
+  std::atomic<std::size_t> pending_{0};
+};
+
+struct Session {
+  Session(Context context, Completion done, std::shared_ptr<HitCache> cache)
+      : judgement(std::move(context), std::move(cache)), completion(std::move(done)) {}
+
+  Judgement judgement;
+  Completion completion;
+  std::atomic<bool> completed{false}, cancelled{false}, failed{false};
+  // Work not yet done, and one for the end of the evidence.
+  std::atomic<std::size_t> outstanding{1};
+  std::atomic<std::size_t> bytes{0};
+  Lane<std::shared_ptr<Segment>> parse;
+  Lane<std::shared_ptr<const Batch>> extend;
+  std::mutex mutex;
+  Error error;   // guarded by mutex until completed
+  bool finished = false;
+  Finish finish;
+
+  bool stopped() const { return cancelled.load(std::memory_order_relaxed) || failed.load(std::memory_order_acquire); }
+  void complete(Result<Outcome> outcome) noexcept {
+    if (completed.exchange(true)) return;
+    try {
+      completion(std::move(outcome));
+    } catch (...) {  // the caller's mistake must not end the graph
+    }
+    completion = nullptr;
+  }
+  // The first error of the parse lane, or the store's, ends the session at once.
+  void stop(Error e) noexcept {
+    {
+      const std::lock_guard lock(mutex);
+      if (failed.load(std::memory_order_relaxed)) return;
+      error = e;
+      failed.store(true, std::memory_order_release);
+    }
+    complete(std::unexpected(std::move(e)));
+  }
+};
+using SessionPtr = std::shared_ptr<Session>;
+struct LookupWork {
+  SessionPtr session;
+  std::shared_ptr<const Batch> batch;
+};
+
+Error out_of_memory() { return Error{Fault::internal, "out of memory", {}, 0, {}, {}}; }
+
+}  // namespace
+
+struct Pipeline::State {
+  explicit State(const Limits& l)
+      : limits(l),
+        arena(l.threads == 0 ? oneapi::tbb::task_arena::automatic : int(l.threads)),
+        graph_owner(in_arena(arena)),
+        graph(*graph_owner) {}
+
+  // A graph runs in the arena that it was constructed in, also for puts from other threads.
+  static std::unique_ptr<flow::graph> in_arena(oneapi::tbb::task_arena& arena) {
+    std::unique_ptr<flow::graph> out;
+    arena.execute([&] { out = std::make_unique<flow::graph>(); });
+    return out;
+  }
+
+  Limits limits;
+  oneapi::tbb::task_arena arena;
+  std::unique_ptr<flow::graph> graph_owner;
+  flow::graph& graph;
+  std::atomic<std::size_t> in_flight{0};
+  std::mutex cache_mutex;
+  std::weak_ptr<const refdb::View> cached_view;
+  std::map<std::pair<std::string, HashAlgorithm>, std::shared_ptr<HitCache>> caches;
+
+  using Parse = flow::function_node<SessionPtr>;
+  using Lookup = flow::function_node<LookupWork>;
+  using Extend = flow::function_node<SessionPtr>;
+  using Quote = flow::function_node<SessionPtr>;
+
+  // Bodies never throw: an exception would cancel the whole graph for every session.
+  Quote quote{graph, flow::unlimited, [this](const SessionPtr& s) noexcept { return conclude(s); }};
+  Extend extend{graph, flow::unlimited, [this](const SessionPtr& s) noexcept {
+    if (s->extend.drain(16, [&](const std::shared_ptr<const Batch>& batch) {
+          try {
+            if (!s->stopped()) s->judgement.extend(*batch);
+          } catch (const std::bad_alloc&) {
+            s->stop(out_of_memory());
+          }
+          arrive(s);
+        }))
+      extend.try_put(s);
+    return flow::continue_msg{};
+  }};
+  Lookup lookup{graph, flow::unlimited, [this](const LookupWork& work) noexcept {
+    try {
+      if (!work.session->stopped())
+        if (auto judged = work.session->judgement.look_up(*work.batch); !judged) work.session->stop(std::move(judged).error());
+    } catch (const std::exception&) {
+      work.session->stop(out_of_memory());
+    }
+    give_back(*work.session, work.batch->segment_bytes);
+    arrive(work.session);
+    return flow::continue_msg{};
+  }};
+  Parse parse{graph, flow::unlimited, [this](const SessionPtr& s) noexcept {
+    if (s->parse.drain(16, [&](const std::shared_ptr<Segment>& segment) { parse_segment(s, *segment); })) parse.try_put(s);
+    return flow::continue_msg{};
+  }};
+
+  void give_back(Session& s, std::size_t bytes) noexcept {
+    s.bytes.fetch_sub(bytes);
+    in_flight.fetch_sub(bytes);
+  }
+
+  // The join: whoever finishes last goes on to the quote.
+  void arrive(const SessionPtr& s) noexcept {
+    if (s->outstanding.fetch_sub(1, std::memory_order_acq_rel) == 1) quote.try_put(s);
+  }
+
+  void parse_segment(const SessionPtr& s, Segment& segment) noexcept {
+    const std::size_t size = segment.bytes.size();
+    bool handed_on = false;
+    try {
+      if (!s->stopped()) {
+        auto batch = s->judgement.parse(segment, false);
+        if (!batch) {
+          s->stop(std::move(batch).error());
+        } else if (*batch != nullptr) {
+          (*batch)->segment_bytes = size;
+          hand_on(s, std::move(*batch));
+          handed_on = true;
+        }
+      }
+    } catch (const std::exception&) {
+      s->stop(out_of_memory());
+    }
+    segment.bytes = {};
+    if (!handed_on) give_back(*s, size);
+    arrive(s);
+  }
+
+  void hand_on(const SessionPtr& s, std::shared_ptr<Batch> batch) {
+    const std::shared_ptr<const Batch> ready = std::move(batch);
+    s->outstanding.fetch_add(2, std::memory_order_acq_rel);
+    lookup.try_put({s, ready});
+    if (s->extend.push(ready)) extend.try_put(s);
+  }
+
+  flow::continue_msg conclude(const SessionPtr& s) noexcept {
+    try {
+      if (s->cancelled.load()) {
+        s->complete(std::unexpected(Error{Fault::denied, "cancelled", {}, 0, {}, {}}));
+      } else if (s->failed.load(std::memory_order_acquire)) {
+        // Already completed with its error.
+      } else if (auto last = s->judgement.parse_end(); !last) {
+        s->stop(std::move(last).error());
+      } else if (*last != nullptr) {
+        // What only the end of the evidence could complete (a last line without its newline) is judged here.
+        s->judgement.extend(**last);
+        if (auto judged = s->judgement.look_up(**last); !judged) s->stop(std::move(judged).error());
+        else s->complete(s->judgement.conclude(s->finish));
+      } else {
+        s->complete(s->judgement.conclude(s->finish));
+      }
+    } catch (const std::exception&) {
+      s->stop(out_of_memory());
+    }
+    return {};
+  }
+
+  std::shared_ptr<HitCache> cache_for(const Context& context) {
+    if (context.references == nullptr) return nullptr;
+    const std::lock_guard lock(cache_mutex);
+    if (cached_view.lock() != context.references) {
+      caches.clear();
+      cached_view = context.references;
+    }
+    auto& cache = caches[{context.product, context.bank.value_or(HashAlgorithm::sha256)}];
+    if (caches.size() > 64) {  // products are the operator's, but the name in a context may be a claim
+      caches.clear();
+      return nullptr;
+    }
+    if (!cache) cache = std::make_shared<HitCache>();
+    return cache;
+  }
+};
+
+namespace {
+
+class EvidenceHandle final : public Evidence {
+ public:
+  using Submit = std::function<void(const SessionPtr&, Segment)>;
+  EvidenceHandle(SessionPtr session, Submit submit, std::function<void(const SessionPtr&)> arrive)
+      : session_(std::move(session)), submit_(std::move(submit)), arrive_(std::move(arrive)) {}
+  ~EvidenceHandle() override {
+    if (!session_->finished) cancel();
+  }
+  void submit(Segment segment) override {
+    GH_ASSERT(!session_->finished);
+    submit_(session_, std::move(segment));
+  }
+  void finish(Finish finish) override {
+    if (session_->finished) return;
+    session_->finished = true;
+    session_->finish = std::move(finish);
+    arrive_(session_);
+  }
+  void cancel() override {
+    session_->cancelled.store(true);
+    if (session_->finished) return;
+    session_->finished = true;
+    arrive_(session_);
+  }
+  std::size_t pending_bytes() const override { return session_->bytes.load(); }
+
+ private:
+  SessionPtr session_;
+  Submit submit_;
+  std::function<void(const SessionPtr&)> arrive_;
+};
+
+}  // namespace
+
+Pipeline::Pipeline(Limits limits) : state_(std::make_unique<State>(limits)) {}
+Pipeline::~Pipeline() { state_->graph.wait_for_all(); }
+
+std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion) {
+  auto cache = state_->cache_for(context);
+  auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache));
+  State* const state = state_.get();
+  return std::make_unique<EvidenceHandle>(
+      std::move(session),
+      [state](const SessionPtr& s, Segment segment) {
+        s->bytes.fetch_add(segment.bytes.size());
+        state->in_flight.fetch_add(segment.bytes.size());
+        s->outstanding.fetch_add(1, std::memory_order_acq_rel);
+        if (s->parse.push(std::make_shared<Segment>(std::move(segment)))) state->parse.try_put(s);
+      },
+      [state](const SessionPtr& s) { state->arrive(s); });
+}
+
+bool Pipeline::has_room(std::size_t bytes) const {
+  const std::size_t used = state_->in_flight.load();
+  return used <= state_->limits.budget_bytes && bytes <= state_->limits.budget_bytes - used;
+}
+std::size_t Pipeline::bytes_in_flight() const { return state_->in_flight.load(); }
+
+}  // namespace gatehouse::pipeline

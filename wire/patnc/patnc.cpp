@@ -1,0 +1,366 @@
+#include "wire/patnc/patnc.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace gatehouse::patnc {
+namespace {
+
+constexpr std::string_view spec = "RFC 5792";
+
+Refusal invalid(std::size_t offset, std::string_view reason) {
+  return {ErrorCode::invalid_parameter, offset, {}, reason};
+}
+
+}  // namespace
+
+std::optional<Refusal> parse_attribute(Reader& r, Attribute& out) {
+  const std::size_t at = r.offset();
+  if (r.remaining() < attribute_header_size) return invalid(at, "truncated attribute header");
+  out.offset = at;
+  out.flags = *r.get<std::uint8_t>();
+  out.vendor = *r.get24();
+  out.type = *r.get<std::uint32_t>();
+  const std::uint32_t length = *r.get<std::uint32_t>();
+  if (length < attribute_header_size) return invalid(at + 8, "attribute length below its header");
+  if (length - attribute_header_size > r.remaining()) return invalid(at + 8, "attribute longer than the message");
+  if (out.vendor == vendor_reserved) return invalid(at + 1, "reserved attribute vendor");
+  if (out.type == type_reserved) return invalid(at + 4, "reserved attribute type");
+  out.value = *r.take(length - attribute_header_size);
+  return std::nullopt;
+}
+
+Result<Parsed> parse_message(Bytes message, Supported supported) {
+  Reader r(message, spec);
+  if (r.remaining() < message_header_size) return r.fail("truncated PA-TNC header");
+  Parsed out;
+  out.header.copy = message.first(message_header_size);
+  GH_TRY(out.header.version, r.get<std::uint8_t>());
+  GH_CHECK(r.skip(3));
+  GH_TRY(out.header.identifier, r.get<std::uint32_t>());
+  if (out.header.version != 1) {
+    out.refusal = Refusal{ErrorCode::version_not_supported, 0, {}, "PA-TNC version isn't 1"};
+    return out;
+  }
+  while (!r.empty()) {
+    const std::size_t at = r.offset();
+    if (out.attributes.size() == max_attributes) {
+      out.refusal = invalid(at, "more than 4096 attributes");
+      return out;
+    }
+    Attribute attribute;
+    if (auto refusal = parse_attribute(r, attribute)) {
+      out.refusal = std::move(refusal);
+      return out;
+    }
+    if (!supported(attribute.vendor, attribute.type)) {
+      if ((attribute.flags & noskip) == 0) continue;
+      attribute.value = {};
+      out.refusal = Refusal{ErrorCode::type_not_supported, at, attribute, "unsupported attribute with NOSKIP"};
+      return out;
+    }
+    out.attributes.push_back(attribute);
+  }
+  return out;
+}
+
+void append_attribute(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+  w.put(flags);
+  w.put24(vendor);
+  w.put(type);
+  w.put(std::uint32_t(attribute_header_size + value.size()));
+  w.put_bytes(value);
+}
+
+std::size_t Builder::room() const {
+  const std::size_t used = open_.size() == 0 ? message_header_size : open_.size();
+  return used > limit_ ? 0 : limit_ - used;
+}
+
+bool Builder::add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+  const std::size_t size = attribute_header_size + value.size();
+  if (size > limit_ - message_header_size) return false;
+  if (size > room()) close();
+  if (open_.size() == 0) {
+    open_.put(std::uint8_t{1});
+    open_.put24(0);
+    open_.put(identifier_++);
+  }
+  append_attribute(open_, flags, vendor, type, value);
+  return true;
+}
+
+void Builder::close() {
+  if (open_.size() != 0) messages_.push_back(std::move(open_).take());
+  open_ = Writer();
+}
+
+std::vector<ByteVector> Builder::take(std::uint32_t* next_identifier) {
+  close();
+  if (next_identifier != nullptr) *next_identifier = identifier_;
+  return std::move(messages_);
+}
+
+Result<std::vector<TypeName>> parse_attribute_request(Reader& r) {
+  if (r.remaining() % 8 != 0) return r.fail("Attribute Request isn't a multiple of 8 bytes");
+  std::vector<TypeName> out;
+  while (!r.empty()) {
+    TypeName v;
+    GH_CHECK(r.skip(1));
+    GH_TRY(v.vendor, r.get24());
+    GH_TRY(v.type, r.get<std::uint32_t>());
+    out.push_back(v);
+  }
+  return out;
+}
+void append_attribute_request(Writer& w, const std::vector<TypeName>& types) {
+  for (const TypeName& t : types) {
+    w.put(std::uint8_t{0});
+    w.put24(t.vendor);
+    w.put(t.type);
+  }
+}
+
+namespace {
+
+// Text of a peer: a NUL is an error at its offset.
+Result<std::string_view> text(Reader& r, std::size_t size) {
+  const auto start = r;
+  GH_TRY(const Bytes bytes, r.take(size));
+  const std::string_view out = as_text(bytes);
+  if (const std::size_t nul = out.find('\0'); nul != std::string_view::npos) {
+    Reader at = start;
+    GH_CHECK(at.skip(nul));
+    return at.fail("NUL in a string");
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<ProductInformation> parse_product_information(Reader& r) {
+  if (r.remaining() < 5) return r.fail("Product Information shorter than 5 bytes");
+  ProductInformation v;
+  GH_TRY(v.vendor, r.get24());
+  const auto at_id = r;
+  GH_TRY(v.id, r.get<std::uint16_t>());
+  if (v.vendor == 0 && v.id != 0) return at_id.fail("product id without a vendor");
+  if (r.remaining() > 255) return r.fail("product name longer than 255 bytes");
+  GH_TRY(v.name, text(r, r.remaining()));
+  return v;
+}
+void append_product_information(Writer& w, const ProductInformation& v) {
+  w.put24(v.vendor);
+  w.put(v.id);
+  w.put_text(v.name);
+}
+
+Result<NumericVersion> parse_numeric_version(Reader& r) {
+  if (r.remaining() < 16) return r.fail("Numeric Version shorter than 16 bytes");
+  NumericVersion v;
+  GH_TRY(v.major, r.get<std::uint32_t>());
+  GH_TRY(v.minor, r.get<std::uint32_t>());
+  GH_TRY(v.build, r.get<std::uint32_t>());
+  GH_TRY(v.service_pack_major, r.get<std::uint16_t>());
+  GH_TRY(v.service_pack_minor, r.get<std::uint16_t>());
+  GH_CHECK(r.finish());
+  return v;
+}
+void append_numeric_version(Writer& w, const NumericVersion& v) {
+  w.put(v.major);
+  w.put(v.minor);
+  w.put(v.build);
+  w.put(v.service_pack_major);
+  w.put(v.service_pack_minor);
+}
+
+Result<StringVersion> parse_string_version(Reader& r) {
+  if (r.remaining() < 3) return r.fail("String Version shorter than 3 bytes");
+  StringVersion v;
+  for (std::string_view* part : {&v.version, &v.build, &v.configuration}) {
+    const auto at = r;
+    GH_TRY(const auto length, r.get<std::uint8_t>());
+    if (length > r.remaining()) return at.fail("version string longer than the attribute");
+    GH_TRY(*part, text(r, length));
+  }
+  GH_CHECK(r.finish());
+  return v;
+}
+void append_string_version(Writer& w, const StringVersion& v) {
+  for (const std::string_view part : {v.version, v.build, v.configuration}) {
+    w.put(std::uint8_t(part.size()));
+    w.put_text(part.substr(0, 255));
+  }
+}
+
+Result<OperationalStatus> parse_operational_status(Reader& r) {
+  if (r.remaining() != 24) return r.fail("Operational Status isn't 24 bytes");
+  OperationalStatus v;
+  const auto at_status = r;
+  GH_TRY(v.status, r.get<std::uint8_t>());
+  if (v.status > 3) return at_status.fail("status above 3");
+  const auto at_result = r;
+  GH_TRY(v.result, r.get<std::uint8_t>());
+  if (v.result > 3) return at_result.fail("result above 3");
+  GH_CHECK(r.skip(2));
+  const auto at_time = r;
+  GH_TRY(const Bytes time, r.take(20));
+  v.last_use = as_text(time);
+  constexpr std::string_view form = "dddd-dd-ddTdd:dd:ddZ";
+  for (std::size_t i = 0; i < form.size(); ++i) {
+    const bool digit = v.last_use[i] >= '0' && v.last_use[i] <= '9';
+    if (form[i] == 'd' ? !digit : v.last_use[i] != form[i]) return at_time.fail("last use isn't an RFC 3339 time");
+  }
+  return v;
+}
+void append_operational_status(Writer& w, const OperationalStatus& v) {
+  w.put(v.status);
+  w.put(v.result);
+  w.put(std::uint16_t{0});
+  w.put_text(v.last_use);
+}
+
+namespace {
+
+Result<std::uint32_t> bounded(Reader& r, std::uint32_t most, std::string_view why) {
+  const auto start = r;
+  if (r.remaining() != 4) return r.fail(why);
+  GH_TRY(const auto v, r.get<std::uint32_t>());
+  if (v > most) return start.fail(why);
+  return v;
+}
+
+}  // namespace
+
+Result<std::uint32_t> parse_forwarding_enabled(Reader& r) { return bounded(r, 2, "Forwarding Enabled isn't 0, 1 or 2 in 4 bytes"); }
+Result<std::uint32_t> parse_factory_default_password(Reader& r) {
+  return bounded(r, 1, "Factory Default Password Enabled isn't 0 or 1 in 4 bytes");
+}
+Result<std::uint32_t> parse_assessment_result(Reader& r) {
+  if (r.remaining() < 4) return r.fail("Assessment Result shorter than 4 bytes");
+  GH_TRY(const auto v, r.get<std::uint32_t>());
+  GH_CHECK(r.finish());
+  return v;
+}
+void append_u32(Writer& w, std::uint32_t v) { w.put(v); }
+
+Result<std::string_view> parse_device_id(Reader& r) {
+  if (r.remaining() > 255) {
+    Reader at = r;
+    GH_CHECK(at.skip(255));
+    return at.fail("Device ID longer than 255 bytes");
+  }
+  const auto start = r;
+  GH_TRY(const std::string_view id, text(r, r.remaining()));
+  for (std::size_t i = 0; i < id.size(); ++i)
+    if (static_cast<unsigned char>(id[i]) < 0x20 || id[i] == 0x7F) {
+      Reader at = start;
+      GH_CHECK(at.skip(i));
+      return at.fail("control character in the Device ID");
+    }
+  return id;
+}
+
+Result<PaTncError> parse_error(Reader& r) {
+  if (r.remaining() < 8) return r.fail("PA-TNC Error shorter than 8 bytes");
+  PaTncError v;
+  GH_CHECK(r.skip(1));
+  GH_TRY(v.vendor, r.get24());
+  GH_TRY(v.code, r.get<std::uint32_t>());
+  v.information = r.rest();
+  const std::size_t least = v.vendor != 0 ? 0 : v.code == 3 ? 16 : v.code == 1 || v.code == 2 ? 12 : 0;
+  if (v.information.size() < least) return r.fail("error information shorter than its code needs");
+  GH_CHECK(r.skip(r.remaining()));
+  return v;
+}
+
+void append_remediation_string(Writer& w, const RemediationString& v) {
+  w.put(std::uint8_t{0});
+  w.put24(vendor_ietf);
+  w.put(std::uint32_t{2});
+  w.put(std::uint32_t(v.text.size()));
+  w.put_text(v.text);
+  w.put(std::uint8_t(v.language.size()));
+  w.put_text(v.language);
+}
+Result<RemediationString> parse_remediation_string(Reader& r) {
+  RemediationString v;
+  const auto start = r;
+  GH_TRY(const auto length, r.get<std::uint32_t>());
+  if (length > r.remaining()) return start.fail("remediation string longer than the attribute");
+  GH_TRY(v.text, text(r, length));
+  GH_TRY(const auto language, r.get<std::uint8_t>());
+  GH_TRY(v.language, text(r, language));
+  GH_CHECK(r.finish());
+  return v;
+}
+
+ByteVector error_value(const Refusal& refusal, Bytes header_copy) {
+  Writer w;
+  w.put(std::uint8_t{0});
+  w.put24(vendor_ietf);
+  w.put(std::uint32_t(refusal.code));
+  w.put_bytes(header_copy);
+  switch (refusal.code) {
+    case ErrorCode::invalid_parameter: w.put(std::uint32_t(refusal.offset)); break;
+    case ErrorCode::version_not_supported:
+      w.put(std::uint8_t{1});
+      w.put(std::uint8_t{1});
+      w.put(std::uint16_t{0});
+      break;
+    case ErrorCode::type_not_supported:
+      w.put(refusal.attribute.flags);
+      w.put24(refusal.attribute.vendor);
+      w.put(refusal.attribute.type);
+      break;
+  }
+  return std::move(w).take();
+}
+
+std::string attribute_name(std::uint32_t vendor, std::uint32_t kind) {
+  struct Name {
+    std::uint32_t vendor, type;
+    std::string_view name;
+  };
+  static constexpr Name names[] = {
+      {0, 0, "IETF/Testing"}, {0, 1, "IETF/Attribute Request"}, {0, 2, "IETF/Product Information"}, {0, 3, "IETF/Numeric Version"},
+      {0, 4, "IETF/String Version"}, {0, 5, "IETF/Operational Status"}, {0, 6, "IETF/Port Filter"}, {0, 7, "IETF/Installed Packages"},
+      {0, 8, "IETF/PA-TNC Error"}, {0, 9, "IETF/Assessment Result"}, {0, 10, "IETF/Remediation Instructions"},
+      {0, 11, "IETF/Forwarding Enabled"}, {0, 12, "IETF/Factory Default Password Enabled"}, {0, 13, "IETF/SWIMA Request"},
+      {0, 14, "IETF/SW Identifier Inventory"}, {0, 15, "IETF/SW Identifier Events"}, {0, 16, "IETF/SW Inventory"}, {0, 17, "IETF/SW Events"},
+      {vendor_ita, 1, "ITA-HSR/Command"}, {vendor_ita, 2, "ITA-HSR/Dummy"}, {vendor_ita, 3, "ITA-HSR/Get Settings"},
+      {vendor_ita, 4, "ITA-HSR/Settings"}, {vendor_ita, 5, "ITA-HSR/Start Angel"}, {vendor_ita, 6, "ITA-HSR/Stop Angel"},
+      {vendor_ita, 8, "ITA-HSR/Device ID"}, {vendor_ita, 9, "ITA-HSR/Get Symlinks"}, {vendor_ita, 10, "ITA-HSR/Symlinks"},
+      {vendor_tcg, 0x21, "TCG/Segmentation Contract Request"}, {vendor_tcg, 0x22, "TCG/Segmentation Contract Response"},
+      {vendor_tcg, 0x23, "TCG/Segment Envelope"}, {vendor_tcg, 0x24, "TCG/Next Segment"},
+      {vendor_tcg, 0x01000000, "TCG/Request PTS Protocol Capabilities"}, {vendor_tcg, 0x02000000, "TCG/PTS Protocol Capabilities"},
+      {vendor_tcg, 0x03000000, "TCG/DH Nonce Parameters Request"}, {vendor_tcg, 0x04000000, "TCG/DH Nonce Parameters Response"},
+      {vendor_tcg, 0x05000000, "TCG/DH Nonce Finish"}, {vendor_tcg, 0x06000000, "TCG/PTS Measurement Algorithm Request"},
+      {vendor_tcg, 0x07000000, "TCG/PTS Measurement Algorithm"}, {vendor_tcg, 0x08000000, "TCG/Get TPM Version Information"},
+      {vendor_tcg, 0x09000000, "TCG/TPM Version Information"}, {vendor_tcg, 0x0D000000, "TCG/Get Attestation Identity Key"},
+      {vendor_tcg, 0x0E000000, "TCG/Attestation Identity Key"}, {vendor_tcg, 0x00100000, "TCG/Request Functional Component Evidence"},
+      {vendor_tcg, 0x00200000, "TCG/Generate Attestation Evidence"}, {vendor_tcg, 0x00300000, "TCG/Simple Component Evidence"},
+      {vendor_tcg, 0x00400000, "TCG/Simple Evidence Final"},
+  };
+  for (const Name& n : names)
+    if (n.vendor == vendor && n.type == kind) return std::string(n.name);
+  std::array<char, 32> out{};
+  std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, kind);
+  return out.data();
+}
+
+std::string subtype_name(std::uint32_t vendor, std::uint32_t subtype) {
+  if (vendor == vendor_ietf) {
+    constexpr std::string_view names[] = {"IETF/Testing", "IETF/Operating System", "IETF/Anti-Virus", "IETF/Anti-Spyware",
+                                          "IETF/Anti-Malware", "IETF/Firewall", "IETF/IDPS", "IETF/VPN", "IETF/NEA Client", "IETF/SWIMA"};
+    if (subtype < std::size(names)) return std::string(names[subtype]);
+  }
+  if (vendor == vendor_tcg && subtype == 1) return "TCG/PTS";
+  if (vendor == vendor_ita && subtype == 1) return "ITA-HSR/Test";
+  std::array<char, 32> out{};
+  std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, subtype);
+  return out.data();
+}
+
+}  // namespace gatehouse::patnc
