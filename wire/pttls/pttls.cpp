@@ -1,0 +1,203 @@
+#include "wire/pttls/pttls.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace gatehouse::pttls {
+namespace {
+
+constexpr std::string_view spec = "RFC 6876";
+
+struct Bounds {
+  std::uint32_t least, most;
+};
+// Message lengths, header included (§7).
+constexpr Bounds bounds[] = {
+    {16, 16 + max_skipped}, {20, 20}, {20, 20}, {16, 1040}, {18, 4096}, {16, 16400}, {17, 16400}, {16, std::uint32_t(max_batch + header_size)},
+    {16, 16 + 8 + 16384},
+};
+
+}  // namespace
+
+std::string name(std::uint32_t vendor, std::uint32_t type) {
+  constexpr std::string_view names[] = {"Experimental", "Version Request", "Version Response", "SASL Mechanisms", "SASL Mechanism Selection",
+                                        "SASL Authentication Data", "SASL Result", "PB-TNC Batch", "PT-TLS Error"};
+  if (vendor == 0 && type < std::size(names)) return std::string(names[type]);
+  std::array<char, 32> out{};
+  std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, type);
+  return out.data();
+}
+
+void Framer::feed(Bytes bytes) {
+  buffer_.erase(buffer_.begin(), buffer_.begin() + std::ptrdiff_t(at_));
+  at_ = 0;
+  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+}
+
+std::expected<const Message*, Refusal> Framer::next() {
+  const Bytes rest = Bytes(buffer_).subspan(at_);
+  if (rest.size() < header_size) {
+    // Nothing is kept of a connection that is between messages.
+    if (rest.empty() && buffer_.capacity() > 65'536) {
+      buffer_ = {};
+      at_ = 0;
+    }
+    return nullptr;
+  }
+  Reader r(rest, spec);
+  Header& h = message_.header;
+  (void)r.skip(1);
+  h.vendor = *r.get24();
+  h.type = *r.get<std::uint32_t>();
+  h.length = *r.get<std::uint32_t>();
+  h.identifier = *r.get<std::uint32_t>();
+  const auto refuse = [&](std::string_view why) { return std::unexpected(Refusal{ErrorCode::invalid_parameter, why, rest.first(header_size)}); };
+  if (h.vendor == 0xFFFFFF) return refuse("reserved PT-TLS vendor");
+  if (h.type == 0xFFFFFFFF) return refuse("reserved PT-TLS type");
+  if (h.length < header_size) return refuse("PT-TLS length below its header");
+  const Bounds b = h.known() ? bounds[h.type] : bounds[0];
+  if (h.length < b.least || h.length > b.most) return refuse("PT-TLS length out of the type's range");
+  if (rest.size() < h.length) return nullptr;
+  message_.whole = rest.first(h.length);
+  message_.value = message_.whole.subspan(header_size);
+  at_ += h.length;
+  return &message_;
+}
+
+void append_message(Writer& w, Type type, std::uint32_t identifier, Bytes value) {
+  w.put(std::uint8_t{0});
+  w.put24(0);
+  w.put(std::uint32_t(type));
+  w.put(std::uint32_t(header_size + value.size()));
+  w.put(identifier);
+  w.put_bytes(value);
+}
+
+Result<VersionRequest> parse_version_request(Bytes value) {
+  Reader r(value, "RFC 6876 3.7.1", header_size);
+  VersionRequest v;
+  GH_CHECK(r.skip(1));
+  const auto at = r;
+  GH_TRY(v.minimum, r.get<std::uint8_t>());
+  GH_TRY(v.maximum, r.get<std::uint8_t>());
+  GH_TRY(v.preferred, r.get<std::uint8_t>());
+  GH_CHECK(r.finish());
+  if (v.minimum > v.maximum || v.preferred < v.minimum || v.preferred > v.maximum) return at.fail("version range contradicts itself");
+  return v;
+}
+void append_version_request(Writer& w, const VersionRequest& v) {
+  w.put(std::uint8_t{0});
+  w.put(v.minimum);
+  w.put(v.maximum);
+  w.put(v.preferred);
+}
+Result<std::uint8_t> parse_version_response(Bytes value) {
+  Reader r(value, "RFC 6876 3.7.2", header_size);
+  GH_CHECK(r.skip(3));
+  GH_TRY(const auto version, r.get<std::uint8_t>());
+  GH_CHECK(r.finish());
+  return version;
+}
+void append_version_response(Writer& w, std::uint8_t version) {
+  w.put24(0);
+  w.put(version);
+}
+
+namespace {
+
+Result<std::string_view> mechanism(Reader& r) {
+  const auto at = r;
+  GH_TRY(const auto octet, r.get<std::uint8_t>());
+  const std::size_t length = octet & 0x1F;
+  if (length == 0 || length > 20) return at.fail(Fault::protocol, "SASL mechanism name length out of range");
+  if (length > r.remaining()) return at.fail("SASL mechanism name longer than the message");
+  GH_TRY(const Bytes bytes, r.take(length));
+  for (const char c : as_text(bytes))
+    if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return at.fail("character in a SASL mechanism name");
+  return as_text(bytes);
+}
+
+}  // namespace
+
+Result<std::vector<std::string_view>> parse_mechanisms(Bytes value) {
+  Reader r(value, "RFC 6876 3.8.3", header_size);
+  std::vector<std::string_view> out;
+  while (!r.empty()) {
+    GH_TRY(const std::string_view one, mechanism(r));
+    out.push_back(one);
+  }
+  return out;
+}
+void append_mechanisms(Writer& w, const std::vector<std::string_view>& names) {
+  for (const std::string_view one : names) {
+    w.put(std::uint8_t(one.size()));
+    w.put_text(one);
+  }
+}
+Result<Selection> parse_selection(Bytes value) {
+  Reader r(value, "RFC 6876 3.8.4", header_size);
+  Selection v;
+  GH_TRY(v.mechanism, mechanism(r));
+  v.initial_response = r.rest();
+  return v;
+}
+void append_selection(Writer& w, const Selection& v) {
+  w.put(std::uint8_t(v.mechanism.size()));
+  w.put_text(v.mechanism);
+  w.put_bytes(v.initial_response);
+}
+
+Result<SaslResult> parse_sasl_result(Bytes value) {
+  Reader r(value, "RFC 6876 3.8.7", header_size);
+  const auto at = r;
+  GH_TRY(const auto first, r.get<std::uint8_t>());
+  if (value.size() >= 2 && first == 0) {
+    GH_TRY(const auto second, r.get<std::uint8_t>());
+    if (second > 3) return at.fail("unknown SASL result");
+    return SaslResult(second);
+  }
+  if (first > 3) return at.fail("unknown SASL result");
+  return SaslResult(first);
+}
+
+Result<Plain> parse_plain(Bytes message) {
+  const std::string_view text = as_text(message);
+  const auto bad = [](std::string_view why) { return fail(Fault::malformed, why, "RFC 4616", 0); };
+  const std::size_t one = text.find('\0');
+  if (one == std::string_view::npos) return bad("PLAIN without its first NUL");
+  const std::size_t two = text.find('\0', one + 1);
+  if (two == std::string_view::npos) return bad("PLAIN without its second NUL");
+  Plain v{text.substr(0, one), text.substr(one + 1, two - one - 1), text.substr(two + 1)};
+  if (v.user.empty() || v.user.size() > 255) return bad("PLAIN user length out of range");
+  if (v.password.empty() || v.password.size() > 1024) return bad("PLAIN password length out of range");
+  if (v.password.find('\0') != std::string_view::npos) return bad("NUL in a PLAIN password");
+  if (!v.authorization.empty() && v.authorization != v.user) return bad("PLAIN authorization identity differs from the user");
+  return v;
+}
+ByteVector plain_message(std::string_view user, std::string_view password) {
+  Writer w;
+  w.put(std::uint8_t{0});
+  w.put_text(user);
+  w.put(std::uint8_t{0});
+  w.put_text(password);
+  return std::move(w).take();
+}
+
+Result<ErrorMessage> parse_error(Bytes value) {
+  Reader r(value, "RFC 6876 3.9", header_size);
+  ErrorMessage v;
+  GH_CHECK(r.skip(1));
+  GH_TRY(v.vendor, r.get24());
+  GH_TRY(v.code, r.get<std::uint32_t>());
+  v.copy = r.rest();
+  return v;
+}
+void append_error(Writer& w, ErrorCode code, Bytes offending) {
+  w.put(std::uint8_t{0});
+  w.put24(0);
+  w.put(std::uint32_t(code));
+  w.put_bytes(offending.first(std::min<std::size_t>(offending.size(), 1024)));
+}
+
+}  // namespace gatehouse::pttls
