@@ -1,0 +1,72 @@
+// X.509 certificates of attestation keys: reading them, and validating them against the CAs that the operator named
+// (RFC 5280 section 6). OpenSSL stays behind this header. Objects are immutable; many threads may use them.
+//
+//   GH_TRY(const auto anchors, TrustAnchors::load("ak-ca.pem", "ak-ca.crl"));   // once, at start and reload
+//   GH_TRY(const auto certificate, Certificate::from_der(value));
+//   GH_CHECK(anchors.verify(certificate, {}, now));
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/public_key.h"
+
+namespace gatehouse {
+
+class Certificate {
+ public:
+  static Result<Certificate> from_der(Bytes der);  // trailing bytes are malformed
+  static Result<Certificate> from_pem(std::string_view pem);  // the first certificate
+
+  const PublicKey& key() const;
+  const ByteVector& der() const;
+  const std::string& subject() const;  // RFC 2253 text, escaped: "CN=device 7,O=Example"
+  const std::string& issuer() const;
+  const std::string& common_name() const;  // of the subject, empty where there is none or more than one
+  const std::string& serial() const;   // lower-case hex
+  // "dns:…", "email:…", "uri:…", "ip:…", "dirname:…", in the certificate's order; other kinds are left out.
+  const std::vector<std::string>& alternative_names() const;
+  // Dotted OIDs of the extended key usage; empty: the extension is absent.
+  const std::vector<std::string>& extended_key_usage() const;
+  std::int64_t not_before() const;  // seconds since 1970
+  std::int64_t not_after() const;
+  // SHA-256 of the DER in lower-case hex: what to cache a judgement by.
+  const std::string& fingerprint() const;
+
+ private:
+  friend class TrustAnchors;
+  struct State;
+  explicit Certificate(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
+inline constexpr std::string_view ak_certificate_usage = "2.23.133.8.3";  // tcg-kp-AIKCertificate
+
+class TrustAnchors {
+ public:
+  // `ca`: a PEM file of CA certificates, or a directory whose *.pem, *.crt, *.cer (PEM or DER) are read. Self-signed
+  // ones are anchors, others are intermediates; where none is self-signed, all are anchors.
+  // `crl`: a PEM or DER file, or empty. With it every certificate of a path must be covered by a current list.
+  static Result<TrustAnchors> load(const std::string& ca, const std::string& crl = {});
+
+  // The path from `certificate` to an anchor at the time `now` (seconds since 1970): signatures, validity dates,
+  // basicConstraints, path length, name constraints, unknown critical extensions; the certificate itself: no CA, keyUsage
+  // digitalSignature where the extension is there, and `required_usage` (an OID) where given; revocation with a CRL.
+  // Fault::denied with the reason as literal and OpenSSL's words as detail; Fault::environment for what is ours.
+  Result<void> verify(const Certificate& certificate, std::span<const Certificate> intermediates, std::int64_t now,
+                      std::string_view required_usage = {}) const;
+  std::size_t size() const;
+
+ private:
+  struct State;
+  explicit TrustAnchors(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace gatehouse
