@@ -1,0 +1,87 @@
+// The control socket: operators' commands for a state directory that a running server holds. One request a line, one
+// response a line, both JSON objects (docs/formats/control.md), over a unix socket of mode 0600; only the server's own
+// user and root are answered.
+//
+//   GH_TRY(auto control, ControlServer::start("state/control.sock", [&](std::string_view request) {
+//     return execute(*state, request); }));
+//   GH_CHECK(state->announce_socket("state/control.sock"));
+//
+// The server has a thread of its own, where requests are executed one after another: they may wait for the disk, and no
+// session waits for them. Bounded: 64 connections, 4 MiB a request, 30 s of silence.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "server/state/state.h"
+
+namespace gatehouse::server {
+
+inline constexpr std::size_t max_request_bytes = std::size_t(4) << 20;
+inline constexpr std::size_t max_response_bytes = std::size_t(64) << 20;
+
+// Executes one request on the store; the same code offline and behind the socket. Never fails: an error is a response.
+std::string execute(State& state, std::string_view request);
+
+// A response with its error, or the whole response where it has none.
+Result<std::string> response_or_error(std::string response);
+
+class ControlServer {
+ public:
+  // Returns a response without line breaks. Called on the control thread.
+  using Handler = std::function<std::string(std::string_view request)>;
+
+  // A socket file that nobody listens on is replaced; one that is in use is an error.
+  static Result<std::unique_ptr<ControlServer>> start(const std::string& path, Handler handler,
+                                                      std::chrono::milliseconds silence = std::chrono::seconds(30));
+  ~ControlServer();  // ends its thread and removes the socket
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+
+ private:
+  struct Impl;
+  explicit ControlServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Blocking, for commands.
+class ControlClient {
+ public:
+  static Result<ControlClient> connect(const std::string& path);
+  ControlClient(ControlClient&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  ControlClient& operator=(ControlClient&&) = delete;
+  ~ControlClient();
+  Result<std::string> ask(std::string_view request);
+
+ private:
+  explicit ControlClient(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+// A state directory for a command: opened here, or reached through the server that holds it. Which of the two is decided
+// by the directory's lock alone, so there is no moment at which both or neither would work.
+class StateAccess {
+ public:
+  struct Place {
+    std::string state;   // directory
+    std::string socket;  // empty: what the holder announced, else control.sock in the directory
+    bool create = false;
+  };
+  static Result<StateAccess> open(const Place& place);
+  StateAccess(StateAccess&&) noexcept;
+  ~StateAccess();
+  Result<std::string> ask(std::string_view request);
+  bool through_server() const;
+
+ private:
+  struct Impl;
+  explicit StateAccess(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gatehouse::server

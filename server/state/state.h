@@ -1,0 +1,233 @@
+// The state store: devices and their attestation keys, firmware baselines, last accepted quotes, sessions and results.
+// An embedded store in one directory that one process holds. Operations are named by what they mean; keys and values
+// are in docs/formats/state.md.
+//
+//   GH_TRY(auto state, State::open({.path = "state", .create = true}));
+//   const auto device = state->device("deb3…");                       // point read, microseconds
+//   const KeyJudgement ak = state->judge_key("deb3…", key);
+//   state->begin_session(intent, [](Result<void> on_disk) { … });      // then evidence may be asked for
+//   state->commit_result(record, [](Result<void> on_disk) { … });      // then the RESULT batch may go out
+//
+// Writes are made by one thread of the store: everything that waits is checked in order, written and synced at once,
+// then each completion is called, on that thread: post to your strand, don't work in it. A completion that gets no
+// error means that the record survives a crash. One that gets an error means that it may not: never allow. Writes never
+// block the caller, but for the operations named …_blocking, which the operator's commands use. Reads may be made from
+// any thread and see what was committed.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/public_key.h"
+#include "pipeline/graph/pipeline.h"
+
+namespace gatehouse::server {
+
+inline constexpr unsigned state_format = 1;
+
+enum class KeyState : std::uint8_t { pending, trusted, revoked };
+enum class KeySource : std::uint8_t { operator_command, import, session };
+std::string_view name(KeyState state);
+std::string_view name(KeySource source);
+
+// An attestation key of a device.
+struct DeviceKey {
+  KeyState state = KeyState::pending;
+  KeySource source = KeySource::operator_command;
+  std::string key_id;  // SHA-1 of the SubjectPublicKeyInfo, lower-case hex
+  std::string pin;     // SHA-256 of it; empty: only the key id is known and the first good quote pins the key
+  ByteVector spki;     // DER; empty with the pin
+  std::optional<std::uint32_t> object_attributes;  // TPMA_OBJECT, where it came as TPM2B_PUBLIC
+  std::optional<HashAlgorithm> name_algorithm;
+  ByteVector qualified_name;   // TPM2B_NAME content, where enrolment recorded it
+  std::int64_t since = 0;      // milliseconds since 1970: when it came into this state
+  friend bool operator==(const DeviceKey&, const DeviceKey&) = default;
+};
+
+struct Device {
+  std::string id;
+  std::string product;                  // empty: not recorded
+  std::vector<std::string> identities;  // authenticated identities it is bound to; empty: any
+  std::vector<DeviceKey> keys;
+  bool enrolled = false;                // false: seen in a session only, nobody has decided on it
+  std::int64_t created = 0;             // milliseconds since 1970
+  friend bool operator==(const Device&, const Device&) = default;
+};
+
+enum class KeyStanding : std::uint8_t {
+  trusted,       // this device's, trusted by the operator
+  pending,       // this device's, awaiting `device trust`
+  revoked,       // revoked here or for another device
+  unknown,       // not seen before
+  other_device,  // enrolled for another device (spec part 2 §5.2)
+};
+std::string_view name(KeyStanding standing);
+
+struct KeyJudgement {
+  KeyStanding standing = KeyStanding::unknown;
+  std::string reason;          // for the verdict and the log where it isn't trusted; no peer text in it
+  bool first_use = false;      // trusted by its key id alone; commit_result pins it when the quote verified
+  std::optional<DeviceKey> record;  // what is recorded of it; attributes are judged from here
+};
+
+enum class BaselineState : std::uint8_t { candidate, approved, retired };
+std::string_view name(BaselineState state);
+
+struct StoredBaseline {
+  std::uint64_t number = 0;  // from 1, per device; never used again
+  BaselineState state = BaselineState::candidate;
+  std::string session;       // that proposed it; empty: imported
+  std::int64_t since = 0;
+  pipeline::Baseline baseline;
+};
+
+// What is known when a session begins to ask for evidence; part of the result record too.
+struct SessionIntent {
+  std::string session;    // 1 to 64 of [0-9A-Za-z._-], unique
+  std::string device;     // Device ID, empty: none claimed
+  std::string product;
+  std::string peer;       // "192.0.2.7:49152"
+  std::string identity;   // authenticated: subject or user name
+  std::string identity_type;  // "certificate", "password", ""
+  std::string key_pin;    // of the AK that came, empty: none
+  std::string policy;     // version judged with
+  std::optional<std::uint64_t> generation;
+  std::int64_t started = 0;  // milliseconds since 1970
+};
+
+struct SeenKey {
+  PublicKey key;
+  std::optional<std::uint32_t> object_attributes;
+  std::optional<HashAlgorithm> name_algorithm;
+};
+
+struct SessionResult {
+  SessionIntent intent;
+  std::int64_t finished = 0;
+  std::string verdict;    // one JSON object (pipeline::to_json)
+  // An AK that waits for the operator: becomes a pending key of the device, which is created where it is unknown.
+  // Bounded in number and rate: beyond, the result is committed all the same and the key is left out.
+  std::optional<SeenKey> pending_key;
+  // Only when the quote verified (Q1-Q14): the key that made it, and what may be learned from it.
+  std::optional<PublicKey> quote_key;
+  std::optional<pipeline::LastQuote> quote;
+  std::optional<pipeline::Baseline> proposed_baseline;  // a candidate, unless the device has an equal one
+};
+
+enum class SessionState : std::uint8_t { open, interrupted, complete };
+std::string_view name(SessionState state);
+
+struct SessionRecord {
+  SessionState state = SessionState::open;  // interrupted: its process ended before it had a result
+  SessionIntent intent;
+  std::int64_t finished = 0;
+  std::string verdict;  // empty unless complete
+};
+
+// A place in a list, newest first; opaque.
+using SessionCursor = std::string;
+struct SessionPage {
+  std::vector<SessionRecord> sessions;
+  SessionCursor next;  // empty: that was all
+};
+
+// What an operator says about a device with `device add` or `import`.
+struct Enrolment {
+  std::string device;
+  std::optional<SeenKey> key;  // absent: with `trust`, the key whose SHA-1 key id is `device`
+  std::optional<std::string> product;
+  std::vector<std::string> identities;
+  bool trust = false;
+  KeySource source = KeySource::operator_command;
+  std::optional<pipeline::Baseline> approved_baseline;
+};
+
+struct StateOptions {
+  std::string path;
+  bool create = false;  // make the store where there is none
+  // How long to wait for another process that holds the directory (a command at work).
+  std::chrono::milliseconds lock_wait{0};
+  std::size_t max_pending_devices = 10'000;  // devices that nobody has decided on
+  std::size_t max_pending_keys = 8;          // of one device
+  double pending_per_second = 20;            // new pending keys, with a burst of:
+  double pending_burst = 500;
+  std::size_t max_sessions = 1'000'000;         // results of enrolled devices; the oldest go
+  std::size_t max_unknown_sessions = 20'000;    // results of others; the oldest go
+  std::size_t max_queue = 65'536;               // writes that wait; beyond, they are refused
+  // Seams for tests. `before_write` is asked before each write to the disk: an error is that write's failure.
+  std::function<Result<void>()> before_write;
+  std::function<std::int64_t()> now;  // milliseconds since 1970
+};
+
+using Completion = std::move_only_function<void(Result<void>)>;
+
+class State {
+ public:
+  // Fault::environment "held by another process" when it is; "state format isn't ours" when the version differs.
+  static Result<std::unique_ptr<State>> open(StateOptions options);
+  ~State();  // writes what waits
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  // --- read
+  Result<std::optional<Device>> device(std::string_view id) const;
+  // Devices in order of their ids, from the first after `after`.
+  Result<std::vector<Device>> devices(std::string_view after, std::size_t most) const;
+  // Never trusted when the store can't be read.
+  KeyJudgement judge_key(std::string_view device, const PublicKey& key) const;
+  Result<std::vector<StoredBaseline>> baselines(std::string_view device) const;
+  // The approved ones as the pipeline wants them.
+  Result<std::vector<pipeline::Baseline>> approved_baselines(std::string_view device) const;
+  // Last accepted quote of this key.
+  Result<std::optional<pipeline::LastQuote>> last_quote(const PublicKey& key) const;
+  Result<std::optional<SessionRecord>> session(std::string_view id) const;
+  // Newest first; of one device, or of all where it is empty. A page ends early when it grows large.
+  Result<SessionPage> sessions(std::string_view device, std::size_t most, const SessionCursor& from = {}) const;
+
+  // --- written by sessions; completions come on the store's thread
+  void begin_session(SessionIntent intent, Completion completion);
+  // Fault::denied when the key that made the quote is no longer trusted or another one was pinned meanwhile: nothing was
+  // written; commit again with a verdict that isn't allow and without quote_key.
+  void commit_result(SessionResult result, Completion completion);
+
+  // --- the operator's decisions; on disk when they return
+  Result<Device> enrol_blocking(Enrolment enrolment);
+  // Trusts the pending key: `key_id` (or pin) picks one where several wait. Returns the trusted key.
+  Result<DeviceKey> trust_blocking(std::string_view device, std::string_view key_id = {});
+  // Revokes one key, or all where `key_id` is empty; returns how many were not revoked before.
+  Result<std::size_t> revoke_blocking(std::string_view device, std::string_view key_id = {});
+  // Sessions stay. A revoked key is remembered.
+  Result<void> remove_blocking(std::string_view device);
+  // Approves a candidate (the newest, or `number`); approved ones of the same bank are retired with `replace`.
+  Result<StoredBaseline> approve_baseline_blocking(std::string_view device, std::optional<std::uint64_t> number,
+                                                   bool replace);
+
+  // Other processes learn from the directory's lock file where this process listens.
+  Result<void> announce_socket(const std::string& path);
+  const std::string& path() const;
+
+ private:
+  struct Impl;
+  explicit State(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Who holds a state directory: the content of its lock file.
+struct Holder {
+  std::int64_t process = 0;
+  std::string socket;  // empty: it doesn't listen
+};
+Result<Holder> state_holder(const std::string& path);
+
+// "20261124T163105.123-9f86d081884c7d65": sorts by time.
+std::string session_id(std::int64_t started_ms, Bytes eight_random_bytes);
+
+}  // namespace gatehouse::server
