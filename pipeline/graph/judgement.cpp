@@ -386,6 +386,7 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.device = context_.device;
   v.product = context_.product;
   v.claims = context_.claims;
+  v.claims.insert(v.claims.end(), finish.claims.begin(), finish.claims.end());
   if (context_.references) v.generation = context_.references->generation();
   v.boot_given = boot_given_;
   v.ima_given = ima_given_;

@@ -116,6 +116,7 @@ struct Finish {
   std::variant<std::monostate, RawQuote, FinalQuote> quote;
   std::optional<ByteVector> nonce;                    // expected extraData, whole
   std::optional<std::uint8_t> claimed_locality;       // of TPM Version Information; a hint (spec part 2 §6.5)
+  std::vector<std::string> claims;                    // further claims to report, beside Context::claims
   bool session_failed = false;                        // the protocol ended early: never allow
   std::string session_failure;
 };

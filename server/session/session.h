@@ -1,0 +1,94 @@
+// One peer's PT-TLS conversation, sans I/O: bytes of TLS application data and completions come in, the Host performs what
+// follows. No socket, no clock, no thread, no random number but through the Host, so a test can run whole conversations
+// on a virtual clock. All calls for a session come from one thread at a time (its strand).
+//
+//   Session session(host, settings, state, peer);
+//   session.feed(plaintext);              // as often as bytes arrive
+//   session.on_session_begun(result);     // answers to what the host was asked to do
+//
+// PT-TLS: RFC 6876; PB-TNC: RFC 5793; spec part 1a §1, §4, §7.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/key_agreement.h"
+#include "base/secret.h"
+#include "base/x509.h"
+#include "pipeline/graph/pipeline.h"
+#include "server/imv/imv.h"
+#include "server/state/state.h"
+#include "wire/pbtnc/pbtnc.h"
+#include "wire/pbtnc/state.h"
+#include "wire/pttls/pttls.h"
+
+namespace gatehouse::server {
+
+class Session {
+ public:
+  Session(Host& host, const Settings& settings, State& state, Peer peer);
+  ~Session();
+
+  void feed(Bytes plaintext);
+  void on_password(bool good);
+  void on_session_begun(Result<void> on_disk);
+  void on_outcome(Result<pipeline::Outcome> outcome);
+  void on_result_committed(Result<void> on_disk);
+  // The host's timer, set by Host::set_deadline.
+  void on_deadline();
+  // The evidence plane has room again, or may have.
+  void on_room();
+  // TCP or TLS ended.
+  void on_peer_gone();
+
+  bool ended() const { return phase_ == Phase::ended; }
+  // While false, nothing more has to be read from the peer: TCP does the rest.
+  bool wants_data() const { return phase_ != Phase::ended && phase_ != Phase::password && !answer_due_; }
+  const std::string& id() const { return conversation_.session; }
+
+ private:
+  enum class Phase : std::uint8_t { version, sasl, password, data, ended };
+
+  void pump();
+  void on_message(const pttls::Message& message);
+  void on_version(const pttls::Message& message);
+  void on_selection(const pttls::Message& message);
+  void on_batch(Bytes batch);
+  void deliver(const pbtnc::Batch& batch);
+  void advance();
+  void conclude();
+  void send_result();
+  void send_message(pttls::Type type, Bytes value);
+  void send_batch(pbtnc::BatchType type, Bytes messages);
+  void refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why);
+  void refuse_batch(const pbtnc::Refusal& refusal);
+  void finish_with(std::string_view why, bool close_gracefully);
+  void record_failure(std::string_view why);
+  void start_assessment();
+  void await_client();
+
+  Host& host_;
+  const Settings& settings_;
+  State& state_;
+  Conversation conversation_;
+  std::unique_ptr<OsImv> os_;
+  std::unique_ptr<AttestationImv> attestation_;
+
+  pttls::Framer framer_;
+  Phase phase_ = Phase::version;
+  std::uint32_t next_identifier_ = 0;
+  pbtnc::State pb_state_ = pbtnc::State::init;
+  bool answer_due_ = false;      // a batch was taken in and not answered yet: nothing more is read
+  bool client_silent_ = false;   // that batch was empty
+  bool committing_ = false, recorded_ = false, password_tried_ = false, pumping_ = false;
+  unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
+  std::uint64_t evidence_bytes_ = 0;
+  std::int64_t started_ = 0;
+  std::optional<pipeline::Verdict> verdict_;
+};
+
+}  // namespace gatehouse::server
