@@ -1,0 +1,171 @@
+#include "server/config/config.h"
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <toml++/toml.h>
+
+#include "base/file.h"
+
+namespace gatehouse::server {
+namespace {
+
+struct Reader {
+  const std::string& file;
+  std::filesystem::path folder;
+  ConfigMistakes mistakes;
+
+  void mistake(const toml::source_region& where, const std::string& key, std::string_view why) {
+    mistakes.lines.push_back(file + ":" + std::to_string(where.begin.line) + ": " + key + ": " + std::string(why));
+  }
+  std::string path(const toml::node& node, const std::string& key) {
+    const auto text = node.value<std::string>();
+    if (!node.is_string() || !text || text->empty()) {
+      mistake(node.source(), key, "wants a path");
+      return {};
+    }
+    return (folder / *text).lexically_normal().string();
+  }
+};
+
+using Use = std::function<void(const toml::node&, const std::string&)>;
+
+}  // namespace
+
+std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
+  Config c;
+  c.file = path;
+  Reader r{c.file, std::filesystem::path(path).parent_path(), {}};
+  const auto bytes = read_file(path, std::size_t(1) << 20);
+  if (!bytes) return std::unexpected(ConfigMistakes{{path + ":0: " + bytes.error().text()}});
+  toml::table root;
+  try {
+    root = toml::parse(as_text(*bytes), path);
+  } catch (const toml::parse_error& e) {
+    return std::unexpected(ConfigMistakes{{path + ":" + std::to_string(e.source().begin.line) + ": toml: " + std::string(e.description())}});
+  }
+
+  bool auth_set = false;
+  const auto file = [&](std::string& slot) -> Use { return [&](const toml::node& n, const std::string& k) { slot = r.path(n, k); }; };
+  const auto count = [&](auto& slot, std::int64_t least, std::int64_t most) -> Use {
+    return [&slot, &r, least, most](const toml::node& n, const std::string& k) {
+      const auto v = n.value<std::int64_t>();
+      if (!n.is_integer() || !v || *v < least || *v > most) return r.mistake(n.source(), k, "wants a number from " + std::to_string(least) + " to " + std::to_string(most));
+      slot = std::remove_reference_t<decltype(slot)>(*v);
+    };
+  };
+  const auto strings = [&](std::function<void(const toml::node&, const std::string&, const std::string&)> each) -> Use {
+    return [&r, each](const toml::node& n, const std::string& k) {
+      const toml::array* const list = n.as_array();
+      if (list == nullptr || list->empty()) return r.mistake(n.source(), k, "wants a list of strings");
+      for (const toml::node& item : *list) {
+        const auto text = item.value<std::string>();
+        if (!item.is_string() || !text) r.mistake(item.source(), k, "wants a string");
+        else each(item, k, *text);
+      }
+    };
+  };
+  const auto unavailable = [&](std::string_view why) -> Use { return [&r, why](const toml::node& n, const std::string& k) { r.mistake(n.source(), k, why); }; };
+
+  const std::map<std::string, std::map<std::string, Use>> known = {
+      {"pt_tls",
+       {{"listen", strings([&](const toml::node& n, const std::string& k, const std::string& text) {
+           if (text.rfind(':') == std::string::npos || text.back() == ':') r.mistake(n.source(), k, "wants ADDRESS:PORT");
+           else c.listen.push_back(text);
+         })},
+        {"certificate", file(c.certificate)},
+        {"key", file(c.key)},
+        {"client_ca", file(c.client_ca)},
+        {"client_crl", file(c.client_crl)},
+        {"users", file(c.users)},
+        {"auth", [&](const toml::node& n, const std::string& k) {
+           const std::string v = n.value_or(std::string());
+           auth_set = true;
+           if (v == "tls") c.auth = Auth::tls;
+           else if (v == "sasl") c.auth = Auth::sasl;
+           else if (v == "tls-or-sasl") c.auth = Auth::tls_or_sasl;
+           else if (v == "tls-and-sasl") c.auth = Auth::tls_and_sasl;
+           else if (v == "none") c.auth = Auth::none;
+           else r.mistake(n.source(), k, "is one of tls, sasl, tls-or-sasl, tls-and-sasl, none");
+         }},
+        {"tls_min", [&](const toml::node& n, const std::string& k) {
+           const std::string v = n.value_or(std::string());
+           if (v != "1.2" && v != "1.3") r.mistake(n.source(), k, "is \"1.2\" or \"1.3\"");
+           c.tls_13_only = v == "1.3";
+         }},
+        {"max_connections", count(c.max_connections, 1, 1'000'000)},
+        {"max_connections_per_address", count(c.max_connections_per_address, 1, 1'000'000)}}},
+      {"refdb", {{"path", file(c.refdb)}}},
+      {"state",
+       {{"path", file(c.state)},
+        {"keep_evidence", [&](const toml::node& n, const std::string& k) {
+           c.keep_evidence = n.value_or(std::string());
+           if (c.keep_evidence != "none" && c.keep_evidence != "refused" && c.keep_evidence != "all") r.mistake(n.source(), k, "is one of none, refused, all");
+         }}}},
+      {"attestation",
+       {{"banks", strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
+           if (first) c.banks.clear();
+           first = false;
+           const auto bank = hash_algorithm(text);
+           if (!bank || pts::algorithm_bit(*bank) == 0) r.mistake(n.source(), k, "knows sha256, sha384, sha512 and sha1");
+           else c.banks.push_back(*bank);
+         })},
+        {"ak_ca", file(c.ak_ca)},
+        {"ak_crl", file(c.ak_crl)}}},
+      {"control", {{"socket", file(c.control_socket)}}},
+      {"server",
+       {{"threads", count(c.threads, 1, 1024)},
+        {"grace_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 30; count(v, 0, 3600)(n, k); c.grace = std::chrono::seconds(v); }},
+        {"idle_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 120; count(v, 1, 3600)(n, k); c.idle_deadline = std::chrono::seconds(v); }},
+        {"total_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 600; count(v, 1, 86400)(n, k); c.total_deadline = std::chrono::seconds(v); }}}},
+      {"policy",
+       {{"file", unavailable("policy files are not supported by this version: the default policy holds")},
+        {"shadow", unavailable("policy files are not supported by this version")},
+        {"enforce", [&](const toml::node& n, const std::string& k) {
+           if (!n.is_boolean() || !n.value_or(false)) r.mistake(n.source(), k, "only true is supported by this version");
+         }}}},
+      {"metrics", {{"listen", unavailable("metrics are not supported by this version")}}},
+      {"radius", {{"listen", unavailable("RADIUS is not supported by this version")}, {"client", unavailable("RADIUS is not supported by this version")}}},
+  };
+  for (const auto& [section, node] : root) {
+    const std::string name(section.str());
+    const auto at = known.find(name);
+    if (at == known.end()) {
+      r.mistake(node.source(), name, "unknown key");
+      continue;
+    }
+    const toml::table* const table = node.as_table();
+    if (table == nullptr) {
+      r.mistake(node.source(), name, "wants a table");
+      continue;
+    }
+    for (const auto& [key, value] : *table) {
+      const std::string full = name + "." + std::string(key.str());
+      const auto use = at->second.find(std::string(key.str()));
+      if (use == at->second.end()) r.mistake(value.source(), full, "unknown key");
+      else use->second(value, full);
+    }
+  }
+  const auto needed = [&](bool there, const std::string& key) {
+    if (!there) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
+  };
+  needed(!c.listen.empty(), "pt_tls.listen");
+  needed(!c.certificate.empty(), "pt_tls.certificate");
+  needed(!c.key.empty(), "pt_tls.key");
+  needed(!c.refdb.empty(), "refdb.path");
+  needed(!c.state.empty(), "state.path");
+  if (!auth_set) {
+    if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
+    else if (!c.users.empty()) c.auth = Auth::sasl;
+    else c.auth = Auth::tls;
+  }
+  const bool tls = c.auth == Auth::tls || c.auth == Auth::tls_and_sasl;
+  const bool sasl = c.auth == Auth::sasl || c.auth == Auth::tls_and_sasl || c.auth == Auth::tls_or_sasl;
+  if (tls && c.client_ca.empty()) r.mistakes.lines.push_back(path + ":0: pt_tls.client_ca: is missing, and authentication by certificate needs it");
+  if (sasl && c.users.empty()) r.mistakes.lines.push_back(path + ":0: pt_tls.users: is missing, and authentication by password needs it");
+  if (c.control_socket.empty() && !c.state.empty()) c.control_socket = (std::filesystem::path(c.state) / "control.sock").string();
+  if (!r.mistakes.lines.empty()) return std::unexpected(std::move(r.mistakes));
+  return c;
+}
+
+}  // namespace gatehouse::server

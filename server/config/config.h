@@ -1,0 +1,42 @@
+// gatehouse.toml, parsed once into a struct. A mistake names file, line and key; unknown keys are mistakes; paths are
+// relative to the file's folder. Keys and meaning: contract, `gatehouse serve`; docs/operations.md.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "server/imv/imv.h"
+
+namespace gatehouse::server {
+
+struct Config {
+  std::string file;
+  // [pt_tls]
+  std::vector<std::string> listen;  // "127.0.0.1:271", "[::]:271"
+  std::string certificate, key, client_ca, client_crl, users;
+  Auth auth = Auth::tls;
+  bool tls_13_only = false;
+  std::size_t max_connections = 20'000, max_connections_per_address = 2'000;
+  // [refdb], [state], [control]
+  std::string refdb, state, control_socket;
+  std::string keep_evidence = "refused";
+  // [attestation]
+  std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
+  std::string ak_ca, ak_crl;
+  // [server]
+  unsigned threads = 0;  // 0: as many as the machine has
+  std::chrono::seconds grace{30};
+  std::chrono::seconds idle_deadline{120}, total_deadline{600};
+};
+
+// Every mistake in one run, each "FILE:LINE: KEY: reason".
+struct ConfigMistakes {
+  std::vector<std::string> lines;
+};
+std::expected<Config, ConfigMistakes> read_config(const std::string& path);
+
+}  // namespace gatehouse::server
