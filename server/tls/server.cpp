@@ -1,0 +1,525 @@
+#include "server/tls/server.h"
+
+#include <openssl/ssl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <atomic>
+#include <boost/asio.hpp>
+#include <boost/asio/ssl.hpp>
+#include <csignal>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/hash.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "server/control/control.h"
+#include "server/session/session.h"
+#include "server/state/state.h"
+#include "server/state/users.h"
+#include "server/tls/tls_context.h"
+
+namespace gatehouse::server {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using namespace std::chrono_literals;
+
+constexpr auto handshake_deadline = 15s;
+constexpr auto closing_deadline = 2s;
+constexpr std::size_t max_queued_bytes = std::size_t(8) << 20;
+constexpr std::size_t max_session_pending = std::size_t(4) << 20;
+
+log::Level native(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug: return log::Level::debug;
+    case LogLevel::info: return log::Level::info;
+    case LogLevel::warning: return log::Level::warning;
+    case LogLevel::error: return log::Level::error;
+  }
+  return log::Level::error;
+}
+
+class Connection;
+
+}  // namespace
+
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
+  Impl(Config c, ReferenceSource r) : config(std::move(c)), source(std::move(r)), signals(io), refresh(io), grace(io), workers(1) {}
+
+  Config config;
+  ReferenceSource source;
+  asio::io_context io;
+  std::unique_ptr<State> state;
+  std::unique_ptr<pipeline::Pipeline> pipeline;
+  asio::signal_set signals;
+  asio::steady_timer refresh, grace;
+  std::vector<tcp::acceptor> acceptors;
+  std::vector<std::unique_ptr<asio::steady_timer>> pauses;
+  asio::thread_pool workers;  // password checks: milliseconds each, apart from the sessions' threads
+  std::unique_ptr<ControlServer> control;
+  std::atomic<bool> stopping{false};
+
+  // What SIGHUP replaces; sessions keep what they began with.
+  mutable std::mutex mutex;
+  std::shared_ptr<const TlsContext> tls;             // guarded by mutex
+  std::shared_ptr<const Settings> settings;          // guarded by mutex
+  std::shared_ptr<const UserFile> users;             // guarded by mutex
+  std::shared_ptr<const refdb::View> view;           // guarded by mutex
+  std::map<std::string, std::size_t> per_address;    // guarded by mutex
+  std::map<const Connection*, std::weak_ptr<Connection>> open;  // guarded by mutex
+
+  template <class T>
+  T current(const T& member) const {
+    const std::lock_guard lock(mutex);
+    return member;
+  }
+  Result<void> load();
+  Result<void> reload_references();
+  Result<void> listen();
+  void accept(std::size_t which);
+  void await_signal();
+  void await_refresh();
+  void begin_stop();
+  void maybe_done();
+};
+
+namespace {
+
+class Connection : public Host, public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<Server::Impl> server, tcp::socket socket, std::string address, std::string host)
+      : server_(std::move(server)), tls_(server_->current(server_->tls)), settings_(server_->current(server_->settings)),
+        users_(server_->current(server_->users)), view_(server_->current(server_->view)), context_(asio::ssl::context::tls_server),
+        strand_(socket.get_executor()), timer_(strand_), room_timer_(strand_), address_(std::move(address)), host_(std::move(host)) {
+    // Asio's context is only a place to put ours.
+    SSL_CTX_up_ref(tls_->native());
+    context_ = asio::ssl::context(tls_->native());
+    stream_.emplace(std::move(socket), context_);
+  }
+  ~Connection() override {
+    const std::lock_guard lock(server_->mutex);
+    if (--server_->per_address[host_] == 0) server_->per_address.erase(host_);
+    server_->open.erase(this);
+    asio::post(server_->io, [server = server_] { server->maybe_done(); });
+  }
+
+  void start() {
+    arm(handshake_deadline, [](Connection& c) { c.abort("TLS handshake took too long"); });
+    stream_->async_handshake(asio::ssl::stream_base::server, asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
+      if (self->gone_) return;
+      if (ec) {
+        log::write(log::Level::warning, {}, "TLS handshake with " + self->address_ + " failed: " + ec.message());
+        return self->abort({});
+      }
+      self->established();
+    }));
+  }
+  // The server stops: what is between conversations ends now, the rest may go on.
+  void drain() {
+    asio::post(strand_, [self = shared_from_this()] {
+      if (!self->session_ || !self->gone_) self->draining_ = true;
+      if (!self->session_) self->abort({});
+    });
+  }
+  void cut() {
+    asio::post(strand_, [self = shared_from_this()] { self->abort("the server stops"); });
+  }
+
+  // Host
+  void send(ByteVector plaintext) override {
+    if (gone_) return;
+    queued_ += plaintext.size();
+    if (queued_ > max_queued_bytes) return abort("the endpoint reads too slowly");
+    out_.push_back(std::move(plaintext));
+    if (!writing_) write();
+  }
+  void close() override {
+    closing_ = true;
+    arm(closing_deadline, [](Connection& c) { c.abort({}); });
+    if (!writing_) shut_down();
+  }
+  void log(LogLevel level, std::string text) override { log::write(native(level), session_ ? session_->id() : std::string(), text); }
+  void set_deadline(std::chrono::milliseconds from_now) override {
+    if (closing_) return;
+    arm(from_now, [](Connection& c) {
+      if (c.session_) c.session_->on_deadline();
+      c.after();
+    });
+  }
+  void check_password(std::string user, Secret password) override {
+    auto shared = std::make_shared<Secret>(std::move(password));
+    asio::post(server_->workers, [self = shared_from_this(), user = std::move(user), shared] {
+      const bool good = self->users_ && self->users_->check_blocking(user, *shared);
+      asio::post(self->strand_, [self, good] {
+        if (self->gone_ || !self->session_) return;
+        self->session_->on_password(good);
+        self->after();
+      });
+    });
+  }
+  std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
+    return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_](Result<pipeline::Outcome> outcome) {
+      // Completions come on the evidence plane's threads.
+      auto shared = std::make_shared<Result<pipeline::Outcome>>(std::move(outcome));
+      asio::post(strand, [weak, shared] {
+        const auto self = weak.lock();
+        if (!self || !self->session_) return;
+        self->session_->on_outcome(std::move(*shared));
+        self->after();
+      });
+    });
+  }
+  void begin_session(SessionIntent intent) override {
+    server_->state->begin_session(std::move(intent), completion([](Session& s, Result<void> r) { s.on_session_begun(std::move(r)); }));
+  }
+  void commit_result(SessionResult result) override {
+    server_->state->commit_result(std::move(result), completion([](Session& s, Result<void> r) { s.on_result_committed(std::move(r)); }));
+  }
+  bool has_room(std::size_t pending) override {
+    if (pending <= max_session_pending && server_->pipeline->has_room(settings_->max_batch)) return true;
+    room_timer_.expires_after(10ms);
+    room_timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
+      if (ec || self->gone_ || !self->session_) return;
+      self->session_->on_room();
+      self->after();
+    }));
+    return false;
+  }
+  std::shared_ptr<const refdb::View> references() override { return view_; }
+  std::int64_t now_ms() override {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  }
+  ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
+
+ private:
+  template <class Body>
+  void arm(std::chrono::steady_clock::duration from_now, Body body) {
+    timer_.expires_after(from_now);
+    timer_.async_wait(asio::bind_executor(strand_, [weak = weak_from_this(), body](error_code ec) {
+      const auto self = weak.lock();
+      if (ec || !self || self->gone_) return;
+      body(*self);
+    }));
+  }
+  template <class Body>
+  Completion completion(Body body) {
+    // The connection lives until its record is on disk.
+    return [self = shared_from_this(), body](Result<void> result) {
+      auto shared = std::make_shared<Result<void>>(std::move(result));
+      asio::post(self->strand_, [self, body, shared] {
+        if (!*shared && self->gone_) log::write(log::Level::error, {}, "a session's result isn't recorded: " + shared->error().text());
+        if (self->session_) body(*self->session_, std::move(*shared));
+        self->after();
+      });
+    };
+  }
+  void established() {
+    SSL* const ssl = stream_->native_handle();
+    const std::string subject = peer_subject(ssl);
+    log::write(log::Level::info, {}, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
+    Peer peer{address_, subject, subject.empty() ? "" : "certificate"};
+    session_ = std::make_unique<Session>(*this, *settings_, *server_->state, std::move(peer));
+    read();
+  }
+  void read() {
+    if (reading_ || gone_ || closing_) return;
+    reading_ = true;
+    in_.resize(16'384);
+    stream_->async_read_some(asio::buffer(in_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t n) {
+      self->reading_ = false;
+      if (self->gone_) return;
+      if (ec) {
+        // An end without close_notify is a truncation; either way nothing more comes.
+        self->session_->on_peer_gone();
+        return self->close();
+      }
+      self->session_->feed(Bytes(self->in_.data(), n));
+      self->after();
+    }));
+  }
+  // After anything that may have changed what the session wants.
+  void after() {
+    if (gone_) return;
+    if (session_ && session_->wants_data()) read();
+    else if (session_ && !session_->ended()) in_ = {};
+  }
+  void write() {
+    if (out_.empty()) {
+      if (closing_) shut_down();
+      return;
+    }
+    writing_ = true;
+    // One TLS write for what is queued: an answer of several messages is one record.
+    current_.clear();
+    for (const ByteVector& bytes : out_) current_.insert(current_.end(), bytes.begin(), bytes.end());
+    out_.clear();
+    asio::async_write(*stream_, asio::buffer(current_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t) {
+      self->writing_ = false;
+      self->queued_ -= self->current_.size();
+      self->current_ = {};
+      if (self->gone_) return;
+      if (ec) {
+        if (self->session_) self->session_->on_peer_gone();
+        return self->abort({});
+      }
+      self->write();
+    }));
+  }
+  void shut_down() {
+    if (shutting_ || gone_) return;
+    shutting_ = true;
+    stream_->async_shutdown(asio::bind_executor(strand_, [self = shared_from_this()](error_code) { self->abort({}); }));
+  }
+  void abort(std::string why) {
+    if (gone_) return;
+    if (!why.empty()) log::write(log::Level::warning, session_ ? session_->id() : std::string(), address_ + ": " + why);
+    gone_ = true;
+    timer_.cancel();
+    room_timer_.cancel();
+    error_code ignored;
+    stream_->next_layer().close(ignored);
+    if (session_ && !session_->ended()) session_->on_peer_gone();
+  }
+
+  const std::shared_ptr<Server::Impl> server_;
+  const std::shared_ptr<const TlsContext> tls_;
+  const std::shared_ptr<const Settings> settings_;
+  const std::shared_ptr<const UserFile> users_;
+  const std::shared_ptr<const refdb::View> view_;
+  asio::ssl::context context_;
+  asio::strand<asio::any_io_executor> strand_;
+  std::optional<asio::ssl::stream<tcp::socket>> stream_;
+  asio::steady_timer timer_, room_timer_;
+  const std::string address_, host_;
+  std::unique_ptr<Session> session_;
+  ByteVector in_, current_;
+  std::deque<ByteVector> out_;
+  std::size_t queued_ = 0;
+  bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false, draining_ = false;
+};
+
+Result<tcp::endpoint> endpoint_of(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  std::string host = text.substr(0, colon);
+  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host == "*") host = "::";
+  error_code ec;
+  const auto address = asio::ip::make_address(host, ec);
+  unsigned port = 0;
+  for (const char c : text.substr(colon + 1)) {
+    if (c < '0' || c > '9' || port > 65535) return fail(Error{Fault::usage, "not an ADDRESS:PORT to listen on", {}, 0, text, {}});
+    port = port * 10 + unsigned(c - '0');
+  }
+  if (ec || port > 65535) return fail(Error{Fault::usage, "not an ADDRESS:PORT to listen on", {}, 0, text, {}});
+  return tcp::endpoint(address, std::uint16_t(port));
+}
+
+}  // namespace
+
+// Everything that SIGHUP reads again. Nothing is replaced unless all of it is good.
+Result<void> Server::Impl::load() {
+  GH_TRY(auto new_tls, TlsContext::make(config));
+  auto s = std::make_shared<Settings>();
+  s->auth = config.auth;
+  s->banks = config.banks;
+  s->idle_deadline = config.idle_deadline;
+  s->total_deadline = config.total_deadline;
+  if (!config.ak_ca.empty()) {
+    GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));
+    s->ak_authorities = std::make_shared<const TrustAnchors>(std::move(anchors));
+  }
+  std::shared_ptr<const UserFile> new_users;
+  if (!config.users.empty()) {
+    GH_TRY(UserFile file, UserFile::load(config.users));
+    new_users = std::make_shared<const UserFile>(std::move(file));
+  }
+  {
+    const std::lock_guard lock(mutex);
+    tls = std::move(new_tls);
+    settings = std::move(s);
+    users = std::move(new_users);
+  }
+  return reload_references();
+}
+
+Result<void> Server::Impl::reload_references() {
+  GH_TRY(auto opened, source.open(config.refdb));
+  log::write(log::Level::info, {}, "reference generation " + std::to_string(opened->generation()));
+  const std::lock_guard lock(mutex);
+  view = std::move(opened);
+  return {};
+}
+
+Result<void> Server::Impl::listen() {
+  for (const std::string& where : config.listen) {
+    GH_TRY(const tcp::endpoint endpoint, endpoint_of(where));
+    tcp::acceptor acceptor(io);
+    error_code ec;
+    acceptor.open(endpoint.protocol(), ec);
+    if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+    if (!ec) acceptor.bind(endpoint, ec);
+    if (!ec) acceptor.listen(4096, ec);
+    if (ec) return fail(Error{Fault::environment, "can't listen", {}, 0, where, ec.message()});
+    log::write(log::Level::info, {}, "PT-TLS listening on " + where.substr(0, where.rfind(':')) + ":" + std::to_string(acceptor.local_endpoint().port()));
+    acceptors.push_back(std::move(acceptor));
+    pauses.push_back(std::make_unique<asio::steady_timer>(io));
+  }
+  for (std::size_t i = 0; i < acceptors.size(); ++i) accept(i);
+  return {};
+}
+
+void Server::Impl::accept(std::size_t which) {
+  acceptors[which].async_accept(asio::make_strand(io), [self = shared_from_this(), which](error_code ec, tcp::socket socket) {
+    if (self->stopping) return;
+    if (ec) {
+      // Out of descriptors or memory: those that are served go on, new ones wait.
+      log::write(log::Level::error, {}, "accept failed: " + ec.message());
+      self->pauses[which]->expires_after(100ms);
+      self->pauses[which]->async_wait([self, which](error_code stopped) {
+        if (!stopped) self->accept(which);
+      });
+      return;
+    }
+    self->accept(which);
+    error_code gone;
+    const tcp::endpoint remote = socket.remote_endpoint(gone);
+    if (gone) return;
+    const std::string host = remote.address().to_string();
+    {
+      const std::lock_guard lock(self->mutex);
+      if (self->open.size() >= self->config.max_connections || self->per_address[host] >= self->config.max_connections_per_address) {
+        if (self->per_address[host] == 0) self->per_address.erase(host);
+        log::write(log::Level::warning, {}, "connection from " + host + " refused: too many connections");
+        return;
+      }
+      ++self->per_address[host];
+    }
+    socket.set_option(tcp::no_delay(true), gone);
+    socket.set_option(asio::socket_base::keep_alive(true), gone);
+    const auto connection = std::make_shared<Connection>(self, std::move(socket), host + ":" + std::to_string(remote.port()), host);
+    {
+      const std::lock_guard lock(self->mutex);
+      self->open[connection.get()] = connection;
+    }
+    connection->start();
+  });
+}
+
+void Server::Impl::await_signal() {
+  signals.async_wait([self = shared_from_this()](error_code ec, int signal) {
+    if (ec) return;
+    if (signal == SIGHUP) {
+      log::write(log::Level::info, {}, "SIGHUP: reading certificates, users and references again");
+      if (const auto loaded = self->load(); !loaded)
+        log::write(log::Level::error, {}, "reload failed, what was loaded before stays: " + loaded.error().text());
+      return self->await_signal();
+    }
+    log::write(log::Level::info, {}, "stopping");
+    self->begin_stop();
+  });
+}
+
+// A new generation of references is noticed by a look at its pointer.
+void Server::Impl::await_refresh() {
+  refresh.expires_after(5s);
+  refresh.async_wait([self = shared_from_this()](error_code ec) {
+    if (ec) return;
+    const auto now = self->source.current(self->config.refdb);
+    const auto known = self->current(self->view);
+    if (now && known && *now != known->generation())
+      if (const auto loaded = self->reload_references(); !loaded) log::write(log::Level::error, {}, "references: " + loaded.error().text());
+    self->await_refresh();
+  });
+}
+
+void Server::Impl::begin_stop() {
+  if (stopping.exchange(true)) return;
+  error_code ignored;
+  for (tcp::acceptor& acceptor : acceptors) acceptor.close(ignored);
+  signals.cancel(ignored);
+  refresh.cancel();
+  control.reset();
+  std::vector<std::shared_ptr<Connection>> live;
+  {
+    const std::lock_guard lock(mutex);
+    for (const auto& [_, weak] : open)
+      if (auto connection = weak.lock()) live.push_back(std::move(connection));
+  }
+  for (const auto& connection : live) connection->drain();
+  grace.expires_after(config.grace);
+  grace.async_wait([self = shared_from_this()](error_code ec) {
+    if (ec) return;
+    std::vector<std::shared_ptr<Connection>> left;
+    {
+      const std::lock_guard lock(self->mutex);
+      for (const auto& [_, weak] : self->open)
+        if (auto connection = weak.lock()) left.push_back(std::move(connection));
+    }
+    log::write(log::Level::warning, {}, "the grace period is over: " + std::to_string(left.size()) + " sessions are cut");
+    for (const auto& connection : left) connection->cut();
+  });
+  maybe_done();
+}
+
+void Server::Impl::maybe_done() {
+  if (!stopping) return;
+  const std::lock_guard lock(mutex);
+  if (open.empty()) grace.cancel();
+}
+
+Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() {
+  if (impl_) impl_->workers.join();
+}
+
+Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource references) {
+  // Keys and passwords are in memory: no core files, no ptrace by others.
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);
+  std::signal(SIGPIPE, SIG_IGN);
+  auto impl = std::make_shared<Impl>(std::move(config), std::move(references));
+  GH_TRY(impl->state, State::open({.path = impl->config.state, .create = true}));
+  GH_CHECK(impl->load());
+  impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = impl->config.threads});
+  impl->signals.add(SIGTERM);
+  impl->signals.add(SIGINT);
+  impl->signals.add(SIGHUP);
+  State* const state = impl->state.get();
+  GH_TRY(impl->control, ControlServer::start(impl->config.control_socket, [state](std::string_view request) { return execute(*state, request); }));
+  GH_CHECK(impl->state->announce_socket(impl->config.control_socket));
+  GH_CHECK(impl->listen());
+  impl->await_signal();
+  impl->await_refresh();
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::run() {
+  const unsigned count = impl_->config.threads != 0 ? impl_->config.threads : std::max(1U, std::thread::hardware_concurrency());
+  std::vector<std::jthread> threads;
+  for (unsigned i = 1; i < count; ++i) threads.emplace_back([impl = impl_] { impl->io.run(); });
+  impl_->io.run();
+  threads.clear();
+  impl_->control.reset();
+  impl_->pipeline.reset();  // waits for what is in flight
+  impl_->state.reset();     // writes what waits
+  log::write(log::Level::info, {}, "stopped");
+}
+
+void Server::stop() {
+  asio::post(impl_->io, [impl = impl_] { impl->begin_stop(); });
+}
+std::uint16_t Server::port() const { return impl_->acceptors.front().local_endpoint().port(); }
+std::size_t Server::connections() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->open.size();
+}
+
+}  // namespace gatehouse::server

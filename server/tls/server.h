@@ -1,0 +1,43 @@
+// The I/O shell around the sans-I/O sessions: listeners, TLS, timers, signals, the evidence plane and the store behind
+// one object. Completion handlers, one strand a peer; no protocol logic. Every wait has a deadline.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "server/config/config.h"
+
+namespace gatehouse::server {
+
+// How reference generations are opened; given by the program, so that the shell knows no store.
+struct ReferenceSource {
+  std::function<Result<std::shared_ptr<const refdb::View>>(const std::string&)> open;
+  std::function<Result<std::uint64_t>(const std::string&)> current;
+};
+
+class Server {
+ public:
+  // Opens everything that the configuration names and listens. Errors name file, address or store.
+  static Result<std::unique_ptr<Server>> start(Config config, ReferenceSource references);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Until SIGTERM or SIGINT (or stop()) and then until the sessions in flight have ended or the grace period is over.
+  void run();
+  void stop();
+  // Port of the first listener (for port 0 in the configuration).
+  std::uint16_t port() const;
+  std::size_t connections() const;
+
+  struct Impl;
+
+ private:
+  explicit Server(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace gatehouse::server

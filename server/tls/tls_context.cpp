@@ -1,0 +1,75 @@
+#include "server/tls/tls_context.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+
+#include "base/x509.h"
+
+namespace gatehouse::server {
+namespace {
+
+// Forward secrecy and AEAD only; strongSwan's clients offer these in TLS 1.2, their default.
+constexpr char tls12_ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!aPSK";
+
+std::unexpected<Error> bad(std::string_view why, const std::string& file) {
+  return fail(Error{Fault::environment, why, {}, 0, file, tls_error()});
+}
+
+}  // namespace
+
+std::string tls_error() {
+  const unsigned long code = ERR_peek_last_error();
+  ERR_clear_error();
+  if (code == 0) return {};
+  const char* const reason = ERR_reason_error_string(code);
+  return reason != nullptr ? reason : "error " + std::to_string(code);
+}
+
+TlsContext::~TlsContext() { SSL_CTX_free(context_); }
+
+Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config) {
+  std::shared_ptr<TlsContext> out(new TlsContext);
+  SSL_CTX* const context = out->context_ = SSL_CTX_new(TLS_server_method());
+  if (context == nullptr) return bad("TLS can't be set up", {});
+  SSL_CTX_set_min_proto_version(context, config.tls_13_only ? TLS1_3_VERSION : TLS1_2_VERSION);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_dh_auto(context, 1);
+  if (SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1) return bad("no cipher suite", {});
+  if (SSL_CTX_use_certificate_chain_file(context, config.certificate.c_str()) != 1) return bad("can't use the certificate", config.certificate);
+  if (SSL_CTX_use_PrivateKey_file(context, config.key.c_str(), SSL_FILETYPE_PEM) != 1) return bad("can't use the private key", config.key);
+  if (SSL_CTX_check_private_key(context) != 1) return bad("the private key isn't the certificate's", config.key);
+  if (!config.client_ca.empty() && config.auth != Auth::sasl && config.auth != Auth::none) {
+    if (SSL_CTX_load_verify_file(context, config.client_ca.c_str()) != 1) return bad("can't use the client CAs", config.client_ca);
+    STACK_OF(X509_NAME)* const names = SSL_load_client_CA_file(config.client_ca.c_str());
+    if (names == nullptr) return bad("no client CA", config.client_ca);
+    SSL_CTX_set_client_CA_list(context, names);
+    const bool needed = config.auth == Auth::tls || config.auth == Auth::tls_and_sasl;
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (needed ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
+    SSL_CTX_set_verify_depth(context, 6);
+    if (!config.client_crl.empty()) {
+      X509_STORE* const store = SSL_CTX_get_cert_store(context);
+      X509_LOOKUP* const lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+      if (lookup == nullptr || X509_load_crl_file(lookup, config.client_crl.c_str(), X509_FILETYPE_PEM) < 1)
+        return bad("can't use the revocation list", config.client_crl);
+      X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+    }
+  }
+  return out;
+}
+
+std::string peer_subject(SSL* ssl) {
+  X509* const certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(certificate, &der);
+  if (size <= 0) return {};
+  const auto parsed = Certificate::from_der(Bytes(reinterpret_cast<const std::byte*>(der), std::size_t(size)));
+  OPENSSL_free(der);
+  return parsed ? parsed->subject() : std::string();
+}
+
+}  // namespace gatehouse::server

@@ -1,0 +1,33 @@
+// TLS of the PT-TLS listener: 1.3 preferred, 1.2 with forward secrecy and AEAD; client certificates judged by chain,
+// dates, purpose and revocation list. (Spec part 1a §1.8.)
+#pragma once
+
+#include <openssl/types.h>
+
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "server/config/config.h"
+
+namespace gatehouse::server {
+
+class TlsContext {
+ public:
+  static Result<std::shared_ptr<const TlsContext>> make(const Config& config);
+  ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+  SSL_CTX* native() const { return context_; }
+
+ private:
+  TlsContext() = default;
+  SSL_CTX* context_ = nullptr;
+};
+
+// Subject of the verified client certificate, escaped; empty: none was given.
+std::string peer_subject(SSL* ssl);
+// What TLS says of the last error, without secrets.
+std::string tls_error();
+
+}  // namespace gatehouse::server
