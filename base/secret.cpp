@@ -1,99 +1,98 @@
 #include "base/secret.h"
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+
+#include <array>
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/hex.h"
 
 namespace gatehouse {
+
+Secret::Secret(std::string&& text) : bytes_(to_vector(as_bytes(text))) {
+  wipe(std::as_writable_bytes(std::span(text.data(), text.size())));
+  text.clear();
+}
+Secret::Secret(Bytes bytes) : bytes_(to_vector(bytes)) {}
+Secret::Secret(Secret&& other) noexcept : bytes_(std::move(other.bytes_)) { other.bytes_.clear(); }
+Secret& Secret::operator=(Secret&& other) noexcept {
+  if (this != &other) {
+    wipe(bytes_);
+    bytes_ = std::move(other.bytes_);
+    other.bytes_.clear();
+  }
+  return *this;
+}
+Secret::~Secret() { wipe(bytes_); }
+bool Secret::equals(Bytes other) const { return equal_constant_time(bytes_, other); }
+
+Result<Secret> read_secret_file(const std::string& path) {
+  auto content = read_file(path, 4096);
+  if (!content) return fail(std::move(content).error());
+  std::size_t size = 0;
+  while (size < content->size() && (*content)[size] != std::byte{'\n'} && (*content)[size] != std::byte{'\r'}) ++size;
+  Secret secret(Bytes(*content).first(size));
+  wipe(*content);
+  if (secret.empty()) return fail(Error{Fault::malformed, "no secret on the first line", {}, 0, path, {}});
+  if (secret.size() > 1024) return fail(Error{Fault::limit, "secret longer than 1,024 bytes", {}, 1024, path, {}});
+  return secret;
+}
+
 namespace {
 
-ByteVector salted(std::string_view password, Bytes salt, unsigned iterations) {
+// RFC 8018 section 5.2 with HMAC-SHA-256. The KDF is fetched once a process.
+ByteVector salted_password(Bytes password, Bytes salt, std::uint32_t iterations) {
+  static EVP_KDF* const kdf = EVP_KDF_fetch(nullptr, "PBKDF2", nullptr);
+  EVP_KDF_CTX* const context = EVP_KDF_CTX_new(kdf);
+  unsigned count = iterations;
+  int any_password = 1;  // turns off OpenSSL's SP 800-132 limits: lengths are checked where users are made
+  char digest[] = "SHA2-256";
+  const OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PASSWORD, const_cast<std::byte*>(password.data()),
+                                        password.size()),
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, const_cast<std::byte*>(salt.data()), salt.size()),
+      OSSL_PARAM_construct_uint(OSSL_KDF_PARAM_ITER, &count),
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+      OSSL_PARAM_construct_int(OSSL_KDF_PARAM_PKCS5, &any_password), OSSL_PARAM_construct_end()};
   ByteVector out(32);
-  GH_ASSERT(PKCS5_PBKDF2_HMAC(password.data(), int(password.size()), as_uchar(salt), int(salt.size()), int(iterations), EVP_sha256(), 32,
-                              reinterpret_cast<unsigned char*>(out.data())) == 1);
+  GH_ASSERT(context != nullptr &&
+            EVP_KDF_derive(context, reinterpret_cast<unsigned char*>(out.data()), out.size(), parameters) == 1);
+  EVP_KDF_CTX_free(context);
   return out;
 }
 
-ByteVector stored_key(Bytes salted_password) {
-  const Digest client = hmac(HashAlgorithm::sha256, salted_password, as_bytes("Client Key"));
-  return to_vector(digest_of(HashAlgorithm::sha256, client.view()).view());
+// RFC 5802 section 3.
+struct Keys {
+  Digest stored, server;
+};
+Keys keys_of(Bytes password, Bytes salt, std::uint32_t iterations) {
+  ByteVector salted = salted_password(password, salt, iterations);
+  Digest client = hmac(HashAlgorithm::sha256, salted, as_bytes("Client Key"));
+  const Keys keys{digest_of(HashAlgorithm::sha256, client.view()),
+                  hmac(HashAlgorithm::sha256, salted, as_bytes("Server Key"))};
+  wipe(salted);
+  wipe(client.bytes);
+  return keys;
 }
-
-// For users that don't exist: the same work.
-const Verifier& dummy() {
-  static const Verifier verifier = make_verifier("no password is this one");
-  return verifier;
-}
-
-constexpr std::size_t max_users_file = std::size_t(64) << 20;
 
 }  // namespace
 
-Secret::~Secret() { wipe(bytes_); }
-
-Verifier make_verifier(std::string_view password, unsigned iterations) {
-  Verifier v;
-  v.salt = random_bytes(16);
-  v.iterations = iterations;
-  ByteVector s = salted(password, v.salt, iterations);
-  v.stored_key = stored_key(s);
-  v.server_key = to_vector(hmac(HashAlgorithm::sha256, s, as_bytes("Server Key")).view());
-  wipe(s);
-  return v;
-}
-
-bool matches(const Verifier& v, std::string_view password) {
-  ByteVector s = salted(password, v.salt, v.iterations);
-  const ByteVector key = stored_key(s);
-  wipe(s);
-  return equal_constant_time(key, v.stored_key);
-}
-
-// A line: user (hexadecimal, so that any name is one word), salt, iterations, StoredKey, ServerKey.
-Result<Users> Users::read(const std::string& path) {
-  GH_TRY(const ByteVector bytes, read_file(path, max_users_file));
-  Users out;
-  std::string_view rest = as_text(bytes);
-  std::size_t offset = 0;
-  while (!rest.empty()) {
-    const std::size_t end = rest.find('\n');
-    std::string_view line = rest.substr(0, end);
-    const auto bad = [&] { return fail(Error{Fault::malformed, "not a line of a users file", {}, offset, path, {}}); };
-    std::string_view fields[5];
-    std::string_view left = line;
-    for (std::string_view& field : fields) {
-      const std::size_t blank = left.find(' ');
-      field = left.substr(0, blank);
-      left = blank == std::string_view::npos ? std::string_view{} : left.substr(blank + 1);
-    }
-    const auto user = from_hex(fields[0]), salt = from_hex(fields[1]), stored = from_hex(fields[3]), server = from_hex(fields[4]);
-    unsigned iterations = 0;
-    for (const char c : fields[2]) {
-      if (c < '0' || c > '9' || iterations > 100'000'000) return bad();
-      iterations = iterations * 10 + unsigned(c - '0');
-    }
-    if (!user || !salt || !stored || !server || !left.empty() || user->empty() || stored->size() != 32 || iterations < 4096) return bad();
-    out.entries_[std::string(as_text(*user))] = {*salt, iterations, *stored, *server};
-    offset += line.size() + 1;
-    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-  }
+PasswordVerifier make_verifier(const Secret& password, std::uint32_t iterations) {
+  PasswordVerifier out;
+  out.iterations = iterations;
+  out.salt = random_bytes(16);
+  const Keys keys = keys_of(password.reveal(), out.salt, iterations);
+  out.stored_key = to_vector(keys.stored.view());
+  out.server_key = to_vector(keys.server.view());
   return out;
 }
 
-Result<void> Users::write(const std::string& path) const {
-  std::string out;
-  for (const auto& [user, v] : entries_)
-    out += to_hex(as_bytes(user)) + ' ' + to_hex(v.salt) + ' ' + std::to_string(v.iterations) + ' ' + to_hex(v.stored_key) + ' ' +
-           to_hex(v.server_key) + '\n';
-  return write_file_atomically(path, as_bytes(out), 0600);
-}
-
-bool Users::authenticate(std::string_view user, std::string_view password) const {
-  const auto at = entries_.find(user);
-  const bool good = matches(at == entries_.end() ? dummy() : at->second, password);
-  return at != entries_.end() && good;
+bool verify_password(const PasswordVerifier& verifier, const Secret& password) {
+  const Keys keys = keys_of(password.reveal(), verifier.salt, verifier.iterations);
+  return equal_constant_time(keys.stored.view(), verifier.stored_key);
 }
 
 }  // namespace gatehouse

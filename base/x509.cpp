@@ -1,5 +1,6 @@
 #include "base/x509.h"
 
+#include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -7,58 +8,350 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
 #include "base/file.h"
+#include "base/hash.h"
+#include "base/hex.h"
 
 namespace gatehouse {
+namespace {
 
-struct CertificateAuthorities::State {
-  X509_STORE* store = X509_STORE_new();
-  State() = default;
-  State(const State&) = delete;
-  State& operator=(const State&) = delete;
-  ~State() { X509_STORE_free(store); }
+template <auto Free>
+struct Freed {
+  template <class T>
+  void operator()(T* p) const {
+    Free(p);
+  }
+};
+template <class T, auto Free>
+using Owned = std::unique_ptr<T, Freed<Free>>;
+using OwnedX509 = Owned<X509, X509_free>;
+using OwnedCrl = Owned<X509_CRL, X509_CRL_free>;
+
+void free_bio(BIO* bio) { BIO_free_all(bio); }
+void free_names(GENERAL_NAMES* names) { GENERAL_NAMES_free(names); }
+void free_usages(EXTENDED_KEY_USAGE* usages) { EXTENDED_KEY_USAGE_free(usages); }
+// Without its elements: they belong to others.
+void free_stack(STACK_OF(X509) * stack) { sk_X509_free(stack); }
+using OwnedBio = Owned<BIO, free_bio>;
+
+constexpr std::size_t max_certificate_bytes = 64 * 1024;
+constexpr std::size_t max_file_bytes = std::size_t(64) << 20;
+constexpr std::size_t max_certificates = 10'000;
+
+std::unexpected<Error> bad(std::string_view reason) {
+  ERR_clear_error();
+  return fail(Fault::malformed, reason, "RFC 5280 4.1");
+}
+
+OwnedBio bio_of(Bytes bytes) { return OwnedBio(BIO_new_mem_buf(bytes.data(), int(bytes.size()))); }
+
+std::string text_of(BIO* bio) {
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(bio, &text);
+  return size > 0 ? std::string(text, std::size_t(size)) : std::string();
+}
+
+std::string name_text(const X509_NAME* name) {
+  const OwnedBio out(BIO_new(BIO_s_mem()));
+  if (!out || X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0) return {};
+  return escaped(text_of(out.get()), 1024);
+}
+
+std::string common_name_of(X509_NAME* name) {
+  const int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+  if (at < 0 || X509_NAME_get_index_by_NID(name, NID_commonName, at) >= 0) return {};
+  unsigned char* utf8 = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+  if (size < 0) return {};
+  const std::string text(reinterpret_cast<const char*>(utf8), std::size_t(size));
+  OPENSSL_free(utf8);
+  return text.find('\0') == std::string::npos ? text : std::string();
+}
+
+std::string object_text(const ASN1_OBJECT* object) {
+  std::array<char, 128> text{};
+  const int size = OBJ_obj2txt(text.data(), int(text.size()), object, 1);
+  return size > 0 && std::size_t(size) < text.size() ? std::string(text.data()) : std::string("too long");
+}
+
+Bytes bytes_of(const ASN1_STRING* string) {
+  return {reinterpret_cast<const std::byte*>(ASN1_STRING_get0_data(string)),
+          std::size_t(ASN1_STRING_length(string))};
+}
+
+std::string address_text(Bytes raw) {
+  std::string out;
+  if (raw.size() == 4) {
+    for (std::size_t i = 0; i < 4; ++i) out += (i ? "." : "") + std::to_string(unsigned(raw[i]));
+  } else {
+    for (std::size_t i = 0; i < raw.size(); ++i) out += (i && i % 2 == 0 ? ":" : "") + to_hex(raw.subspan(i, 1));
+  }
+  return out;
+}
+
+std::vector<std::string> names_of(X509* certificate) {
+  std::vector<std::string> out;
+  const Owned<GENERAL_NAMES, free_names> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  const auto text = [](std::string_view kind, const ASN1_STRING* value) {
+    return std::string(kind) + escaped(as_text(bytes_of(value)), 1024);
+  };
+  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* const name = sk_GENERAL_NAME_value(names.get(), i);
+    switch (name->type) {
+      case GEN_DNS: out.push_back(text("dns:", name->d.dNSName)); break;
+      case GEN_EMAIL: out.push_back(text("email:", name->d.rfc822Name)); break;
+      case GEN_URI: out.push_back(text("uri:", name->d.uniformResourceIdentifier)); break;
+      case GEN_IPADD: out.push_back("ip:" + address_text(bytes_of(name->d.iPAddress))); break;
+      case GEN_DIRNAME: out.push_back("dirname:" + name_text(name->d.directoryName)); break;
+      default: break;
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> usages_of(X509* certificate) {
+  std::vector<std::string> out;
+  const Owned<EXTENDED_KEY_USAGE, free_usages> usages(
+      static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(certificate, NID_ext_key_usage, nullptr, nullptr)));
+  for (int i = 0; usages && i < sk_ASN1_OBJECT_num(usages.get()); ++i)
+    out.push_back(object_text(sk_ASN1_OBJECT_value(usages.get(), i)));
+  return out;
+}
+
+Result<std::int64_t> seconds_of(const ASN1_TIME* time) {
+  const Owned<ASN1_TIME, ASN1_TIME_free> epoch(ASN1_TIME_set(nullptr, 0));
+  int days = 0, seconds = 0;
+  if (!epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1) return bad("validity date can't be read");
+  return std::int64_t(days) * 86400 + seconds;
+}
+
+}  // namespace
+
+struct Certificate::State {
+  OwnedX509 x509;
+  ByteVector der;
+  PublicKey key;
+  std::string subject, issuer, common_name, serial, fingerprint;
+  std::vector<std::string> names, usages;
+  std::int64_t not_before = 0, not_after = 0;
 };
 
-CertificateAuthorities::CertificateAuthorities(std::unique_ptr<State> state) : state_(std::move(state)) {}
-CertificateAuthorities::CertificateAuthorities(CertificateAuthorities&&) noexcept = default;
-CertificateAuthorities& CertificateAuthorities::operator=(CertificateAuthorities&&) noexcept = default;
-CertificateAuthorities::~CertificateAuthorities() = default;
-
-Result<CertificateAuthorities> CertificateAuthorities::read(const std::string& path) {
-  GH_TRY(const ByteVector pem, read_file(path, std::size_t(16) << 20));
-  auto state = std::make_unique<State>();
-  BIO* const bio = BIO_new_mem_buf(pem.data(), int(pem.size()));
-  std::size_t count = 0;
-  while (X509* const certificate = PEM_read_bio_X509(bio, nullptr, nullptr, nullptr)) {
-    X509_STORE_add_cert(state->store, certificate);
-    X509_free(certificate);
-    ++count;
-  }
-  BIO_free(bio);
-  ERR_clear_error();
-  if (count == 0) return fail(Error{Fault::malformed, "no PEM certificate", {}, 0, path, {}});
-  return CertificateAuthorities(std::move(state));
-}
-
-Result<void> CertificateAuthorities::validate(Bytes der) const {
+Result<Certificate> Certificate::from_der(Bytes der) {
+  if (der.size() > max_certificate_bytes) return fail(Fault::limit, "certificate larger than 64 KiB", "RFC 5280 4.1");
   const unsigned char* p = as_uchar(der);
-  X509* const certificate = d2i_X509(nullptr, &p, long(der.size()));
-  if (certificate == nullptr) {
-    ERR_clear_error();
-    return fail(Fault::malformed, "not an X.509 certificate");
-  }
-  X509_STORE_CTX* const context = X509_STORE_CTX_new();
-  bool good = X509_STORE_CTX_init(context, state_->store, certificate, nullptr) == 1 && X509_verify_cert(context) == 1;
-  std::string why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(context));
-  if (good && (X509_get_key_usage(certificate) & KU_DIGITAL_SIGNATURE) == 0) {
-    good = false;
-    why = "key usage lacks digitalSignature";
-  }
-  X509_STORE_CTX_free(context);
-  X509_free(certificate);
+  OwnedX509 x509(d2i_X509(nullptr, &p, long(der.size())));
+  if (!x509) return bad("not an X.509 certificate");
+  if (p != as_uchar(der) + der.size()) return bad("trailing bytes after the certificate");
+  GH_TRY(PublicKey key, PublicKey::from_certificate(der));
+  GH_TRY(const std::int64_t not_before, seconds_of(X509_get0_notBefore(x509.get())));
+  GH_TRY(const std::int64_t not_after, seconds_of(X509_get0_notAfter(x509.get())));
+  X509_NAME* const subject = X509_get_subject_name(x509.get());
+  auto state = std::make_shared<State>(State{
+      .x509 = nullptr,
+      .der = to_vector(der),
+      .key = std::move(key),
+      .subject = name_text(subject),
+      .issuer = name_text(X509_get_issuer_name(x509.get())),
+      .common_name = common_name_of(subject),
+      .serial = to_hex(bytes_of(X509_get0_serialNumber(x509.get()))),
+      .fingerprint = digest_of(HashAlgorithm::sha256, der).hex(),
+      .names = names_of(x509.get()),
+      .usages = usages_of(x509.get()),
+      .not_before = not_before,
+      .not_after = not_after,
+  });
+  // Decodes and caches the extensions now, so that the object isn't changed by a verification on another thread.
+  X509_check_purpose(x509.get(), -1, 0);
   ERR_clear_error();
-  if (!good) return fail(Error{Fault::denied, "certificate isn't valid under the configured CAs", "RFC 5280 6", 0, {}, std::move(why)});
-  return {};
+  state->x509 = std::move(x509);
+  return Certificate(std::move(state));
 }
+
+Result<Certificate> Certificate::from_pem(std::string_view pem) {
+  const OwnedBio bio = bio_of(as_bytes(pem));
+  const OwnedX509 x509(bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+  if (!x509) return bad("no PEM certificate");
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(x509.get(), &der);
+  if (size <= 0) return bad("certificate can't be encoded");
+  const ByteVector bytes(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
+  OPENSSL_free(der);
+  return from_der(bytes);
+}
+
+const PublicKey& Certificate::key() const { return state_->key; }
+const ByteVector& Certificate::der() const { return state_->der; }
+const std::string& Certificate::subject() const { return state_->subject; }
+const std::string& Certificate::issuer() const { return state_->issuer; }
+const std::string& Certificate::common_name() const { return state_->common_name; }
+const std::string& Certificate::serial() const { return state_->serial; }
+const std::vector<std::string>& Certificate::alternative_names() const { return state_->names; }
+const std::vector<std::string>& Certificate::extended_key_usage() const { return state_->usages; }
+std::int64_t Certificate::not_before() const { return state_->not_before; }
+std::int64_t Certificate::not_after() const { return state_->not_after; }
+const std::string& Certificate::fingerprint() const { return state_->fingerprint; }
+
+struct TrustAnchors::State {
+  Owned<X509_STORE, X509_STORE_free> store;
+  std::vector<OwnedX509> intermediates;
+  std::size_t size = 0;
+  bool revocation = false;
+};
+
+namespace {
+
+Result<std::vector<OwnedX509>> certificates_in(const std::string& path) {
+  GH_TRY(const ByteVector content, read_file(path, max_file_bytes));
+  std::vector<OwnedX509> out;
+  const OwnedBio bio = bio_of(content);
+  while (X509* const next = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) {
+    out.emplace_back(next);
+    if (out.size() > max_certificates) return fail(Error{Fault::limit, "more than 10,000 certificates", {}, 0, path, {}});
+  }
+  ERR_clear_error();
+  if (out.empty()) {
+    const unsigned char* p = as_uchar(content);
+    OwnedX509 der(d2i_X509(nullptr, &p, long(content.size())));
+    ERR_clear_error();
+    if (der) out.push_back(std::move(der));
+  }
+  if (out.empty()) return fail(Error{Fault::malformed, "no certificate in this file", "RFC 5280", 0, path, {}});
+  return out;
+}
+
+Result<std::vector<std::string>> files_of(const std::string& path) {
+  std::error_code code;
+  if (!std::filesystem::is_directory(path, code)) return std::vector<std::string>{path};
+  std::vector<std::string> out;
+  for (std::filesystem::directory_iterator it(path, code), end; !code && it != end; it.increment(code)) {
+    const std::string extension = it->path().extension().string();
+    if (extension == ".pem" || extension == ".crt" || extension == ".cer" || extension == ".der")
+      out.push_back(it->path().string());
+  }
+  if (code) return fail(Error{Fault::environment, "can't read the directory", {}, 0, path, code.message()});
+  std::sort(out.begin(), out.end());
+  if (out.empty()) return fail(Error{Fault::environment, "no certificate file in this directory", {}, 0, path, {}});
+  return out;
+}
+
+Result<std::vector<OwnedCrl>> revocations_in(const std::string& path) {
+  GH_TRY(const ByteVector content, read_file(path, max_file_bytes));
+  std::vector<OwnedCrl> out;
+  const OwnedBio bio = bio_of(content);
+  while (X509_CRL* const next = PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr)) out.emplace_back(next);
+  if (out.empty()) {
+    const unsigned char* p = as_uchar(content);
+    if (X509_CRL* const der = d2i_X509_CRL(nullptr, &p, long(content.size()))) out.emplace_back(der);
+  }
+  ERR_clear_error();
+  if (out.empty()) return fail(Error{Fault::malformed, "no certificate revocation list in this file", "RFC 5280 5", 0, path, {}});
+  return out;
+}
+
+bool self_signed(X509* certificate) {
+  const bool own = X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
+  ERR_clear_error();
+  return own;
+}
+
+// OpenSSL's codes grouped into reasons that a test can compare; its own words go into the detail.
+std::string_view reason_of(int code) {
+  switch (code) {
+    case X509_V_ERR_CERT_HAS_EXPIRED: return "certificate has expired";
+    case X509_V_ERR_CERT_NOT_YET_VALID: return "certificate is not yet valid";
+    case X509_V_ERR_CERT_REVOKED: return "certificate is revoked";
+    case X509_V_ERR_UNABLE_TO_GET_CRL:
+    case X509_V_ERR_CRL_HAS_EXPIRED:
+    case X509_V_ERR_CRL_NOT_YET_VALID:
+    case X509_V_ERR_CRL_SIGNATURE_FAILURE: return "no current revocation list for the certificate's issuer";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_CERT_UNTRUSTED: return "certificate isn't issued by a configured CA";
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE: return "certificate's signature is wrong";
+    case X509_V_ERR_INVALID_CA:
+    case X509_V_ERR_PATH_LENGTH_EXCEEDED:
+    case X509_V_ERR_KEYUSAGE_NO_CERTSIGN: return "an issuer in the path may not sign certificates";
+    default: return "certificate path isn't valid";
+  }
+}
+
+}  // namespace
+
+Result<TrustAnchors> TrustAnchors::load(const std::string& ca, const std::string& crl) {
+  auto state = std::make_shared<State>();
+  state->store.reset(X509_STORE_new());
+  if (!state->store) return fail(Fault::internal, "no memory for certificates");
+  std::vector<OwnedX509> certificates;
+  GH_TRY(const std::vector<std::string> files, files_of(ca));
+  for (const std::string& file : files) {
+    GH_TRY(auto found, certificates_in(file));
+    for (OwnedX509& one : found) certificates.push_back(std::move(one));
+  }
+  const bool any_root = std::any_of(certificates.begin(), certificates.end(),
+                                    [](const OwnedX509& one) { return self_signed(one.get()); });
+  for (OwnedX509& one : certificates) {
+    X509_check_purpose(one.get(), -1, 0);
+    if (!any_root || self_signed(one.get())) {
+      if (X509_STORE_add_cert(state->store.get(), one.get()) != 1)
+        return fail(Error{Fault::malformed, "CA certificate can't be used", "RFC 5280", 0, ca, {}});
+      ++state->size;
+    } else {
+      state->intermediates.push_back(std::move(one));
+    }
+  }
+  if (!crl.empty()) {
+    GH_TRY(const auto lists, revocations_in(crl));
+    for (const OwnedCrl& list : lists)
+      if (X509_STORE_add_crl(state->store.get(), list.get()) != 1)
+        return fail(Error{Fault::malformed, "revocation list can't be used", "RFC 5280 5", 0, crl, {}});
+    state->revocation = true;
+  }
+  ERR_clear_error();
+  return TrustAnchors(std::move(state));
+}
+
+Result<void> TrustAnchors::verify(const Certificate& certificate, std::span<const Certificate> intermediates,
+                                  std::int64_t now, std::string_view required_usage) const {
+  X509* const leaf = certificate.state_->x509.get();
+  const std::uint32_t flags = X509_get_extension_flags(leaf);
+  if ((flags & EXFLAG_CA) != 0) return fail(Fault::denied, "certificate is a CA's", "RFC 5280 4.2.1.9");
+  if ((flags & EXFLAG_KUSAGE) != 0 && (X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE) == 0)
+    return fail(Fault::denied, "certificate's key usage lacks digitalSignature", "RFC 5280 4.2.1.3");
+  const auto& usages = certificate.extended_key_usage();
+  if (!required_usage.empty() && std::find(usages.begin(), usages.end(), required_usage) == usages.end())
+    return fail(Error{Fault::denied, "certificate lacks the extended key usage asked for", "RFC 5280 4.2.1.12", 0, {},
+                      std::string(required_usage)});
+
+  const Owned<STACK_OF(X509), free_stack> untrusted(sk_X509_new_null());
+  const Owned<X509_STORE_CTX, X509_STORE_CTX_free> context(X509_STORE_CTX_new());
+  if (!untrusted || !context) return fail(Fault::internal, "no memory for certificates");
+  for (const Certificate& one : intermediates) sk_X509_push(untrusted.get(), one.state_->x509.get());
+  for (const OwnedX509& one : state_->intermediates) sk_X509_push(untrusted.get(), one.get());
+  if (X509_STORE_CTX_init(context.get(), state_->store.get(), leaf, untrusted.get()) != 1)
+    return fail(Fault::internal, "certificate verification can't start");
+  X509_VERIFY_PARAM* const parameters = X509_STORE_CTX_get0_param(context.get());
+  unsigned long wanted = X509_V_FLAG_PARTIAL_CHAIN;
+  if (state_->revocation) wanted |= X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL;
+  X509_VERIFY_PARAM_set_flags(parameters, wanted);
+  X509_VERIFY_PARAM_set_time(parameters, time_t(now));
+  X509_VERIFY_PARAM_set_depth(parameters, 8);
+  // 112 bits: RSA 2048, no SHA-1 signatures below the anchor.
+  X509_VERIFY_PARAM_set_auth_level(parameters, 2);
+  const int good = X509_verify_cert(context.get());
+  const int code = X509_STORE_CTX_get_error(context.get());
+  ERR_clear_error();
+  if (good == 1) return {};
+  return fail(Error{Fault::denied, reason_of(code), "RFC 5280 6", 0, {}, X509_verify_cert_error_string(code)});
+}
+
+std::size_t TrustAnchors::size() const { return state_->size; }
 
 }  // namespace gatehouse

@@ -9,10 +9,11 @@
 //   state->commit_result(record, [](Result<void> on_disk) { … });      // then the RESULT batch may go out
 //
 // Writes are made by one thread of the store: everything that waits is checked in order, written and synced at once,
-// then each completion is called, on that thread: post to your strand, don't work in it. A completion that gets no
-// error means that the record survives a crash. One that gets an error means that it may not: never allow. Writes never
-// block the caller, but for the operations named …_blocking, which the operator's commands use. Reads may be made from
-// any thread and see what was committed.
+// then each completion is called, on that thread: post to your strand, don't work in it. (A write that is refused at
+// once, because too many wait or the store closes, completes on the caller's thread.) A completion that gets no error
+// means that the record survives a crash. One that gets an error means that it may not: never allow. Writes never block
+// the caller, but for the operations named …_blocking, which the operator's commands use. Reads may be made from any
+// thread and see what was committed.
 #pragma once
 
 #include <chrono>
@@ -76,6 +77,7 @@ struct KeyJudgement {
   std::string reason;          // for the verdict and the log where it isn't trusted; no peer text in it
   bool first_use = false;      // trusted by its key id alone; commit_result pins it when the quote verified
   std::optional<DeviceKey> record;  // what is recorded of it; attributes are judged from here
+  std::string owner;           // the device it is enrolled for, where that is another one
 };
 
 enum class BaselineState : std::uint8_t { candidate, approved, retired };
@@ -118,6 +120,7 @@ struct SessionResult {
   std::optional<SeenKey> pending_key;
   // Only when the quote verified (Q1-Q14): the key that made it, and what may be learned from it.
   std::optional<PublicKey> quote_key;
+  bool key_certified = false;  // a certificate made it trusted: it needn't be recorded as trusted here
   std::optional<pipeline::LastQuote> quote;
   std::optional<pipeline::Baseline> proposed_baseline;  // a candidate, unless the device has an equal one
 };
@@ -200,13 +203,16 @@ class State {
 
   // --- the operator's decisions; on disk when they return
   Result<Device> enrol_blocking(Enrolment enrolment);
-  // Trusts the pending key: `key_id` (or pin) picks one where several wait. Returns the trusted key.
+  // Many with few syncs; one result each, in order.
+  std::vector<Result<Device>> import_blocking(std::vector<Enrolment> enrolments);
+  // Trusts the pending key: `key_id` (or pin) picks one where several wait, and may name a revoked one of this device.
+  // Returns the trusted key.
   Result<DeviceKey> trust_blocking(std::string_view device, std::string_view key_id = {});
   // Revokes one key, or all where `key_id` is empty; returns how many were not revoked before.
   Result<std::size_t> revoke_blocking(std::string_view device, std::string_view key_id = {});
-  // Sessions stay. A revoked key is remembered.
+  // Sessions stay. A revoked key is remembered as revoked.
   Result<void> remove_blocking(std::string_view device);
-  // Approves a candidate (the newest, or `number`); approved ones of the same bank are retired with `replace`.
+  // Approves the newest candidate, or `number`; with `replace` the approved ones of the same bank are retired.
   Result<StoredBaseline> approve_baseline_blocking(std::string_view device, std::optional<std::uint64_t> number,
                                                    bool replace);
 

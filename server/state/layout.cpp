@@ -1,0 +1,275 @@
+#include "server/state/layout.h"
+
+#include "base/hex.h"
+#include "base/reader.h"
+#include "base/writer.h"
+
+namespace gatehouse::server::layout {
+namespace {
+
+constexpr std::string_view document = "docs/formats/state.md";
+constexpr std::uint8_t layout_version = 1;
+
+std::string raw(std::string_view hex) {
+  const auto bytes = from_hex(hex);
+  return bytes ? std::string(as_text(*bytes)) : std::string();
+}
+std::string joined(char kind, std::string_view text) { return std::string(1, kind).append(text); }
+
+std::string taken(Writer&& w) { return std::string(as_text(w.view())); }
+
+void put_text(Writer& w, std::string_view text) {
+  w.put(std::uint32_t(text.size()));
+  w.put_text(text);
+}
+Result<std::string> get_text(Reader& r) {
+  GH_TRY(const auto size, r.get<std::uint32_t>());
+  GH_TRY(const Bytes bytes, r.take(size));
+  return std::string(as_text(bytes));
+}
+Result<std::int64_t> get_time(Reader& r) {
+  GH_TRY(const auto value, r.get<std::uint64_t>());
+  return std::int64_t(value);
+}
+Result<bool> get_bool(Reader& r) {
+  GH_TRY(const auto value, r.get<std::uint8_t>());
+  if (value > 1) return r.fail("neither 0 nor 1");
+  return value == 1;
+}
+// An enumeration whose last value is `last`.
+template <class E>
+Result<E> get_enum(Reader& r, E last) {
+  GH_TRY(const auto value, r.get<std::uint8_t>());
+  if (value > std::uint8_t(last)) return r.fail("unknown value");
+  return E(value);
+}
+Result<void> get_version(Reader& r) {
+  GH_TRY(const auto version, r.get<std::uint8_t>());
+  if (version != layout_version) return r.fail("record of another layout version");
+  return {};
+}
+Result<HashAlgorithm> get_algorithm(Reader& r) {
+  GH_TRY(const auto id, r.get<std::uint16_t>());
+  const auto algorithm = hash_algorithm(id);
+  if (!algorithm) return r.fail("unknown hash algorithm");
+  return *algorithm;
+}
+
+void put_key(Writer& w, const DeviceKey& key) {
+  w.put(std::uint8_t(key.state));
+  w.put(std::uint8_t(key.source));
+  put_text(w, key.key_id);
+  put_text(w, key.pin);
+  put_text(w, as_text(key.spki));
+  w.put(std::uint8_t(key.object_attributes ? 1 : 0));
+  w.put(key.object_attributes.value_or(0));
+  w.put(std::uint8_t(key.name_algorithm ? 1 : 0));
+  w.put(key.name_algorithm ? std::uint16_t(*key.name_algorithm) : std::uint16_t(0));
+  put_text(w, as_text(key.qualified_name));
+  w.put(std::uint64_t(key.since));
+}
+
+Result<DeviceKey> get_key(Reader& r) {
+  DeviceKey key;
+  GH_TRY(key.state, get_enum(r, KeyState::revoked));
+  GH_TRY(key.source, get_enum(r, KeySource::session));
+  GH_TRY(key.key_id, get_text(r));
+  GH_TRY(key.pin, get_text(r));
+  GH_TRY(const std::string spki, get_text(r));
+  key.spki = to_vector(as_bytes(spki));
+  GH_TRY(const bool has_attributes, get_bool(r));
+  GH_TRY(const auto attributes, r.get<std::uint32_t>());
+  if (has_attributes) key.object_attributes = attributes;
+  GH_TRY(const bool has_algorithm, get_bool(r));
+  GH_TRY(const auto algorithm, r.get<std::uint16_t>());
+  if (has_algorithm) {
+    key.name_algorithm = hash_algorithm(algorithm);
+    if (!key.name_algorithm) return r.fail("unknown hash algorithm");
+  }
+  GH_TRY(const std::string qualified_name, get_text(r));
+  key.qualified_name = to_vector(as_bytes(qualified_name));
+  GH_TRY(key.since, get_time(r));
+  return key;
+}
+
+}  // namespace
+
+std::string number32(std::uint32_t n) {
+  Writer w;
+  w.put(n);
+  return taken(std::move(w));
+}
+std::string number64(std::uint64_t n) {
+  Writer w;
+  w.put(n);
+  return taken(std::move(w));
+}
+std::uint64_t read_number64(std::string_view eight_bytes) {
+  Reader r(as_bytes(eight_bytes), document);
+  const auto n = r.get<std::uint64_t>();
+  return n ? *n : 0;
+}
+
+std::string device_key(std::string_view device) { return joined('d', device); }
+std::string key_id_prefix(std::string_view key_id) { return joined('k', raw(key_id)) + '\0'; }
+std::string revoked_pin_key(std::string_view pin) { return joined('x', raw(pin)); }
+std::string revoked_id_key(std::string_view key_id) { return joined('X', raw(key_id)); }
+std::string quote_key(std::string_view pin) { return joined('q', raw(pin)); }
+std::string baseline_prefix(std::string_view device) { return joined('b', device) + '\0'; }
+std::string baseline_key(std::string_view device, std::uint64_t number) {
+  return baseline_prefix(device) + number64(number);
+}
+std::string session_key(std::string_view session) { return joined('s', session); }
+std::string open_key(std::string_view session) { return joined('o', session); }
+std::string age_prefix(char session_class) { return {'t', session_class}; }
+std::string age_key(char session_class, std::int64_t started, std::string_view session) {
+  return age_prefix(session_class) + number64(std::uint64_t(started)).append(session);
+}
+std::string time_key(std::int64_t started, std::string_view session) {
+  return joined('l', number64(std::uint64_t(started))).append(session);
+}
+std::string device_session_prefix(std::string_view device) { return joined('v', device) + '\0'; }
+std::string device_session_key(std::string_view device, std::int64_t started, std::string_view session) {
+  return device_session_prefix(device) + number64(std::uint64_t(started)).append(session);
+}
+
+std::string encode(const DeviceValue& value) {
+  Writer w;
+  w.put(layout_version);
+  put_text(w, value.device.id);
+  put_text(w, value.device.product);
+  w.put(std::uint8_t(value.device.enrolled ? 1 : 0));
+  w.put(std::uint64_t(value.device.created));
+  w.put(value.next_baseline);
+  w.put(std::uint16_t(value.device.identities.size()));
+  for (const std::string& identity : value.device.identities) put_text(w, identity);
+  w.put(std::uint16_t(value.device.keys.size()));
+  for (const DeviceKey& key : value.device.keys) put_key(w, key);
+  return taken(std::move(w));
+}
+
+Result<DeviceValue> decode_device(std::string_view value) {
+  Reader r(as_bytes(value), document);
+  DeviceValue out;
+  GH_CHECK(get_version(r));
+  GH_TRY(out.device.id, get_text(r));
+  GH_TRY(out.device.product, get_text(r));
+  GH_TRY(out.device.enrolled, get_bool(r));
+  GH_TRY(out.device.created, get_time(r));
+  GH_TRY(out.next_baseline, r.get<std::uint64_t>());
+  GH_TRY(const auto identities, r.get<std::uint16_t>());
+  for (unsigned i = 0; i < identities; ++i) {
+    GH_TRY(std::string identity, get_text(r));
+    out.device.identities.push_back(std::move(identity));
+  }
+  GH_TRY(const auto keys, r.get<std::uint16_t>());
+  for (unsigned i = 0; i < keys; ++i) {
+    GH_TRY(DeviceKey key, get_key(r));
+    out.device.keys.push_back(std::move(key));
+  }
+  GH_CHECK(r.finish());
+  return out;
+}
+
+std::string encode(const StoredBaseline& value) {
+  Writer w;
+  w.put(layout_version);
+  w.put(std::uint8_t(value.state));
+  put_text(w, value.session);
+  w.put(std::uint64_t(value.since));
+  w.put(std::uint16_t(value.baseline.bank));
+  w.put(std::uint16_t(value.baseline.events.size()));
+  for (const auto& [pcr, digests] : value.baseline.events) {
+    w.put(pcr);
+    w.put(std::uint32_t(digests.size()));
+    for (const Digest& digest : digests) w.put_bytes(digest.view());
+  }
+  return taken(std::move(w));
+}
+
+Result<StoredBaseline> decode_baseline(std::string_view value, std::uint64_t number) {
+  Reader r(as_bytes(value), document);
+  StoredBaseline out;
+  out.number = number;
+  GH_CHECK(get_version(r));
+  GH_TRY(out.state, get_enum(r, BaselineState::retired));
+  GH_TRY(out.session, get_text(r));
+  GH_TRY(out.since, get_time(r));
+  GH_TRY(out.baseline.bank, get_algorithm(r));
+  const std::size_t size = digest_size(out.baseline.bank);
+  GH_TRY(const auto pcrs, r.get<std::uint16_t>());
+  for (unsigned i = 0; i < pcrs; ++i) {
+    GH_TRY(const auto pcr, r.get<std::uint32_t>());
+    GH_TRY(const auto count, r.get<std::uint32_t>());
+    if (count > r.remaining() / size) return r.fail("truncated");
+    std::vector<Digest> digests;
+    digests.reserve(count);
+    for (std::uint32_t n = 0; n < count; ++n) {
+      GH_TRY(const Bytes digest, r.take(size));
+      digests.emplace_back(digest);
+    }
+    out.baseline.events.emplace_back(pcr, std::move(digests));
+  }
+  GH_CHECK(r.finish());
+  return out;
+}
+
+std::string encode(const pipeline::LastQuote& value) {
+  Writer w;
+  w.put(layout_version);
+  w.put(value.clock);
+  w.put(value.reset_count);
+  w.put(value.restart_count);
+  w.put(value.firmware_version);
+  return taken(std::move(w));
+}
+
+Result<pipeline::LastQuote> decode_quote(std::string_view value) {
+  Reader r(as_bytes(value), document);
+  pipeline::LastQuote out;
+  GH_CHECK(get_version(r));
+  GH_TRY(out.clock, r.get<std::uint64_t>());
+  GH_TRY(out.reset_count, r.get<std::uint32_t>());
+  GH_TRY(out.restart_count, r.get<std::uint32_t>());
+  GH_TRY(out.firmware_version, r.get<std::uint64_t>());
+  GH_CHECK(r.finish());
+  return out;
+}
+
+std::string encode(const SessionRecord& value) {
+  Writer w;
+  const SessionIntent& intent = value.intent;
+  w.put(layout_version);
+  w.put(std::uint8_t(value.state));
+  for (const std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
+                                  &intent.identity_type, &intent.key_pin, &intent.policy})
+    put_text(w, *text);
+  w.put(std::uint8_t(intent.generation ? 1 : 0));
+  w.put(intent.generation.value_or(0));
+  w.put(std::uint64_t(intent.started));
+  w.put(std::uint64_t(value.finished));
+  put_text(w, value.verdict);
+  return taken(std::move(w));
+}
+
+Result<SessionRecord> decode_session(std::string_view value) {
+  Reader r(as_bytes(value), document);
+  SessionRecord out;
+  SessionIntent& intent = out.intent;
+  GH_CHECK(get_version(r));
+  GH_TRY(out.state, get_enum(r, SessionState::complete));
+  for (std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
+                            &intent.identity_type, &intent.key_pin, &intent.policy}) {
+    GH_TRY(*text, get_text(r));
+  }
+  GH_TRY(const bool has_generation, get_bool(r));
+  GH_TRY(const auto generation, r.get<std::uint64_t>());
+  if (has_generation) intent.generation = generation;
+  GH_TRY(intent.started, get_time(r));
+  GH_TRY(out.finished, get_time(r));
+  GH_TRY(out.verdict, get_text(r));
+  GH_CHECK(r.finish());
+  return out;
+}
+
+}  // namespace gatehouse::server::layout

@@ -1,0 +1,50 @@
+// Keys and values of the state store as docs/formats/state.md lays them out. Pure functions; what is read is checked as
+// if somebody else had written it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "server/state/state.h"
+
+namespace gatehouse::server::layout {
+
+// A device with what only the store needs to know of it.
+struct DeviceValue {
+  Device device;
+  std::uint64_t next_baseline = 1;
+};
+
+inline constexpr std::string_view format_key = "F";
+inline constexpr char class_enrolled = 'k', class_other = 'u';
+
+std::string number32(std::uint32_t n);
+std::string number64(std::uint64_t n);
+std::uint64_t read_number64(std::string_view eight_bytes);
+
+std::string device_key(std::string_view device);
+// Both take hex; the prefix is followed by Device IDs.
+std::string key_id_prefix(std::string_view key_id);
+std::string revoked_pin_key(std::string_view pin);
+std::string revoked_id_key(std::string_view key_id);
+std::string quote_key(std::string_view pin);
+std::string baseline_prefix(std::string_view device);
+std::string baseline_key(std::string_view device, std::uint64_t number);
+std::string session_key(std::string_view session);
+std::string open_key(std::string_view session);
+std::string age_prefix(char session_class);
+std::string age_key(char session_class, std::int64_t started, std::string_view session);
+std::string time_key(std::int64_t started, std::string_view session);
+std::string device_session_prefix(std::string_view device);
+std::string device_session_key(std::string_view device, std::int64_t started, std::string_view session);
+
+std::string encode(const DeviceValue& value);
+std::string encode(const StoredBaseline& value);
+std::string encode(const pipeline::LastQuote& value);
+std::string encode(const SessionRecord& value);
+Result<DeviceValue> decode_device(std::string_view value);
+Result<StoredBaseline> decode_baseline(std::string_view value, std::uint64_t number);
+Result<pipeline::LastQuote> decode_quote(std::string_view value);
+Result<SessionRecord> decode_session(std::string_view value);
+
+}  // namespace gatehouse::server::layout

@@ -1,0 +1,215 @@
+// What sessions write: intents, results, and what may be learned from a session whose quote verified.
+#include <algorithm>
+
+#include "base/hex.h"
+#include "server/state/impl.h"
+
+namespace gatehouse::server {
+namespace {
+
+constexpr std::size_t max_candidates = 16;     // of one device; the oldest go
+constexpr std::size_t max_verdict_bytes = std::size_t(16) << 20;
+
+bool acceptable_session_id(std::string_view id) {
+  return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+  });
+}
+
+// A Device ID as a session record names it: what can't be a key is kept readable.
+std::string recorded_device(std::string_view id) {
+  return id.empty() || acceptable_device_id(id) ? std::string(id) : escaped(id, 64);
+}
+
+void put_session(Batch& batch, const SessionRecord& record) {
+  const SessionIntent& intent = record.intent;
+  batch.put(layout::session_key(intent.session), layout::encode(record));
+  batch.put(layout::time_key(intent.started, intent.session), {});
+  if (!intent.device.empty())
+    batch.put(layout::device_session_key(intent.device, intent.started, intent.session), {});
+}
+
+void erase_places(Batch& batch, const SessionIntent& intent) {
+  batch.erase(layout::time_key(intent.started, intent.session));
+  if (!intent.device.empty())
+    batch.erase(layout::device_session_key(intent.device, intent.started, intent.session));
+}
+
+// Whether `b` comes after `a` on this key's counters (spec part 2 §4.5); counters wrap.
+bool follows(const pipeline::LastQuote& a, const pipeline::LastQuote& b) {
+  if (a.reset_count != b.reset_count) return std::int32_t(b.reset_count - a.reset_count) > 0;
+  return b.clock > a.clock;
+}
+
+}  // namespace
+
+bool acceptable_device_id(std::string_view id) {
+  return !id.empty() && id.size() <= 256 && escaped(id, 256) == id;
+}
+
+bool PendingRate::take(std::int64_t now_ms) {
+  if (now_ms > last_) tokens_ = std::min(burst_, tokens_ + per_second_ * double(now_ms - last_) / 1000.0);
+  last_ = now_ms;
+  if (tokens_ < 1) return false;
+  tokens_ -= 1;
+  return true;
+}
+
+Result<void> State::Impl::begin(Batch& batch, const SessionIntent& intent) {
+  if (!acceptable_session_id(intent.session) || intent.started < 0) return fail(Fault::internal, "not a session id");
+  GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
+  if (known) return fail(Fault::internal, "the session is recorded already");
+  SessionRecord record{.state = SessionState::open, .intent = intent};
+  record.intent.device = recorded_device(intent.device);
+  put_session(batch, record);
+  batch.put(layout::open_key(intent.session), {});
+  return {};
+}
+
+Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
+  if (!acceptable_session_id(result.intent.session) || result.intent.started < 0)
+    return fail(Fault::internal, "not a session id");
+  if (result.verdict.size() > max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
+  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict};
+  record.intent.device = recorded_device(result.intent.device);
+  GH_TRY(const auto known, batch.read(layout::session_key(record.intent.session)));
+  if (known) {
+    GH_TRY(const SessionRecord before, layout::decode_session(*known));
+    if (before.state != SessionState::open) return fail(Fault::internal, "the session has a result already");
+    erase_places(batch, before.intent);
+    batch.erase(layout::open_key(record.intent.session));
+  }
+  GH_CHECK(learn(batch, result));
+  put_session(batch, record);
+
+  GH_TRY(const auto device, read_device(batch, record.intent.device));
+  const bool enrolled = device && device->device.enrolled;
+  const char session_class = enrolled ? layout::class_enrolled : layout::class_other;
+  batch.put(layout::age_key(session_class, record.intent.started, record.intent.session), {});
+  ++(enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
+  return retire_oldest(batch, session_class);
+}
+
+// One goes for each that comes; two while there are too many (a smaller bound was configured).
+Result<void> State::Impl::retire_oldest(Batch& batch, char session_class) {
+  const bool enrolled = session_class == layout::class_enrolled;
+  std::uint64_t& count = enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions;
+  const std::uint64_t most = enrolled ? options.max_sessions : options.max_unknown_sessions;
+  if (count <= most) return {};
+  const std::string prefix = layout::age_prefix(session_class);
+  std::string& from = oldest[enrolled ? 0 : 1];
+  for (int round = 0; round < 2 && count > most; ++round) {
+    std::string found;
+    const Visit first = [&](std::string_view key, auto) { return found = key, false; };
+    // From where the last one went: what lies before it are only deletion marks, which are slow to pass. A session that
+    // began before that and ended late is found when the search comes round.
+    GH_CHECK(batch.each(prefix, from, first));
+    if (found.empty()) GH_CHECK(batch.each(prefix, prefix, first));
+    if (found.size() < prefix.size() + 8) return {};
+    const std::string session = found.substr(prefix.size() + 8);
+    GH_TRY(const auto value, batch.read(layout::session_key(session)));
+    if (value) {
+      GH_TRY(const SessionRecord record, layout::decode_session(*value));
+      erase_places(batch, record.intent);
+      batch.erase(layout::session_key(session));
+    }
+    batch.erase(found);
+    --count;
+    from = found;
+  }
+  return {};
+}
+
+Result<void> State::Impl::learn(Batch& batch, const SessionResult& result) {
+  const std::string& id = result.intent.device;
+  if (result.quote_key) {
+    const PublicKey& key = *result.quote_key;
+    GH_TRY(const KeyJudgement now, judge(batch, id, key));
+    const bool certified = result.key_certified &&
+                           (now.standing == KeyStanding::unknown || now.standing == KeyStanding::pending);
+    if (now.standing != KeyStanding::trusted && !certified)
+      return fail(Error{Fault::denied, "the AK that made the quote isn't trusted any longer", "spec part 2 5.2", 0, {},
+                        now.reason});
+  }
+  if (result.pending_key) GH_CHECK(note_pending(batch, id, result.intent.product, *result.pending_key));
+  if (!result.quote_key) return {};
+  const PublicKey& key = *result.quote_key;
+  GH_TRY(auto device, read_device(batch, id));
+  if (device) {
+    const layout::DeviceValue before = *device;
+    for (DeviceKey& recorded : device->device.keys) {
+      if (recorded.key_id != key.key_id() || !recorded.pin.empty() || recorded.state != KeyState::trusted) continue;
+      recorded.pin = key.pin();
+      recorded.spki = key.spki();
+    }
+    if (result.proposed_baseline) GH_CHECK(propose(batch, *device, result));
+    if (device->device != before.device || device->next_baseline != before.next_baseline) put_device(batch, *device);
+  }
+  if (result.quote) {
+    GH_TRY(const auto value, batch.read(layout::quote_key(key.pin())));
+    bool newer = true;
+    if (value) {
+      GH_TRY(const auto last, layout::decode_quote(*value));
+      newer = follows(last, *result.quote);
+    }
+    // Sessions of one key may end in another order than their quotes were made.
+    if (newer) batch.put(layout::quote_key(key.pin()), layout::encode(*result.quote));
+  }
+  return {};
+}
+
+Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result) {
+  const std::string& id = device.device.id;
+  GH_TRY(const auto all, read_baselines(batch, id));
+  std::vector<std::uint64_t> candidates;
+  for (const StoredBaseline& one : all) {
+    if (one.baseline == *result.proposed_baseline) return {};
+    if (one.state == BaselineState::candidate) candidates.push_back(one.number);
+  }
+  for (std::size_t i = 0; i + max_candidates <= candidates.size(); ++i)
+    batch.erase(layout::baseline_key(id, candidates[i]));
+  const StoredBaseline proposed{.number = device.next_baseline++,
+                                .state = BaselineState::candidate,
+                                .session = result.intent.session,
+                                .since = now(),
+                                .baseline = *result.proposed_baseline};
+  batch.put(layout::baseline_key(id, proposed.number), layout::encode(proposed));
+  return {};
+}
+
+Result<void> State::Impl::note_pending(Batch& batch, const std::string& id, const std::string& product,
+                                       const SeenKey& seen) {
+  if (!acceptable_device_id(id)) return {};
+  GH_TRY(const KeyJudgement now, judge(batch, id, seen.key));
+  if (now.standing != KeyStanding::unknown) return {};
+  GH_TRY(auto device, read_device(batch, id));
+  if (device) {
+    const auto& keys = device->device.keys;
+    const auto pending = std::count_if(keys.begin(), keys.end(),
+                                       [](const DeviceKey& key) { return key.state == KeyState::pending; });
+    if (std::size_t(pending) >= options.max_pending_keys) return {};
+  } else if (batch.tallies.pending_devices >= options.max_pending_devices) {
+    return {};
+  }
+  if (!rate.take(this->now())) return {};
+  if (!device) {
+    device.emplace();
+    device->device.id = id;
+    device->device.product = escaped(product, 256);
+    device->device.created = this->now();
+    ++batch.tallies.pending_devices;
+  }
+  device->device.keys.push_back({.state = KeyState::pending,
+                                 .source = KeySource::session,
+                                 .key_id = seen.key.key_id(),
+                                 .pin = seen.key.pin(),
+                                 .spki = seen.key.spki(),
+                                 .object_attributes = seen.object_attributes,
+                                 .name_algorithm = seen.name_algorithm,
+                                 .qualified_name = {},
+                                 .since = this->now()});
+  put_device(batch, *device);
+  return {};
+}
+
+}  // namespace gatehouse::server

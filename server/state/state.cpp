@@ -1,0 +1,454 @@
+#include "server/state/state.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <future>
+
+#include "base/file.h"
+#include "base/hex.h"
+#include "server/state/impl.h"
+
+namespace gatehouse::server {
+namespace {
+
+constexpr std::string_view format_text = "gatehouse-state ";
+constexpr std::size_t page_bytes = std::size_t(4) << 20;
+
+bool exists(const std::string& path) {
+  std::error_code code;
+  return std::filesystem::exists(path, code);
+}
+
+std::int64_t system_now() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// Runs a change that has a value and waits until it is on disk.
+template <class T, class F>
+Result<T> changed(Store& store, F&& change) {
+  Result<T> value = fail(Fault::internal, "state change didn't run");
+  const Result<void> done = store.submit_blocking([&](Batch& batch) -> Result<void> {
+    value = change(batch);
+    if (!value) return fail(value.error());
+    return {};
+  });
+  if (!done) return fail(done.error());
+  return value;
+}
+
+}  // namespace
+
+std::string_view name(KeyState state) {
+  switch (state) {
+    case KeyState::pending: return "pending";
+    case KeyState::trusted: return "trusted";
+    case KeyState::revoked: return "revoked";
+  }
+  return "unknown";
+}
+std::string_view name(KeySource source) {
+  switch (source) {
+    case KeySource::operator_command: return "operator";
+    case KeySource::import: return "import";
+    case KeySource::session: return "session";
+  }
+  return "unknown";
+}
+std::string_view name(KeyStanding standing) {
+  switch (standing) {
+    case KeyStanding::trusted: return "trusted";
+    case KeyStanding::pending: return "pending";
+    case KeyStanding::revoked: return "revoked";
+    case KeyStanding::unknown: return "unknown";
+    case KeyStanding::other_device: return "other-device";
+  }
+  return "unknown";
+}
+std::string_view name(BaselineState state) {
+  switch (state) {
+    case BaselineState::candidate: return "candidate";
+    case BaselineState::approved: return "approved";
+    case BaselineState::retired: return "retired";
+  }
+  return "unknown";
+}
+std::string_view name(SessionState state) {
+  switch (state) {
+    case SessionState::open: return "open";
+    case SessionState::interrupted: return "interrupted";
+    case SessionState::complete: return "complete";
+  }
+  return "unknown";
+}
+
+std::string session_id(std::int64_t started_ms, Bytes eight_random_bytes) {
+  const std::time_t seconds = started_ms / 1000;
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  char text[32];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y%m%dT%H%M%S", &utc);
+  std::string millis = std::to_string(started_ms % 1000);
+  millis.insert(0, 3 - std::min<std::size_t>(3, millis.size()), '0');
+  return std::string(text, size) + "." + millis + "-" + to_hex(eight_random_bytes);
+}
+
+// --- opening
+
+State::State(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+State::~State() = default;
+
+Result<std::unique_ptr<State>> State::open(StateOptions options) {
+  if (!options.now) options.now = system_now;
+  const std::string path = options.path;
+  const bool present = exists(path + "/format") || exists(path + "/db/CURRENT");
+  if (!present && !options.create)
+    return fail(Error{Fault::environment, "no state store in this directory", {}, 0, path, {}});
+  if (!exists(path)) {
+    std::error_code code;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), code);
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("can't make the directory", path);
+  }
+  GH_TRY(DirectoryLock lock, DirectoryLock::take(path, options.lock_wait));
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(lock));
+  const auto opened = [&]() -> Result<void> {
+    // Under the lock: another process may have made the store meanwhile.
+    const bool fresh = !exists(path + "/format") && !exists(path + "/db/CURRENT");
+    GH_CHECK(impl->check_format(fresh));
+    GH_TRY(impl->store, Store::open(path + "/db", fresh, impl->options));
+    GH_CHECK(impl->begin_life());
+    return {};
+  }();
+  if (!opened) return fail(Error(opened.error()).from(path));
+  return std::unique_ptr<State>(new State(std::move(impl)));
+}
+
+Result<void> State::Impl::check_format(bool fresh) {
+  const std::string file = options.path + "/format";
+  if (fresh || !exists(file)) return {};  // made here, or judged by the key in the database
+  GH_TRY(const ByteVector content, read_file(file, 64));
+  const std::string_view text = as_text(content);
+  if (text != std::string(format_text) + std::to_string(state_format) + "\n")
+    return fail(Error{Fault::environment, "state format isn't one that this version reads", "docs/formats/state.md", 0,
+                      file, "it says \"" + escaped(text.substr(0, text.find('\n')), 40) + "\", this version reads " +
+                                std::string(format_text) + std::to_string(state_format)});
+  if (!exists(options.path + "/db/CURRENT"))
+    return fail(Error{Fault::environment, "the state's database is missing", "docs/formats/state.md", 0,
+                      options.path + "/db", {}});
+  return {};
+}
+
+// Checks or writes the format, closes the books on sessions of a process that is gone, counts, starts writing.
+Result<void> State::Impl::begin_life() {
+  const StoreView view = store->view();
+  GH_TRY(const auto format, view.read(layout::format_key));
+  bool empty = true;
+  if (!format) GH_CHECK(view.each("", "", [&](auto, auto) { return empty = false; }));
+  if (format ? *format != layout::number32(state_format) : !empty)
+    return fail(Error{Fault::environment, "state format isn't one that this version reads", "docs/formats/state.md", 0,
+                      {}, format ? "the database has another number" : "the database has no number"});
+
+  Tallies tallies;
+  GH_CHECK(view.each("d", "d", [&](auto, std::string_view value) {
+    const auto device = layout::decode_device(value);
+    if (!device || !device->device.enrolled) ++tallies.pending_devices;
+    return true;
+  }));
+  const auto count = [&](char session_class, std::uint64_t& n) {
+    const std::string prefix = layout::age_prefix(session_class);
+    return view.each(prefix, prefix, [&](auto, auto) { return ++n, true; });
+  };
+  GH_CHECK(count(layout::class_enrolled, tallies.enrolled_sessions));
+  GH_CHECK(count(layout::class_other, tallies.other_sessions));
+  std::vector<std::string> open_sessions;
+  GH_CHECK(view.each("o", "o", [&](std::string_view key, auto) {
+    open_sessions.emplace_back(key.substr(1));
+    return true;
+  }));
+  store->start(tallies);
+
+  if (!format || !open_sessions.empty()) {
+    GH_CHECK(store->submit_blocking([&](Batch& batch) -> Result<void> {
+      batch.put(layout::format_key, layout::number32(state_format));
+      for (const std::string& id : open_sessions) {
+        batch.erase(layout::open_key(id));
+        GH_TRY(const auto value, batch.read(layout::session_key(id)));
+        if (!value) continue;
+        GH_TRY(SessionRecord record, layout::decode_session(*value));
+        record.state = SessionState::interrupted;
+        batch.put(layout::session_key(id), layout::encode(record));
+        batch.put(layout::age_key(layout::class_other, record.intent.started, id), {});
+        ++batch.tallies.other_sessions;
+      }
+      return {};
+    }));
+  }
+  const std::string file = options.path + "/format";
+  if (!exists(file)) {
+    const std::string text = std::string(format_text) + std::to_string(state_format) + "\n";
+    GH_CHECK(write_file_atomically(file, as_bytes(text), 0600));
+  }
+  return {};
+}
+
+Result<void> State::announce_socket(const std::string& path) {
+  std::error_code code;
+  const auto absolute = std::filesystem::absolute(path, code);
+  return impl_->lock.describe(code ? path : absolute.string());
+}
+const std::string& State::path() const { return impl_->options.path; }
+
+// --- reading
+
+Result<std::optional<layout::DeviceValue>> read_device(const StoreView& view, std::string_view id) {
+  GH_TRY(const auto value, view.read(layout::device_key(id)));
+  if (!value) return std::nullopt;
+  GH_TRY(layout::DeviceValue device, layout::decode_device(*value));
+  return device;
+}
+
+Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device) {
+  const std::string prefix = layout::baseline_prefix(device);
+  std::vector<StoredBaseline> out;
+  Result<void> read{};
+  GH_CHECK(view.each(prefix, prefix, [&](std::string_view key, std::string_view value) {
+    auto one = layout::decode_baseline(value, layout::read_number64(key.substr(prefix.size())));
+    if (!one) {
+      read = fail(std::move(one).error());
+      return false;
+    }
+    out.push_back(*std::move(one));
+    return true;
+  }));
+  GH_CHECK(read);
+  return out;
+}
+
+Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key) {
+  KeyJudgement out;
+  // Every device for which a key with this key id is recorded.
+  const std::string prefix = layout::key_id_prefix(key.key_id());
+  std::vector<std::string> holders;
+  GH_CHECK(view.each(prefix, prefix, [&](std::string_view found, auto) {
+    holders.emplace_back(found.substr(prefix.size()));
+    return true;
+  }));
+  GH_TRY(const auto gone_pin, view.read(layout::revoked_pin_key(key.pin())));
+  GH_TRY(const auto gone_id, view.read(layout::revoked_id_key(key.key_id())));
+  bool revoked = gone_pin.has_value() || gone_id.has_value();
+  bool other_pin = false;
+  for (const std::string& holder : holders) {
+    GH_TRY(const auto value, read_device(view, holder));
+    if (!value) continue;
+    for (const DeviceKey& recorded : value->device.keys) {
+      if (recorded.key_id != key.key_id()) continue;
+      const bool same = recorded.pin == key.pin();
+      if (same || recorded.pin.empty()) {
+        revoked = revoked || recorded.state == KeyState::revoked;
+        if (holder == device)
+          out.record = recorded;
+        else if (recorded.state == KeyState::trusted)
+          out.owner = holder;
+      } else if (holder == device) {
+        other_pin = true;
+      }
+    }
+  }
+  if (revoked) {
+    out.standing = KeyStanding::revoked;
+    out.reason = "the AK was revoked";
+  } else if (!out.owner.empty()) {
+    out.standing = KeyStanding::other_device;
+    out.reason = "the AK is enrolled for another device";
+  } else if (out.record && out.record->state == KeyState::trusted) {
+    out.standing = KeyStanding::trusted;
+    out.first_use = out.record->pin.empty();
+  } else if (out.record) {
+    out.standing = KeyStanding::pending;
+    out.reason = "the AK isn't trusted yet";
+  } else {
+    out.standing = KeyStanding::unknown;
+    out.reason = other_pin ? "the AK has a recorded key id and isn't the recorded key" : "the AK isn't known";
+  }
+  return out;
+}
+
+namespace {
+
+// One moment of the store for several reads.
+class Moment {
+ public:
+  explicit Moment(rocksdb::DB& db) : db_(db), snapshot_(db.GetSnapshot()), view(db, nullptr, snapshot_) {}
+  ~Moment() { db_.ReleaseSnapshot(snapshot_); }
+  Moment(const Moment&) = delete;
+  Moment& operator=(const Moment&) = delete;
+
+ private:
+  rocksdb::DB& db_;
+  const rocksdb::Snapshot* snapshot_;
+
+ public:
+  const StoreView view;
+};
+
+}  // namespace
+
+KeyJudgement State::judge_key(std::string_view device, const PublicKey& key) const {
+  const Moment moment(impl_->store->db());
+  auto judgement = judge(moment.view, device, key);
+  if (judgement) return *std::move(judgement);
+  return {KeyStanding::unknown, "the AK can't be looked up: the state store failed", false, std::nullopt, {}};
+}
+
+Result<std::optional<Device>> State::device(std::string_view id) const {
+  GH_TRY(auto value, read_device(impl_->store->view(), id));
+  if (!value) return std::nullopt;
+  return std::move(value->device);
+}
+
+Result<std::vector<Device>> State::devices(std::string_view after, std::size_t most) const {
+  std::vector<Device> out;
+  Result<void> read{};
+  // The first key greater than `after`.
+  const std::string from = after.empty() ? "d" : layout::device_key(after) + '\0';
+  GH_CHECK(impl_->store->view().each("d", from, [&](auto, std::string_view value) {
+    if (out.size() == most) return false;
+    auto device = layout::decode_device(value);
+    if (!device) {
+      read = fail(std::move(device).error());
+      return false;
+    }
+    out.push_back(std::move(device->device));
+    return true;
+  }));
+  GH_CHECK(read);
+  return out;
+}
+
+Result<std::vector<StoredBaseline>> State::baselines(std::string_view device) const {
+  return read_baselines(impl_->store->view(), device);
+}
+
+Result<std::vector<pipeline::Baseline>> State::approved_baselines(std::string_view device) const {
+  GH_TRY(auto all, read_baselines(impl_->store->view(), device));
+  std::vector<pipeline::Baseline> out;
+  for (StoredBaseline& one : all)
+    if (one.state == BaselineState::approved) out.push_back(std::move(one.baseline));
+  return out;
+}
+
+Result<std::optional<pipeline::LastQuote>> State::last_quote(const PublicKey& key) const {
+  GH_TRY(const auto value, impl_->store->view().read(layout::quote_key(key.pin())));
+  if (!value) return std::nullopt;
+  GH_TRY(const auto quote, layout::decode_quote(*value));
+  return quote;
+}
+
+Result<std::optional<SessionRecord>> State::session(std::string_view id) const {
+  GH_TRY(const auto value, impl_->store->view().read(layout::session_key(id)));
+  if (!value) return std::nullopt;
+  GH_TRY(auto record, layout::decode_session(*value));
+  return record;
+}
+
+Result<SessionPage> State::sessions(std::string_view device, std::size_t most, const SessionCursor& from) const {
+  const Moment moment(impl_->store->db());
+  const std::string prefix = device.empty() ? "l" : layout::device_session_prefix(device);
+  std::string before = prefix;
+  if (from.empty()) {
+    ++before.back();  // the prefix's successor: NUL or a letter, so it doesn't wrap
+  } else {
+    GH_TRY(const ByteVector place, from_hex(from));
+    before += as_text(place);
+  }
+  SessionPage page;
+  std::size_t bytes = 0;
+  std::string last;
+  Result<void> read{};
+  bool more = false;
+  GH_CHECK(moment.view.each_backwards(prefix, before, [&](std::string_view key, auto) {
+    if (page.sessions.size() == most || bytes >= page_bytes) {
+      more = true;
+      return false;
+    }
+    const std::string_view place = key.substr(prefix.size());
+    if (place.size() < 8) return true;
+    read = [&]() -> Result<void> {
+      GH_TRY(const auto value, moment.view.read(layout::session_key(place.substr(8))));
+      if (!value) return fail(Fault::environment, "a session's record is missing", "docs/formats/state.md");
+      bytes += value->size();
+      GH_TRY(SessionRecord record, layout::decode_session(*value));
+      page.sessions.push_back(std::move(record));
+      return {};
+    }();
+    last = place;
+    return read.has_value();
+  }));
+  GH_CHECK(read);
+  if (more) page.next = to_hex(as_bytes(last));
+  return page;
+}
+
+// --- writing
+
+void State::begin_session(SessionIntent intent, Completion completion) {
+  impl_->store->submit([this, intent = std::move(intent)](Batch& batch) { return impl_->begin(batch, intent); },
+                       std::move(completion));
+}
+
+void State::commit_result(SessionResult result, Completion completion) {
+  impl_->store->submit([this, result = std::move(result)](Batch& batch) { return impl_->finish(batch, result); },
+                       std::move(completion));
+}
+
+Result<Device> State::enrol_blocking(Enrolment enrolment) {
+  return changed<Device>(*impl_->store, [&](Batch& batch) { return impl_->enrol(batch, enrolment); });
+}
+
+std::vector<Result<Device>> State::import_blocking(std::vector<Enrolment> enrolments) {
+  std::vector<Result<Device>> out(enrolments.size(), Result<Device>(fail(Fault::internal, "state change didn't run")));
+  // All are handed over before the first is waited for, so that they share syncs.
+  std::vector<std::future<Result<void>>> waiting;
+  for (std::size_t i = 0; i < enrolments.size(); ++i) {
+    auto done = std::make_shared<std::promise<Result<void>>>();
+    waiting.push_back(done->get_future());
+    impl_->store->submit(
+        [this, &out, &enrolments, i](Batch& batch) -> Result<void> {
+          out[i] = impl_->enrol(batch, enrolments[i]);
+          if (!out[i]) return fail(out[i].error());
+          return {};
+        },
+        [done](Result<void> outcome) { done->set_value(std::move(outcome)); });
+  }
+  for (std::size_t i = 0; i < waiting.size(); ++i)
+    if (const auto outcome = waiting[i].get(); !outcome) out[i] = fail(outcome.error());
+  return out;
+}
+
+Result<DeviceKey> State::trust_blocking(std::string_view device, std::string_view key_id) {
+  return changed<DeviceKey>(*impl_->store, [&](Batch& batch) {
+    return impl_->trust(batch, std::string(device), std::string(key_id));
+  });
+}
+
+Result<std::size_t> State::revoke_blocking(std::string_view device, std::string_view key_id) {
+  return changed<std::size_t>(*impl_->store, [&](Batch& batch) {
+    return impl_->revoke(batch, std::string(device), std::string(key_id));
+  });
+}
+
+Result<void> State::remove_blocking(std::string_view device) {
+  return impl_->store->submit_blocking([&](Batch& batch) { return impl_->remove(batch, std::string(device)); });
+}
+
+Result<StoredBaseline> State::approve_baseline_blocking(std::string_view device, std::optional<std::uint64_t> number,
+                                                        bool replace) {
+  return changed<StoredBaseline>(*impl_->store, [&](Batch& batch) {
+    return impl_->approve(batch, std::string(device), number, replace);
+  });
+}
+
+}  // namespace gatehouse::server
