@@ -1,0 +1,516 @@
+// Requests of docs/formats/control.md, executed on the store: offline and behind the socket alike.
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <ctime>
+#include <initializer_list>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "base/hex.h"
+#include "server/control/control.h"
+
+namespace gatehouse::server {
+namespace {
+
+namespace json = boost::json;
+constexpr std::string_view document = "docs/formats/control.md";
+
+std::unexpected<Error> bad(std::string_view reason, std::string_view member) {
+  return fail(Error{Fault::usage, reason, document, 0, {}, std::string(member)});
+}
+
+// --- members of a request; an absent one and null are the same
+
+Result<void> only(const json::object& request, std::initializer_list<std::string_view> members) {
+  for (const auto& member : request) {
+    const std::string_view key(member.key().data(), member.key().size());
+    if (std::find(members.begin(), members.end(), key) == members.end())
+      return bad("unknown member", escaped(key, 64));
+  }
+  return {};
+}
+
+const json::value* member(const json::object& request, std::string_view name) {
+  const json::value* const value = request.if_contains(name);
+  return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+Result<std::optional<std::string>> text(const json::object& request, std::string_view name) {
+  const json::value* const value = member(request, name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) return bad("not a string", name);
+  return std::string(value->get_string());
+}
+
+Result<std::string> needed_text(const json::object& request, std::string_view name) {
+  GH_TRY(auto value, text(request, name));
+  if (!value) return bad("missing member", name);
+  return *std::move(value);
+}
+
+Result<std::optional<std::uint64_t>> number(const json::object& request, std::string_view name, std::uint64_t most) {
+  const json::value* const value = member(request, name);
+  if (value == nullptr) return std::nullopt;
+  boost::system::error_code code;
+  const auto n = value->to_number<std::uint64_t>(code);
+  if (code || n > most) return bad("not a number in range", name);
+  return n;
+}
+
+Result<bool> flag(const json::object& request, std::string_view name) {
+  const json::value* const value = member(request, name);
+  if (value == nullptr) return false;
+  if (!value->is_bool()) return bad("neither true nor false", name);
+  return value->get_bool();
+}
+
+// --- values of a response
+
+json::value time_value(std::int64_t ms) {
+  if (ms <= 0) return nullptr;
+  const std::time_t seconds = ms / 1000;
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  char out[32];
+  const std::size_t size = std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%S.", &utc);
+  const std::string millis = std::to_string(1000 + ms % 1000).substr(1);
+  return json::string(std::string(out, size) + millis + "Z");
+}
+
+json::value text_or_null(const std::string& text) {
+  return text.empty() ? json::value(nullptr) : json::value(escaped(text, 1024));
+}
+
+json::object to_object(const Error& error) {
+  json::object out;
+  out["fault"] = name(error.fault);
+  out["reason"] = error.reason;
+  if (!error.spec.empty()) out["spec"] = error.spec;
+  if (!error.source.empty()) out["source"] = escaped(error.source);
+  if (!error.detail.empty()) out["detail"] = escaped(error.detail);
+  return out;
+}
+
+json::object to_object(const DeviceKey& key) {
+  json::object out;
+  out["state"] = name(key.state);
+  out["key_id"] = key.key_id;
+  out["pin"] = text_or_null(key.pin);
+  out["source"] = name(key.source);
+  out["since"] = time_value(key.since);
+  return out;
+}
+
+json::object to_object(const Device& device) {
+  json::object out;
+  out["device"] = device.id;
+  out["product"] = text_or_null(device.product);
+  out["enrolled"] = device.enrolled;
+  out["trusted"] = std::any_of(device.keys.begin(), device.keys.end(),
+                               [](const DeviceKey& key) { return key.state == KeyState::trusted; });
+  json::array identities;
+  for (const std::string& identity : device.identities) identities.emplace_back(escaped(identity, 1024));
+  out["identities"] = std::move(identities);
+  json::array keys;
+  for (const DeviceKey& key : device.keys) keys.push_back(to_object(key));
+  out["keys"] = std::move(keys);
+  out["created"] = time_value(device.created);
+  return out;
+}
+
+json::object to_object(const StoredBaseline& stored) {
+  json::object out;
+  out["number"] = stored.number;
+  out["state"] = name(stored.state);
+  out["bank"] = name(stored.baseline.bank);
+  out["session"] = text_or_null(stored.session);
+  out["since"] = time_value(stored.since);
+  std::size_t events = 0;
+  json::object pcrs;
+  for (const auto& [pcr, digests] : stored.baseline.events) {
+    json::array list;
+    for (const Digest& digest : digests) list.emplace_back(digest.hex());
+    events += digests.size();
+    pcrs[std::to_string(pcr)] = std::move(list);
+  }
+  out["events"] = events;
+  out["pcrs"] = std::move(pcrs);
+  return out;
+}
+
+// The verdict as it was judged, its members first and in their order, then what the record knows besides.
+json::object to_object(const SessionRecord& record) {
+  json::object out;
+  const SessionIntent& intent = record.intent;
+  boost::system::error_code code;
+  json::value verdict = json::parse(record.verdict, code);
+  if (!code && verdict.is_object()) {
+    out = std::move(verdict.get_object());
+  } else {
+    out["session"] = intent.session;
+    out["device"] = intent.device;
+    out["product"] = escaped(intent.product, 1024);
+    if (intent.generation) out["generation"] = *intent.generation;
+    out["recommendation"] = pipeline::name(pipeline::Recommendation::none);
+    out["evaluation"] = pipeline::name(pipeline::Evaluation::unknown);
+  }
+  json::object more;
+  more["state"] = name(record.state);
+  more["peer"] = text_or_null(intent.peer);
+  more["identity"] = text_or_null(intent.identity);
+  more["identity_type"] = text_or_null(intent.identity_type);
+  more["ak"] = text_or_null(intent.key_pin);
+  more["policy"] = text_or_null(intent.policy);
+  more["started"] = time_value(intent.started);
+  more["finished"] = time_value(record.finished);
+  out["record"] = std::move(more);
+  return out;
+}
+
+json::object item(json::object value) {
+  json::object out;
+  out["item"] = std::move(value);
+  return out;
+}
+
+// --- what an operator says about a device
+
+Result<pipeline::Baseline> parse_baseline(const json::value& value) {
+  const json::object* const object = value.if_object();
+  if (object == nullptr) return bad("not an object", "baseline");
+  GH_CHECK(only(*object, {"bank", "pcrs", "number", "state", "session", "since", "events"}));
+  GH_TRY(const std::string bank, needed_text(*object, "bank"));
+  const auto algorithm = hash_algorithm(bank);
+  if (!algorithm) return bad("unknown bank", "baseline.bank");
+  const json::value* const pcrs = member(*object, "pcrs");
+  if (pcrs == nullptr || !pcrs->is_object()) return bad("not an object", "baseline.pcrs");
+  pipeline::Baseline out{.bank = *algorithm, .events = {}};
+  std::map<std::uint32_t, std::vector<Digest>> ordered;
+  std::size_t events = 0;
+  for (const auto& entry : pcrs->get_object()) {
+    const std::string_view key(entry.key().data(), entry.key().size());
+    const bool digits = !key.empty() && key.size() <= 2 &&
+                        std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!digits || std::stoul(std::string(key)) > 23) return bad("not a PCR from 0 to 23", "baseline.pcrs");
+    const json::array* const list = entry.value().if_array();
+    if (list == nullptr) return bad("not an array of digests", "baseline.pcrs");
+    std::vector<Digest>& digests = ordered[std::uint32_t(std::stoul(std::string(key)))];
+    if (!digests.empty()) return bad("PCR named twice", "baseline.pcrs");
+    for (const json::value& one : *list) {
+      const auto raw = one.is_string() ? from_hex(one.get_string()) : Result<ByteVector>(ByteVector());
+      if (!raw || raw->size() != digest_size(*algorithm)) return bad("not a digest of the bank", "baseline.pcrs");
+      if (++events > 65'536) return bad("more than 65,536 events", "baseline.pcrs");
+      digests.emplace_back(*raw);
+    }
+  }
+  for (auto& [pcr, digests] : ordered) out.events.emplace_back(pcr, std::move(digests));
+  return out;
+}
+
+Result<Enrolment> parse_enrolment(const json::object& request, KeySource source) {
+  Enrolment out;
+  out.source = source;
+  GH_TRY(out.device, needed_text(request, "device"));
+  GH_TRY(out.product, text(request, "product"));
+  GH_TRY(out.trust, flag(request, "trust"));
+  GH_TRY(const auto pem, text(request, "ak"));
+  if (pem) {
+    auto key = PublicKey::from_pem(*pem);
+    if (!key) return fail(std::move(key).error().from(escaped(out.device, 256)));
+    GH_TRY(const auto attributes, number(request, "object_attributes", 0xFFFFFFFF));
+    GH_TRY(const auto algorithm, text(request, "name_algorithm"));
+    SeenKey seen{.key = *std::move(key), .object_attributes = std::nullopt, .name_algorithm = std::nullopt};
+    if (attributes) seen.object_attributes = std::uint32_t(*attributes);
+    if (algorithm) {
+      seen.name_algorithm = hash_algorithm(*algorithm);
+      if (!seen.name_algorithm) return bad("unknown hash algorithm", "name_algorithm");
+    }
+    out.key = std::move(seen);
+  }
+  if (const json::value* const identities = member(request, "identities")) {
+    const json::array* const list = identities->if_array();
+    if (list == nullptr) return bad("not an array", "identities");
+    for (const json::value& one : *list) {
+      if (!one.is_string()) return bad("not a string", "identities");
+      out.identities.emplace_back(one.get_string());
+    }
+  }
+  if (const json::value* const baseline = member(request, "baseline")) {
+    GH_TRY(out.approved_baseline, parse_baseline(*baseline));
+  }
+  return out;
+}
+
+// --- commands
+
+Result<json::object> device_list(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "after", "limit"}));
+  GH_TRY(const auto after, text(request, "after"));
+  GH_TRY(const auto limit, number(request, "limit", 10'000));
+  const std::size_t most = limit ? std::max<std::size_t>(*limit, 1) : 500;
+  GH_TRY(const auto devices, state.devices(after.value_or(""), most + 1));
+  json::object out;
+  json::array items;
+  for (const Device& device : devices)
+    if (items.size() < most) items.push_back(to_object(device));
+  if (devices.size() > most) out["next"] = devices[most - 1].id;
+  out["items"] = std::move(items);
+  return out;
+}
+
+std::unexpected<Error> no_device(const std::string& device) {
+  return fail(Error{Fault::denied, "no such device", {}, 0, escaped(device, 256), {}});
+}
+
+Result<json::object> device_show(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto device, state.device(id));
+  if (!device) return no_device(id);
+  GH_TRY(const auto baselines, state.baselines(id));
+  json::object out = to_object(*device);
+  json::array list;
+  for (const StoredBaseline& one : baselines) {
+    json::object summary = to_object(one);
+    summary.erase("pcrs");
+    list.push_back(std::move(summary));
+  }
+  out["baselines"] = std::move(list);
+  return item(std::move(out));
+}
+
+Result<json::object> device_add(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "ak", "object_attributes", "name_algorithm", "product", "identities", "trust"}));
+  GH_TRY(Enrolment enrolment, parse_enrolment(request, KeySource::operator_command));
+  GH_TRY(const Device device, state.enrol_blocking(std::move(enrolment)));
+  return item(to_object(device));
+}
+
+Result<json::object> device_import(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "records"}));
+  const json::value* const records = member(request, "records");
+  if (records == nullptr || !records->is_array()) return bad("not an array", "records");
+  const json::array& list = records->get_array();
+  if (list.size() > 1000) return bad("more than 1,000 records", "records");
+  json::array results(list.size());
+  std::vector<Enrolment> enrolments;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    auto parsed = [&]() -> Result<Enrolment> {
+      const json::object* const record = list[i].if_object();
+      if (record == nullptr) return bad("not an object", "records");
+      GH_CHECK(only(*record, {"device", "ak", "object_attributes", "name_algorithm", "product", "identities", "trust", "baseline"}));
+      return parse_enrolment(*record, KeySource::import);
+    }();
+    if (!parsed) {
+      results[i] = to_object(parsed.error());
+      continue;
+    }
+    enrolments.push_back(*std::move(parsed));
+    places.push_back(i);
+  }
+  const auto outcomes = state.import_blocking(std::move(enrolments));
+  for (std::size_t i = 0; i < outcomes.size(); ++i)
+    if (!outcomes[i]) results[places[i]] = to_object(outcomes[i].error());
+  json::object out;
+  out["results"] = std::move(results);
+  return out;
+}
+
+Result<json::object> device_trust(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "key"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto key, text(request, "key"));
+  GH_TRY(const DeviceKey trusted, state.trust_blocking(id, key.value_or("")));
+  json::object out;
+  out["device"] = id;
+  out["key"] = to_object(trusted);
+  return out;
+}
+
+Result<json::object> device_revoke(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "key"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto key, text(request, "key"));
+  GH_TRY(const std::size_t revoked, state.revoke_blocking(id, key.value_or("")));
+  json::object out;
+  out["device"] = id;
+  out["revoked"] = revoked;
+  return out;
+}
+
+Result<json::object> device_remove(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_CHECK(state.remove_blocking(id));
+  json::object out;
+  out["removed"] = id;
+  return out;
+}
+
+Result<json::object> baseline_list(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto device, state.device(id));
+  if (!device) return no_device(id);
+  GH_TRY(const auto baselines, state.baselines(id));
+  json::array items;
+  for (const StoredBaseline& one : baselines) items.push_back(to_object(one));
+  json::object out;
+  out["items"] = std::move(items);
+  return out;
+}
+
+Result<json::object> baseline_approve(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "number", "replace"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto which, number(request, "number", UINT64_MAX));
+  GH_TRY(const bool replace, flag(request, "replace"));
+  GH_TRY(const StoredBaseline approved, state.approve_baseline_blocking(id, which, replace));
+  json::object out = to_object(approved);
+  out.erase("pcrs");
+  return item(std::move(out));
+}
+
+// Which PCR and which event in it, from 0, with both digests (null: there is none).
+json::array differences(const pipeline::Baseline& before, const pipeline::Baseline& after) {
+  std::map<std::uint32_t, std::pair<std::vector<Digest>, std::vector<Digest>>> pcrs;
+  for (const auto& [pcr, digests] : before.events) pcrs[pcr].first = digests;
+  for (const auto& [pcr, digests] : after.events) pcrs[pcr].second = digests;
+  json::array out;
+  for (const auto& [pcr, both] : pcrs) {
+    const auto& [old_list, new_list] = both;
+    for (std::size_t i = 0; i < std::max(old_list.size(), new_list.size()); ++i) {
+      if (i < old_list.size() && i < new_list.size() && old_list[i] == new_list[i]) continue;
+      json::object one;
+      one["pcr"] = pcr;
+      one["event"] = i;
+      one["approved"] = i < old_list.size() ? json::value(old_list[i].hex()) : json::value(nullptr);
+      one["measured"] = i < new_list.size() ? json::value(new_list[i].hex()) : json::value(nullptr);
+      out.push_back(std::move(one));
+    }
+  }
+  return out;
+}
+
+Result<json::object> baseline_diff(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "number"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto which, number(request, "number", UINT64_MAX));
+  GH_TRY(const auto all, state.baselines(id));
+  const StoredBaseline* wanted = nullptr;
+  for (const StoredBaseline& one : all)
+    if (which ? one.number == *which : one.state == BaselineState::candidate) wanted = &one;
+  if (wanted == nullptr) return fail(Error{Fault::denied, "the device has no such baseline", {}, 0, escaped(id, 256), {}});
+  const StoredBaseline* against = nullptr;
+  for (const StoredBaseline& one : all)
+    if (one.state == BaselineState::approved && one.baseline.bank == wanted->baseline.bank && &one != wanted) against = &one;
+  if (against == nullptr)
+    return fail(Error{Fault::denied, "the device has no approved baseline of this bank to compare with", {}, 0, escaped(id, 256), {}});
+  json::object out;
+  out["number"] = wanted->number;
+  out["against"] = against->number;
+  out["bank"] = name(wanted->baseline.bank);
+  out["differences"] = differences(against->baseline, wanted->baseline);
+  return item(std::move(out));
+}
+
+Result<json::object> session_list(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "limit", "from"}));
+  GH_TRY(const auto device, text(request, "device"));
+  GH_TRY(const auto limit, number(request, "limit", 10'000));
+  GH_TRY(const auto from, text(request, "from"));
+  GH_TRY(const auto page, state.sessions(device.value_or(""), limit.value_or(100), from.value_or("")));
+  json::array items;
+  for (const SessionRecord& record : page.sessions) items.push_back(to_object(record));
+  json::object out;
+  if (!page.next.empty()) out["next"] = page.next;
+  out["items"] = std::move(items);
+  return out;
+}
+
+Result<json::object> session_show(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "session"}));
+  GH_TRY(const std::string id, needed_text(request, "session"));
+  GH_TRY(const auto record, state.session(id));
+  if (!record) return fail(Error{Fault::denied, "no such session", {}, 0, escaped(id, 64), {}});
+  return item(to_object(*record));
+}
+
+struct Command {
+  std::string_view name;
+  Result<json::object> (*run)(State&, const json::object&);
+};
+constexpr Command commands[] = {
+    {"device.list", device_list},     {"device.show", device_show},
+    {"device.add", device_add},       {"device.import", device_import},
+    {"device.trust", device_trust},   {"device.revoke", device_revoke},
+    {"device.remove", device_remove}, {"baseline.list", baseline_list},
+    {"baseline.approve", baseline_approve}, {"baseline.diff", baseline_diff},
+    {"session.list", session_list},   {"session.show", session_show},
+};
+
+Result<json::object> run(State& state, std::string_view request) {
+  if (request.size() > max_request_bytes) return fail(Fault::limit, "request larger than 4 MiB", document);
+  boost::system::error_code code;
+  const json::value value = json::parse(request, code);
+  if (code) return fail(Error{Fault::malformed, "not JSON", document, 0, {}, code.message()});
+  const json::object* const object = value.if_object();
+  if (object == nullptr) return fail(Fault::malformed, "not a JSON object", document);
+  GH_TRY(const std::string command, needed_text(*object, "command"));
+  for (const Command& one : commands)
+    if (one.name == command) return one.run(state, *object);
+  return bad("unknown command", escaped(command, 64));
+}
+
+// Reasons are literals, and these came from the other side of the socket: each different one is kept for good. The
+// server has few; a hundred is more than one of ours ever sends.
+std::string_view kept(std::string reason) {
+  static std::mutex mutex;
+  static std::set<std::string> reasons;
+  const std::lock_guard guard(mutex);
+  if (reason.empty() || (reasons.size() >= 100 && !reasons.contains(reason))) return "the request failed";
+  return *reasons.insert(std::move(reason)).first;
+}
+
+}  // namespace
+
+std::string execute(State& state, std::string_view request) {
+  Result<json::object> out = fail(Fault::internal, "the request wasn't executed");
+  try {
+    out = run(state, request);
+  } catch (const std::exception& e) {
+    out = fail(Error{Fault::internal, "the request failed", document, 0, {}, e.what()});
+  }
+  json::object response;
+  if (out)
+    response = *std::move(out);
+  else
+    response["error"] = to_object(out.error());
+  return json::serialize(response);
+}
+
+Result<std::string> response_or_error(std::string response) {
+  boost::system::error_code code;
+  const json::value value = json::parse(response, code);
+  const json::object* const object = code ? nullptr : value.if_object();
+  if (object == nullptr) return fail(Fault::environment, "the server's answer isn't a JSON object", document);
+  const json::value* const error = object->if_contains("error");
+  if (error == nullptr || !error->is_object()) return response;
+  const json::object& told = error->get_object();
+  const auto said = [&](std::string_view member_name) {
+    const json::value* const one = told.if_contains(member_name);
+    return one && one->is_string() ? std::string(one->get_string()) : std::string();
+  };
+  Error out{Fault::environment, "the request failed", {}, 0, said("source"), {}};
+  for (const Fault fault : {Fault::malformed, Fault::protocol, Fault::denied, Fault::limit, Fault::usage,
+                            Fault::environment, Fault::internal})
+    if (name(fault) == said("fault")) out.fault = fault;
+  out.reason = kept(said("reason"));
+  out.detail = said("detail");
+  return fail(std::move(out));
+}
+
+}  // namespace gatehouse::server
