@@ -126,6 +126,8 @@ Result<void> Judgement::parse_pa_tnc(const Segment& segment, Batch& batch) {
       item.algorithm = uri->algorithm;
       item.legacy = uri->legacy;
       item.plain_ng = !uri->legacy;
+      // What a kernel extends for a violation (spec part 2 §7.5); no template hashes to it.
+      if (all_of_value(e.measurement, std::byte{0xFF})) item.kind = ImaItem::Kind::violation;
       GH_CHECK(add_item(batch, std::move(item), at));
       if (items_ == 1 && !aggregate_) return refuse(42, "the first IMA measurement isn't boot_aggregate");
     } else {
