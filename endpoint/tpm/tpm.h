@@ -1,24 +1,25 @@
-// What the endpoint needs of a TPM 2.0: an attestation key (AK), the PCR banks and a quote. The real one speaks to a TPM
-// through tpm2-tss; the software one signs what a TPM would sign, for tests and load.
+// What the endpoint asks of its TPM 2.0. The real one is behind esys.h (tpm2-tss); software.h has one that signs with an
+// OpenSSL key, so that a test, a fuzzer or a load generator runs thousands of endpoints in one process. One object belongs
+// to one thread at a time; calls may block for as long as the TPM takes (a quote: 100 to 500 ms on a discrete one).
 #pragma once
 
 #include <cstdint>
-#include <memory>
-#include <string>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/public_key.h"
-#include "wire/tpm/tpm.h"
 
 namespace gatehouse::endpoint {
 
-struct TpmInfo {
-  std::uint32_t revision = 0;      // times 100
-  std::uint32_t year = 0;
-  std::uint32_t manufacturer = 0;  // four ASCII characters
+struct TpmProperties {
+  std::uint32_t manufacturer = 0;  // four ASCII characters, the first in the highest byte
+  std::uint32_t revision = 0;      // times 100: 164 is 1.64
+  std::uint32_t year = 0;          // of the specification
 };
 
+// As the TPM made it.
 struct Quote {
   ByteVector attest;     // TPMS_ATTEST
   ByteVector signature;  // TPMT_SIGNATURE
@@ -27,24 +28,15 @@ struct Quote {
 class Tpm {
  public:
   virtual ~Tpm() = default;
-  virtual TpmInfo info() const = 0;
-  virtual const std::vector<HashAlgorithm>& banks() const = 0;  // allocated ones
+
+  // The attestation key that quotes.
   virtual const PublicKey& ak() const = 0;
-  virtual Result<Quote> quote(HashAlgorithm bank, std::uint32_t pcrs, Bytes nonce) = 0;
+  virtual Result<TpmProperties> properties() = 0;
+  // Banks with allocated PCRs, those alone that Gatehouse knows.
+  virtual Result<std::vector<HashAlgorithm>> banks() = 0;
+  virtual Result<Digest> read_pcr(HashAlgorithm bank, std::uint32_t pcr) = 0;
+  // TPM2_Quote of one bank; bit p of `pcrs` is PCR p, p < 24. `qualifying_data` becomes extraData, whole.
+  virtual Result<Quote> quote(Bytes qualifying_data, HashAlgorithm bank, std::uint32_t pcrs) = 0;
 };
-
-enum class AkKind : std::uint8_t { rsa, rsapss, ecc };
-
-struct Provisioned {
-  PublicKey key;
-  ByteVector public_area;  // TPM2B_PUBLIC
-  bool made = false;       // false: the handle held this key already
-};
-
-// `tcti`: a tpm2-tss TCTI, e.g. "device:/dev/tpmrm0", "swtpm:host=127.0.0.1,port=2321".
-Result<std::unique_ptr<Tpm>> open_tpm(const std::string& tcti, std::uint32_t ak_handle);
-// Makes a restricted signing key under the owner hierarchy and stores it at a persistent handle; a key that is there
-// is shown, unless `replace`.
-Result<Provisioned> provision(const std::string& tcti, std::uint32_t ak_handle, AkKind kind, bool replace);
 
 }  // namespace gatehouse::endpoint
