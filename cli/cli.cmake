@@ -29,4 +29,8 @@ foreach(command ${commands})
     target_link_libraries(gatehouse PRIVATE ${libraries})
   endif()
 endforeach()
+# What device and session share: the way to a state directory.
+if(TARGET gatehouse_control AND TARGET gatehouse_config)
+  target_sources(gatehouse PRIVATE state_access.cpp)
+endif()
 install(TARGETS gatehouse RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <ctime>
 #include <filesystem>
 #include <future>
@@ -118,6 +119,9 @@ Result<std::unique_ptr<State>> State::open(StateOptions options) {
     // Under the lock: another process may have made the store meanwhile.
     const bool fresh = !exists(path + "/format") && !exists(path + "/db/CURRENT");
     GH_CHECK(impl->check_format(fresh));
+    // RocksDB makes its files readable for all; their folder isn't.
+    if (fresh && ::mkdir((path + "/db").c_str(), 0700) != 0 && errno != EEXIST)
+      return fail_errno("can't make the directory", path + "/db");
     GH_TRY(impl->store, Store::open(path + "/db", fresh, impl->options));
     GH_CHECK(impl->begin_life());
     return {};

@@ -1,0 +1,337 @@
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "base/file.h"
+#include "base/public_key.h"
+#include "cli/commands.h"
+#include "cli/state_access.h"
+#include "wire/tpm/tpm.h"
+
+namespace gatehouse::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct Options {
+  StateOptionsOfCommand where;
+  std::string device, ak, product, key, file;
+  std::vector<std::string> identities;
+  bool trust = false, replace = false;
+  std::optional<std::uint64_t> number;
+};
+
+bool trusted(const json::object& device) {
+  const json::value* const value = device.if_contains("trusted");
+  return value && value->is_bool() && value->get_bool();
+}
+
+void print_keys(const json::object& device) {
+  const json::value* const keys = device.if_contains("keys");
+  if (keys == nullptr || !keys->is_array()) return;
+  for (const json::value& one : keys->get_array())
+    if (const json::object* const key = one.if_object())
+      std::cout << "  AK " << shown(*key, "state") << ", key id " << shown(*key, "key_id") << ", SHA-256 "
+                << (shown(*key, "pin") == "-" ? "pinned at first use" : shown(*key, "pin")) << ", from "
+                << shown(*key, "source") << ", since " << shown(*key, "since") << '\n';
+}
+
+void print_device(const json::object& device) {
+  std::cout << shown(device, "device") << "  product " << shown(device, "product") << "  "
+            << (trusted(device) ? "trusted" : "not trusted") << "  since " << shown(device, "created") << '\n';
+  if (const json::value* const identities = device.if_contains("identities"); identities && identities->is_array())
+    for (const json::value& one : identities->get_array())
+      if (one.is_string()) std::cout << "  identity " << std::string_view(one.get_string()) << '\n';
+  print_keys(device);
+}
+
+void print_baseline(const json::object& baseline) {
+  std::cout << "baseline " << shown(baseline, "number") << "  " << shown(baseline, "state") << "  "
+            << shown(baseline, "bank") << "  " << shown(baseline, "events") << " events  from "
+            << (shown(baseline, "session") == "-" ? "import" : "session " + shown(baseline, "session")) << "  since "
+            << shown(baseline, "since") << '\n';
+}
+
+// One request whose answer is one object.
+int run_one(const Options& options, bool create, const json::object& request,
+            const std::function<void(const json::object&)>& print) {
+  auto access = options.where.open(create);
+  if (!access) return complain(access.error());
+  const auto response = ask(*access, request);
+  if (!response) return complain(response.error());
+  const json::value* const inner = response->if_contains("item");
+  const json::object& shown_object = inner && inner->is_object() ? inner->get_object() : *response;
+  if (options.where.json)
+    std::cout << json::serialize(shown_object) << '\n';
+  else
+    print(shown_object);
+  return flushed();
+}
+
+int run_list(const Options& options, const json::object& request, const std::string& cursor,
+             const std::function<void(const json::object&)>& print) {
+  auto access = options.where.open(false);
+  if (!access) return complain(access.error());
+  const auto done = ask_pages(*access, request, cursor, [&](const json::value& one) {
+    if (options.where.json)
+      std::cout << json::serialize(one) << '\n';
+    else if (const json::object* const object = one.if_object())
+      print(*object);
+    return bool(std::cout);
+  });
+  if (!done) return complain(done.error());
+  return flushed();
+}
+
+json::object about(const Options& options, std::string_view command) {
+  json::object request;
+  request["command"] = command;
+  request["device"] = options.device;
+  return request;
+}
+
+// A PEM public key or certificate, or a TPM2B_PUBLIC, whose attributes are recorded with the key.
+Result<void> put_key(json::object& request, const std::string& file) {
+  GH_TRY(const ByteVector content, read_file(file, 1 << 20));
+  if (as_text(content).find("-----BEGIN") != std::string_view::npos) {
+    auto key = PublicKey::from_pem(as_text(content));
+    if (!key) return fail(std::move(key).error().from(file));
+    request["ak"] = key->pem();
+    return {};
+  }
+  if (auto certificate = PublicKey::from_certificate(content)) {
+    request["ak"] = certificate->pem();
+    return {};
+  }
+  auto area = tpm::parse_public(content);
+  if (!area) return fail(std::move(area).error().from(file));
+  request["ak"] = area->key.pem();
+  request["object_attributes"] = area->attributes;
+  if (const auto algorithm = hash_algorithm(area->name_algorithm)) request["name_algorithm"] = name(*algorithm);
+  return {};
+}
+
+int run_add(const Options& options) {
+  json::object request = about(options, "device.add");
+  if (!options.ak.empty()) {
+    if (const auto put = put_key(request, options.ak); !put) return complain(put.error());
+  }
+  if (!options.product.empty()) request["product"] = options.product;
+  if (!options.identities.empty())
+    request["identities"] = json::array(options.identities.begin(), options.identities.end());
+  // Without a key the operator names the key by its id, and says so by adding it.
+  request["trust"] = options.trust || options.ak.empty();
+  return run_one(options, true, request, print_device);
+}
+
+int run_trust(const Options& options) {
+  json::object request = about(options, "device.trust");
+  if (!options.key.empty()) request["key"] = options.key;
+  return run_one(options, false, request, [&](const json::object& done) {
+    const json::value* const key = done.if_contains("key");
+    if (key && key->is_object())
+      std::cout << options.device << ": AK " << shown(key->get_object(), "key_id") << " is trusted (SHA-256 "
+                << shown(key->get_object(), "pin") << ")\n";
+  });
+}
+
+int run_revoke(const Options& options) {
+  json::object request = about(options, "device.revoke");
+  if (!options.key.empty()) request["key"] = options.key;
+  return run_one(options, false, request, [&](const json::object& done) {
+    std::cout << options.device << ": " << shown(done, "revoked") << " AK revoked\n";
+  });
+}
+
+int run_remove(const Options& options) {
+  return run_one(options, false, about(options, "device.remove"), [&](const json::object& done) {
+    std::cout << shown(done, "removed") << " removed; its sessions stay\n";
+  });
+}
+
+int run_show(const Options& options) {
+  return run_one(options, false, about(options, "device.show"), [](const json::object& device) {
+    print_device(device);
+    if (const json::value* const baselines = device.if_contains("baselines"); baselines && baselines->is_array())
+      for (const json::value& one : baselines->get_array())
+        if (one.is_object()) std::cout << "  ", print_baseline(one.get_object());
+  });
+}
+
+// Lines of a JSON file, sent in requests of at most 500 lines and about 1 MiB.
+class Import {
+ public:
+  explicit Import(server::StateAccess& access) : access_(access) {}
+
+  Result<void> line(std::size_t number, const std::string& text) {
+    boost::system::error_code code;
+    json::value record = json::parse(text, code);
+    if (code) {
+      fail_line(number, "not JSON: " + code.message());
+      return {};
+    }
+    records_.push_back(std::move(record));
+    numbers_.push_back(number);
+    bytes_ += text.size();
+    if (records_.size() < 500 && bytes_ < (std::size_t(1) << 20)) return {};
+    return send();
+  }
+  Result<void> send() {
+    if (records_.empty()) return {};
+    json::object request;
+    request["command"] = "device.import";
+    request["records"] = std::move(records_);
+    GH_TRY(const json::object response, ask(access_, request));
+    const json::value* const results = response.if_contains("results");
+    if (results == nullptr || !results->is_array() || results->get_array().size() != numbers_.size())
+      return fail(Fault::internal, "an import has a result for each record", "docs/formats/control.md");
+    for (std::size_t i = 0; i < numbers_.size(); ++i) {
+      const json::object* const error = results->get_array()[i].if_object();
+      if (error == nullptr) {
+        ++imported;
+        continue;
+      }
+      const std::string detail = shown(*error, "detail");
+      fail_line(numbers_[i], shown(*error, "reason") + (detail == "-" ? "" : ": " + detail));
+    }
+    records_ = json::array();
+    numbers_.clear();
+    bytes_ = 0;
+    return {};
+  }
+
+  std::uint64_t imported = 0;
+  json::array failed;
+
+ private:
+  void fail_line(std::size_t number, const std::string& reason) {
+    json::object one;
+    one["line"] = number;
+    one["reason"] = reason;
+    failed.push_back(std::move(one));
+  }
+  server::StateAccess& access_;
+  json::array records_;
+  std::vector<std::size_t> numbers_;
+  std::size_t bytes_ = 0;
+};
+
+int run_import(const Options& options) {
+  std::ifstream file(options.file);
+  if (!file) return complain(fail_errno("can't open", options.file).error());
+  auto access = options.where.open(true);
+  if (!access) return complain(access.error());
+  Import import(*access);
+  std::size_t number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (const auto sent = import.line(number, line); !sent) return complain(sent.error());
+  }
+  if (file.bad()) return complain(fail_errno("can't read", options.file).error());
+  if (const auto sent = import.send(); !sent) return complain(sent.error());
+  for (const json::value& one : import.failed)
+    std::cerr << "gatehouse: " << options.file << ":" << shown(one.get_object(), "line") << ": "
+              << shown(one.get_object(), "reason") << '\n';
+  const bool good = import.failed.empty();
+  if (options.where.json) {
+    json::object out;
+    out["imported"] = import.imported;
+    out["failed"] = std::move(import.failed);
+    std::cout << json::serialize(out) << '\n';
+  } else {
+    std::cout << import.imported << " devices imported\n";
+  }
+  if (const int code = flushed(); code != 0) return code;
+  return good ? 0 : 3;
+}
+
+int run_approve(const Options& options) {
+  json::object request = about(options, "baseline.approve");
+  if (options.number) request["number"] = *options.number;
+  request["replace"] = options.replace;
+  return run_one(options, false, request, print_baseline);
+}
+
+int run_diff(const Options& options) {
+  json::object request = about(options, "baseline.diff");
+  if (options.number) request["number"] = *options.number;
+  return run_one(options, false, request, [](const json::object& diff) {
+    std::cout << "baseline " << shown(diff, "number") << " against " << shown(diff, "against") << " ("
+              << shown(diff, "bank") << ")\n";
+    const json::value* const list = diff.if_contains("differences");
+    if (list == nullptr || !list->is_array()) return;
+    if (list->get_array().empty()) std::cout << "no difference\n";
+    for (const json::value& value : list->get_array())
+      if (const json::object* const one = value.if_object())
+        std::cout << "PCR " << shown(*one, "pcr") << " event " << shown(*one, "event") << "\n  approved "
+                  << shown(*one, "approved") << "\n  measured " << shown(*one, "measured") << '\n';
+  });
+}
+
+}  // namespace
+
+void add_device(CLI::App& app, Run& run) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* const group = app.add_subcommand("device", "Devices, their attestation keys and firmware baselines");
+  group->require_subcommand(1);
+  group->footer("Example:\n  gatehouse device add 8a1b… --ak ak.pem --product \"Debian 12 x86_64\" --trust --state state");
+  const auto command = [&](CLI::App* parent, const char* name, const char* what, int (*body)(const Options&),
+                           const char* example) {
+    CLI::App* const out = parent->add_subcommand(name, what);
+    options->where.add_to(*out);
+    out->footer(std::string("Example:\n  ") + example);
+    out->callback([options, &run, body] { run = [options, body] { return body(*options); }; });
+    return out;
+  };
+  const auto device = [&](CLI::App* to) {
+    to->add_option("DEVICE", options->device, "Device ID; for strongSwan's collectors the AK's SHA-1 key id")->required();
+    return to;
+  };
+
+  command(group, "list", "All devices, in order of their ids", [](const Options& o) {
+    json::object request;
+    request["command"] = "device.list";
+    return run_list(o, request, "after", print_device);
+  }, "gatehouse device list --state state --json");
+  device(command(group, "show", "One device with its keys and baselines", run_show,
+                 "gatehouse device show 8a1b… --state state"));
+  auto* const add = device(command(group, "add", "Enrol a device, or change what is recorded of it", run_add,
+                                   "gatehouse device add 8a1b… --ak ak.pem --product \"Debian 12 x86_64\" --trust --state state"));
+  add->add_option("--ak", options->ak,
+                  "PEM public key, certificate or TPM2B_PUBLIC; without it the key whose SHA-1 key id is DEVICE is trusted, "
+                  "and pinned by its SHA-256 at first use");
+  add->add_option("--product", options->product, "product that its references are under");
+  add->add_option("--identity", options->identities, "authenticated identity that it is bound to (repeatable)")->take_all();
+  add->add_flag("--trust", options->trust, "trust the key; without, it waits for `device trust`");
+  auto* const import = command(group, "import", "Enrol devices from JSON lines (docs/formats/control.md)", run_import,
+                               "gatehouse device import devices.jsonl --state state");
+  import->add_option("FILE", options->file, "a JSON object a line: device, ak, product, trust, baseline")->required();
+  auto* const trust = device(command(group, "trust", "Trust the AK that waits for it", run_trust,
+                                     "gatehouse device trust 8a1b… --state state"));
+  trust->add_option("--key", options->key, "key id or SHA-256, where several wait or the key was revoked");
+  auto* const revoke = device(command(group, "revoke", "Revoke a device's keys", run_revoke,
+                                      "gatehouse device revoke 8a1b… --state state"));
+  revoke->add_option("--key", options->key, "key id or SHA-256 of one key; all without it");
+  device(command(group, "remove", "Forget a device; a revoked key stays revoked", run_remove,
+                 "gatehouse device remove 8a1b… --state state"));
+
+  CLI::App* const baseline = group->add_subcommand("baseline", "Firmware baselines of a device");
+  baseline->require_subcommand(1);
+  baseline->footer("Example:\n  gatehouse device baseline approve 8a1b… --state state");
+  device(command(baseline, "list", "Proposed, approved and retired baselines", [](const Options& o) {
+    return run_list(o, about(o, "baseline.list"), "after", print_baseline);
+  }, "gatehouse device baseline list 8a1b… --state state"));
+  auto* const approve = device(command(baseline, "approve", "Approve the newest proposed baseline", run_approve,
+                                       "gatehouse device baseline approve 8a1b… --state state"));
+  approve->add_option("--number", options->number, "approve this one");
+  approve->add_flag("--replace", options->replace, "retire the approved ones of its bank");
+  auto* const diff = device(command(baseline, "diff", "What the newest proposed baseline changes", run_diff,
+                                    "gatehouse device baseline diff 8a1b… --state state"));
+  diff->add_option("--number", options->number, "this one");
+}
+
+}  // namespace gatehouse::cli

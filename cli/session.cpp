@@ -1,0 +1,151 @@
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/state_access.h"
+
+namespace gatehouse::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct Options {
+  StateOptionsOfCommand where;
+  std::string device, session;
+  std::optional<std::uint64_t> last;
+};
+
+const json::object* object_of(const json::object& parent, std::string_view member) {
+  const json::value* const value = parent.if_contains(member);
+  return value ? value->if_object() : nullptr;
+}
+
+void print_line(const json::object& verdict) {
+  static const json::object none;
+  const json::object* const found = object_of(verdict, "record");
+  const json::object& record = found ? *found : none;
+  std::cout << shown(verdict, "session") << "  " << shown(verdict, "device") << "  " << shown(verdict, "recommendation")
+            << "  " << shown(record, "state") << "  " << shown(record, "started") << '\n';
+}
+
+void print_finding(const json::object& finding) {
+  std::cout << "  " << shown(finding, "component");
+  if (shown(finding, "entry") != "-") std::cout << " entry " << shown(finding, "entry");
+  if (shown(finding, "pcr") != "-") std::cout << " PCR " << shown(finding, "pcr");
+  std::cout << ": " << shown(finding, "status");
+  if (shown(finding, "path") != "-") std::cout << " " << shown(finding, "path");
+  if (shown(finding, "reason") != "-") std::cout << " (" << shown(finding, "reason") << ")";
+  std::cout << '\n';
+  if (shown(finding, "package") != "-")
+    std::cout << "    package " << shown(finding, "package") << " " << shown(finding, "version") << '\n';
+  for (const char* member : {"expected", "measured"}) {
+    const std::string text = shown(finding, member);
+    if (text != "-" && text != "[]") std::cout << "    " << member << " " << text << '\n';
+  }
+}
+
+// The verdict in the order in which a person asks: what, why, and what exactly. `most` findings of each status.
+void print_why(const json::object& verdict, std::size_t most) {
+  print_line(verdict);
+  if (const json::object* const record = object_of(verdict, "record")) {
+    std::cout << "peer " << shown(*record, "peer") << ", identity " << shown(*record, "identity") << ", AK "
+              << shown(*record, "ak") << ", policy " << shown(*record, "policy") << ", finished "
+              << shown(*record, "finished") << '\n';
+    if (shown(*record, "state") == "interrupted")
+      std::cout << "the server's process ended before this session had a result\n";
+  }
+  std::cout << "product " << shown(verdict, "product") << ", reference generation " << shown(verdict, "generation")
+            << ", evaluation " << shown(verdict, "evaluation") << '\n';
+  if (shown(verdict, "summary") != "-") std::cout << shown(verdict, "summary") << '\n';
+  std::string failed;
+  if (const json::object* const checks = object_of(verdict, "checks"))
+    for (const auto& check : *checks)
+      if (check.value() == "failed") failed += " " + std::string(check.key());
+  if (!failed.empty()) std::cout << "checks that failed:" << failed << " (docs/checks.md)\n";
+  const json::value* const findings = verdict.if_contains("findings");
+  if (findings == nullptr || !findings->is_array()) return;
+  // What decides comes first: failed and differing measurements, then unknown ones.
+  for (const std::string_view status : {"failed", "differ", "absent", "unknown"}) {
+    std::size_t count = 0;
+    for (const json::value& one : findings->get_array()) {
+      const json::object* const finding = one.if_object();
+      if (finding == nullptr || shown(*finding, "status") != status) continue;
+      if (++count <= most) print_finding(*finding);
+    }
+    if (count > most) std::cout << "  … and " << count - most << " more that are " << status << '\n';
+  }
+}
+
+Result<json::object> one_session(const Options& options) {
+  GH_TRY(auto access, options.where.open(false));
+  json::object request;
+  request["command"] = "session.show";
+  request["session"] = options.session;
+  GH_TRY(const json::object response, ask(access, request));
+  const json::object* const verdict = object_of(response, "item");
+  if (verdict == nullptr) return fail(Fault::internal, "a response has an item", "docs/formats/control.md");
+  return *verdict;
+}
+
+int run_show(const Options& options, std::size_t most) {
+  const auto verdict = one_session(options);
+  if (!verdict) return complain(verdict.error());
+  if (options.where.json)
+    std::cout << json::serialize(*verdict) << '\n';
+  else
+    print_why(*verdict, most);
+  return flushed();
+}
+
+int run_list(const Options& options) {
+  auto access = options.where.open(false);
+  if (!access) return complain(access.error());
+  json::object request;
+  request["command"] = "session.list";
+  if (!options.device.empty()) request["device"] = options.device;
+  std::uint64_t left = options.last.value_or(UINT64_MAX);
+  if (left == 0) return 0;
+  if (options.last) request["limit"] = std::min<std::uint64_t>(left, 100);
+  const auto done = ask_pages(*access, request, "from", [&](const json::value& one) {
+    const json::object* const verdict = one.if_object();
+    if (verdict == nullptr) return true;
+    if (options.where.json)
+      std::cout << json::serialize(*verdict) << '\n';
+    else
+      print_line(*verdict);
+    return --left > 0 && bool(std::cout);
+  });
+  if (!done) return complain(done.error());
+  return flushed();
+}
+
+}  // namespace
+
+void add_session(CLI::App& app, Run& run) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* const group = app.add_subcommand("session", "Sessions and their verdicts");
+  group->require_subcommand(1);
+  group->footer("Example:\n  gatehouse session list --last 1 --json --state state");
+
+  CLI::App* const list = group->add_subcommand("list", "Sessions, newest first");
+  options->where.add_to(*list);
+  list->add_option("--device", options->device, "of this Device ID only");
+  list->add_option("--last", options->last, "so many at most");
+  list->footer("Example:\n  gatehouse session list --device 8a1b… --last 10 --state state");
+  list->callback([options, &run] { run = [options] { return run_list(*options); }; });
+
+  const auto single = [&](const char* name, const char* what, std::size_t most, const char* example) {
+    CLI::App* const out = group->add_subcommand(name, what);
+    options->where.add_to(*out);
+    out->add_option("SESSION", options->session, "session id, as `session list` prints it")->required();
+    out->footer(std::string("Example:\n  ") + example);
+    out->callback([options, &run, most] { run = [options, most] { return run_show(*options, most); }; });
+  };
+  single("show", "A session's verdict with all findings", SIZE_MAX, "gatehouse session show 20261124T163105.123-9f86… --json --state state");
+  single("why", "What decided a session's verdict, for people", 10, "gatehouse session why 20261124T163105.123-9f86… --state state");
+}
+
+}  // namespace gatehouse::cli
