@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "endpoint/tpm/tpm.h"
+#include "endpoint/tpm/device.h"
 #include "wire/pts/pts.h"
 
 namespace gatehouse::endpoint {

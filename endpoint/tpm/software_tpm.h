@@ -5,7 +5,7 @@
 #include <functional>
 #include <map>
 
-#include "endpoint/tpm/tpm.h"
+#include "endpoint/tpm/device.h"
 
 namespace gatehouse::endpoint {
 

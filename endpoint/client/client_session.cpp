@@ -1,4 +1,4 @@
-#include "endpoint/client/session.h"
+#include "endpoint/client/client_session.h"
 
 #include <sys/utsname.h>
 
