@@ -1,0 +1,92 @@
+#include "server/state/layout.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "tests/server_state/support.h"
+
+namespace gatehouse::server {
+namespace {
+
+layout::DeviceValue sample_device() {
+  layout::DeviceValue out;
+  out.device = {.id = "d1", .product = "p", .identities = {"CN=a", "b"}, .keys = {}, .enrolled = true, .created = 5};
+  out.device.keys.push_back({.state = KeyState::revoked,
+                             .source = KeySource::session,
+                             .key_id = std::string(40, 'a'),
+                             .pin = std::string(64, 'b'),
+                             .spki = ByteVector(91, std::byte{7}),
+                             .object_attributes = 0x50072,
+                             .name_algorithm = HashAlgorithm::sha384,
+                             .qualified_name = ByteVector(34, std::byte{1}),
+                             .since = 77});
+  out.device.keys.push_back({.key_id = std::string(40, 'c')});
+  out.next_baseline = 9;
+  return out;
+}
+
+StoredBaseline sample_baseline() {
+  return {.number = 3, .state = BaselineState::retired, .session = "s1", .since = 4, .baseline = baseline(1)};
+}
+
+SessionRecord sample_session() {
+  SessionRecord out{.state = SessionState::complete, .intent = intent("s1", "d1", 1000)};
+  out.finished = 1100;
+  out.verdict = "{}";
+  return out;
+}
+
+TEST(Layout, ReadsBackWhatItWrote) {
+  const auto device = layout::decode_device(layout::encode(sample_device()));
+  ASSERT_TRUE(device);
+  EXPECT_EQ(device->device, sample_device().device);
+  EXPECT_EQ(device->next_baseline, 9U);
+  const auto stored = layout::decode_baseline(layout::encode(sample_baseline()), 3);
+  ASSERT_TRUE(stored);
+  EXPECT_EQ(stored->baseline, baseline(1));
+  EXPECT_EQ(stored->state, BaselineState::retired);
+  const auto session = layout::decode_session(layout::encode(sample_session()));
+  ASSERT_TRUE(session);
+  EXPECT_EQ(layout::encode(*session), layout::encode(sample_session()));
+  EXPECT_EQ(layout::decode_quote(layout::encode(pipeline::LastQuote{1, 2, 3, 4}))->firmware_version, 4U);
+}
+
+// Whatever a damaged disk holds: an error, or a value that is written back as the same bytes.
+TEST(Layout, RefusesWhatIsCutOrChanged) {
+  struct Kind {
+    std::string bytes;
+    std::function<std::string(std::string_view)> again;  // empty: refused
+  };
+  const auto again = [](const auto& value) { return value ? layout::encode(*value) : std::string(); };
+  const Kind kinds[] = {
+      {layout::encode(sample_device()), [&](std::string_view v) { return again(layout::decode_device(v)); }},
+      {layout::encode(sample_baseline()), [&](std::string_view v) { return again(layout::decode_baseline(v, 3)); }},
+      {layout::encode(pipeline::LastQuote{1, 2, 3, 4}), [&](std::string_view v) { return again(layout::decode_quote(v)); }},
+      {layout::encode(sample_session()), [&](std::string_view v) { return again(layout::decode_session(v)); }},
+  };
+  for (const Kind& kind : kinds) {
+    EXPECT_EQ(kind.again(kind.bytes), kind.bytes);
+    for (std::size_t n = 0; n < kind.bytes.size(); ++n) EXPECT_EQ(kind.again(kind.bytes.substr(0, n)), "") << n;
+    EXPECT_EQ(kind.again(kind.bytes + '\0'), "");
+    for (std::size_t bit = 0; bit < kind.bytes.size() * 8; ++bit) {
+      std::string flipped = kind.bytes;
+      flipped[bit / 8] = char(flipped[bit / 8] ^ (1 << (bit % 8)));
+      const std::string back = kind.again(flipped);
+      // An absent optional drops its value, so such bytes may differ; their length can't.
+      if (!back.empty()) {
+        EXPECT_EQ(back.size(), flipped.size()) << bit;
+      }
+    }
+  }
+}
+
+TEST(Layout, KeysOfDifferentThingsDontMix) {
+  EXPECT_NE(layout::baseline_prefix("a"), layout::baseline_prefix("ab").substr(0, layout::baseline_prefix("a").size()));
+  EXPECT_LT(layout::time_key(255, "z"), layout::time_key(256, "a"));
+  EXPECT_EQ(layout::read_number64(layout::number64(0x0102030405060708)), 0x0102030405060708U);
+  EXPECT_EQ(layout::key_id_prefix(std::string(40, 'f')).size(), 22U);
+}
+
+}  // namespace
+}  // namespace gatehouse::server

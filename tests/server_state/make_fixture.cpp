@@ -1,0 +1,114 @@
+// Makes the small store that tests/data/state/vN keeps of a format (scripts/make_state_fixture.sh).
+//   make_state_fixture DIRECTORY KEYS
+// KEYS is tests/data/interop/keys. The store is made by this version in its format; times are fixed.
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+#include <string>
+
+#include "base/file.h"
+#include "base/hex.h"
+#include "server/state/state.h"
+
+namespace {
+
+using namespace gatehouse;
+using namespace gatehouse::server;
+
+constexpr std::int64_t start = 1'700'000'000'000;
+
+template <class T>
+T sure(Result<T> result) {
+  if (!result) {
+    std::fprintf(stderr, "%s\n", result.error().text().c_str());
+    std::exit(4);
+  }
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+PublicKey key_of(const std::string& path) {
+  const ByteVector pem = sure(read_file(path, 1 << 20));
+  return sure(PublicKey::from_pem(as_text(pem)));
+}
+
+pipeline::Baseline baseline(std::uint8_t seed) {
+  pipeline::Baseline out{.bank = HashAlgorithm::sha256, .events = {}};
+  out.events.push_back({0, {Digest::filled(32, std::byte{seed}), Digest::filled(32, std::byte{1})}});
+  out.events.push_back({7, {Digest::filled(32, std::byte{2})}});
+  return out;
+}
+
+SessionResult session(const std::string& id, const std::string& device, std::int64_t started) {
+  SessionResult out;
+  out.intent = {.session = id, .device = device, .product = "Debian 12 x86_64", .peer = "192.0.2.7:49152",
+                .identity = "CN=trusted", .identity_type = "certificate", .key_pin = {}, .policy = "default",
+                .generation = 7, .started = started};
+  out.finished = started + 100;
+  out.verdict = "{\"session\":\"" + id + R"(","device":"d","product":"p","recommendation":"allow","evaluation":"compliant"})";
+  return out;
+}
+
+void commit(State& state, SessionResult result) {
+  std::promise<Result<void>> done;
+  state.commit_result(std::move(result), [&](Result<void> outcome) { done.set_value(std::move(outcome)); });
+  sure(done.get_future().get());
+}
+
+// What the operator decided.
+void enrol(State& state, const std::string& keys) {
+  const PublicKey rsa = key_of(keys + "/rsa/ak.pem"), ecc = key_of(keys + "/ecc/ak.pem");
+  Enrolment trusted;
+  trusted.device = "d-trusted";
+  trusted.key = SeenKey{.key = ecc, .object_attributes = 0x00050072, .name_algorithm = HashAlgorithm::sha256};
+  trusted.product = "Debian 12 x86_64";
+  trusted.identities = {"CN=trusted", "carol"};
+  trusted.trust = true;
+  trusted.approved_baseline = baseline(1);
+  sure(state.enrol_blocking(trusted));
+  Enrolment revoked;
+  revoked.device = "d-revoked";
+  revoked.key = SeenKey{.key = rsa, .object_attributes = std::nullopt, .name_algorithm = std::nullopt};
+  revoked.trust = true;
+  sure(state.enrol_blocking(revoked));
+  sure(state.revoke_blocking("d-revoked"));
+  Enrolment by_id;
+  by_id.device = std::string(40, 'e');
+  by_id.trust = true;
+  sure(state.enrol_blocking(by_id));
+}
+
+// What sessions left.
+void attest(State& state, const std::string& keys) {
+  const PublicKey ecc = key_of(keys + "/ecc/ak.pem");
+  // Spec part 2 §11.5: the key of the worked example.
+  const ByteVector x = sure(from_hex("e474f0b966e8603a5bf65c47d49b4892d77b0fd03d3e77752b39cd20bc4c6a09"));
+  const ByteVector y = sure(from_hex("4349fb24d4fa5e44bdb86a3c0d8a8e810d5c2d86cca858fc11cf3b17e74bd1d3"));
+  const PublicKey third = sure(PublicKey::from_ecc(KeyType::ecc_p256, x, y));
+  SessionResult pending = session("s-pending", "d-pending", start + 1000);
+  pending.pending_key = SeenKey{.key = third, .object_attributes = std::nullopt, .name_algorithm = std::nullopt};
+  commit(state, std::move(pending));
+  SessionResult good = session("s-good", "d-trusted", start + 2000);
+  good.quote_key = ecc;
+  good.quote = pipeline::LastQuote{1'605'240'773, 275, 0, 0x0001010102000000};
+  good.proposed_baseline = baseline(2);
+  commit(state, std::move(good));
+  commit(state, session("s-good-2", "d-trusted", start + 3000));
+  std::promise<Result<void>> begun;
+  state.begin_session(session("s-open", "d-trusted", start + 4000).intent,
+                      [&](Result<void> outcome) { begun.set_value(std::move(outcome)); });
+  sure(begun.get_future().get());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  StateOptions options;
+  options.path = argv[1];
+  options.create = true;
+  options.now = [] { return start; };
+  // Opened again between the two, the store has a sorted table and a log.
+  enrol(*sure(State::open(options)), argv[2]);
+  attest(*sure(State::open(options)), argv[2]);
+  return 0;
+}

@@ -1,0 +1,331 @@
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <csignal>
+#include <latch>
+
+#include "base/file.h"
+#include "base/hex.h"
+#include "server/state/layout.h"
+#include "tests/server_state/support.h"
+
+namespace gatehouse::server {
+namespace {
+
+std::vector<std::string> listed(const State& state, const std::string& device, std::size_t page_size) {
+  std::vector<std::string> out;
+  SessionCursor from;
+  do {
+    const auto page = state.sessions(device, page_size, from);
+    EXPECT_TRUE(page);
+    for (const SessionRecord& record : page->sessions) out.push_back(record.intent.session);
+    from = page->next;
+  } while (!from.empty());
+  return out;
+}
+
+TEST(Sessions, AreListedNewestFirst) {
+  const Folder folder;
+  const auto state = open_state(folder / "state");
+  for (int i = 0; i < 10; ++i)
+    ASSERT_TRUE(commit(*state, result_of(intent("s" + std::to_string(i), i % 2 ? "odd" : "even", 1000 + (i * 7) % 10))));
+  const std::vector<std::string> all = {"s7", "s4", "s1", "s8", "s5", "s2", "s9", "s6", "s3", "s0"};
+  for (const std::size_t page : {1U, 3U, 10U, 100U}) EXPECT_EQ(listed(*state, "", page), all);
+  EXPECT_EQ(listed(*state, "odd", 2), (std::vector<std::string>{"s7", "s1", "s5", "s9", "s3"}));
+  EXPECT_TRUE(listed(*state, "od", 2).empty());
+  EXPECT_FALSE(state->sessions("", 1, "xyz"));
+}
+
+TEST(Sessions, AnIntentBecomesAResultOrIsInterrupted) {
+  const Folder folder;
+  {
+    const auto state = open_state(folder / "state");
+    ASSERT_TRUE(begin(*state, intent("s1", "d1", 1000)));
+    ASSERT_TRUE(begin(*state, intent("s2", "d1", 2000)));
+    EXPECT_FALSE(begin(*state, intent("s1", "d1", 1000))) << "recorded twice";
+    EXPECT_EQ((*state->session("s1"))->state, SessionState::open);
+    // The result may know more than the intent did.
+    ASSERT_TRUE(commit(*state, result_of(intent("s1", "d2", 1001))));
+    EXPECT_FALSE(commit(*state, result_of(intent("s1", "d2", 1001)))) << "one result a session";
+    EXPECT_EQ(listed(*state, "", 5), (std::vector<std::string>{"s2", "s1"}));
+    EXPECT_EQ(listed(*state, "d1", 5), (std::vector<std::string>{"s2"}));
+    EXPECT_EQ(listed(*state, "d2", 5), (std::vector<std::string>{"s1"}));
+  }
+  const auto state = open_state(folder / "state");
+  const auto done = **state->session("s1");
+  EXPECT_EQ(done.state, SessionState::complete);
+  EXPECT_EQ(done.verdict, result_of(intent("s1", "", 0)).verdict);
+  EXPECT_EQ(done.intent.generation, 7U);
+  EXPECT_EQ(done.intent.peer, "192.0.2.7:49152");
+  EXPECT_EQ(done.finished, 1101);
+  EXPECT_EQ((*state->session("s2"))->state, SessionState::interrupted);
+  EXPECT_FALSE(commit(*state, result_of(intent("s2", "d1", 2000))));
+  EXPECT_FALSE(*state->session("s3"));
+  EXPECT_FALSE(begin(*state, intent("a/b", "d1", 1))) << "not a session id";
+}
+
+TEST(Sessions, TheOldestGoWhenThereAreTooMany) {
+  const Folder folder;
+  StateOptions options;
+  options.max_sessions = 5;
+  options.max_unknown_sessions = 3;
+  const PublicKey key = new_key();
+  {
+    const auto state = open_state(folder / "state", options);
+    ASSERT_TRUE(state->enrol_blocking(enrolment("known", key, true)));
+    for (int i = 0; i < 8; ++i) {
+      ASSERT_TRUE(commit(*state, result_of(intent("k" + std::to_string(i), "known", 1000 + i))));
+      for (int n = 0; n < 4; ++n)  // a flood of others takes no record of an enrolled device away
+        ASSERT_TRUE(commit(*state, result_of(intent("u" + std::to_string(i) + std::to_string(n), "flood", 1000 + i))));
+    }
+    EXPECT_EQ(listed(*state, "known", 10), (std::vector<std::string>{"k7", "k6", "k5", "k4", "k3"}));
+    EXPECT_EQ(listed(*state, "flood", 10), (std::vector<std::string>{"u73", "u72", "u71"}));
+    EXPECT_FALSE(*state->session("k0"));
+  }
+  const auto state = open_state(folder / "state", options);
+  ASSERT_TRUE(commit(*state, result_of(intent("k8", "known", 1008))));
+  EXPECT_EQ(listed(*state, "known", 10), (std::vector<std::string>{"k8", "k7", "k6", "k5", "k4"}));
+  EXPECT_EQ(listed(*state, "", 10).size(), 8U);
+}
+
+TEST(Sessions, ManyResultsShareAWrite) {
+  const Folder folder;
+  std::atomic<int> writes = 0;
+  StateOptions options;
+  options.before_write = [&]() -> Result<void> {
+    ++writes;
+    return {};
+  };
+  const auto state = open_state(folder / "state", options);
+  constexpr int sessions = 2000;
+  std::latch done(sessions);
+  std::atomic<int> good = 0;
+  const int before = writes;
+  for (int i = 0; i < sessions; ++i)
+    state->commit_result(result_of(intent("s" + std::to_string(i), "d", 1000 + i)), [&](Result<void> outcome) {
+      if (outcome) ++good;
+      done.count_down();
+    });
+  done.wait();
+  EXPECT_EQ(good, sessions);
+  EXPECT_LT(writes - before, sessions / 2);
+  EXPECT_EQ(listed(*state, "", 1000).size(), std::size_t(sessions));
+}
+
+// The n-th write fails, for each n: what was acknowledged is there, what failed is not, and the next write works.
+TEST(Sessions, AFailedWriteIsReportedToEachItConcerns) {
+  for (int failing = 1; failing <= 6; ++failing) {
+    const Folder folder;
+    std::atomic<int> writes = -1000;  // the first write makes the store
+    StateOptions options;
+    options.before_write = [&]() -> Result<void> {
+      if (++writes == failing) return fail(Fault::environment, "injected");
+      return {};
+    };
+    const PublicKey key = new_key();
+    std::vector<bool> acknowledged;
+    {
+      const auto state = open_state(folder / "state", options);
+      writes = 0;
+      int refused = 0;
+      for (int i = 0; i < 6; ++i) {
+        SessionResult result = result_of(intent("s" + std::to_string(i), "d" + std::to_string(i), 1000 + i));
+        result.pending_key = seen(new_key());
+        const auto outcome = commit(*state, result);
+        acknowledged.push_back(outcome.has_value());
+        if (!outcome) {
+          ++refused;
+          EXPECT_EQ(outcome.error().reason, "injected");
+          EXPECT_FALSE(*state->session("s" + std::to_string(i)));
+          EXPECT_FALSE(*state->device("d" + std::to_string(i)));
+        }
+      }
+      EXPECT_EQ(refused, 1);
+      EXPECT_FALSE(acknowledged[std::size_t(failing) - 1]);
+    }
+    options.before_write = nullptr;
+    const auto state = open_state(folder / "state", options);
+    for (std::size_t i = 0; i < acknowledged.size(); ++i)
+      EXPECT_EQ((*state->session("s" + std::to_string(i))).has_value(), acknowledged[i]) << failing << " " << i;
+  }
+}
+
+TEST(Sessions, OperatorsHearOfAFailedWriteToo) {
+  const Folder folder;
+  std::atomic<bool> broken = false;
+  StateOptions options;
+  options.before_write = [&]() -> Result<void> {
+    if (broken) return fail(Fault::environment, "injected");
+    return {};
+  };
+  const auto state = open_state(folder / "state", options);
+  const PublicKey key = new_key();
+  ASSERT_TRUE(state->enrol_blocking(enrolment("d1", key, false)));
+  broken = true;
+  EXPECT_FALSE(state->trust_blocking("d1"));
+  EXPECT_FALSE(state->enrol_blocking(enrolment("d2", new_key(), true)));
+  const auto imported = state->import_blocking({enrolment("d3", new_key(), true)});
+  EXPECT_FALSE(imported.at(0));
+  EXPECT_FALSE(state->remove_blocking("d1"));
+  EXPECT_EQ(state->judge_key("d1", key).standing, KeyStanding::pending);
+  broken = false;
+  EXPECT_TRUE(state->trust_blocking("d1"));
+}
+
+// A disk without room, as far as a process can make one: files can't grow beyond a limit.
+TEST(Sessions, AFullDiskLosesNothingThatWasAcknowledged) {
+  const Folder folder;
+  std::vector<std::string> acknowledged;
+  const auto old_signal = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  {
+    const auto state = open_state(folder / "state");
+    rlimit tight = before;
+    tight.rlim_cur = 64 * 1024;
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
+    int refused = 0;
+    for (int i = 0; i < 40; ++i) {
+      SessionResult result = result_of(intent("s" + std::to_string(i), "d", 1000 + i));
+      result.verdict = R"({"filling":")" + to_hex(ByteVector(4096, std::byte(i))) + "\"}";
+      if (commit(*state, result))
+        acknowledged.push_back(result.intent.session);
+      else
+        ++refused;
+    }
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    EXPECT_GT(refused, 0);
+    EXPECT_FALSE(acknowledged.empty());
+    // Whether the database goes on by itself when there is room again is its decision; its answer must be true.
+    if (commit(*state, result_of(intent("later", "d", 5000)))) acknowledged.emplace_back("later");
+  }
+  std::signal(SIGXFSZ, old_signal);
+  const auto state = open_state(folder / "state");
+  for (const std::string& session : acknowledged) {
+    const auto record = state->session(session);
+    ASSERT_TRUE(record);
+    EXPECT_TRUE(*record) << session;
+  }
+  EXPECT_TRUE(commit(*state, result_of(intent("after", "d", 6000))));
+}
+
+TEST(Sessions, WritesBeyondTheQueueAreRefusedAtOnce) {
+  const Folder folder;
+  std::latch entered(1), leave(1);
+  std::atomic<bool> hold = false;
+  StateOptions options;
+  options.max_queue = 2;
+  options.before_write = [&]() -> Result<void> {
+    if (hold.exchange(false)) {
+      entered.count_down();
+      leave.wait();
+    }
+    return {};
+  };
+  auto state = open_state(folder / "state", options);
+  hold = true;
+  std::atomic<int> good = 0, refused = 0;
+  const auto count = [&](Result<void> outcome) { ++(outcome ? good : refused); };
+  state->begin_session(intent("s0", "d", 1), count);
+  entered.wait();
+  for (int i = 1; i <= 5; ++i) state->begin_session(intent("s" + std::to_string(i), "d", 1), count);
+  EXPECT_EQ(refused, 3);
+  leave.count_down();
+  state.reset();  // writes what waits
+  EXPECT_EQ(good, 3);
+  EXPECT_EQ(refused, 3);
+}
+
+TEST(Opening, OneProcessHoldsADirectory) {
+  const Folder folder;
+  const auto state = open_state(folder / "state");
+  const auto second = State::open({.path = folder / "state"});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().fault, Fault::environment);
+  EXPECT_EQ(second.error().reason, "state directory is held by another process");
+  EXPECT_EQ(second.error().detail, "process " + std::to_string(::getpid()));
+  ASSERT_TRUE(state->announce_socket(folder / "a socket"));
+  const auto holder = state_holder(folder / "state");
+  ASSERT_TRUE(holder);
+  EXPECT_EQ(holder->process, ::getpid());
+  EXPECT_EQ(holder->socket, folder / "a socket");
+}
+
+TEST(Opening, ADirectoryWithoutAStoreIsLeftAlone) {
+  const Folder folder;
+  std::filesystem::create_directory(folder / "empty");
+  for (const char* name : {"absent", "empty"}) {
+    const auto state = State::open({.path = folder / name});
+    ASSERT_FALSE(state);
+    EXPECT_EQ(state.error().reason, "no state store in this directory");
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "empty"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "absent"));
+}
+
+TEST(Opening, AnotherFormatIsNamed) {
+  const Folder folder;
+  const std::string path = folder / "state";
+  open_state(path).reset();
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 2\n")));
+  const auto newer = State::open({.path = path});
+  ASSERT_FALSE(newer);
+  EXPECT_EQ(newer.error().fault, Fault::environment);
+  EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
+  EXPECT_NE(newer.error().text().find("gatehouse-state 2"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 1"), std::string::npos);
+
+  // The file may be lost: the database knows its number.
+  std::filesystem::remove(path + "/format");
+  EXPECT_TRUE(State::open({.path = path}));
+  EXPECT_TRUE(std::filesystem::exists(path + "/format"));
+
+  std::filesystem::remove_all(path + "/db");
+  const auto lost = State::open({.path = path, .create = true});
+  ASSERT_FALSE(lost) << "an empty store in place of a lost one";
+  EXPECT_EQ(lost.error().reason, "the state's database is missing");
+}
+
+TEST(Opening, TheStoreOfFormat1IsRead) {
+  const Folder folder;
+  std::filesystem::copy(std::string(GATEHOUSE_TEST_DATA) + "/state/v1", folder / "state",
+                        std::filesystem::copy_options::recursive);
+  const auto opened = State::open({.path = folder / "state"});
+  ASSERT_TRUE(opened) << opened.error().text();
+  const State& state = **opened;
+  const auto devices = *state.devices("", 10);
+  ASSERT_EQ(devices.size(), 4U);
+  EXPECT_EQ(devices[0].id, "d-pending");
+  EXPECT_FALSE(devices[0].enrolled);
+  EXPECT_EQ(devices[1].id, "d-revoked");
+  EXPECT_EQ(devices[1].keys.at(0).state, KeyState::revoked);
+  EXPECT_EQ(devices[2].id, "d-trusted");
+  EXPECT_EQ(devices[2].product, "Debian 12 x86_64");
+  EXPECT_EQ(devices[2].identities, (std::vector<std::string>{"CN=trusted", "carol"}));
+  EXPECT_EQ(devices[2].created, 1'700'000'000'000);
+  EXPECT_EQ(devices[2].keys.at(0).object_attributes, 0x00050072U);
+  EXPECT_EQ(devices[2].keys.at(0).name_algorithm, HashAlgorithm::sha256);
+  const auto key = PublicKey::from_spki(devices[2].keys.at(0).spki);
+  ASSERT_TRUE(key);
+  EXPECT_EQ(state.judge_key("d-trusted", *key).standing, KeyStanding::trusted);
+  const auto quote = *state.last_quote(*key);
+  ASSERT_TRUE(quote);
+  EXPECT_EQ(quote->clock, 1'605'240'773U);
+  EXPECT_EQ(quote->reset_count, 275U);
+  const auto baselines = *state.baselines("d-trusted");
+  ASSERT_EQ(baselines.size(), 2U);
+  EXPECT_EQ(baselines[0].state, BaselineState::approved);
+  EXPECT_EQ(baselines[0].baseline, baseline(1));
+  EXPECT_EQ(baselines[1].state, BaselineState::candidate);
+  EXPECT_EQ(listed(state, "", 10), (std::vector<std::string>{"s-open", "s-good-2", "s-good", "s-pending"}));
+  EXPECT_EQ((*state.session("s-good"))->verdict, result_of(intent("s-good", "", 0)).verdict);
+  EXPECT_EQ((*state.session("s-open"))->state, SessionState::interrupted);
+}
+
+TEST(SessionId, SortsByTime) {
+  EXPECT_EQ(session_id(1'764'000'665'007, ByteVector(8, std::byte{0xAB})), "20251124T161105.007-abababababababab");
+}
+
+}  // namespace
+}  // namespace gatehouse::server
