@@ -50,6 +50,7 @@ class View {
 
   virtual std::uint64_t generation() const = 0;
   virtual bool has_product(std::string_view product) const = 0;
+  virtual std::vector<std::string> products() const { return {}; }
 
   // hits[i] answers keys[i]; ima-ng template digests in `bank` over file digests of the same algorithm. A bank
   // without an index answers all misses, and the path query decides: both ways give the same verdicts.

@@ -1,0 +1,201 @@
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <chrono>
+#include <iostream>
+#include <mutex>
+#include <unistd.h>
+
+#include "base/hex.h"
+#include "cli/commands.h"
+#include "refdb/alias/alias.h"
+#include "refdb/ingest/ingest.h"
+#include "refdb/store/open.h"
+
+namespace gatehouse::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct Options {
+  std::string refdb, product, query;
+  std::vector<std::string> sources, hashes;
+  unsigned jobs = 0;
+  bool json = false;
+};
+
+// On a terminal one line that is rewritten, else a plain line at most every 5 s.
+class Progress {
+ public:
+  void operator()(std::size_t done, std::size_t of) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < (terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000))) return;
+    last_ = now;
+    std::fprintf(stderr, terminal_ ? "\r%zu of %zu sources" : "%zu of %zu sources\n", done, of);
+    shown_ = true;
+  }
+  void end() const {
+    if (terminal_ && shown_) std::fprintf(stderr, "\n");
+  }
+
+ private:
+  const bool terminal_ = ::isatty(2) == 1;
+  bool shown_ = false;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+int run_ingest(const Options& o) {
+  refdb::IngestOptions options;
+  options.refdb = o.refdb;
+  options.product = o.product;
+  options.sources = o.sources;
+  options.jobs = o.jobs;
+  if (!o.hashes.empty()) {
+    options.algorithms.clear();
+    for (const std::string& name : o.hashes) {
+      const auto algorithm = hash_algorithm(name);
+      if (!algorithm) return std::fprintf(stderr, "gatehouse: --hash: unknown algorithm %s\n", name.c_str()), 2;
+      options.algorithms.push_back(*algorithm);
+    }
+  }
+  Progress progress;
+  options.progress = [&](std::size_t done, std::size_t of) { progress(done, of); };
+  const auto report = refdb::ingest(options);
+  progress.end();
+  if (!report) return complain(report.error());
+  for (const refdb::FailedSource& f : report->failed) std::fprintf(stderr, "gatehouse: %s\n", f.reason.c_str());
+  if (o.json) {
+    json::object out;
+    out["packages"] = report->packages;
+    out["files"] = report->files;
+    out["bytes"] = report->bytes;
+    out["skipped"] = report->skipped;
+    json::array failed;
+    for (const refdb::FailedSource& f : report->failed) failed.push_back({{"source", escaped(f.source)}, {"reason", f.reason}});
+    out["failed"] = std::move(failed);
+    out["generation"] = report->generation;
+    std::cout << json::serialize(out) << '\n';
+  } else {
+    std::cout << report->packages << " packages, " << report->files << " files taken in, " << report->skipped << " sources known already, "
+              << report->failed.size() << " failed; generation " << report->generation << '\n';
+  }
+  if (!std::cout.flush()) return 4;
+  return report->failed.empty() ? 0 : 3;
+}
+
+json::object answer(const std::string& query, const std::vector<refdb::Reference>& found) {
+  json::object out;
+  out["query"] = escaped(query);
+  out["found"] = !found.empty();
+  json::array matches;
+  for (const refdb::Reference& r : found) {
+    json::object m;
+    m["product"] = escaped(r.product);
+    m["path"] = escaped(r.path);
+    m["package"] = escaped(r.package);
+    m["version"] = escaped(r.version);
+    m["architecture"] = escaped(r.architecture);
+    m["source"] = escaped(r.source);
+    json::object digests;
+    for (const auto& [algorithm, digest] : r.digests) digests[name(algorithm)] = digest.hex();
+    m["digests"] = std::move(digests);
+    if (r.is_mutable) m["mutable"] = true;
+    matches.push_back(std::move(m));
+  }
+  out["matches"] = std::move(matches);
+  return out;
+}
+
+Result<std::vector<refdb::Reference>> look_up(const refdb::View& view, const std::vector<std::string>& products, const std::string& product, const std::string& query) {
+  if (!query.empty() && query.front() == '/') {
+    if (!product.empty()) return view.references_of_path(product, query);
+    std::vector<refdb::Reference> all;
+    for (const std::string& one : products) {
+      GH_TRY(auto found, view.references_of_path(one, query));
+      std::move(found.begin(), found.end(), std::back_inserter(all));
+    }
+    return all;
+  }
+  const std::size_t colon = query.find(':');
+  const auto digest = from_hex(colon == std::string::npos ? query : query.substr(colon + 1));
+  if (!digest || digest->size() < 20 || digest->size() > max_digest_size)
+    return fail(Error{Fault::usage, "a query is an absolute path or a digest in hexadecimal", {}, 0, escaped(query, 100), {}});
+  return view.references_of_digest(product, Digest(*digest));
+}
+
+int run_lookup(const Options& o) {
+  const auto view = refdb::open_view(o.refdb);
+  if (!view) return complain(view.error());
+  const std::vector<std::string> products = (*view)->products();
+  const auto one = [&](const std::string& query, bool as_json) -> int {
+    const auto found = look_up(**view, products, o.product, query);
+    if (!found) return complain(found.error());
+    if (as_json) {
+      std::cout << json::serialize(answer(query, *found)) << '\n';
+    } else {
+      if (found->empty()) std::cout << escaped(query) << ": not found\n";
+      for (const refdb::Reference& r : *found) {
+        std::cout << escaped(r.path) << "  " << escaped(r.package) << ' ' << escaped(r.version) << "  (" << escaped(r.product) << ", " << escaped(r.source) << ")\n";
+        for (const auto& [algorithm, digest] : r.digests) std::cout << "  " << name(algorithm) << ' ' << digest.hex() << '\n';
+      }
+    }
+    return found->empty() ? 1 : 0;
+  };
+  int code = 0;
+  if (o.query == "-") {
+    for (std::string line; std::getline(std::cin, line);)
+      if (const int rc = one(line, true); rc != 0) code = std::max(code, rc);
+  } else {
+    code = one(o.query, o.json);
+  }
+  return std::cout.flush() ? code : 4;
+}
+
+int run_stats(const Options& o) {
+  const auto stats = refdb::read_stats(o.refdb);
+  if (!stats) return complain(stats.error());
+  json::object out;
+  out["products"] = stats->products;
+  out["packages"] = stats->packages;
+  out["files"] = stats->files;
+  out["digests"] = stats->digests;
+  out["bytes"] = stats->bytes;
+  out["generation"] = stats->generation;
+  out["content_digest"] = stats->content_digest;
+  if (o.json) {
+    std::cout << json::serialize(out) << '\n';
+  } else {
+    for (const auto& member : out) std::cout << member.key() << ": " << (member.value().is_string() ? std::string(member.value().as_string()) : json::serialize(member.value())) << '\n';
+  }
+  return std::cout.flush() ? 0 : 4;
+}
+
+}  // namespace
+
+void add_refdb(CLI::App& app, Run& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* const command = app.add_subcommand("refdb", "The reference store: take packages in, look files up");
+  command->require_subcommand(1);
+  CLI::App* const ingest = command->add_subcommand("ingest", "Take references from packages, trees and lists into a new generation");
+  ingest->add_option("--refdb", o->refdb, "reference store")->required();
+  ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")->required();
+  ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)");
+  ingest->add_option("--hash", o->hashes, "file digests to compute: sha1, sha256, sha384, sha512 (default: all)")->delimiter(',');
+  ingest->add_flag("--json", o->json, "one JSON object on standard output");
+  ingest->add_option("SOURCE", o->sources, "a .deb, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE")->required();
+  ingest->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool");
+  ingest->callback([o, &run] { run = [o] { return run_ingest(*o); }; });
+  CLI::App* const lookup = command->add_subcommand("lookup", "What is known of a path or a digest");
+  lookup->add_option("--refdb", o->refdb, "reference store")->required();
+  lookup->add_option("--product", o->product, "this product only");
+  lookup->add_flag("--json", o->json, "one JSON object on standard output");
+  lookup->add_option("QUERY", o->query, "an absolute path, a digest, or - for queries from standard input, one a line")->required();
+  lookup->footer("Example:\n  gatehouse refdb lookup --refdb refdb /usr/bin/ls --json");
+  lookup->callback([o, &run] { run = [o] { return run_lookup(*o); }; });
+  CLI::App* const stats = command->add_subcommand("stats", "What the store holds");
+  stats->add_option("--refdb", o->refdb, "reference store")->required();
+  stats->add_flag("--json", o->json, "one JSON object on standard output");
+  stats->footer("Example:\n  gatehouse refdb stats --refdb refdb --json");
+  stats->callback([o, &run] { run = [o] { return run_stats(*o); }; });
+}
+
+}  // namespace gatehouse::cli

@@ -1,0 +1,49 @@
+// Takes references from packages, trees and lists. Sources are hostile input: a bad one fails alone, with its reason.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "refdb/store/builder.h"
+
+namespace gatehouse::refdb {
+
+struct IngestLimits {
+  std::uint64_t file_bytes = std::uint64_t(8) << 30;      // one member
+  std::uint64_t package_bytes = std::uint64_t(64) << 30;  // of a package, expanded
+  std::uint64_t files = 4'000'000;                        // of a package
+};
+
+// A Debian package (deb(5)): control for name, version, architecture and conffiles; the data archive for the files.
+Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+// The same from memory.
+Result<ReferencePackage> read_deb(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+// An installed tree: regular files of one file system below `root`.
+Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+// A list in sha256sum's format with absolute paths.
+Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
+
+struct IngestOptions {
+  std::string refdb, product;
+  std::vector<std::string> sources;
+  unsigned jobs = 0;
+  std::vector<HashAlgorithm> algorithms{std::begin(common_banks), std::end(common_banks)};
+  // From any thread: sources done, of how many.
+  std::function<void(std::size_t, std::size_t)> progress;
+};
+struct FailedSource {
+  std::string source, reason;
+};
+struct IngestReport {
+  std::uint64_t packages = 0, files = 0, bytes = 0, skipped = 0, generation = 0;
+  std::vector<FailedSource> failed;
+};
+// One new generation with all that could be read; none when nothing is new.
+Result<IngestReport> ingest(const IngestOptions& options);
+
+}  // namespace gatehouse::refdb

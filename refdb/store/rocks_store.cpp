@@ -1,0 +1,656 @@
+// The reference store on RocksDB: docs/formats/refdb.md says what is on disk.
+#include <fcntl.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/sst_file_writer.h>
+#include <rocksdb/table.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "base/file.h"
+#include "base/hex.h"
+#include "base/writer.h"
+#include "refdb/alias/alias.h"
+#include "refdb/store/builder.h"
+#include "refdb/store/open.h"
+#include "wire/ima/ima.h"
+
+namespace gatehouse::refdb {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::string_view format_line = "gatehouse refdb 1\n";
+constexpr std::size_t max_answers = 1000;
+
+std::string_view text_of(const rocksdb::Slice& s) { return {s.data(), s.size()}; }
+
+std::unexpected<Error> store_error(std::string_view what, const std::string& path, const std::string& detail) {
+  return fail(Error{Fault::environment, what, {}, 0, path, detail});
+}
+std::unexpected<Error> store_error(std::string_view what, const std::string& path, const rocksdb::Status& s) { return store_error(what, path, s.ToString()); }
+
+template <std::unsigned_integral T>
+void put(std::string& out, T v) {
+  for (int shift = int(sizeof(T)) * 8 - 8; shift >= 0; shift -= 8) out += char(std::uint64_t(v) >> shift & 0xFF);
+}
+void put_text(std::string& out, std::string_view text) {
+  put(out, std::uint16_t(text.size()));
+  out += text;
+}
+template <std::unsigned_integral T>
+T number(std::string_view& from) {
+  std::uint64_t v = 0;
+  for (std::size_t i = 0; i < sizeof(T) && !from.empty(); ++i) {
+    v = v << 8 | std::uint8_t(from.front());
+    from.remove_prefix(1);
+  }
+  return T(v);
+}
+std::string_view take_text(std::string_view& from) {
+  const auto size = std::min<std::size_t>(number<std::uint16_t>(from), from.size());
+  const std::string_view out = from.substr(0, size);
+  from.remove_prefix(size);
+  return out;
+}
+
+// Keys. Products and packages are numbers; names are stored once.
+std::string product_key(std::string_view name) { return "P" + std::string(name); }
+std::string package_key(std::uint32_t id) {
+  std::string k = "k";
+  put(k, id);
+  return k;
+}
+std::string identity_key(std::uint32_t product, Bytes identity) {
+  std::string k = "i";
+  put(k, product);
+  k += as_text(identity);
+  return k;
+}
+std::string file_prefix(std::uint32_t product, std::string_view index) {
+  std::string k = "f";
+  put(k, product);
+  k += index;
+  k += '\0';
+  return k;
+}
+std::string template_key(std::uint32_t product, HashAlgorithm bank, Bytes t) {
+  std::string k = "t";
+  put(k, product);
+  put(k, std::uint16_t(bank));
+  k += as_text(t);
+  return k;
+}
+std::string digest_prefix(Bytes digest) {
+  std::string k = "d";
+  k += as_text(digest);
+  return k;
+}
+
+struct Package {
+  std::uint32_t product = 0;
+  std::string name, version, architecture, source;
+  std::int64_t ingested = 0;
+  std::uint8_t algorithms = 0;  // bit i: common_banks[i]
+  std::uint64_t files = 0;
+  std::string digest;           // of the contents
+};
+std::string encode(const Package& p) {
+  std::string out;
+  put(out, p.product);
+  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest}) put_text(out, *s);
+  put(out, std::uint64_t(p.ingested));
+  put(out, p.algorithms);
+  put(out, p.files);
+  return out;
+}
+Package decode_package(std::string_view v) {
+  Package p;
+  p.product = number<std::uint32_t>(v);
+  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest}) *s = take_text(v);
+  p.ingested = std::int64_t(number<std::uint64_t>(v));
+  p.algorithms = number<std::uint8_t>(v);
+  p.files = number<std::uint64_t>(v);
+  return p;
+}
+std::string encode(const ReferenceFile& f) {
+  std::string out;
+  put_text(out, f.path);
+  put(out, f.size);
+  put(out, std::uint8_t(f.is_mutable ? 1 : 0));
+  for (const auto& [algorithm, digest] : f.digests) {
+    put(out, std::uint16_t(algorithm));
+    put(out, digest.size);
+    out += as_text(digest.view());
+  }
+  return out;
+}
+void decode_file(std::string_view v, Reference& r) {
+  r.path = take_text(v);
+  number<std::uint64_t>(v);
+  r.is_mutable = number<std::uint8_t>(v) != 0;
+  while (v.size() >= 3) {
+    const auto algorithm = hash_algorithm(number<std::uint16_t>(v));
+    const std::size_t size = number<std::uint8_t>(v);
+    if (!algorithm || size > v.size() || size > max_digest_size) return;
+    r.digests.emplace_back(*algorithm, Digest(as_bytes(v.substr(0, size))));
+    v.remove_prefix(size);
+  }
+}
+
+struct Totals {
+  std::uint64_t products = 0, packages = 0, files = 0, digests = 0;
+  std::uint32_t next_id = 1;
+  Digest content = Digest::filled(32, std::byte{0});  // sum of the packages' digests modulo 2^256: no order
+};
+std::string encode(const Totals& t) {
+  std::string out;
+  for (const std::uint64_t n : {t.products, t.packages, t.files, t.digests}) put(out, n);
+  put(out, t.next_id);
+  out += as_text(t.content.view());
+  return out;
+}
+Totals decode_totals(std::string_view v) {
+  Totals t;
+  for (std::uint64_t* n : {&t.products, &t.packages, &t.files, &t.digests}) *n = number<std::uint64_t>(v);
+  t.next_id = number<std::uint32_t>(v);
+  if (v.size() == 32) t.content = Digest(as_bytes(v));
+  return t;
+}
+void add_to(Digest& sum, Bytes digest) {
+  unsigned carry = 0;
+  for (std::size_t i = 32; i-- > 0;) {
+    carry += std::to_integer<unsigned>(sum.bytes[i]) + std::to_integer<unsigned>(digest[i]);
+    sum.bytes[i] = std::byte(carry & 0xFF);
+    carry >>= 8;
+  }
+}
+
+// A generation is immutable: not even a log is written beside it.
+class NoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+rocksdb::Options options() {
+  rocksdb::Options o;
+  o.info_log = std::make_shared<NoLog>();
+  o.compression = rocksdb::kNoCompression;
+  o.info_log_level = rocksdb::InfoLogLevel::ERROR_LEVEL;
+  o.keep_log_file_num = 1;
+  o.max_open_files = 512;
+  o.disable_auto_compactions = false;
+  rocksdb::BlockBasedTableOptions table;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.block_cache = rocksdb::NewLRUCache(std::size_t(64) << 20);
+  o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return o;
+}
+
+std::string generation_path(const std::string& store, std::uint64_t n) { return store + "/generations/" + std::to_string(n); }
+
+Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write) {
+  rocksdb::DB* raw = nullptr;
+  const rocksdb::Status s = write ? rocksdb::DB::Open(options(), path, &raw) : rocksdb::DB::OpenForReadOnly(options(), path, &raw);
+  if (!s.ok()) return store_error("can't open the generation", path, s);
+  return std::unique_ptr<rocksdb::DB>(raw);
+}
+
+class GenerationView final : public View {
+ public:
+  GenerationView(std::string path, std::uint64_t number, std::unique_ptr<rocksdb::DB> db) : path_(std::move(path)), number_(number), db_(std::move(db)) {}
+
+  Result<void> load() {
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
+    for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
+      std::string_view v = text_of(it->value());
+      products_[std::string(text_of(it->key()).substr(1))] = gatehouse::refdb::number<std::uint32_t>(v);
+    }
+    for (const auto& [name, id] : products_) names_[id] = name;
+    if (!it->status().ok()) return store_error("can't read the products", path_, it->status());
+    return {};
+  }
+  std::uint64_t generation() const override { return number_; }
+  bool has_product(std::string_view product) const override { return products_.contains(product); }
+  std::vector<std::string> products() const override {
+    std::vector<std::string> out;
+    for (const auto& [name, _] : products_) out.push_back(name);
+    return out;
+  }
+
+  Result<void> find_templates(std::string_view product, HashAlgorithm bank, std::span<const Digest> keys, std::span<TemplateHit> hits) const override {
+    const auto at = products_.find(product);
+    if (at == products_.end()) return {};
+    std::vector<std::string> storage;
+    storage.reserve(keys.size());
+    for (const Digest& k : keys) storage.push_back(template_key(at->second, bank, k.view()));
+    std::vector<rocksdb::Slice> slices(storage.begin(), storage.end());
+    std::vector<rocksdb::PinnableSlice> values(keys.size());
+    std::vector<rocksdb::Status> statuses(keys.size());
+    db_->MultiGet(rocksdb::ReadOptions(), db_->DefaultColumnFamily(), keys.size(), slices.data(), values.data(), statuses.data());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (statuses[i].IsNotFound()) continue;
+      if (!statuses[i].ok()) return store_error("can't read the template index", path_, statuses[i]);
+      hits[i] = {true, intern(text_of(values[i]))};
+    }
+    return {};
+  }
+
+  Result<std::vector<Reference>> references_of_path(std::string_view product, std::string_view path) const override {
+    std::vector<Reference> out;
+    const auto at = products_.find(product);
+    if (at == products_.end() || path.empty() || path.size() > max_path_bytes || path.front() != '/') return out;
+    const std::string prefix = file_prefix(at->second, index_path(path));
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && out.size() < max_answers; it->Next()) {
+      std::string_view id = text_of(it->key()).substr(prefix.size());
+      if (id.size() != 4) continue;
+      Reference r;
+      decode_file(text_of(it->value()), r);
+      GH_CHECK(add_package(gatehouse::refdb::number<std::uint32_t>(id), r));
+      out.push_back(std::move(r));
+    }
+    if (!it->status().ok()) return store_error("can't read references", path_, it->status());
+    return out;
+  }
+
+  Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const override {
+    std::vector<Reference> out;
+    const std::string prefix = digest_prefix(digest.view());
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && out.size() < max_answers; it->Next()) {
+      std::string_view rest = text_of(it->key()).substr(prefix.size());
+      const auto product_id = gatehouse::refdb::number<std::uint32_t>(rest);
+      const auto package_id = gatehouse::refdb::number<std::uint32_t>(rest);
+      const auto name = names_.find(product_id);
+      if (name == names_.end() || (!product.empty() && name->second != product)) continue;
+      std::string key = file_prefix(product_id, rest);
+      put(key, package_id);
+      std::string value;
+      if (const rocksdb::Status s = db_->Get(rocksdb::ReadOptions(), key, &value); !s.ok()) continue;
+      Reference r;
+      decode_file(value, r);
+      GH_CHECK(add_package(package_id, r));
+      out.push_back(std::move(r));
+    }
+    if (!it->status().ok()) return store_error("can't read references", path_, it->status());
+    return out;
+  }
+
+ private:
+  Result<void> add_package(std::uint32_t id, Reference& r) const {
+    std::string value;
+    if (const rocksdb::Status s = db_->Get(rocksdb::ReadOptions(), package_key(id), &value); !s.ok()) return store_error("can't read a package", path_, s);
+    const Package p = decode_package(value);
+    r.package = p.name;
+    r.version = p.version;
+    r.architecture = p.architecture;
+    r.source = p.source;
+    r.ingested = p.ingested;
+    const auto name = names_.find(p.product);
+    if (name != names_.end()) r.product = name->second;
+    return {};
+  }
+  // Names live as long as the view: their number is bounded by the references.
+  std::string_view intern(std::string_view text) const {
+    const std::lock_guard lock(mutex_);
+    return *interned_.emplace(text).first;
+  }
+
+  const std::string path_;
+  const std::uint64_t number_;
+  const std::unique_ptr<rocksdb::DB> db_;
+  std::map<std::string, std::uint32_t, std::less<>> products_;
+  std::map<std::uint32_t, std::string> names_;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string, std::less<>> interned_;
+};
+
+Result<void> check_format(const std::string& path) {
+  const auto found = read_file(path + "/FORMAT", 4096);
+  if (!found) return store_error("no reference store here", path, found.error().detail);
+  if (as_text(*found) != format_line) return store_error("the reference store has another format version", path, escaped(as_text(*found), 64));
+  return {};
+}
+
+}  // namespace
+
+Result<std::uint64_t> current_generation(const std::string& path) {
+  GH_CHECK(check_format(path));
+  const auto bytes = read_file(path + "/CURRENT", 64);
+  if (!bytes) {
+    if (!fs::exists(path + "/CURRENT")) return std::uint64_t{0};
+    return std::unexpected(bytes.error());
+  }
+  std::uint64_t n = 0;
+  for (const char c : as_text(*bytes)) {
+    if (c == '\n') break;
+    if (c < '0' || c > '9') return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
+    n = n * 10 + unsigned(c - '0');
+  }
+  return n;
+}
+
+Result<std::shared_ptr<const View>> open_view(const std::string& path, std::uint64_t generation) {
+  const std::string where = generation_path(path, generation);
+  GH_TRY(auto db, open_db(where, false));
+  auto view = std::make_shared<GenerationView>(where, generation, std::move(db));
+  GH_CHECK(view->load());
+  return view;
+}
+
+Result<std::shared_ptr<const View>> open_view(const std::string& path) {
+  GH_TRY(const std::uint64_t n, current_generation(path));
+  if (n == 0) return store_error("the reference store holds no generation yet (gatehouse refdb ingest makes one)", path, std::string());
+  return open_view(path, n);
+}
+
+Result<Stats> read_stats(const std::string& path) {
+  Stats out;
+  GH_TRY(out.generation, current_generation(path));
+  Totals t;
+  if (out.generation != 0) {
+    GH_TRY(const auto db, open_db(generation_path(path, out.generation), false));
+    std::string value;
+    if (const rocksdb::Status s = db->Get(rocksdb::ReadOptions(), "T", &value); !s.ok()) return store_error("can't read the totals", path, s);
+    t = decode_totals(value);
+    const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
+    std::string last;
+    for (it->Seek("d"); it->Valid() && it->key().starts_with("d"); it->Next()) {
+      // The digest ends where product and package begin: the path behind them starts with '/'.
+      std::string_view key = text_of(it->key());
+      const std::size_t slash = key.find('/', 1 + 20);
+      for (const std::size_t size : {std::size_t{20}, std::size_t{32}, std::size_t{48}, std::size_t{64}})
+        if (key.size() > 1 + size + 8 && key[1 + size + 8] == '/' && slash >= 1 + size + 8) {
+          const std::string digest(key.substr(0, 1 + size));
+          if (digest != last) ++out.digests;
+          last = digest;
+          break;
+        }
+    }
+  }
+  out.products = t.products;
+  out.packages = t.packages;
+  out.files = t.files;
+  out.content_digest = t.content.hex();
+  std::set<std::pair<dev_t, ino_t>> seen;
+  std::error_code ec;
+  for (const auto& entry : fs::recursive_directory_iterator(path, ec)) {
+    if (!entry.is_regular_file(ec)) continue;
+    struct stat st {};
+    if (::stat(entry.path().c_str(), &st) == 0 && seen.emplace(st.st_dev, st.st_ino).second) out.bytes += std::uint64_t(st.st_size);
+  }
+  return out;
+}
+
+struct Builder::State {
+  std::string path;
+  int lock = -1;
+  std::uint64_t base = 0;
+  std::unique_ptr<rocksdb::DB> db;  // of the current generation, read only
+  mutable std::mutex mutex;
+  Totals totals;
+  std::map<std::string, std::uint32_t, std::less<>> products;
+  std::map<std::string, std::uint8_t> added;  // identity key -> algorithms
+  std::map<std::string, std::string> rows;    // sorted, unique: what the new table will hold
+  bool changed = false;
+  ~State() {
+    if (lock >= 0) ::close(lock);
+  }
+};
+
+Builder::Builder(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Builder::Builder(Builder&&) noexcept = default;
+Builder& Builder::operator=(Builder&&) noexcept = default;
+Builder::~Builder() = default;
+
+Result<Builder> Builder::open(const std::string& path) {
+  auto s = std::make_unique<State>();
+  s->path = path;
+  std::error_code ec;
+  fs::create_directories(path + "/generations", ec);
+  if (ec) return store_error("can't make the reference store", path, ec.message());
+  if (!fs::exists(path + "/FORMAT")) GH_CHECK(write_file_atomically(path + "/FORMAT", as_bytes(format_line)));
+  GH_CHECK(check_format(path));
+  s->lock = ::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (s->lock < 0) return fail_errno("can't lock the reference store", path);
+  if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0) return store_error("another ingestion is going on", path, std::string());
+  GH_TRY(s->base, current_generation(path));
+  // What an ingestion left that was killed before it switched.
+  for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".new") || (std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }) && std::stoull(name) > s->base))
+      fs::remove_all(entry.path(), ec);
+  }
+  if (s->base != 0) {
+    GH_TRY(s->db, open_db(generation_path(path, s->base), false));
+    std::string value;
+    if (const rocksdb::Status st = s->db->Get(rocksdb::ReadOptions(), "T", &value); !st.ok()) return store_error("can't read the totals", path, st);
+    s->totals = decode_totals(value);
+    const std::unique_ptr<rocksdb::Iterator> it(s->db->NewIterator(rocksdb::ReadOptions()));
+    for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
+      std::string_view v = text_of(it->value());
+      s->products[std::string(text_of(it->key()).substr(1))] = number<std::uint32_t>(v);
+    }
+  }
+  return Builder(std::move(s));
+}
+
+namespace {
+
+std::uint8_t bit_of(HashAlgorithm a) {
+  for (std::size_t i = 0; i < std::size(common_banks); ++i)
+    if (common_banks[i] == a) return std::uint8_t(1U << i);
+  return 0;
+}
+std::uint8_t algorithms_of(const ReferencePackage& p) {
+  std::uint8_t all = 0xFF;
+  for (const ReferenceFile& f : p.files) {
+    std::uint8_t own = 0;
+    for (const auto& [a, _] : f.digests) own = std::uint8_t(own | bit_of(a));
+    all &= own;
+  }
+  return p.files.empty() ? std::uint8_t{0x0F} : all;
+}
+
+}  // namespace
+
+Result<bool> Builder::known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const {
+  const std::lock_guard lock(state_->mutex);
+  const auto at = state_->products.find(product);
+  if (at == state_->products.end()) return false;
+  const std::string key = identity_key(at->second, identity.view());
+  std::uint8_t have = 0;
+  if (const auto added = state_->added.find(key); added != state_->added.end()) {
+    have = added->second;
+  } else if (state_->db) {
+    std::string value;
+    const rocksdb::Status s = state_->db->Get(rocksdb::ReadOptions(), key, &value);
+    if (s.IsNotFound()) return false;
+    if (!s.ok()) return store_error("can't read the packages", state_->path, s);
+    std::string_view v = value;
+    number<std::uint32_t>(v);
+    have = number<std::uint8_t>(v);
+  } else {
+    return false;
+  }
+  std::uint8_t wanted = 0;
+  for (const HashAlgorithm a : algorithms) wanted = std::uint8_t(wanted | bit_of(a));
+  if ((wanted & ~have) == 0) return true;
+  for (const HashAlgorithm a : common_banks)
+    if ((have & bit_of(a)) != 0 && std::find(algorithms.begin(), algorithms.end(), a) == algorithms.end()) algorithms.push_back(a);
+  return false;
+}
+
+Result<bool> Builder::add(ReferencePackage p) {
+  // Canonical paths, the last content of a path holds.
+  std::map<std::string, ReferenceFile> files;
+  for (ReferenceFile& f : p.files) {
+    GH_TRY(std::string path, canonical_path(f.path));
+    f.path = path;
+    std::sort(f.digests.begin(), f.digests.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    files[std::move(path)] = std::move(f);
+  }
+  Hasher hasher(HashAlgorithm::sha256);
+  std::string logical = p.product + '\0' + p.name + '\0' + p.version + '\0' + p.architecture + '\0';
+  for (const auto& [path, f] : files) logical += encode(f);
+  const Digest content = hasher(as_bytes(logical));
+  const Digest identity = p.identity.value_or(content);
+  p.files.clear();
+  for (auto& [path, f] : files) p.files.push_back(std::move(f));
+  const std::uint8_t algorithms = algorithms_of(p);
+  std::vector<HashAlgorithm> wanted;
+  for (const HashAlgorithm a : common_banks)
+    if ((algorithms & bit_of(a)) != 0) wanted.push_back(a);
+  GH_TRY(const bool there, known(p.product, identity, wanted));
+  if (there) return false;
+
+  const std::lock_guard lock(state_->mutex);
+  State& s = *state_;
+  auto product = s.products.find(p.product);
+  if (product == s.products.end()) {
+    product = s.products.emplace(p.product, s.totals.next_id++).first;
+    std::string value;
+    put(value, product->second);
+    s.rows[product_key(p.product)] = value;
+    ++s.totals.products;
+  }
+  // A package that comes again with further algorithms keeps its number.
+  const std::string identity_row = identity_key(product->second, identity.view());
+  std::uint32_t id = 0;
+  std::string old;
+  if (const auto row = s.rows.find(identity_row); row != s.rows.end()) old = row->second;
+  else if (s.db) s.db->Get(rocksdb::ReadOptions(), identity_row, &old);
+  if (!old.empty()) {
+    std::string_view v = old;
+    id = number<std::uint32_t>(v);
+    std::string record;
+    if (const auto row = s.rows.find(package_key(id)); row != s.rows.end()) record = row->second;
+    else if (s.db) s.db->Get(rocksdb::ReadOptions(), package_key(id), &record);
+    const Package before = decode_package(record);
+    s.totals.files -= before.files;
+    if (!before.name.empty()) --s.totals.packages;
+    // Take the old contents out of the sum: add the complement and one.
+    Digest complement = Digest::filled(32, std::byte{0});
+    for (std::size_t i = 0; i < 32 && before.digest.size() == 32; ++i) complement.bytes[i] = ~std::byte(std::uint8_t(before.digest[i]));
+    Digest one = Digest::filled(32, std::byte{0});
+    one.bytes[31] = std::byte{1};
+    if (before.digest.size() == 32) {
+      add_to(s.totals.content, complement.view());
+      add_to(s.totals.content, one.view());
+    }
+  } else {
+    id = s.totals.next_id++;
+  }
+  std::string identity_value;
+  put(identity_value, id);
+  put(identity_value, algorithms);
+  s.rows[identity_row] = identity_value;
+  s.added[identity_row] = algorithms;
+  Package record{product->second, p.name, p.version, p.architecture, p.source, p.ingested != 0 ? p.ingested : std::time(nullptr), algorithms, p.files.size(),
+                 std::string(as_text(content.view()))};
+  s.rows[package_key(id)] = encode(record);
+  for (const ReferenceFile& f : p.files) {
+    const std::string index = index_path(f.path);
+    std::string key = file_prefix(product->second, index);
+    put(key, id);
+    s.rows[key] = encode(f);
+    for (const auto& [algorithm, digest] : f.digests) {
+      std::string place = digest_prefix(digest.view());
+      put(place, product->second);
+      put(place, id);
+      s.rows[place + index] = {};
+      if (algorithm != HashAlgorithm::sha256 && algorithm != HashAlgorithm::sha384) continue;
+      // T = H(template data of ima-ng), for each name under which a kernel may report the file.
+      Hasher bank(algorithm);
+      for (const std::string& name : kernel_names(f.path)) {
+        Writer w;
+        ima::append_ng_template_data(w, gatehouse::name(algorithm), digest.view(), name);
+        s.rows[template_key(product->second, algorithm, bank(w.view()).view())] = name;
+      }
+    }
+  }
+  s.totals.files += p.files.size();
+  if (!p.name.empty()) ++s.totals.packages;
+  add_to(s.totals.content, content.view());
+  s.changed = true;
+  return true;
+}
+
+Result<Published> Builder::publish() {
+  State& s = *state_;
+  if (!s.changed) return Published{s.base, false, s.totals.content.hex()};
+  const std::uint64_t next = s.base + 1;
+  const std::string beside = generation_path(s.path, next) + ".new", final = generation_path(s.path, next);
+  std::error_code ec;
+  fs::remove_all(beside, ec);
+  const auto give_up = [&](std::string_view what, const std::string& detail) {
+    fs::remove_all(beside, ec);
+    fs::remove(s.path + "/table.new", ec);
+    return store_error(what, s.path, detail);
+  };
+  s.rows["T"] = encode(s.totals);
+  {
+    rocksdb::SstFileWriter table(rocksdb::EnvOptions(), options());
+    rocksdb::Status st = table.Open(s.path + "/table.new");
+    for (auto row = s.rows.begin(); st.ok() && row != s.rows.end(); ++row) st = table.Put(row->first, row->second);
+    if (st.ok()) st = table.Finish();
+    if (!st.ok()) return give_up("can't write the references", st.ToString());
+  }
+  if (s.db) {
+    // Tables never change: they are shared with the generation before, the few small files are copied.
+    fs::create_directories(beside, ec);
+    for (const auto& entry : fs::directory_iterator(generation_path(s.path, s.base), ec)) {
+      const std::string name = entry.path().filename().string();
+      std::error_code bad;
+      if (name.ends_with(".sst")) fs::create_hard_link(entry.path(), beside + "/" + name, bad);
+      else if (name.starts_with("CURRENT") || name.starts_with("MANIFEST") || name.starts_with("IDENTITY") || name.ends_with(".log")) fs::copy_file(entry.path(), beside + "/" + name, bad);
+      if (bad) return give_up("can't begin the generation", bad.message());
+    }
+    if (ec) return give_up("can't begin the generation", ec.message());
+  }
+  {
+    rocksdb::Options o = options();
+    o.create_if_missing = true;
+    rocksdb::DB* raw = nullptr;
+    rocksdb::Status st = rocksdb::DB::Open(o, beside, &raw);
+    if (!st.ok()) return give_up("can't make the generation", st.ToString());
+    const std::unique_ptr<rocksdb::DB> db(raw);
+    rocksdb::IngestExternalFileOptions ingest;
+    ingest.move_files = true;
+    ingest.failed_move_fall_back_to_copy = true;
+    st = db->IngestExternalFile({s.path + "/table.new"}, ingest);
+    if (!st.ok()) return give_up("can't take the references in", st.ToString());
+  }
+  fs::rename(beside, final, ec);
+  if (ec) return give_up("can't name the generation", ec.message());
+  fs::remove(s.path + "/table.new", ec);
+  GH_CHECK(write_file_atomically(s.path + "/CURRENT", as_bytes(std::to_string(next) + "\n")));
+  s.base = next;
+  return Published{next, true, s.totals.content.hex()};
+}
+
+Result<std::size_t> prune_generations(const std::string& path, std::size_t keep) {
+  GH_TRY(const std::uint64_t current, current_generation(path));
+  std::vector<std::uint64_t> old;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }) && std::stoull(name) < current)
+      old.push_back(std::stoull(name));
+  }
+  std::sort(old.rbegin(), old.rend());
+  std::size_t removed = 0;
+  for (std::size_t i = keep; i < old.size(); ++i, ++removed) fs::remove_all(generation_path(path, old[i]), ec);
+  return removed;
+}
+
+}  // namespace gatehouse::refdb
