@@ -1,0 +1,137 @@
+// The commands of an operator, run as an operator runs them: what they print and their exit codes are the same on a
+// directory that nobody holds and on one that a server holds.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <fstream>
+#include <regex>
+
+#include "server/control/control.h"
+#include "tests/server_state/support.h"
+
+namespace gatehouse::server {
+namespace {
+
+struct Ran {
+  int code;
+  std::string out;
+};
+
+Ran run(const std::string& arguments) {
+  FILE* const pipe = ::popen((std::string(GATEHOUSE_BINARY) + " " + arguments + " 2>&1").c_str(), "r");
+  std::string out;
+  char buffer[4096];
+  for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.append(buffer, n);
+  const int status = ::pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, out};
+}
+
+// Times differ from run to run.
+std::string timeless(const std::string& text) {
+  static const std::regex time(R"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z)");
+  return std::regex_replace(text, time, "TIME");
+}
+
+std::string key_path(const std::string& name) { return std::string(GATEHOUSE_TEST_DATA) + "/interop/keys/" + name; }
+
+class Commands : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::ofstream(folder_ / "ids.jsonl") << R"({"device":"i1","product":"p","trust":false})" << "\n\n"
+                                         << R"({"device":"i2","product":"p"})" << "\nnonsense\n"
+                                         << R"({"device":"i3","trust":true})" << "\n";
+  }
+  // The same operator's session on `state`, as pairs of exit code and output.
+  std::vector<Ran> session_on(const std::string& state) {
+    const std::string where = " --state " + state;
+    std::vector<Ran> out;
+    for (const std::string& arguments : {
+             "device add d1 --ak " + key_path("rsa/ak.pem") + " --product 'Debian 12 x86_64' --json",
+             std::string("device show d1"), std::string("device trust d1"), std::string("device trust d1 --json"),
+             "device add d2 --ak " + key_path("ecc/ak.tpm2b_public") + " --trust --identity CN=a --identity CN=b --json",
+             "device add d3 --ak " + key_path("ecc/ak.cert.der") + " --trust",
+             std::string("device add 0123456789abcdef0123456789abcdef01234567 --json"),
+             std::string("device add printer"), std::string("device list --json"), std::string("device list"),
+             "device import " + (folder_ / "ids.jsonl") + " --json", std::string("device revoke d2"),
+             std::string("device trust d2"), std::string("device show d2 --json"), std::string("device remove d2"),
+             std::string("device show d2"), std::string("device baseline list d1 --json"),
+             std::string("device baseline approve d1"), std::string("device baseline diff d1"),
+             std::string("session list --json"), std::string("session list --last 3"),
+             std::string("session show nothing")})
+      out.push_back(run(arguments + where));
+    return out;
+  }
+  Folder folder_;
+};
+
+TEST_F(Commands, PrintTheSameThroughTheSocketAsOffline) {
+  const std::string offline = folder_ / "offline", served = folder_ / "served";
+  const auto first = session_on(offline);
+  std::vector<Ran> second;
+  {
+    const auto state = open_state(served);
+    const auto control = ControlServer::start(served + "/control.sock",
+                                              [&](std::string_view request) { return execute(*state, request); });
+    ASSERT_TRUE(control);
+    second = session_on(served);
+  }
+  ASSERT_EQ(first.size(), second.size());
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    EXPECT_EQ(first[i].code, second[i].code) << i << first[i].out << second[i].out;
+    EXPECT_EQ(timeless(first[i].out), timeless(second[i].out)) << i;
+  }
+  const int codes[] = {0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 3, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1};
+  for (std::size_t i = 0; i < first.size(); ++i) EXPECT_EQ(first[i].code, codes[i]) << i << ": " << first[i].out;
+  EXPECT_NE(first[2].out.find("e48b74f1a797d611114b8a25265d33f4d6dc9f5a"), std::string::npos) << first[2].out;
+  EXPECT_NE(first[10].out.find(R"("imported":2)"), std::string::npos) << first[10].out;
+}
+
+TEST_F(Commands, ShowSessionsNewestFirst) {
+  const std::string directory = folder_ / "state";
+  {
+    const auto state = open_state(directory);
+    for (int i = 0; i < 250; ++i)
+      ASSERT_TRUE(commit(*state, result_of(intent("s" + std::to_string(i), i % 2 ? "odd" : "even", 1000 + i))));
+  }
+  const auto count = [](const std::string& text) { return std::count(text.begin(), text.end(), '\n'); };
+  const Ran all = run("session list --json --state " + directory);
+  EXPECT_EQ(count(all.out), 250);
+  EXPECT_EQ(all.out.find(R"({"session":"s249")"), 0U);
+  const Ran some = run("session list --json --last 120 --device odd --state " + directory);
+  EXPECT_EQ(count(some.out), 120);
+  const Ran one = run("session list --json --last 1 --state " + directory);
+  const Ran shown = run("session show s249 --json --state " + directory);
+  EXPECT_EQ(one.out, shown.out);
+  EXPECT_EQ(shown.code, 0);
+  const Ran why = run("session why s249 --state " + directory);
+  EXPECT_EQ(why.code, 0);
+  EXPECT_NE(why.out.find("allow"), std::string::npos);
+}
+
+TEST_F(Commands, WithoutAStoreSaySo) {
+  const Ran ran = run("device list --state " + (folder_ / "absent"));
+  EXPECT_EQ(ran.code, 4);
+  EXPECT_NE(ran.out.find("no state store in this directory"), std::string::npos) << ran.out;
+  EXPECT_EQ(run("device list").code, 2);
+  EXPECT_EQ(run("device list --state a --config b").code, 2);
+  EXPECT_EQ(run("device").code, 2);
+}
+
+TEST_F(Commands, KeepUsers) {
+  const std::string file = folder_ / "users.db";
+  std::ofstream(folder_ / "password") << "Ar3etTnp\n";
+  const std::string users = " --users " + file;
+  EXPECT_EQ(run("user list" + users).code, 4);
+  EXPECT_EQ(run("user add carol --iterations 4096 --password-file " + (folder_ / "password") + users).code, 0);
+  EXPECT_EQ(run("user add bob --iterations 4096" + users + " </dev/null").code, 2);
+  EXPECT_EQ(run("user add bob --iterations 4096 --json" + users + " <" + (folder_ / "password")).out, "{\"added\":\"bob\"}\n");
+  EXPECT_EQ(run("user list" + users).out, "bob\ncarol\n");
+  EXPECT_EQ(run("user list --json" + users).out, "{\"user\":\"bob\"}\n{\"user\":\"carol\"}\n");
+  EXPECT_EQ(run("user remove bob" + users).code, 0);
+  EXPECT_EQ(run("user remove bob" + users).code, 1);
+  EXPECT_EQ(run("user list" + users).out, "carol\n");
+}
+
+}  // namespace
+}  // namespace gatehouse::server
