@@ -5,6 +5,10 @@ find_package(CLI11 REQUIRED)
 # The client without its program and its TPM library: what tests and load generators link.
 add_library(gatehouse_endpoint_client STATIC client/client_session.cpp imc/evidence.cpp tpm/software_tpm.cpp)
 target_link_libraries(gatehouse_endpoint_client PUBLIC gatehouse_wire PRIVATE OpenSSL::Crypto)
+# The client session with its collectors, sans I/O, over whatever TPM implements endpoint/tpm/tpm.h.
+add_library(gatehouse_endpoint_session STATIC client/session.cpp client/tnc_client.cpp imc/imc.cpp imc/os/os_imc.cpp
+  imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp tpm/software.cpp)
+target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire PRIVATE OpenSSL::Crypto)
 add_library(gatehouse_endpoint_tpm STATIC tpm/esys_tpm.cpp)
 target_link_libraries(gatehouse_endpoint_tpm PUBLIC gatehouse_wire PRIVATE PkgConfig::TSS2)
 

@@ -45,6 +45,8 @@ class TncClient {
   };
   // The collectors outlive the client.
   TncClient(Config config, const std::vector<Imc*>& imcs);
+  TncClient(const TncClient&) = delete;
+  TncClient& operator=(const TncClient&) = delete;
 
   // The first CDATA batch.
   Step start();
@@ -64,17 +66,19 @@ class TncClient {
 
  private:
   Step send(pbtnc::BatchType type);
-  Step refuse(const pbtnc::Refusal& refusal, Fault fault);
+  // Ends with a fatal PB-Error in a CLOSE batch.
+  Step refuse(const pbtnc::Refusal& refusal, Error error);
+  // Ends without a word.
   Step stop(Error error);
-  Step fail_locally(Error error);
   Result<void> begin();
   Result<void> deliver(const pbtnc::Batch& batch);
-  void note_result(const pbtnc::Batch& batch);
+  std::optional<Error> fatal_error(const pbtnc::Batch& batch);
+  void take_result(const pbtnc::Batch& batch);
+  void note(std::string text);
 
   Config config_;
   std::uint32_t next_identifier_;
   std::vector<Exchange> exchanges_;
-  std::vector<Imc*> imcs_;
   pbtnc::Queue queue_;
   pbtnc::State state_ = pbtnc::State::init;
   std::size_t rounds_ = 0, empty_rounds_ = 0;

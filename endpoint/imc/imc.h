@@ -42,13 +42,15 @@ class Packer {
   Result<void> add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value);
   // A complete attribute, header included.
   Result<void> add_whole(Bytes attribute);
-  // The next piece of an attribute that the peer fetches; nothing if there is none of this id.
+  // The next piece of an attribute that the peer fetches; nothing if there is none with this id.
   void add_next_segment(std::uint32_t id);
   std::vector<ByteVector> take();
 
  private:
   std::size_t room() const;
-  void open();
+  void put(Bytes header, Bytes value);
+  void put_envelope(std::uint8_t flags, std::uint32_t id, Bytes segment);
+  Result<void> put_segmented(Bytes header, Bytes value);
   void close();
   std::size_t limit_;
   std::uint32_t& next_identifier_;
@@ -64,7 +66,8 @@ class Imc {
   virtual std::uint16_t id() const = 0;
   virtual std::uint32_t vendor() const = 0;
   virtual std::uint32_t subtype() const = 0;
-  virtual bool supported(std::uint32_t vendor, std::uint32_t type) const = 0;
+  // Attribute types that it knows; what Exchange does by itself is among them.
+  virtual patnc::Supported supported() const = 0;
   // A handshake starts, or starts over: forgets the one before, says what it says unasked.
   virtual Result<void> begin(Packer& out) = 0;
   // The attributes of one message that arrived whole and well-formed, one after the other. A malformed value is an error of
@@ -90,15 +93,22 @@ class Exchange {
   const std::vector<std::string>& errors() const { return errors_; }
 
  private:
-  Result<void> accept(const patnc::Attribute& attribute, std::size_t message_offset, Packer& out);
-  Result<void> accept_segment(const patnc::Attribute& attribute, Packer& out);
-  void note_result(const patnc::Attribute& attribute);
-  std::vector<ByteVector> pa_messages(std::vector<ByteVector> bodies, bool exclusive, std::uint16_t validator) const;
+  struct Incoming {
+    std::uint16_t validator;
+    Packer::Sender& sender;
+    Packer& out;
+  };
+  // A malformed value is answered with the error that comes back.
+  Result<void> accept(const patnc::Attribute& attribute, Incoming in);
+  Result<void> accept_contract(const patnc::Attribute& attribute, Incoming in);
+  Result<void> accept_segment(const patnc::Attribute& attribute, Incoming in);
+  Result<void> note(const patnc::Attribute& attribute, std::uint16_t validator);
+  Result<std::vector<ByteVector>> refuse(const patnc::Refusal& refusal, Bytes header_copy, const pbtnc::PaMessage& pa);
+  std::vector<ByteVector> pa_messages(std::vector<ByteVector> bodies, std::uint16_t validator) const;
 
   Imc& imc_;
   std::size_t max_message_;
   std::uint32_t& next_identifier_;
-  Packer::Sender* sender_ = nullptr;                   // of the validator whose message is being answered
   std::map<std::uint16_t, Packer::Sender> senders_;    // by validator id
   std::map<std::uint16_t, patnc::Reassembler> reassembly_;
   std::optional<Assessment> assessment_;

@@ -34,7 +34,7 @@ class AttestationImc final : public Imc {
   std::uint16_t id() const override { return 3; }  // 2 is the SWIMA IMC's, as with strongSwan
   std::uint32_t vendor() const override { return patnc::vendor_tcg; }
   std::uint32_t subtype() const override { return patnc::subtype_pts; }
-  bool supported(std::uint32_t vendor, std::uint32_t type) const override;
+  patnc::Supported supported() const override;
   Result<void> begin(Packer& out) override;
   Result<void> receive(const patnc::Attribute& attribute, Packer& out) override;
 
@@ -50,6 +50,7 @@ class AttestationImc final : public Imc {
   Result<void> tell_symlinks(const patnc::Attribute& attribute, Packer& out);
   Result<void> collect(const patnc::Attribute& attribute, Packer& out);
   Result<void> generate(Packer& out);
+  Result<void> finish(const Quote& quote, Packer& out);
   Result<void> send_error(std::uint32_t code, Bytes information, Packer& out);
 
   AttestationConfig config_;
@@ -64,8 +65,7 @@ class AttestationImc final : public Imc {
     std::optional<KeyAgreement> key;   // between response and finish
     ByteVector nonce;                  // ours
     std::optional<Digest> secret;      // the quote's qualifying data; for one quote
-    SharedEvidence boot, list;
-    bool refused = false;              // an error was sent: the rest of this message isn't acted on
+    SharedEvidence boot, list;         // between Request Functional Component Evidence and Generate
   };
   Progress now_;
 };

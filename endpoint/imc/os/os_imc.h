@@ -31,7 +31,7 @@ class OsImc final : public Imc {
   std::uint16_t id() const override { return 1; }
   std::uint32_t vendor() const override { return patnc::vendor_ietf; }
   std::uint32_t subtype() const override { return patnc::subtype_operating_system; }
-  bool supported(std::uint32_t vendor, std::uint32_t type) const override;
+  patnc::Supported supported() const override;
   Result<void> begin(Packer& out) override;
   Result<void> receive(const patnc::Attribute& attribute, Packer& out) override;
 

@@ -1,0 +1,208 @@
+#include "endpoint/client/tnc_client.h"
+
+#include <algorithm>
+
+#include "base/hash.h"
+
+namespace gatehouse::endpoint {
+namespace {
+
+constexpr std::size_t max_notes = 64, max_reasons = 64;
+
+std::uint32_t first_identifier(const TncClient::Config& config) {
+  if (config.first_message_id) return *config.first_message_id;
+  std::uint32_t value = 0;
+  fill_random(std::as_writable_bytes(std::span(&value, 1)));
+  return value;
+}
+
+bool is(const pbtnc::Message& m, std::uint32_t type) { return m.vendor == pbtnc::vendor_ietf && m.type == type; }
+
+Recommendation recommendation_of(std::uint16_t code) {
+  return code == 1 ? Recommendation::allow : code == 3 ? Recommendation::isolate : Recommendation::block;
+}
+
+}  // namespace
+
+std::string_view name(Recommendation v) {
+  switch (v) {
+    case Recommendation::none: return "none";
+    case Recommendation::allow: return "allow";
+    case Recommendation::isolate: return "isolate";
+    case Recommendation::block: return "block";
+  }
+  return "none";
+}
+
+std::string_view name(Evaluation v) {
+  switch (v) {
+    case Evaluation::compliant: return "compliant";
+    case Evaluation::minor: return "minor";
+    case Evaluation::major: return "major";
+    case Evaluation::error: return "error";
+    case Evaluation::unknown: return "unknown";
+  }
+  return "unknown";
+}
+
+TncClient::TncClient(Config config, const std::vector<Imc*>& imcs)
+    : config_(std::move(config)), next_identifier_(first_identifier(config_)), queue_(config_.max_batch) {
+  const std::size_t max_message = patnc::max_message(config_.max_batch);
+  for (Imc* const imc : imcs) exchanges_.emplace_back(*imc, max_message, next_identifier_);
+}
+
+void TncClient::note(std::string text) {
+  if (notes_.size() < max_notes) notes_.push_back(std::move(text));
+}
+
+std::vector<std::string> TncClient::notes() const {
+  std::vector<std::string> out = notes_;
+  for (const Exchange& e : exchanges_) out.insert(out.end(), e.errors().begin(), e.errors().end());
+  return out;
+}
+
+Result<void> TncClient::begin() {
+  for (Exchange& exchange : exchanges_) {
+    GH_TRY(auto messages, exchange.begin());
+    for (ByteVector& message : messages) queue_.push(std::move(message));
+  }
+  return {};
+}
+
+TncClient::Step TncClient::start() {
+  Writer language;
+  pbtnc::append_language_preference(language, config_.language);
+  queue_.push(std::move(language).take());
+  if (auto begun = begin(); !begun) return stop(std::move(begun).error());
+  return send(pbtnc::BatchType::cdata);
+}
+
+TncClient::Step TncClient::send(pbtnc::BatchType type) {
+  const auto next = pbtnc::next(pbtnc::client_sends, state_, type);
+  GH_ASSERT(next.has_value());
+  state_ = *next;
+  if (type == pbtnc::BatchType::close) queue_.clear();
+  return {pbtnc::batch(type, false, queue_.take()), state_ == pbtnc::State::end};
+}
+
+TncClient::Step TncClient::stop(Error error) {
+  state_ = pbtnc::State::end;
+  queue_.clear();
+  outcome_.reset();
+  error_ = std::move(error);
+  return {{}, true};
+}
+
+TncClient::Step TncClient::refuse(const pbtnc::Refusal& refusal, Error error) {
+  Writer w;
+  pbtnc::append_error(w, refusal);
+  Step step = stop(std::move(error));
+  step.batch = pbtnc::batch(pbtnc::BatchType::close, false, w.view());
+  return step;
+}
+
+std::optional<Error> TncClient::fatal_error(const pbtnc::Batch& batch) {
+  for (const pbtnc::Message& m : batch.messages) {
+    if (!is(m, pbtnc::type::error)) continue;
+    const pbtnc::PbError e = pbtnc::pb_error(m);
+    std::string text = e.vendor == 0 && e.code <= 4 ? std::string(pbtnc::name(pbtnc::ErrorCode(e.code)))
+                                                    : "code " + std::to_string(e.code) + " of vendor " + std::to_string(e.vendor);
+    if (e.offset) text += " at offset " + std::to_string(*e.offset) + " of our batch";
+    if (e.fatal) return Error{Fault::protocol, "the server sent a fatal PB-TNC error", "RFC 5793 4.9", 0, {}, text};
+    note("the server sent a PB-TNC error that isn't fatal: " + text);
+  }
+  return std::nullopt;
+}
+
+TncClient::Step TncClient::receive(Bytes bytes) {
+  if (state_ == pbtnc::State::end) return {{}, true};
+  const auto batch = pbtnc::parse_batch(bytes, false);
+  if (!batch) {
+    const pbtnc::Refusal& refusal = batch.error();
+    return refuse(refusal, Error{Fault::protocol, refusal.reason, "RFC 5793", refusal.offset, {}, {}});
+  }
+  // Before anything else in whatever batch: what comes with a fatal error isn't to be trusted (spec part 1a §4.6).
+  if (auto error = fatal_error(*batch)) return stop(*std::move(error));
+  const auto next = pbtnc::next(pbtnc::client_receives, state_, batch->type);
+  if (!next)
+    return refuse({pbtnc::ErrorCode::unexpected_batch_type, 0, 0, next.error().reason},
+                  Error{next.error()}.with(std::string(pbtnc::name(batch->type)) + " batch in state " + std::string(pbtnc::name(state_))));
+  if (++rounds_ > config_.max_rounds)
+    return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}}, Error{Fault::limit, "more batches than a session may have", "RFC 5793 3.2", 0, {}, {}});
+  if (batch->type == pbtnc::BatchType::close) {
+    state_ = pbtnc::State::end;
+    if (!outcome_) return stop(Error{Fault::protocol, "the server closed the conversation without a result", "RFC 5793 3.2", 0, {}, {}});
+    return {{}, true};
+  }
+  if (batch->type == pbtnc::BatchType::result &&
+      std::count_if(batch->messages.begin(), batch->messages.end(), [](const pbtnc::Message& m) { return is(m, pbtnc::type::access_recommendation); }) > 1)
+    return refuse({pbtnc::ErrorCode::invalid_parameter, 0, 0, {}},
+                  Error{Fault::protocol, "RESULT batch with more than one access recommendation", "RFC 5793 4.1", 0, {}, {}});
+  const bool empty_before = batch->messages.empty();
+  state_ = *next;
+  if (batch->type == pbtnc::BatchType::sretry) {
+    queue_.clear();
+    outcome_.reset();
+    if (auto begun = begin(); !begun) return stop(std::move(begun).error());
+  }
+  if (auto delivered = deliver(*batch); !delivered)
+    return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}}, std::move(delivered).error());
+  if (batch->type == pbtnc::BatchType::result) {
+    take_result(*batch);
+    queue_.clear();  // nothing that is left to say changes the result
+    return config_.keep ? Step{} : send(pbtnc::BatchType::close);
+  }
+  if (state_ != pbtnc::State::client_working) return {};  // SRETRY after the result: SDATA follows (RFC 5793 3.2)
+  if (!empty_before || !queue_.empty()) empty_rounds_ = 0;
+  else if (++empty_rounds_ > config_.max_empty_rounds)
+    return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}},
+                  Error{Fault::limit, "neither side has anything to say any more, and the server doesn't decide", "RFC 5793 3.2", 0, {}, {}});
+  return send(pbtnc::BatchType::cdata);
+}
+
+Result<void> TncClient::deliver(const pbtnc::Batch& batch) {
+  for (const pbtnc::Message& m : batch.messages) {
+    if (!is(m, pbtnc::type::pa)) continue;
+    const pbtnc::PaMessage pa = pbtnc::pa_message(m);
+    for (Exchange& exchange : exchanges_) {
+      if (!exchange.takes(pa)) continue;
+      GH_TRY(auto messages, exchange.receive(pa));
+      for (ByteVector& message : messages)
+        if (!queue_.push(std::move(message))) return fail(Fault::internal, "a message is larger than a batch may be");
+    }
+  }
+  return {};
+}
+
+void TncClient::take_result(const pbtnc::Batch& batch) {
+  Outcome outcome;
+  for (const pbtnc::Message& m : batch.messages) {
+    if (is(m, pbtnc::type::assessment_result)) outcome.assessment = Evaluation(pbtnc::assessment_result(m));
+    if (is(m, pbtnc::type::access_recommendation)) outcome.recommendation = recommendation_of(pbtnc::access_recommendation(m));
+    if (is(m, pbtnc::type::reason_string) && outcome.reasons.size() < max_reasons) outcome.reasons.emplace_back(pbtnc::reason_string(m).text);
+  }
+  for (const Exchange& exchange : exchanges_)
+    if (exchange.assessment()) outcome.components.push_back(*exchange.assessment());
+  outcome_ = std::move(outcome);
+}
+
+TncClient::Step TncClient::retry() {
+  if (state_ != pbtnc::State::decided) return {{}, state_ == pbtnc::State::end};
+  outcome_.reset();
+  rounds_ = empty_rounds_ = 0;
+  if (auto begun = begin(); !begun) return stop(std::move(begun).error());
+  return send(pbtnc::BatchType::cretry);
+}
+
+TncClient::Step TncClient::close() {
+  if (state_ == pbtnc::State::end) return {{}, true};
+  return send(pbtnc::BatchType::close);
+}
+
+void TncClient::transport_ended() {
+  if (state_ == pbtnc::State::end) return;
+  if (!outcome_) error_ = Error{Fault::environment, "the connection ended before the server's result", {}, 0, {}, {}};
+  state_ = pbtnc::State::end;  // RFC 5793 3.2: as a CLOSE batch
+}
+
+}  // namespace gatehouse::endpoint
