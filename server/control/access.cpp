@@ -23,7 +23,7 @@ Result<StateAccess> StateAccess::open(const Place& place) {
   // again until the lock is free or somebody answers.
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   for (;;) {
-    auto state = State::open({.path = place.state, .create = place.create});
+    auto state = State::open({.path = place.state, .create = place.create, .lock_wait = std::chrono::milliseconds(0)});
     if (state) {
       impl->state = *std::move(state);
       return StateAccess(std::move(impl));

@@ -156,8 +156,8 @@ struct Enrolment {
 struct StateOptions {
   std::string path;
   bool create = false;  // make the store where there is none
-  // How long to wait for another process that holds the directory (a command at work).
-  std::chrono::milliseconds lock_wait{0};
+  // How long to wait for another process that holds the directory: a command at work lets go within moments.
+  std::chrono::milliseconds lock_wait{5000};
   std::size_t max_pending_devices = 10'000;  // devices that nobody has decided on
   std::size_t max_pending_keys = 8;          // of one device
   double pending_per_second = 20;            // new pending keys, with a burst of:

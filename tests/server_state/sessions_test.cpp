@@ -240,7 +240,7 @@ TEST(Sessions, WritesBeyondTheQueueAreRefusedAtOnce) {
 TEST(Opening, OneProcessHoldsADirectory) {
   const Folder folder;
   const auto state = open_state(folder / "state");
-  const auto second = State::open({.path = folder / "state"});
+  const auto second = State::open({.path = folder / "state", .lock_wait = std::chrono::milliseconds(20)});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().fault, Fault::environment);
   EXPECT_EQ(second.error().reason, "state directory is held by another process");
