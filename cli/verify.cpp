@@ -41,6 +41,7 @@ Result<pipeline::AttestationKey> read_ak(const std::string& path) {
   if (area) {
     ak.key = area->key;
     ak.object_attributes = area->attributes;
+    ak.name_algorithm = hash_algorithm(area->name_algorithm);
     return ak;
   }
   if (auto key = PublicKey::from_certificate(bytes)) {
@@ -84,6 +85,8 @@ Result<int> verify(const Options& o) {
     GH_TRY(context.references, refdb::open_view(o.refdb));
   }
   context.product = o.product;
+  // A name without references would turn every "differ" into "unknown".
+  if (context.references) context.product_known = context.references->has_product(o.product);
   for (const std::string& pair : o.symlinks) {
     const std::size_t equals = pair.find('=');
     if (equals == std::string::npos || pair.front() != '/' || pair[equals + 1] != '/')
@@ -110,9 +113,10 @@ Result<int> verify(const Options& o) {
   auto outcome = future.get();
   if (!outcome) {
     Error error = std::move(outcome).error();
-    // The parser knows its format, not the file.
-    const bool boot = error.spec.find("Firmware Profile") != std::string_view::npos;
-    return std::unexpected(std::move(error).from(boot ? o.eventlog : o.ima));
+    // The pipeline knows the log, not its file.
+    if (error.source == pipeline::eventlog_source) error.source = o.eventlog;
+    if (error.source == pipeline::list_source) error.source = o.ima;
+    return std::unexpected(std::move(error));
   }
   const pipeline::Verdict& v = outcome->verdict;
   if (o.json) {

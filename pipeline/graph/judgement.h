@@ -30,24 +30,32 @@ struct Batch : ImaBatch {
 
 class Judgement {
  public:
-  Judgement(Context context, std::shared_ptr<HitCache> cache);
+  Judgement(Context context, std::shared_ptr<VerdictCache> cache);
 
   // The list entries that the segment completed; null: none. Boot events stay inside.
-  Result<std::shared_ptr<Batch>> parse(const Segment& segment, bool last);
+  Result<std::shared_ptr<Batch>> parse(const Segment& segment);
   Result<std::shared_ptr<Batch>> parse_end();
   void extend(const Batch& batch);
   Result<void> look_up(const Batch& batch);
   Outcome conclude(const Finish& finish);
 
  private:
+  // judgement.cpp
   Result<void> parse_pa_tnc(const Segment& segment, Batch& batch);
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
   Result<void> add_item(Batch& batch, ImaItem item, std::size_t offset);
-  void check_baseline(Verdict& v, bool& refused) const;
+
+  // conclusion.cpp
+  QuoteResult check_quote(const Finish& finish);
+  void take_as_violations();
+  void check_baseline(Verdict& v, std::uint8_t locality, bool& refused) const;
+  void check_boot_claims(Verdict& v, std::vector<Status>& statuses, std::uint8_t locality) const;
   void check_aggregate(Verdict& v, const QuoteResult& quote, bool& refused) const;
-  void apply_claims(Verdict& v, const QuoteResult& quote, std::uint8_t locality) const;
+  void check_ima_claims(Verdict& v, bool& refused);
+  void check_presence(Verdict& v, bool& refused) const;
+  Finding* finding_of(std::uint64_t index);
 
   const Context context_;
   const HashAlgorithm bank_;
@@ -67,13 +75,19 @@ class Judgement {
 
   // The extend lane's.
   Hasher extend_hasher_;
-  Pcrs pcrs_;
-  std::vector<std::uint64_t> false_claims_;
+  std::optional<Digest> ima_pcr_;            // PCR 10; nullopt: untouched
+  OtherPcrs others_;
+  std::vector<std::uint64_t> false_claims_;  // ascending
+  ByteVector wire_digests_;                  // of the first items from the wire, for check_quote()
+  std::uint64_t wire_items_ = 0;
 
   // Of all look-ups.
   std::mutex mutex_;
-  Counters counters_;              // guarded by mutex_
-  std::vector<Finding> findings_;  // guarded by mutex_
+  Counters counters_;                       // guarded by mutex_
+  std::vector<Finding> findings_;           // guarded by mutex_; the lowest entries
+  std::uint64_t findings_total_ = 0;        // guarded by mutex_
+  std::vector<Status> statuses_;            // guarded by mutex_; by entry
+  std::vector<std::uint64_t> zero_digests_; // guarded by mutex_
 };
 
 }  // namespace gatehouse::pipeline

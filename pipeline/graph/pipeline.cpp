@@ -2,6 +2,8 @@
 
 #include <oneapi/tbb/concurrent_queue.h>
 #include <oneapi/tbb/flow_graph.h>
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>
 
 #include <atomic>
@@ -44,7 +46,7 @@ class Lane {
 };
 
 struct Session {
-  Session(Context context, Completion done, std::shared_ptr<HitCache> cache)
+  Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache)
       : judgement(std::move(context), std::move(cache)), completion(std::move(done)) {}
 
   Judgement judgement;
@@ -93,7 +95,11 @@ Error out_of_memory() { return Error{Fault::internal, "out of memory", {}, 0, {}
 struct Pipeline::State {
   explicit State(const Limits& l)
       : limits(l),
-        arena(l.threads == 0 ? oneapi::tbb::task_arena::automatic : int(l.threads)),
+        threads(l.threads == 0 ? unsigned(oneapi::tbb::info::default_concurrency()) : l.threads),
+        // oneTBB counts the caller's thread as one of the machine's and says so on stderr when a worker is missing.
+        workers(oneapi::tbb::global_control::max_allowed_parallelism, threads + 1),
+        // No slot is kept for a caller: nobody waits inside the arena, and one thread must do all the work alone.
+        arena(int(threads), 0),
         graph_owner(in_arena(arena)),
         graph(*graph_owner) {}
 
@@ -105,13 +111,15 @@ struct Pipeline::State {
   }
 
   Limits limits;
+  unsigned threads;
+  oneapi::tbb::global_control workers;
   oneapi::tbb::task_arena arena;
   std::unique_ptr<flow::graph> graph_owner;
   flow::graph& graph;
   std::atomic<std::size_t> in_flight{0};
   std::mutex cache_mutex;
   std::weak_ptr<const refdb::View> cached_view;
-  std::map<std::pair<std::string, HashAlgorithm>, std::shared_ptr<HitCache>> caches;
+  std::map<std::pair<std::string, HashAlgorithm>, std::shared_ptr<VerdictCache>> caches;
 
   using Parse = flow::function_node<SessionPtr>;
   using Lookup = flow::function_node<LookupWork>;
@@ -124,7 +132,7 @@ struct Pipeline::State {
     if (s->extend.drain(16, [&](const std::shared_ptr<const Batch>& batch) {
           try {
             if (!s->stopped()) s->judgement.extend(*batch);
-          } catch (const std::bad_alloc&) {
+          } catch (const std::exception&) {
             s->stop(out_of_memory());
           }
           arrive(s);
@@ -163,7 +171,7 @@ struct Pipeline::State {
     bool handed_on = false;
     try {
       if (!s->stopped()) {
-        auto batch = s->judgement.parse(segment, false);
+        auto batch = s->judgement.parse(segment);
         if (!batch) {
           s->stop(std::move(batch).error());
         } else if (*batch != nullptr) {
@@ -209,19 +217,16 @@ struct Pipeline::State {
     return {};
   }
 
-  std::shared_ptr<HitCache> cache_for(const Context& context) {
-    if (context.references == nullptr) return nullptr;
+  std::shared_ptr<VerdictCache> cache_for(const Context& context) {
+    // Products are the operator's, but the name in a context may be a claim: only known ones get a cache.
+    if (context.references == nullptr || !context.references->has_product(context.product)) return nullptr;
     const std::lock_guard lock(cache_mutex);
     if (cached_view.lock() != context.references) {
       caches.clear();
       cached_view = context.references;
     }
     auto& cache = caches[{context.product, context.bank.value_or(HashAlgorithm::sha256)}];
-    if (caches.size() > 64) {  // products are the operator's, but the name in a context may be a claim
-      caches.clear();
-      return nullptr;
-    }
-    if (!cache) cache = std::make_shared<HitCache>();
+    if (!cache) cache = std::make_shared<VerdictCache>();
     return cache;
   }
 };

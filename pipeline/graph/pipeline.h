@@ -10,6 +10,8 @@
 //   evidence->submit({.stream = Stream::ima, .format = Format::ima_binary, .bytes = ...});
 //   evidence->finish(std::move(quote));
 //
+// Every Evidence is gone before its Pipeline.
+//
 // Guarantees: submit() and finish() never block and never refuse; the caller asks has_room() before it lets the endpoint
 // send, and a segment's bytes count until it has been judged. One session's calls come from one thread at a time (its
 // strand). The completion is called exactly once for each session, also when it was cancelled (Fault::denied,
@@ -42,6 +44,9 @@ enum class Format : std::uint8_t {
   ima_binary,
   ima_ascii,
 };
+
+// What an error of a raw log or list names as its source: the caller knows the file.
+inline constexpr std::string_view eventlog_source = "firmware event log", list_source = "IMA list";
 
 struct Segment {
   Stream stream = Stream::ima;

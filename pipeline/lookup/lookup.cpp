@@ -7,15 +7,6 @@
 namespace gatehouse::pipeline {
 namespace {
 
-Digest template_hash(Hasher& hasher, const ImaItem& item, const Digest& digest) {
-  Writer w;
-  if (item.legacy)
-    ima::append_legacy_template_data(w, digest.view(), item.name);
-  else
-    ima::append_ng_template_data(w, item.algorithm, digest.view(), item.name);
-  return hasher(w.view());
-}
-
 Finding finding_for(const ImaItem& item, Status status, std::string_view reason, HashAlgorithm bank) {
   Finding f;
   f.component = "ima";
@@ -24,11 +15,14 @@ Finding finding_for(const ImaItem& item, Status status, std::string_view reason,
   f.path = item.name;
   f.status = status;
   f.reason = reason;
-  if (item.kind != ImaItem::Kind::violation)
+  if (item.kind != ImaItem::Kind::violation && item.template_hash.size != 0)
     f.measured_template = std::string(name(bank)) + ":" + item.template_hash.hex();
   if (item.file_digest.size != 0) f.measured_file = item.algorithm + ":" + item.file_digest.hex();
   return f;
 }
+
+constexpr std::string_view no_reference = "no reference of this path";
+constexpr std::string_view no_reference_in_algorithm = "no reference of this path in the entry's algorithm";
 
 bool prefix_of(std::string_view prefix, std::string_view path) {
   return path.size() > prefix.size() && path.starts_with(prefix) && path[prefix.size()] == '/';
@@ -36,6 +30,10 @@ bool prefix_of(std::string_view prefix, std::string_view path) {
 
 // The path query: what tells ok, differ and unknown apart when the index has no answer.
 Result<Status> judge_by_path(const References& references, const ImaItem& item, Hasher& hasher, Finding& finding) {
+  if (item.file_digest.size == 0 && !item.on_wire) {
+    finding.reason = "the entry's template has no file digest";
+    return Status::unknown;
+  }
   const auto algorithm = hash_algorithm(item.algorithm);
   bool any = false, all_mutable = true, other_algorithm = false;
   const refdb::Reference* named = nullptr;
@@ -51,7 +49,7 @@ Result<Status> judge_by_path(const References& references, const ImaItem& item, 
       continue;
     }
     const bool equal_content = item.file_digest.size != 0 ? item.file_digest == *digest
-                                                           : template_hash(hasher, item, *digest) == item.template_hash;
+                                                           : template_hash(hasher, item, digest->view()) == item.template_hash;
     if (equal_content) return Status::ok;
     any = true;
     if (!reference.is_mutable) all_mutable = false;
@@ -61,7 +59,7 @@ Result<Status> judge_by_path(const References& references, const ImaItem& item, 
       finding.expected.push_back(expected);
   }
   if (!any) {
-    finding.reason = other_algorithm ? "no reference of this path in the entry's algorithm" : "no reference of this path";
+    finding.reason = other_algorithm ? no_reference_in_algorithm : no_reference;
     return Status::unknown;
   }
   finding.package = named->package;
@@ -92,80 +90,132 @@ std::vector<std::string> candidate_paths(const std::string& path, const std::vec
   return out;
 }
 
-Result<Judged> judge(const References& references, const ImaBatch& batch) {
-  Judged out;
-  const auto& items = batch.items;
-  // One look-up for the whole batch in the index; what the cache knows isn't asked again.
-  std::vector<std::string_view> names(items.size());
-  std::vector<bool> hit(items.size());
-  const bool has_store = references.view != nullptr;
-  const std::string_view bank_name = name(references.bank);
-  if (has_store) {
-    std::vector<Digest> keys;
-    std::vector<std::size_t> asked;
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      const ImaItem& item = items[i];
-      if (item.kind != ImaItem::Kind::file || !item.plain_ng || item.verity || !item.contradiction.empty() ||
-          item.algorithm != bank_name)
-        continue;
-      if (references.cache) {
-        if (const auto known = references.cache->find(item.template_hash)) {
-          hit[i] = true;
-          names[i] = *known;
-          continue;
-        }
-      }
-      keys.push_back(item.template_hash);
-      asked.push_back(i);
-    }
-    if (!keys.empty()) {
-      std::vector<refdb::TemplateHit> hits(keys.size());
-      GH_CHECK(references.view->find_templates(references.product, references.bank, keys, hits));
-      for (std::size_t n = 0; n < asked.size(); ++n) {
-        if (!hits[n].found) continue;
-        hit[asked[n]] = true;
-        names[asked[n]] = hits[n].name;
-        if (references.cache) references.cache->insert(keys[n], hits[n].name);
-      }
-    }
-  }
+Digest template_hash(Hasher& hasher, const ImaItem& item, Bytes file_digest) {
+  Writer w;
+  if (item.legacy)
+    ima::append_legacy_template_data(w, file_digest, item.name);
+  else
+    ima::append_ng_template_data(w, item.algorithm, file_digest, item.name);
+  return hasher(w.view());
+}
 
+namespace {
+
+// Template data over a digest of zeros: as long as its algorithm's, or 20 bytes as older kernels wrote; in the SHA-1 bank
+// the client sends the zeros that the list records.
+bool has_zero_digest(Hasher& hasher, const ImaItem& item) {
+  if (!item.on_wire || item.kind != ImaItem::Kind::file) return false;
+  if (all_of_value(item.template_hash.view(), std::byte{0})) return true;
+  const auto algorithm = hash_algorithm(item.algorithm);
+  const std::size_t size = algorithm ? digest_size(*algorithm) : 20;
+  const std::byte zeros[max_digest_size] = {};
+  for (const std::size_t n : {size, std::size_t(20)}) {
+    if (template_hash(hasher, item, Bytes(zeros).first(n)) == item.template_hash) return true;
+    if (size == 20) break;
+  }
+  return false;
+}
+
+// What the index and the cache say of the batch's entries: one question for all of them.
+struct Answers {
+  std::vector<std::optional<std::string_view>> known;    // items[i]: the name for which its template hash is known
+  std::vector<std::optional<std::string_view>> unknown;  // items[i]: the reason why it is unknown, from the cache
+  std::vector<bool> cacheable;                           // items[i]: a miss may go into the cache
+};
+
+Result<Answers> ask_index(const References& references, const std::vector<ImaItem>& items) {
+  Answers out;
+  out.known.resize(items.size());
+  out.unknown.resize(items.size());
+  out.cacheable.resize(items.size());
+  if (references.view == nullptr) return out;
+  const std::string_view bank_name = name(references.bank);
+  std::vector<Digest> keys;
+  std::vector<std::size_t> asked;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const ImaItem& item = items[i];
+    if (item.kind != ImaItem::Kind::file || !item.plain_ng || item.verity || !item.contradiction.empty() || item.algorithm != bank_name)
+      continue;
+    if (references.cache) {
+      if ((out.known[i] = references.cache->find_hit(item.template_hash))) continue;
+      // A miss depends on the operator's symlinks, which aren't part of the cache's key.
+      out.cacheable[i] = references.symlinks.empty();
+      if (out.cacheable[i] && (out.unknown[i] = references.cache->find_miss(item.template_hash, item.name, item.algorithm))) continue;
+    }
+    keys.push_back(item.template_hash);
+    asked.push_back(i);
+  }
+  if (keys.empty()) return out;
+  std::vector<refdb::TemplateHit> hits(keys.size());
+  GH_CHECK(references.view->find_templates(references.product, references.bank, keys, hits));
+  for (std::size_t n = 0; n < asked.size(); ++n) {
+    if (!hits[n].found) continue;
+    out.known[asked[n]] = hits[n].name;
+    if (references.cache) references.cache->insert_hit(keys[n], hits[n].name);
+  }
+  return out;
+}
+
+void count(Counters& counters, Status status) {
+  switch (status) {
+    case Status::ok: ++counters.ok; break;
+    case Status::differ: ++counters.differ; break;
+    case Status::failed: ++counters.failed; break;
+    case Status::unknown:
+    case Status::absent: ++counters.unknown; break;
+  }
+}
+
+}  // namespace
+
+Result<Judged> judge(const References& references, const ImaBatch& batch) {
+  const auto& items = batch.items;
+  GH_TRY(const Answers answers, ask_index(references, items));
+  Judged out;
+  out.statuses.reserve(items.size());
   Hasher hasher(references.bank);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const ImaItem& item = items[i];
-    if (item.kind == ImaItem::Kind::aggregate) continue;
+    if (item.kind == ImaItem::Kind::aggregate) {
+      out.statuses.push_back(Status::absent);
+      continue;
+    }
     ++out.counters.processed;
-    Finding finding = [&] {
-      if (hit[i] && names[i] == item.name) return Finding{};
-      return finding_for(item, Status::unknown, {}, references.bank);
-    }();
+    // T binds path and content: known for the claimed name it is ok, and there is nothing more to say.
+    if (answers.known[i] && *answers.known[i] == item.name) {
+      out.statuses.push_back(Status::ok);
+      ++out.counters.ok;
+      continue;
+    }
+    Finding finding = finding_for(item, Status::unknown, {}, references.bank);
     Status status = Status::unknown;
     if (!item.contradiction.empty()) {
       status = Status::failed;
       finding.reason = item.contradiction;
     } else if (item.kind == ImaItem::Kind::violation) {
       ++out.counters.violations;
-      finding.reason = "violation: the file was written while it was measured; its name is the endpoint's claim";
+      finding.reason = violation_reason;
     } else if (item.kind == ImaItem::Kind::buffer) {
       finding.reason = "a measured buffer without a rule";
-    } else if (!has_store) {
+    } else if (references.view == nullptr) {
       finding.reason = "no reference store was given";
     } else if (item.verity) {
       finding.reason = "an fs-verity digest: references are of the content";
-    } else if (hit[i]) {
-      // T binds the name: a known T under another name is a lie (design §6.7). In a raw list it can't happen.
-      status = names[i] == item.name ? Status::ok : Status::failed;
-      if (status == Status::failed) finding.reason = "the template hash is that of another path";
+    } else if (answers.known[i]) {
+      status = Status::failed;  // a known T under another name is a lie (design §6.7); in a raw list it can't happen
+      finding.reason = "the template hash is that of another path";
+    } else if (answers.unknown[i]) {
+      finding.reason = *answers.unknown[i];
     } else {
       GH_TRY(status, judge_by_path(references, item, hasher, finding));
     }
-    switch (status) {
-      case Status::ok: ++out.counters.ok; break;
-      case Status::differ: ++out.counters.differ; break;
-      case Status::failed: ++out.counters.failed; break;
-      case Status::unknown:
-      case Status::absent: ++out.counters.unknown; break;
-    }
+    if (status != Status::ok && !answers.unknown[i] && has_zero_digest(hasher, item))
+      out.zero_digests.push_back(item.index);
+    else if (status == Status::unknown && answers.cacheable[i] && !answers.unknown[i] && !answers.known[i] && finding.package.empty())
+      references.cache->insert_miss(item.template_hash, item.name, item.algorithm,
+                                    finding.reason == no_reference ? no_reference : no_reference_in_algorithm);
+    count(out.counters, status);
+    out.statuses.push_back(status);
     if (status == Status::ok) continue;
     finding.status = status;
     if (status != Status::differ) finding.expected.clear();

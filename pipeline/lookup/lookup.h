@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "pipeline/graph/pipeline.h"
-#include "pipeline/lookup/hit_cache.h"
+#include "pipeline/lookup/verdict_cache.h"
 #include "pipeline/verdict/verdict.h"
 
 namespace gatehouse::pipeline {
@@ -22,28 +22,32 @@ struct ImaItem {
   Digest template_hash;     // in the bank; for a violation what is extended, all ones
   std::string name;         // as reported
   std::string algorithm;    // of the file digest
-  Digest file_digest;       // size 0: not in the evidence (strongSwan's wire form)
+  Digest file_digest;       // size 0: not in the evidence
   bool plain_ng = false;    // template ima-ng: the index by template hash applies
   bool legacy = false;      // template ima
   bool verity = false;      // the digest is fs-verity's, not of the content
+  bool on_wire = false;     // only template hash and name came (spec part 2 §2.4)
   // A contradiction inside the entry: it is failed for this reason, whatever the references say.
   std::string_view contradiction;
 };
 
 struct ImaBatch {
   std::vector<ImaItem> items;
-  std::size_t bytes = 0;  // of the segment that it came from, given back when judged
 };
 
 struct Judged {
   Counters counters;
   std::vector<Finding> findings;  // by entry
+  std::vector<Status> statuses;   // of items[i]; absent: a boot_aggregate, which isn't counted
+  // Entries from the wire that are the template hash over a zero digest: a violation, recorded by a kernel that extended
+  // all ones for it (spec part 2 §7.5). Whether it did, only the quote can tell.
+  std::vector<std::uint64_t> zero_digests;
 };
 
 // What judging needs besides the entries; the same for all batches of a session.
 struct References {
   std::shared_ptr<const refdb::View> view;  // null: everything is unknown
-  std::shared_ptr<HitCache> cache;
+  std::shared_ptr<VerdictCache> cache;
   std::string product;
   HashAlgorithm bank = HashAlgorithm::sha256;
   std::vector<SymlinkPair> symlinks;
@@ -51,6 +55,13 @@ struct References {
 
 // An error is the store's.
 Result<Judged> judge(const References& references, const ImaBatch& batch);
+
+// What a violation counts as.
+inline constexpr std::string_view violation_reason =
+    "violation: the file was written while it was measured; its name is the endpoint's claim";
+
+// The template hash of an entry of templates "ima-ng" and "ima" over this file digest.
+Digest template_hash(Hasher& hasher, const ImaItem& item, Bytes file_digest);
 
 // Paths under which `path` may be known: itself, and with the longest matching pair replaced in either direction, at
 // component boundaries, once (spec part 2 §8.5).

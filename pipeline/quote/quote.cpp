@@ -32,13 +32,24 @@ struct Verifier {
     refuse(code, std::move(reason));
   }
 
+  // What can't be checked with what was given.
+  void leave_open(const char* code, std::string reason) {
+    out.checks[code] = Status::absent;
+    out.unbound = true;
+    Finding f;
+    f.component = "quote";
+    f.status = Status::absent;
+    f.reason = std::string(code) + ": " + std::move(reason);
+    out.findings.push_back(std::move(f));
+  }
+
   // The locality that fits the quote, tried in this order (spec part 2 §6.5): the quote decides.
   std::vector<std::uint8_t> localities() const {
     std::vector<std::uint8_t> order;
     if (in.raw_log) {
       order.push_back(in.log_locality.value_or(0));
       if (in.log_locality) return order;
-    } else if (in.finish.claimed_locality) {
+    } else if (in.finish.claimed_locality && (*in.finish.claimed_locality == 3 || *in.finish.claimed_locality == 4)) {
       order.push_back(*in.finish.claimed_locality);
     }
     for (const std::uint8_t l : {std::uint8_t{0}, std::uint8_t{3}, std::uint8_t{4}})
@@ -67,7 +78,13 @@ struct Verifier {
 
   Pcrs values(std::uint8_t locality) const {
     Pcrs all = replay_boot(in.bank, in.boot, locality);
-    for (const auto& [pcr, value] : in.ima) all[pcr] = value;
+    if (in.ima) all[ima_pcr] = *in.ima;
+    Hasher hasher(in.bank);
+    for (const auto& [pcr, digests] : in.others) {
+      auto& value = all.try_emplace(pcr, initial_pcr(in.bank, pcr, locality)).first->second;
+      if (value.size == 0) continue;
+      for (const Digest& digest : digests) hasher.extend(value, digest.view());
+    }
     return all;
   }
 
@@ -91,7 +108,8 @@ struct Verifier {
     }
     std::uint32_t touched = 0;
     for (const BootItem& item : in.boot) touched |= 1U << item.pcr;
-    for (const auto& [pcr, value] : in.ima) touched |= 1U << pcr;
+    if (in.ima) touched |= 1U << ima_pcr;
+    for (const auto& [pcr, digests] : in.others) touched |= 1U << pcr;
     if (const std::uint32_t missing = touched & ~selected; missing != 0) {
       refuse("Q6", "measurements went into PCR " + std::to_string(std::countr_zero(missing)) + ", which the quote doesn't select");
       good = false;
@@ -115,15 +133,13 @@ struct Verifier {
     for (const std::uint8_t locality : localities()) {
       Pcrs candidate = values(locality);
       const auto bytes = composite(selected, candidate);
-      if (first) out.pcrs = candidate;
+      if (first) {
+        out.pcrs = candidate;
+        out.locality = locality;
+      }
       if (!bytes) {
-        out.checks["Q7"] = Status::absent;
-        out.unbound = true;
-        Finding f;
-        f.component = "quote";
-        f.status = Status::absent;
-        f.reason = "Q7: a selected PCR can't be computed because its log wasn't given, or has no digest for the bank: the quote binds nothing there";
-        out.findings.push_back(std::move(f));
+        leave_open("Q7", "a selected PCR can't be computed because its log wasn't given, or has no digest for the bank: "
+                         "the quote binds nothing there");
         return;
       }
       if (equal(hasher(*bytes).view(), claimed)) {
@@ -131,6 +147,7 @@ struct Verifier {
           out.warnings.push_back("PCR 0 fits startup locality " + std::to_string(locality) +
                                  (in.raw_log ? ", which the log doesn't state" : ", which isn't the announced one"));
         out.pcrs = std::move(candidate);
+        out.locality = locality;
         set("Q7", true);
         return;
       }
@@ -142,13 +159,11 @@ struct Verifier {
 
   void check_key() {
     const AttestationKey& ak = in.finish.ak;
-    if (!ak.key) {
-      refuse("Q9", "no attestation key");
-      return;
-    }
+    if (!ak.key) return;
     bool good = true;
     const auto no = [&](std::string why) {
       good = false;
+      out.untrusted = true;
       refuse("Q9", std::move(why));
     };
     if (!ak.trusted) no(ak.untrusted_reason.empty() ? "the attestation key isn't trusted" : ak.untrusted_reason);
@@ -207,19 +222,27 @@ struct Verifier {
       broken("Q4", "the quote was made for another nonce");
   }
 
+  // Q10. Without a recorded name only the algorithm of the names can be compared: a difference counts, equality says little.
+  void check_signer(Bytes signer) {
+    const AttestationKey& ak = in.finish.ak;
+    if (ak.name_algorithm && (signer.size() < 2 || name_algorithm(signer) != std::uint16_t(*ak.name_algorithm)))
+      refuse("Q10", "the signer's name isn't of the attestation key's name algorithm");
+    else if (!ak.qualified_name.empty() && !equal(ak.qualified_name, signer))
+      refuse("Q10", "the quote's signer isn't the one of the enrolment");
+    else if (!ak.qualified_name.empty())
+      set("Q10", true);
+  }
+  static std::uint16_t name_algorithm(Bytes signer) {
+    return std::uint16_t(std::to_integer<unsigned>(signer[0]) << 8 | std::to_integer<unsigned>(signer[1]));
+  }
+
   // Q8, Q10, Q11, Q12 and what is kept for the next session.
   void check_history(const tpm::Attest& a, HashAlgorithm hash) {
     if (digest_size(hash) < digest_size(HashAlgorithm::sha256))
       refuse("Q8", "the signature's hash is " + std::string(name(hash)));
     else
       set("Q8", true);
-    const AttestationKey& ak = in.finish.ak;
-    if (!ak.qualified_name.empty()) {
-      if (equal(ak.qualified_name, a.qualified_signer))
-        set("Q10", true);
-      else
-        refuse("Q10", "the quote's signer isn't the one of the enrolment");
-    }
+    check_signer(a.qualified_signer);
     const LastQuote now{a.clock.clock, a.clock.reset_count, a.clock.restart_count, a.firmware_version};
     if (in.context.last_quote) {
       const LastQuote& last = *in.context.last_quote;
@@ -276,15 +299,22 @@ struct Verifier {
     }
     out.quote.hash = name(*hash);
     verify_attest(*attest, *hash);
-    if (in.finish.ak.key && signature_fits(*hash, attest->signed_bytes, *signature)) set("Q1", true);
-    else broken("Q1", "the signature isn't that of the attestation key over these bytes");
+    if (!in.finish.ak.key) {
+      // Unless something else is wrong, nothing can be said of the quote.
+      if (out.quote.status == Status::ok) out.quote.status = Status::absent;
+      leave_open("Q1", "no attestation key was given: the signature can't be checked");
+    } else if (signature_fits(*hash, attest->signed_bytes, *signature)) {
+      set("Q1", true);
+    } else {
+      broken("Q1", "the signature isn't that of the attestation key over these bytes");
+    }
   }
 
   void final(const FinalQuote& quote) {
     Reader r(quote.value, "spec part 2 1.12", quote.value_offset);
     const auto v = pts::parse_simple_evidence_final(r);
     if (!v) {
-      broken("Q5", v.error().text());
+      broken("Q5", std::string(v.error().reason));
       return;
     }
     if (!v->has_quote) {
@@ -292,18 +322,25 @@ struct Verifier {
       return;
     }
     const auto hash = pts::algorithm_of_bit(v->hash);
-    if (!hash || v->clock_info.size() != 17 || v->firmware_version.size() != 8 || !in.finish.nonce) {
+    if (!hash) {
+      broken("Q5", "Simple Evidence Final names no hash of the signature, or several");
+      return;
+    }
+    if (!in.finish.nonce) {
+      broken("Q4", "no nonce was agreed on");
+      return;
+    }
+    // Each part has its length: the same bytes cut elsewhere have the same signature.
+    const auto name_hash = v->qualified_signer.size() >= 2 ? hash_algorithm(name_algorithm(v->qualified_signer)) : std::nullopt;
+    Reader selection(v->selection, "spec part 2 1.12", quote.value_offset);
+    const bool selection_good = tpm::parse_selections(selection).has_value() && selection.empty();
+    if (v->clock_info.size() != 17 || v->firmware_version.size() != 8 || v->pcr_digest.size() != digest_size(*hash) || !selection_good) {
       broken("Q5", "a part of Simple Evidence Final has another length than its type");
       return;
     }
     out.quote.hash = name(*hash);
-    // The signer's name: a known hash and a digest of its size (a handle, 4 bytes, isn't a name).
-    const auto name_hash = v->qualified_signer.size() >= 2
-                               ? hash_algorithm(std::uint16_t(std::to_integer<unsigned>(v->qualified_signer[0]) << 8 |
-                                                              std::to_integer<unsigned>(v->qualified_signer[1])))
-                               : std::nullopt;
     if (!name_hash || v->qualified_signer.size() != 2 + digest_size(*name_hash)) {
-      broken("Q5", "the qualified signer isn't a TPM name");
+      broken("Q5", "the qualified signer isn't a TPM name");  // a handle, 4 bytes, isn't one
       return;
     }
     // The digest goes in as it came; whether it is ours is Q7, and the signature covers it.

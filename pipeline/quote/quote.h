@@ -16,13 +16,17 @@ struct BootItem {
   Digest digest;  // in the session's bank; size 0: the log has none for it
 };
 
+// What a list extended into PCRs other than 10, in order: such a PCR may have been the firmware's before.
+using OtherPcrs = std::map<std::uint32_t, std::vector<Digest>>;
+
 struct QuoteInput {
   const Context& context;
   const Finish& finish;
   HashAlgorithm bank;
   const std::vector<BootItem>& boot;
   bool boot_given = false, ima_given = false;
-  const Pcrs& ima;                               // after the whole list
+  const std::optional<Digest>& ima;              // PCR 10 after the whole list
+  const OtherPcrs& others;
   std::optional<std::uint8_t> log_locality;      // StartupLocality of a raw log
   bool raw_log = false;
 };
@@ -32,9 +36,11 @@ struct QuoteResult {
   Verdict::Quote quote;
   std::vector<Finding> findings;
   std::vector<std::string> warnings;
-  bool refused = false;   // a check failed that prevents allow
-  bool unbound = false;   // something selected couldn't be computed: no recommendation
-  Pcrs pcrs;              // the replay that the quote was compared with
+  bool refused = false;     // a check failed that prevents allow
+  bool untrusted = false;   // the attestation key isn't one to be believed (Q9)
+  bool unbound = false;     // something couldn't be checked with what was given: no recommendation
+  Pcrs pcrs;                // the replay that the quote was compared with
+  std::uint8_t locality = 0;  // that PCR 0 started from in it
   std::optional<LastQuote> last;
 };
 

@@ -3,93 +3,135 @@
 namespace gatehouse::pipeline {
 namespace {
 
-constexpr std::uint32_t ev_variable_driver_config = 0x80000001, ev_efi_action = 0x80000007, ev_variable_authority = 0x800000E0;
+constexpr std::uint32_t ev_action = 5, ev_variable_driver_config = 0x80000001, ev_efi_action = 0x80000007,
+                        ev_variable_authority = 0x800000E0;
 constexpr std::string_view global_variable = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
-constexpr std::size_t max_failures = 100;
+constexpr std::string_view image_security_database = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
+constexpr std::string_view actions[] = {"UEFI Debug Mode", "DMA Protection Disabled"};
+constexpr std::size_t max_failures = 1000;
 
 }  // namespace
 
+LogChecks::LogChecks(HashAlgorithm bank) : hasher_(bank) {
+  for (const std::string_view action : actions) {
+    forbidden_actions_.emplace_back(hasher_(as_bytes(action)), action);
+    std::string terminated(action);
+    terminated.push_back('\0');
+    forbidden_actions_.emplace_back(hasher_(as_bytes(terminated)), action);
+  }
+}
+
 void LogChecks::fail(const char* code, const eventlog::Event& event, std::string reason) {
-  if (failures_.size() < max_failures) failures_.push_back({code, index_, event.pcr, std::move(reason)});
+  failed_[code] = Status::failed;
+  if (failures_.size() < max_failures)
+    failures_.push_back({code, index_, event.pcr, std::move(reason)});
+  else
+    ++left_out_;
+}
+
+void LogChecks::see_no_action(const eventlog::Event& event, std::string_view data) {
+  for (const eventlog::EventDigest& d : event.digests)
+    if (!all_of_value(d.value, std::byte{0})) {
+      fail("L3", event, "EV_NO_ACTION with a digest that isn't zero");
+      break;
+    }
+  if (data.starts_with(std::string_view("Spec ID Event03\0", 16))) {
+    if (index_ != 0 || spec_id_seen_) fail("L3", event, "a Spec ID event that isn't the first event");
+    spec_id_seen_ = true;
+  }
+  if (data.starts_with(std::string_view("StartupLocality\0", 16))) {
+    if (locality_seen_) fail("L3", event, "StartupLocality a second time");
+    if (pcr0_extended_) fail("L3", event, "StartupLocality after PCR 0 was extended");
+    locality_seen_ = true;
+  }
+}
+
+// L4, L5: the firmware's PCRs are closed by one separator each.
+void LogChecks::see_order(const eventlog::Event& event, bool bound) {
+  if (event.pcr >= separators_.size()) return;
+  if (event.type == eventlog::ev_separator) {
+    if (++separators_[event.pcr] > 1) fail("L4", event, "a second separator in PCR " + std::to_string(event.pcr));
+    const bool good = event.data.size() == 4 && (all_of_value(event.data, std::byte{0}) || all_of_value(event.data, std::byte{0xFF}));
+    if (!good)
+      fail("L4", event, "the separator reports an error of the firmware");
+    else if (!bound)
+      fail("L4", event, "the separator's digest isn't that of its data");
+  } else if (separators_[event.pcr] != 0) {
+    const bool allowed = event.pcr == 4 || event.pcr == 5 || (event.pcr == 7 && event.type == ev_variable_authority);
+    if (!allowed) fail("L5", event, "an event after the separator of PCR " + std::to_string(event.pcr));
+  }
+}
+
+// L6 and L9, PCR 7.
+void LogChecks::see_secure_boot(const eventlog::Event& event, bool bound) {
+  const std::string_view data = as_text(event.data);
+  for (const auto& [digest, action] : forbidden_actions_) {
+    const eventlog::EventDigest* const measured = event.digest(hasher_.algorithm());
+    const bool said = (event.type == ev_efi_action || event.type == ev_action) && data.starts_with(action);
+    if (said || (measured != nullptr && equal(digest.view(), measured->value))) {
+      fail("L9", event, std::string(action));
+      break;
+    }
+  }
+  if (event.type != ev_variable_driver_config) return;
+  const auto variable = eventlog::parse_uefi_variable(event.data);
+  if (!variable) return;
+  const bool global = variable->guid == global_variable, database = variable->guid == image_security_database;
+  const bool secure_boot = global && variable->name == "SecureBoot", platform_key = global && variable->name == "PK";
+  const bool others = (global && variable->name == "KEK") || (database && (variable->name == "db" || variable->name == "dbx"));
+  if (!secure_boot && !platform_key && !others) return;
+  if (!bound) fail("L6", event, "the digest of variable " + variable->name + " isn't that of its data");
+  if (secure_boot) {
+    secure_boot_seen_ = true;
+    if (variable->data.size() != 1 || variable->data[0] != std::byte{1}) fail("L6", event, "Secure Boot is off");
+  }
+  if (platform_key) {
+    platform_key_ = true;
+    if (variable->data.empty()) fail("L6", event, "there is no platform key: the firmware is in setup mode");
+  }
 }
 
 void LogChecks::see(const eventlog::Event& event, eventlog::Format format) {
-  const std::string_view data = as_text(event.data);
-  const eventlog::EventDigest* const digest = event.digest(hasher_.algorithm());
-  const auto recomputed = [&] { return digest != nullptr && equal(hasher_(event.data).view(), digest->value); };
   if (!event.extends()) {
-    for (const eventlog::EventDigest& d : event.digests)
-      if (!all_of_value(d.value, std::byte{0})) {
-        fail("L3", event, "EV_NO_ACTION with a digest that isn't zero");
-        break;
-      }
-    if (data.starts_with(std::string_view("Spec ID Event03\0", 16))) {
-      if (index_ != 0 || spec_id_seen_) fail("L3", event, "a Spec ID event that isn't the first event");
-      spec_id_seen_ = true;
-    }
-    if (data.starts_with(std::string_view("StartupLocality\0", 16))) {
-      if (locality_seen_) fail("L3", event, "StartupLocality a second time");
-      if (pcr0_extended_) fail("L3", event, "StartupLocality after PCR 0 was extended");
-      locality_seen_ = true;
-    }
+    see_no_action(event, as_text(event.data));
     ++index_;
     return;
   }
+  const eventlog::EventDigest* const digest = event.digest(hasher_.algorithm());
+  const bool bound = digest != nullptr && equal(hasher_(event.data).view(), digest->value);
   if (index_ == 0 && format == eventlog::Format::crypto_agile) fail("L3", event, "the first event isn't a Spec ID event");
   if (event.pcr == 0) pcr0_extended_ = true;
   if (digest == nullptr && without_bank_++ == 0)
     fail("L13", event, "the log has no digest for bank " + std::string(name(hasher_.algorithm())));
-  if (event.pcr == 10 || event.pcr == 16 || event.pcr == 23) fail("L14", event, "a firmware event in PCR " + std::to_string(event.pcr));
-  if (event.pcr < 8) {
-    if (event.type == eventlog::ev_separator) {
-      if (++separators_[event.pcr] > 1) fail("L4", event, "a second separator in PCR " + std::to_string(event.pcr));
-      const bool good = event.data.size() == 4 && (all_of_value(event.data, std::byte{0}) || all_of_value(event.data, std::byte{0xFF}));
-      if (!good) fail("L4", event, "the separator reports an error of the firmware");
-      else if (digest != nullptr && !recomputed()) fail("L4", event, "the separator's digest isn't that of its data");
-    } else if (separators_[event.pcr] != 0) {
-      const bool allowed = event.pcr == 4 || event.pcr == 5 || (event.pcr == 7 && event.type == ev_variable_authority);
-      if (!allowed) fail("L5", event, "an event after the separator of PCR " + std::to_string(event.pcr));
-    }
-  }
-  if (event.pcr == 7 && event.type == ev_variable_driver_config) {
-    if (const auto variable = eventlog::parse_uefi_variable(event.data);
-        variable && variable->name == "SecureBoot" && variable->guid == global_variable)
-      secure_boot_ = recomputed() && variable->data.size() == 1 && variable->data[0] == std::byte{1};
-  }
-  if (event.pcr == 7 && (event.type == ev_efi_action || event.type == 5) &&
-      (data.starts_with("UEFI Debug Mode") || data.starts_with("DMA Protection Disabled"))) {
-    debug_ = true;
-    fail("L9", event, std::string(data.substr(0, 40)));
-  }
+  if (event.pcr == 10 || event.pcr == 16 || event.pcr == 23)
+    fail("L14", event, "a firmware event in PCR " + std::to_string(event.pcr));
+  see_order(event, bound);
+  if (event.pcr == 7) see_secure_boot(event, bound);
   ++index_;
 }
 
-void LogChecks::finish(std::map<std::string, Status>& checks, std::vector<Finding>& findings) const {
-  for (const char* code : {"L1", "L3", "L4", "L5", "L9", "L13", "L14"}) checks[code] = Status::ok;
-  if (secure_boot_) checks["L6"] = *secure_boot_ ? Status::ok : Status::failed;
-  const auto report = [&](const std::string& code, std::string reason) {
+std::uint64_t LogChecks::finish(std::map<std::string, Status>& checks, std::vector<Finding>& findings) const {
+  for (const char* code : {"L1", "L3", "L4", "L5", "L6", "L9", "L13", "L14"}) checks[code] = Status::ok;
+  for (const auto& [code, status] : failed_) checks[code] = status;
+  const auto report = [&](const std::string& code, const std::string& reason) -> Finding& {
+    checks[code] = Status::failed;
     Finding f;
     f.component = "boot";
     f.status = Status::failed;
-    f.reason = code + ": " + std::move(reason);
+    f.reason = code + ": " + reason;
     findings.push_back(std::move(f));
+    return findings.back();
   };
   for (const Failure& failure : failures_) {
-    checks[failure.code] = Status::failed;
-    Finding f;
-    f.component = "boot";
+    Finding& f = report(failure.code, failure.reason);
     f.entry = failure.entry;
     f.pcr = failure.pcr;
-    f.status = Status::failed;
-    f.reason = failure.code + ": " + failure.reason;
-    findings.push_back(std::move(f));
   }
   for (std::size_t pcr = 0; pcr < separators_.size(); ++pcr)
-    if (separators_[pcr] == 0) {
-      checks["L4"] = Status::failed;
-      report("L4", "PCR " + std::to_string(pcr) + " has no separator");
-    }
-  if (secure_boot_ && !*secure_boot_) report("L6", "Secure Boot is off");
+    if (separators_[pcr] == 0) report("L4", "PCR " + std::to_string(pcr) + " has no separator");
+  if (!secure_boot_seen_) report("L6", "PCR 7 has no SecureBoot variable");
+  else if (!platform_key_) report("L6", "PCR 7 has no platform key variable");
+  return left_out_;
 }
 
 }  // namespace gatehouse::pipeline

@@ -1,6 +1,7 @@
 #include "pipeline/verdict/verdict.h"
 
 #include <boost/json.hpp>
+#include <charconv>
 
 #include "base/hex.h"
 
@@ -61,21 +62,30 @@ json::value part(const Counters& c, bool given, bool violations) {
   return out;
 }
 
+// Lengths are bounded where the text came in; cutting here would make a verdict read back differ from itself.
+std::string safe(std::string_view text) { return escaped(text, text.size()); }
+
+json::array texts(const std::vector<std::string>& from) {
+  json::array out;
+  for (const std::string& text : from) out.push_back(json::string(safe(text)));
+  return out;
+}
+
 json::object to_object(const Finding& f) {
   json::object out;
   out["component"] = f.component;
   if (f.entry) out["entry"] = *f.entry;
   if (f.pcr) out["pcr"] = *f.pcr;
-  if (!f.path.empty()) out["path"] = escaped(f.path);
+  if (!f.path.empty()) out["path"] = safe(f.path);
   out["status"] = name(f.status);
-  out["reason"] = f.reason;
-  if (!f.package.empty()) out["package"] = f.package;
-  if (!f.version.empty()) out["version"] = f.version;
-  if (!f.expected.empty()) out["expected"] = json::array(f.expected.begin(), f.expected.end());
+  out["reason"] = safe(f.reason);
+  if (!f.package.empty()) out["package"] = safe(f.package);
+  if (!f.version.empty()) out["version"] = safe(f.version);
+  if (!f.expected.empty()) out["expected"] = texts(f.expected);
   if (!f.measured_template.empty() || !f.measured_file.empty()) {
     json::object measured;
     if (!f.measured_template.empty()) measured["template"] = f.measured_template;
-    if (!f.measured_file.empty()) measured["file"] = f.measured_file;
+    if (!f.measured_file.empty()) measured["file"] = safe(f.measured_file);  // its algorithm is the list's word
     out["measured"] = std::move(measured);
   }
   return out;
@@ -107,9 +117,9 @@ std::string summary_line(const Verdict& v) {
 
 std::string to_json(const Verdict& v) {
   json::object out;
-  out["session"] = v.session;
-  out["device"] = escaped(v.device);
-  out["product"] = escaped(v.product);
+  out["session"] = safe(v.session);
+  out["device"] = safe(v.device);
+  out["product"] = safe(v.product);
   out["generation"] = v.generation ? json::value(*v.generation) : json::value(nullptr);
   out["recommendation"] = name(v.recommendation);
   out["evaluation"] = name(v.evaluation);
@@ -134,14 +144,8 @@ std::string to_json(const Verdict& v) {
   for (const Finding& f : v.findings) findings.push_back(to_object(f));
   out["findings"] = std::move(findings);
   out["findings_total"] = v.findings_total;
-  json::array warnings;
-  for (const std::string& w : v.warnings) warnings.push_back(json::string(w));
-  out["warnings"] = std::move(warnings);
-  if (!v.claims.empty()) {
-    json::array claims;
-    for (const std::string& c : v.claims) claims.push_back(json::string(escaped(c)));
-    out["claims"] = std::move(claims);
-  }
+  out["warnings"] = texts(v.warnings);
+  if (!v.claims.empty()) out["claims"] = texts(v.claims);
   json::object pcrs;
   for (const auto& [bank, values] : v.pcrs) {
     json::object registers;
@@ -152,27 +156,74 @@ std::string to_json(const Verdict& v) {
   return json::serialize(out);
 }
 
+namespace {
+
+// A member of one of our own records; what is missing or of another type reads as empty.
+const json::value* member(const json::object& from, std::string_view key) {
+  return from.if_contains(json::string_view(key.data(), key.size()));
+}
+std::string text_of(const json::object& from, std::string_view key) {
+  const json::value* const value = member(from, key);
+  return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
+}
+std::uint64_t number_of(const json::object& from, std::string_view key) {
+  const json::value* const value = member(from, key);
+  if (value == nullptr || !value->is_number()) return 0;
+  boost::system::error_code none;
+  return value->to_number<std::uint64_t>(none);
+}
+std::vector<std::string> texts_of(const json::object& from, std::string_view key) {
+  std::vector<std::string> out;
+  const json::value* const value = member(from, key);
+  if (value != nullptr && value->is_array())
+    for (const json::value& text : value->as_array())
+      if (text.is_string()) out.emplace_back(text.as_string());
+  return out;
+}
+const json::object* object_of(const json::object& from, std::string_view key) {
+  const json::value* const value = member(from, key);
+  return value == nullptr ? nullptr : value->if_object();
+}
+
+bool read_counters(const json::object& from, std::string_view key, Counters& c) {
+  const json::object* const o = object_of(from, key);
+  if (o == nullptr) return false;
+  c = {number_of(*o, "processed"), number_of(*o, "ok"),     number_of(*o, "unknown"),
+       number_of(*o, "differ"),    number_of(*o, "failed"), number_of(*o, "violations")};
+  return true;
+}
+
+Finding read_finding(const json::object& from) {
+  Finding f;
+  f.component = text_of(from, "component");
+  if (from.contains("entry")) f.entry = number_of(from, "entry");
+  if (from.contains("pcr")) f.pcr = std::uint32_t(number_of(from, "pcr"));
+  f.path = text_of(from, "path");
+  f.status = status_of(text_of(from, "status")).value_or(Status::unknown);
+  f.reason = text_of(from, "reason");
+  f.package = text_of(from, "package");
+  f.version = text_of(from, "version");
+  f.expected = texts_of(from, "expected");
+  if (const json::object* const measured = object_of(from, "measured")) {
+    f.measured_template = text_of(*measured, "template");
+    f.measured_file = text_of(*measured, "file");
+  }
+  return f;
+}
+
+}  // namespace
+
 Result<Verdict> verdict_from_json(std::string_view text) {
   boost::system::error_code ec;
   const json::value root = json::parse(json::string_view(text.data(), text.size()), ec);
   const auto bad = [] { return fail(Fault::malformed, "not a verdict object"); };
   if (ec || !root.is_object()) return bad();
   const json::object& o = root.as_object();
-  const auto text_of = [](const json::object& from, std::string_view key) -> std::string {
-    const json::value* const value = from.if_contains(json::string_view(key.data(), key.size()));
-    return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-  };
-  const auto number_of = [](const json::object& from, std::string_view key) -> std::uint64_t {
-    const json::value* const value = from.if_contains(json::string_view(key.data(), key.size()));
-    if (value == nullptr || !value->is_number()) return 0;
-    boost::system::error_code none;
-    return value->to_number<std::uint64_t>(none);
-  };
   Verdict v;
   v.session = text_of(o, "session");
   v.device = text_of(o, "device");
   v.product = text_of(o, "product");
-  if (const auto* g = o.if_contains("generation"); g != nullptr && g->is_number()) v.generation = number_of(o, "generation");
+  if (const json::value* const g = member(o, "generation"); g != nullptr && g->is_number()) v.generation = number_of(o, "generation");
   const auto recommendation = by_name(text_of(o, "recommendation"), {Recommendation::allow, Recommendation::block,
                                                                      Recommendation::isolate, Recommendation::none});
   const auto evaluation = by_name(text_of(o, "evaluation"), {Evaluation::compliant, Evaluation::minor, Evaluation::major,
@@ -180,50 +231,34 @@ Result<Verdict> verdict_from_json(std::string_view text) {
   if (!recommendation || !evaluation) return bad();
   v.recommendation = *recommendation;
   v.evaluation = *evaluation;
-  if (const auto* q = o.if_contains("quote"); q != nullptr && q->is_object()) {
-    v.quote.status = status_of(text_of(q->as_object(), "status")).value_or(Status::absent);
-    v.quote.scheme = text_of(q->as_object(), "scheme");
-    v.quote.hash = text_of(q->as_object(), "hash");
-    v.quote.pcr_digest = text_of(q->as_object(), "pcr_digest");
+  if (const json::object* const q = object_of(o, "quote")) {
+    v.quote.status = status_of(text_of(*q, "status")).value_or(Status::absent);
+    v.quote.scheme = text_of(*q, "scheme");
+    v.quote.hash = text_of(*q, "hash");
+    v.quote.pcr_digest = text_of(*q, "pcr_digest");
   }
-  const auto counters = [&](std::string_view key, Counters& c) {
-    const auto* p = o.if_contains(json::string_view(key.data(), key.size()));
-    if (p == nullptr || !p->is_object()) return false;
-    const json::object& from = p->as_object();
-    c = {number_of(from, "processed"), number_of(from, "ok"), number_of(from, "unknown"), number_of(from, "differ"),
-         number_of(from, "failed"), number_of(from, "violations")};
-    return true;
-  };
-  v.boot_given = counters("boot", v.boot);
-  v.ima_given = counters("ima", v.ima);
+  v.boot_given = read_counters(o, "boot", v.boot);
+  v.ima_given = read_counters(o, "ima", v.ima);
   v.summary = text_of(o, "summary");
-  if (const auto* c = o.if_contains("checks"); c != nullptr && c->is_object())
-    for (const auto& member : c->as_object())
-      if (member.value().is_string())
-        v.checks[std::string(member.key())] = status_of(std::string_view(member.value().as_string())).value_or(Status::absent);
-  if (const auto* list = o.if_contains("findings"); list != nullptr && list->is_array())
-    for (const json::value& row : list->as_array()) {
-      if (!row.is_object()) continue;
-      const json::object& from = row.as_object();
-      Finding f;
-      f.component = text_of(from, "component");
-      if (from.contains("entry")) f.entry = number_of(from, "entry");
-      if (from.contains("pcr")) f.pcr = std::uint32_t(number_of(from, "pcr"));
-      f.path = text_of(from, "path");
-      f.status = status_of(text_of(from, "status")).value_or(Status::unknown);
-      f.reason = text_of(from, "reason");
-      f.package = text_of(from, "package");
-      f.version = text_of(from, "version");
-      if (const auto* e = from.if_contains("expected"); e != nullptr && e->is_array())
-        for (const json::value& x : e->as_array())
-          if (x.is_string()) f.expected.emplace_back(x.as_string());
-      if (const auto* m = from.if_contains("measured"); m != nullptr && m->is_object()) {
-        f.measured_template = text_of(m->as_object(), "template");
-        f.measured_file = text_of(m->as_object(), "file");
-      }
-      v.findings.push_back(std::move(f));
-    }
+  if (const json::object* const c = object_of(o, "checks"))
+    for (const auto& check : *c)
+      if (check.value().is_string())
+        v.checks[std::string(check.key())] = status_of(std::string_view(check.value().as_string())).value_or(Status::absent);
+  if (const json::value* const list = member(o, "findings"); list != nullptr && list->is_array())
+    for (const json::value& row : list->as_array())
+      if (row.is_object()) v.findings.push_back(read_finding(row.as_object()));
   v.findings_total = number_of(o, "findings_total");
+  v.warnings = texts_of(o, "warnings");
+  v.claims = texts_of(o, "claims");
+  if (const json::object* const pcrs = object_of(o, "pcrs"))
+    for (const auto& bank : *pcrs) {
+      if (!bank.value().is_object()) continue;
+      for (const auto& [pcr, value] : bank.value().as_object()) {
+        std::uint32_t number = 0;
+        const auto parsed = std::from_chars(pcr.data(), pcr.data() + pcr.size(), number);
+        if (parsed.ec == std::errc{} && value.is_string()) v.pcrs[std::string(bank.key())][number] = std::string(value.as_string());
+      }
+    }
   return v;
 }
 
