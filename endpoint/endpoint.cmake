@@ -2,17 +2,16 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(TSS2 REQUIRED IMPORTED_TARGET GLOBAL tss2-esys tss2-mu tss2-rc tss2-tctildr)
 find_package(CLI11 REQUIRED)
 
-# The client without its program and its TPM library: what tests and load generators link.
-add_library(gatehouse_endpoint_client STATIC client/client_session.cpp imc/evidence.cpp tpm/software_tpm.cpp)
-target_link_libraries(gatehouse_endpoint_client PUBLIC gatehouse_wire PRIVATE OpenSSL::Crypto)
 # The client session with its collectors, sans I/O, over whatever TPM implements endpoint/tpm/tpm.h.
 add_library(gatehouse_endpoint_session STATIC client/session.cpp client/tnc_client.cpp imc/imc.cpp imc/os/os_imc.cpp
   imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp tpm/software.cpp)
 target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire PRIVATE OpenSSL::Crypto)
-add_library(gatehouse_endpoint_tpm STATIC tpm/esys_tpm.cpp)
+
+# The TPM 2.0 through tpm2-tss.
+add_library(gatehouse_endpoint_tpm STATIC tpm/esys.cpp)
 target_link_libraries(gatehouse_endpoint_tpm PUBLIC gatehouse_wire PRIVATE PkgConfig::TSS2)
 
-add_executable(gatehouse-endpoint main.cpp client/transport.cpp)
-target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_client gatehouse_endpoint_tpm OpenSSL::SSL CLI11::CLI11)
+add_executable(gatehouse-endpoint main.cpp attest.cpp provision.cpp client/transport.cpp)
+target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_session gatehouse_endpoint_tpm OpenSSL::SSL CLI11::CLI11)
 target_compile_definitions(gatehouse-endpoint PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
 install(TARGETS gatehouse-endpoint RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

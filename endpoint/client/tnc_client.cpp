@@ -82,7 +82,13 @@ TncClient::Step TncClient::send(pbtnc::BatchType type) {
   GH_ASSERT(next.has_value());
   state_ = *next;
   if (type == pbtnc::BatchType::close) queue_.clear();
-  return {pbtnc::batch(type, false, queue_.take()), state_ == pbtnc::State::end};
+  return {batch(type, queue_.take()), state_ == pbtnc::State::end};
+}
+
+ByteVector TncClient::batch(pbtnc::BatchType type, Bytes messages) const {
+  ByteVector out = pbtnc::batch(type, false, messages);
+  if (config_.log) config_.log("sending PB-TNC " + std::string(pbtnc::name(type)) + " batch (" + std::to_string(out.size()) + " bytes)");
+  return out;
 }
 
 TncClient::Step TncClient::stop(Error error) {
@@ -97,7 +103,7 @@ TncClient::Step TncClient::refuse(const pbtnc::Refusal& refusal, Error error) {
   Writer w;
   pbtnc::append_error(w, refusal);
   Step step = stop(std::move(error));
-  step.batch = pbtnc::batch(pbtnc::BatchType::close, false, w.view());
+  step.batch = batch(pbtnc::BatchType::close, w.view());
   return step;
 }
 
@@ -116,39 +122,40 @@ std::optional<Error> TncClient::fatal_error(const pbtnc::Batch& batch) {
 
 TncClient::Step TncClient::receive(Bytes bytes) {
   if (state_ == pbtnc::State::end) return {{}, true};
-  const auto batch = pbtnc::parse_batch(bytes, false);
-  if (!batch) {
-    const pbtnc::Refusal& refusal = batch.error();
+  const auto received = pbtnc::parse_batch(bytes, false);
+  if (!received) {
+    const pbtnc::Refusal& refusal = received.error();
     return refuse(refusal, Error{Fault::protocol, refusal.reason, "RFC 5793", refusal.offset, {}, {}});
   }
+  if (config_.log) config_.log("received PB-TNC " + std::string(pbtnc::name(received->type)) + " batch (" + std::to_string(bytes.size()) + " bytes)");
   // Before anything else in whatever batch: what comes with a fatal error isn't to be trusted (spec part 1a §4.6).
-  if (auto error = fatal_error(*batch)) return stop(*std::move(error));
-  const auto next = pbtnc::next(pbtnc::client_receives, state_, batch->type);
+  if (auto error = fatal_error(*received)) return stop(*std::move(error));
+  const auto next = pbtnc::next(pbtnc::client_receives, state_, received->type);
   if (!next)
     return refuse({pbtnc::ErrorCode::unexpected_batch_type, 0, 0, next.error().reason},
-                  Error{next.error()}.with(std::string(pbtnc::name(batch->type)) + " batch in state " + std::string(pbtnc::name(state_))));
+                  Error{next.error()}.with(std::string(pbtnc::name(received->type)) + " batch in state " + std::string(pbtnc::name(state_))));
   if (++rounds_ > config_.max_rounds)
     return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}}, Error{Fault::limit, "more batches than a session may have", "RFC 5793 3.2", 0, {}, {}});
-  if (batch->type == pbtnc::BatchType::close) {
+  if (received->type == pbtnc::BatchType::close) {
     state_ = pbtnc::State::end;
     if (!outcome_) return stop(Error{Fault::protocol, "the server closed the conversation without a result", "RFC 5793 3.2", 0, {}, {}});
     return {{}, true};
   }
-  if (batch->type == pbtnc::BatchType::result &&
-      std::count_if(batch->messages.begin(), batch->messages.end(), [](const pbtnc::Message& m) { return is(m, pbtnc::type::access_recommendation); }) > 1)
+  if (received->type == pbtnc::BatchType::result &&
+      std::count_if(received->messages.begin(), received->messages.end(), [](const pbtnc::Message& m) { return is(m, pbtnc::type::access_recommendation); }) > 1)
     return refuse({pbtnc::ErrorCode::invalid_parameter, 0, 0, {}},
                   Error{Fault::protocol, "RESULT batch with more than one access recommendation", "RFC 5793 4.1", 0, {}, {}});
-  const bool empty_before = batch->messages.empty();
+  const bool empty_before = received->messages.empty();
   state_ = *next;
-  if (batch->type == pbtnc::BatchType::sretry) {
+  if (received->type == pbtnc::BatchType::sretry) {
     queue_.clear();
     outcome_.reset();
     if (auto begun = begin(); !begun) return stop(std::move(begun).error());
   }
-  if (auto delivered = deliver(*batch); !delivered)
+  if (auto delivered = deliver(*received); !delivered)
     return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}}, std::move(delivered).error());
-  if (batch->type == pbtnc::BatchType::result) {
-    take_result(*batch);
+  if (received->type == pbtnc::BatchType::result) {
+    take_result(*received);
     queue_.clear();  // nothing that is left to say changes the result
     return config_.keep ? Step{} : send(pbtnc::BatchType::close);
   }

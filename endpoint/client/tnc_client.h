@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,7 @@ class TncClient {
     bool keep = false;               // stay in Decided after RESULT, for retry()
     std::size_t max_rounds = 100'000, max_empty_rounds = 1'024;
     std::optional<std::uint32_t> first_message_id;  // of PA-TNC messages; absent: random
+    std::function<void(const std::string&)> log;    // one line a batch; may be empty
   };
   // `batch` is to be sent where it isn't empty; after `ended` nothing more follows.
   struct Step {
@@ -75,6 +77,7 @@ class TncClient {
   std::optional<Error> fatal_error(const pbtnc::Batch& batch);
   void take_result(const pbtnc::Batch& batch);
   void note(std::string text);
+  ByteVector batch(pbtnc::BatchType type, Bytes messages) const;
 
   Config config_;
   std::uint32_t next_identifier_;

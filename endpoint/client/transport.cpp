@@ -1,7 +1,6 @@
 #include "endpoint/client/transport.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -10,8 +9,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <system_error>
+
 namespace gatehouse::endpoint {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Forward secrecy and AEAD for TLS 1.2 (spec part 1a §1.8).
+constexpr const char* tls12_ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM";
 
 std::string library_error() {
   const unsigned long code = ERR_peek_last_error();
@@ -20,14 +29,18 @@ std::string library_error() {
   return reason != nullptr ? reason : "";
 }
 
-std::unexpected<Error> network(std::string_view why, const std::string& where, std::string detail) {
+std::unexpected<Error> failed(std::string_view why, const std::string& where, std::string detail = {}) {
   return fail(Error{Fault::environment, why, {}, 0, where, std::move(detail)});
 }
 
 bool is_address(const std::string& host) {
-  unsigned char buffer[16];
-  return ::inet_pton(AF_INET, host.c_str(), buffer) == 1 || ::inet_pton(AF_INET6, host.c_str(), buffer) == 1;
+  std::array<unsigned char, 16> buffer{};
+  return ::inet_pton(AF_INET, host.c_str(), buffer.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), buffer.data()) == 1;
 }
+
+struct FreeAddresses {
+  void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
+};
 
 }  // namespace
 
@@ -35,30 +48,43 @@ struct Transport::State {
   int fd = -1;
   SSL_CTX* context = nullptr;
   SSL* ssl = nullptr;
-  std::chrono::seconds timeout{120};
+  std::chrono::milliseconds timeout{};
+  Clock::time_point deadline;
   std::string where;
+
   State() = default;
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() {
     SSL_free(ssl);
     SSL_CTX_free(context);
+    disconnect();
+  }
+  void disconnect() {
     if (fd >= 0) ::close(fd);
+    fd = -1;
   }
+
   Result<void> wait(short events) const {
-    pollfd p{fd, events, 0};
-    const int n = ::poll(&p, 1, int(std::chrono::milliseconds(timeout).count()));
-    if (n == 0) return network("timed out", where, {});
-    if (n < 0) return fail_errno("poll failed", where);
-    return {};
+    const auto until = std::min(Clock::now() + timeout, deadline);
+    for (;;) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+      pollfd p{fd, events, 0};
+      const int n = ::poll(&p, 1, int(std::max<std::int64_t>(left.count(), 0)));
+      if (n > 0) return {};
+      if (n == 0) return failed("timed out", where);
+      if (errno != EINTR) return fail_errno("poll failed", where);
+    }
   }
-  // Runs a TLS operation to its end.
+
+  // Runs a TLS operation to its end; 0: the server has closed.
   template <class Operation>
-  Result<int> run(Operation&& operation, std::string_view what) {
+  Result<int> run(std::string_view what, Operation&& operation) {
     for (;;) {
       ERR_clear_error();
       const int n = operation();
       if (n > 0) return n;
+      const int saved = errno;
       switch (SSL_get_error(ssl, n)) {
         case SSL_ERROR_WANT_READ: GH_CHECK(wait(POLLIN)); break;
         case SSL_ERROR_WANT_WRITE: GH_CHECK(wait(POLLOUT)); break;
@@ -66,12 +92,71 @@ struct Transport::State {
         default: {
           std::string detail = library_error();
           if (const long verified = SSL_get_verify_result(ssl); verified != X509_V_OK) detail = X509_verify_cert_error_string(verified);
-          return network(what, where, std::move(detail));
+          if (detail.empty() && saved != 0) detail = std::generic_category().message(saved);
+          return failed(what, where, std::move(detail));
         }
       }
     }
   }
+
+  Result<void> dial(const TransportOptions& o);
+  Result<void> configure(const TransportOptions& o);
+  Result<void> expect(const std::string& host);
 };
+
+// Each address of the host in turn.
+Result<void> Transport::State::dial(const TransportOptions& o) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* raw = nullptr;
+  if (const int rc = ::getaddrinfo(o.host.c_str(), o.port.c_str(), &hints, &raw); rc != 0) return failed("unknown host or port", where, ::gai_strerror(rc));
+  const std::unique_ptr<addrinfo, FreeAddresses> list(raw);
+  std::string last = "no address";
+  for (const addrinfo* a = list.get(); a != nullptr; a = a->ai_next) {
+    fd = ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+    if (fd < 0) continue;
+    int error = ::connect(fd, a->ai_addr, a->ai_addrlen) == 0 ? 0 : errno;
+    if (error == EINPROGRESS) {
+      socklen_t size = sizeof error;
+      if (!wait(POLLOUT)) error = ETIMEDOUT;
+      else if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+    }
+    if (error == 0) return {};
+    last = std::generic_category().message(error);
+    disconnect();
+  }
+  return failed("can't connect", where, last);
+}
+
+Result<void> Transport::State::configure(const TransportOptions& o) {
+  context = SSL_CTX_new(TLS_client_method());
+  if (context == nullptr || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1)
+    return failed("can't set TLS up", where, library_error());
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  if (o.legacy_server) SSL_CTX_set_options(context, SSL_OP_LEGACY_SERVER_CONNECT);
+  SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  if ((o.ca.empty() ? SSL_CTX_set_default_verify_paths(context) : SSL_CTX_load_verify_file(context, o.ca.c_str())) != 1)
+    return failed("can't use the CA certificates", o.ca, library_error());
+  if (o.certificate.empty()) return {};
+  if (SSL_CTX_use_certificate_chain_file(context, o.certificate.c_str()) != 1) return failed("can't use the certificate", o.certificate, library_error());
+  if (SSL_CTX_use_PrivateKey_file(context, o.key.c_str(), SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(context) != 1)
+    return failed("can't use the private key", o.key, library_error());
+  return {};
+}
+
+// The name or address that the user gave must be in the certificate's alternative names; no wildcards (RFC 6876 3.4.2.1).
+Result<void> Transport::State::expect(const std::string& host) {
+  bool good = false;
+  if (is_address(host)) {
+    good = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str()) == 1;
+  } else {
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    good = SSL_set_tlsext_host_name(ssl, host.c_str()) == 1 && SSL_set1_host(ssl, host.c_str()) == 1;
+  }
+  if (!good) return failed("can't check a server of this name", host, library_error());
+  return {};
+}
 
 Transport::Transport(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Transport::Transport(Transport&&) noexcept = default;
@@ -80,67 +165,23 @@ Transport::~Transport() = default;
 Result<Transport> Transport::connect(const TransportOptions& o) {
   auto s = std::make_unique<State>();
   s->timeout = o.timeout;
+  s->deadline = Clock::now() + o.deadline;
   s->where = o.host + ":" + o.port;
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* list = nullptr;
-  if (const int rc = ::getaddrinfo(o.host.c_str(), o.port.c_str(), &hints, &list); rc != 0) return network("unknown host or port", s->where, ::gai_strerror(rc));
-  std::string last = "no address";
-  for (const addrinfo* a = list; a != nullptr && s->fd < 0; a = a->ai_next) {
-    s->fd = ::socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
-    if (s->fd < 0) continue;
-    int error = 0;
-    if (::connect(s->fd, a->ai_addr, a->ai_addrlen) != 0) {
-      error = errno;
-      if (error == EINPROGRESS) {
-        if (s->wait(POLLOUT)) {
-          socklen_t size = sizeof error;
-          ::getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-        } else {
-          error = ETIMEDOUT;
-        }
-      }
-    }
-    if (error != 0) {
-      last = std::generic_category().message(error);
-      ::close(s->fd);
-      s->fd = -1;
-    }
-  }
-  ::freeaddrinfo(list);
-  if (s->fd < 0) return network("can't connect", s->where, last);
-
-  s->context = SSL_CTX_new(TLS_client_method());
-  SSL_CTX_set_min_proto_version(s->context, TLS1_2_VERSION);
-  SSL_CTX_set_mode(s->context, SSL_MODE_AUTO_RETRY | SSL_MODE_ENABLE_PARTIAL_WRITE);
-  if (o.legacy_server) SSL_CTX_set_options(s->context, SSL_OP_LEGACY_SERVER_CONNECT);
-  SSL_CTX_set_verify(s->context, SSL_VERIFY_PEER, nullptr);
-  if ((o.ca.empty() ? SSL_CTX_set_default_verify_paths(s->context) : SSL_CTX_load_verify_file(s->context, o.ca.c_str())) != 1)
-    return network("can't use the CA certificates", o.ca, library_error());
-  if (!o.certificate.empty()) {
-    // The leaf alone: each certificate more costs the server a decoding.
-    if (SSL_CTX_use_certificate_chain_file(s->context, o.certificate.c_str()) != 1) return network("can't use the certificate", o.certificate, library_error());
-    if (SSL_CTX_use_PrivateKey_file(s->context, o.key.c_str(), SSL_FILETYPE_PEM) != 1) return network("can't use the private key", o.key, library_error());
-  }
+  GH_CHECK(s->configure(o));
+  GH_CHECK(s->dial(o));
   s->ssl = SSL_new(s->context);
-  SSL_set_fd(s->ssl, s->fd);
-  if (is_address(o.host)) {
-    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(s->ssl), o.host.c_str());
-  } else {
-    SSL_set_tlsext_host_name(s->ssl, o.host.c_str());
-    SSL_set_hostflags(s->ssl, X509_CHECK_FLAG_NO_WILDCARDS);
-    SSL_set1_host(s->ssl, o.host.c_str());
-  }
-  State* const state = s.get();
-  GH_TRY(const int connected, s->run([state] { return SSL_connect(state->ssl); }, "TLS handshake failed"));
-  if (connected == 0) return network("the server closed in the TLS handshake", s->where, {});
+  if (s->ssl == nullptr || SSL_set_fd(s->ssl, s->fd) != 1) return failed("can't set TLS up", s->where, library_error());
+  GH_CHECK(s->expect(o.host));
+  GH_TRY(const int connected, s->run("TLS handshake failed", [&] { return SSL_connect(s->ssl); }));
+  if (connected == 0) return failed("the server closed in the TLS handshake", s->where);
   return Transport(std::move(s));
 }
 
 Result<void> Transport::write(Bytes bytes) {
+  constexpr std::size_t most = std::size_t(1) << 20;
   while (!bytes.empty()) {
-    GH_TRY(const int n, state_->run([&] { return SSL_write(state_->ssl, bytes.data(), int(std::min<std::size_t>(bytes.size(), 1 << 20))); }, "can't send"));
-    if (n == 0) return network("the server closed the connection", state_->where, {});
+    GH_TRY(const int n, state_->run("can't send", [&] { return SSL_write(state_->ssl, bytes.data(), int(std::min(bytes.size(), most))); }));
+    if (n == 0) return failed("the server closed the connection", state_->where);
     bytes = bytes.subspan(std::size_t(n));
   }
   return {};
@@ -148,11 +189,23 @@ Result<void> Transport::write(Bytes bytes) {
 
 Result<ByteVector> Transport::read() {
   ByteVector out(65'536);
-  GH_TRY(const int n, state_->run([&] { return SSL_read(state_->ssl, out.data(), int(out.size())); }, "can't receive"));
+  GH_TRY(const int n, state_->run("can't receive", [&] { return SSL_read(state_->ssl, out.data(), int(out.size())); }));
   out.resize(std::size_t(n));
   return out;
 }
 
-void Transport::close() { SSL_shutdown(state_->ssl); }
+void Transport::finish(std::chrono::seconds patience) {
+  state_->deadline = std::min(state_->deadline, Clock::now() + patience);
+  ERR_clear_error();
+  if (SSL_shutdown(state_->ssl) < 0) return;
+  for (;;) {
+    const auto more = read();
+    if (!more || more->empty()) return;
+  }
+}
+
+std::string Transport::description() const {
+  return std::string(SSL_get_version(state_->ssl)) + " " + SSL_CIPHER_get_name(SSL_get_current_cipher(state_->ssl));
+}
 
 }  // namespace gatehouse::endpoint

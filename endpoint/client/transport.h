@@ -1,4 +1,5 @@
-// TLS to the server, blocking, with a deadline on every wait.
+// TLS 1.3 or 1.2 to the server over TCP, blocking, with a deadline on every wait and on the whole connection. The server's
+// certificate must chain to the CA given and name the host (RFC 6876 3.4.2.1; spec part 1a §1.8).
 #pragma once
 
 #include <chrono>
@@ -12,22 +13,29 @@ namespace gatehouse::endpoint {
 
 struct TransportOptions {
   std::string host, port;
-  std::string ca;                     // PEM; empty: the system's
-  std::string certificate, key;       // PEM; empty: none
-  std::chrono::seconds timeout{120};  // of one wait
-  // strongSwan's TLS 1.2 server sends no secure-renegotiation indication: needed for it only.
+  std::string ca;                       // PEM; empty: the system's
+  std::string certificate, key;         // PEM; empty: none
+  std::chrono::seconds timeout{120};    // of one wait
+  std::chrono::seconds deadline{600};   // of everything
+  // strongSwan's TLS 1.2 server sends no secure-renegotiation indication: for it alone.
   bool legacy_server = false;
 };
 
 class Transport {
  public:
+  // Every failure is Fault::environment and names the server or the file.
   static Result<Transport> connect(const TransportOptions& options);
   Transport(Transport&&) noexcept;
   ~Transport();
+
   Result<void> write(Bytes bytes);
   // At least one byte; empty: the server has closed.
   Result<ByteVector> read();
-  void close();
+  // close_notify, then what the server still sends until it closes, for at most this long: closing a socket with unread
+  // bytes would reset the connection and might take our last batch with it.
+  void finish(std::chrono::seconds patience = std::chrono::seconds(5));
+  // "TLSv1.3 TLS_AES_256_GCM_SHA384"
+  std::string description() const;
 
  private:
   struct State;

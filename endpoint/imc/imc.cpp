@@ -10,6 +10,9 @@ constexpr std::size_t max_notes = 64;
 constexpr std::string_view spec = "RFC 5792";
 namespace type = patnc::type;
 
+// A value of the peer's that doesn't parse. A malformed list of our own has its file's name by now: that ends the session.
+bool is_peers(const Error& error) { return error.fault == Fault::malformed && error.source.empty(); }
+
 ByteVector attribute_header(std::uint8_t flags, std::uint32_t vendor, std::uint32_t kind, std::size_t value_size) {
   Writer w;
   w.put(flags);
@@ -150,7 +153,7 @@ Result<std::vector<ByteVector>> Exchange::receive(const pbtnc::PaMessage& pa) {
   for (const patnc::Attribute& attribute : parsed->attributes) {
     const auto accepted = accept(attribute, {pa.validator, sender, out});
     if (accepted) continue;
-    if (accepted.error().fault != Fault::malformed) return std::unexpected(accepted.error());
+    if (!is_peers(accepted.error())) return std::unexpected(accepted.error());
     // An error isn't answered with an error (RFC 5792 4.2.8).
     if (attribute.is(patnc::vendor_ietf, type::pa_tnc_error)) continue;
     return refuse({patnc::ErrorCode::invalid_parameter, accepted.error().offset, {}, accepted.error().reason}, parsed->header.copy, pa);
@@ -221,7 +224,7 @@ Result<void> Exchange::accept_segment(const patnc::Attribute& attribute, Incomin
     return refuse_base({patnc::ErrorCode::type_not_supported, 0, base, "unsupported attribute with NOSKIP"});
   }
   const auto accepted = accept(base, in);
-  if (accepted || accepted.error().fault != Fault::malformed) return accepted;
+  if (accepted || !is_peers(accepted.error())) return accepted;
   if (base.is(patnc::vendor_ietf, type::pa_tnc_error)) return {};
   return refuse_base({patnc::ErrorCode::invalid_parameter, accepted.error().offset, {}, accepted.error().reason});
 }

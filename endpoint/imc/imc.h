@@ -71,7 +71,8 @@ class Imc {
   // A handshake starts, or starts over: forgets the one before, says what it says unasked.
   virtual Result<void> begin(Packer& out) = 0;
   // The attributes of one message that arrived whole and well-formed, one after the other. A malformed value is an error of
-  // Fault::malformed with its offset: it is answered, and the collector goes on. Every other error ends the session.
+  // Fault::malformed with its offset and without a source: it is answered, and the collector goes on. Every other error
+  // ends the session.
   virtual Result<void> receive(const patnc::Attribute& attribute, Packer& out) = 0;
 };
 

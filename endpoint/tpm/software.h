@@ -1,9 +1,10 @@
 // A TPM in memory: PCR banks and an attestation key of OpenSSL. It proves nothing to anybody; it makes the same bytes.
 //
-//   GH_TRY(auto tpm, SoftwareTpm::make({.algorithm = KeyAlgorithm::ecc}));
-//   tpm->startup(3);
-//   GH_CHECK(tpm->extend_event_log(log));
-//   GH_CHECK(tpm->extend_ima_list(list));
+//   GH_TRY(const auto key, SigningKey::generate(KeyAlgorithm::ecc));
+//   SoftwareTpm tpm(key);
+//   tpm.startup(3);
+//   GH_CHECK(tpm.extend_event_log(log));
+//   GH_CHECK(tpm.extend_ima_list(list));
 #pragma once
 
 #include <map>
@@ -17,12 +18,10 @@
 
 namespace gatehouse::endpoint {
 
-enum class KeyAlgorithm : std::uint8_t { rsassa, rsapss, ecc };
-
 // A private key that signs; made once and shared by many TPMs where a test wants that.
 class SigningKey {
  public:
-  static Result<std::shared_ptr<const SigningKey>> generate(KeyAlgorithm algorithm);  // RSA-2048 or P-256
+  static Result<std::shared_ptr<const SigningKey>> generate(KeyAlgorithm algorithm);
   // PEM private key; an RSA key signs by `algorithm`.
   static Result<std::shared_ptr<const SigningKey>> from_pem(std::string_view pem, KeyAlgorithm rsa = KeyAlgorithm::rsassa);
   ~SigningKey();

@@ -13,6 +13,9 @@
 
 namespace gatehouse::endpoint {
 
+// Of an attestation key; with SHA-256 in each case. RSA-2048 or P-256.
+enum class KeyAlgorithm : std::uint8_t { rsassa, rsapss, ecc };
+
 struct TpmProperties {
   std::uint32_t manufacturer = 0;  // four ASCII characters, the first in the highest byte
   std::uint32_t revision = 0;      // times 100: 164 is 1.64

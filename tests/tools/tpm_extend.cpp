@@ -1,125 +1,233 @@
-// Brings a software TPM into the state that a firmware log and an IMA list describe: starts it at a locality through
-// swtpm's control channel, extends each event's digests, and each list entry's template hash in all four banks as a
-// current kernel does. For tests and the demo.
-#include <arpa/inet.h>
+// gatehouse-tpm-extend: brings a software TPM into the state that a firmware log and an IMA list describe, as firmware and
+// kernel would have: starts it at a locality, extends each event's digests in all banks that the log has, and each list
+// entry's template hash in all four banks (a violation as all ones). One process, thousands of extends. For tests and the
+// demo.
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <tss2/tss2_esys.h>
+#include <tss2/tss2_rc.h>
+#include <tss2/tss2_tcti.h>
 #include <tss2/tss2_tctildr.h>
+#include <netdb.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
+#include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <system_error>
 
 #include "base/file.h"
 #include "base/hash.h"
 #include "wire/eventlog/eventlog.h"
 #include "wire/ima/ima.h"
 
-using namespace gatehouse;
-
+namespace gatehouse {
 namespace {
 
-// swtpm's control channel: command 5 sets the locality (swtpm_ioctl.h, CMD_SET_LOCALITY); numbers big-endian.
-bool set_locality(const std::string& address, std::uint32_t locality) {
-  const std::size_t colon = address.rfind(':');
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(std::uint16_t(std::stoi(address.substr(colon + 1))));
-  ::inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr);
-  bool good = ::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
-  const unsigned char request[5] = {0, 0, 0, 5, static_cast<unsigned char>(locality)};
-  std::uint32_t answer = 1;
-  good = good && ::write(fd, request, sizeof request) == ssize_t(sizeof request) && ::read(fd, &answer, sizeof answer) == 4 && answer == 0;
-  ::close(fd);
-  return good;
-}
-
-struct Tpm {
-  TSS2_TCTI_CONTEXT* tcti = nullptr;
-  ESYS_CONTEXT* esys = nullptr;
+struct Options {
+  std::string tcti, control, log, list;
+  std::optional<unsigned> locality;
+  bool json = false;
 };
 
-bool extend(ESYS_CONTEXT* esys, std::uint32_t pcr, const TPML_DIGEST_VALUES& digests) {
-  const TSS2_RC rc = Esys_PCR_Extend(esys, ESYS_TR(pcr), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &digests);
-  if (rc != TSS2_RC_SUCCESS) std::fprintf(stderr, "gatehouse-tpm-extend: PCR %u: error 0x%x\n", pcr, rc);
-  return rc == TSS2_RC_SUCCESS;
-}
+std::unexpected<Error> tpm_failed(std::string_view what, TSS2_RC rc) { return fail(Error{Fault::environment, what, {}, 0, "TPM", Tss2_RC_Decode(rc)}); }
 
-void add(TPML_DIGEST_VALUES& values, HashAlgorithm bank, Bytes digest) {
-  TPMT_HA& slot = values.digests[values.count++];
-  slot.hashAlg = TPM2_ALG_ID(bank);
-  std::memcpy(&slot.digest, digest.data(), digest.size());
-}
-
-int run(const std::string& tcti, const std::string& control, int locality, const std::string& log_file, const std::string& list_file) {
-  if (!control.empty() && locality > 0 && !set_locality(control, std::uint32_t(locality))) {
-    std::fprintf(stderr, "gatehouse-tpm-extend: swtpm doesn't take locality %d\n", locality);
-    return 4;
+class Socket {
+ public:
+  explicit Socket(int fd) : fd_(fd) {}
+  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Socket& operator=(Socket&&) = delete;
+  ~Socket() {
+    if (fd_ >= 0) ::close(fd_);
   }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// swtpm's control channel: "HOST:PORT", or the path of a Unix socket.
+Result<Socket> connect_control(const std::string& address) {
+  if (address.starts_with('/')) {
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    if (address.size() >= sizeof to.sun_path) return fail(Fault::usage, "path of the control channel too long");
+    address.copy(to.sun_path, sizeof to.sun_path - 1);
+    Socket s(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (::connect(s.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return fail_errno("can't reach swtpm's control channel", address);
+    return s;
+  }
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string::npos) return fail(Fault::usage, "--swtpm-ctrl wants HOST:PORT or a path");
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* list = nullptr;
+  if (::getaddrinfo(address.substr(0, colon).c_str(), address.substr(colon + 1).c_str(), &hints, &list) != 0)
+    return fail(Error{Fault::environment, "unknown host or port", {}, 0, address, {}});
+  Socket s(::socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int connected = ::connect(s.get(), list->ai_addr, list->ai_addrlen);
+  const int saved = errno;
+  ::freeaddrinfo(list);
+  errno = saved;
+  if (connected != 0) return fail_errno("can't reach swtpm's control channel", address);
+  return s;
+}
+
+// CMD_SET_LOCALITY (swtpm's tpm_ioctl.h): command number 5 and the locality; the answer is a result code. Big-endian.
+Result<void> set_locality_by_control(const std::string& address, unsigned locality) {
+  GH_TRY(const Socket s, connect_control(address));
+  const std::array<unsigned char, 5> request{0, 0, 0, 5, static_cast<unsigned char>(locality)};
+  std::array<unsigned char, 4> answer{1, 1, 1, 1};
+  if (::send(s.get(), request.data(), request.size(), MSG_NOSIGNAL) != ssize_t(request.size()) ||
+      ::recv(s.get(), answer.data(), answer.size(), MSG_WAITALL) != ssize_t(answer.size()))
+    return fail_errno("swtpm's control channel doesn't answer", address);
+  if (answer != std::array<unsigned char, 4>{}) return fail(Error{Fault::environment, "swtpm refuses the locality", {}, 0, address, std::to_string(locality)});
+  return {};
+}
+
+class Tpm {
+ public:
+  Tpm() = default;
+  Tpm(const Tpm&) = delete;
+  Tpm& operator=(const Tpm&) = delete;
+  ~Tpm() {
+    if (esys_ != nullptr) Esys_Finalize(&esys_);
+    if (tcti_ != nullptr) Tss2_TctiLdr_Finalize(&tcti_);
+  }
+
+  Result<void> open(const std::string& tcti) {
+    ::setenv("TSS2_LOG", "all+none", 0);
+    if (const TSS2_RC rc = Tss2_TctiLdr_Initialize(tcti.c_str(), &tcti_); rc != TSS2_RC_SUCCESS) return tpm_failed("can't be reached", rc);
+    if (const TSS2_RC rc = Esys_Initialize(&esys_, tcti_, nullptr); rc != TSS2_RC_SUCCESS) return tpm_failed("can't be used", rc);
+    return {};
+  }
+
+  // TPM2_Startup(CLEAR) at the locality; everything after it at 0. The TCTI sets the locality to 0 when it is opened, so
+  // this comes after open().
+  Result<void> startup(const Options& options) {
+    const unsigned locality = options.locality.value_or(0);
+    GH_CHECK(set_locality(options.control, locality));
+    const TSS2_RC rc = Esys_Startup(esys_, TPM2_SU_CLEAR);
+    GH_CHECK(set_locality(options.control, 0));
+    if (rc == TPM2_RC_INITIALIZE && !options.locality) return {};  // started before, and nobody cares how
+    if (rc == TPM2_RC_INITIALIZE) return fail(Error{Fault::environment, "was started before: it can't be started at another locality now", {}, 0, "TPM", {}});
+    if (rc != TSS2_RC_SUCCESS) return tpm_failed("TPM2_Startup failed", rc);
+    return {};
+  }
+
+  void add(HashAlgorithm bank, Bytes digest) {
+    TPMT_HA& slot = values_.digests[values_.count++];
+    slot.hashAlg = TPM2_ALG_ID(bank);
+    std::memcpy(&slot.digest, digest.data(), digest.size());
+  }
+  // What was added since the last extend, into one PCR.
+  Result<void> extend(std::uint32_t pcr) {
+    const TSS2_RC rc = Esys_PCR_Extend(esys_, ESYS_TR(ESYS_TR_PCR0 + pcr), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &values_);
+    values_.count = 0;
+    if (rc != TSS2_RC_SUCCESS) return tpm_failed("TPM2_PCR_Extend failed", rc);
+    return {};
+  }
+
+ private:
+  Result<void> set_locality(const std::string& control, unsigned locality) {
+    if (!control.empty()) return set_locality_by_control(control, locality);
+    if (locality == 0 && !locality_changed_) return {};
+    locality_changed_ = true;
+    if (const TSS2_RC rc = Tss2_Tcti_SetLocality(tcti_, std::uint8_t(locality)); rc != TSS2_RC_SUCCESS) return tpm_failed("the TCTI refuses the locality", rc);
+    return {};
+  }
+  TSS2_TCTI_CONTEXT* tcti_ = nullptr;
+  ESYS_CONTEXT* esys_ = nullptr;
+  TPML_DIGEST_VALUES values_{};
+  bool locality_changed_ = false;
+};
+
+Result<std::size_t> extend_log(Tpm& tpm, Bytes log) {
+  eventlog::Cursor cursor;
+  cursor.feed(log);
+  cursor.end();
+  for (std::size_t count = 0;;) {
+    GH_TRY(const eventlog::Event* const event, cursor.next());
+    if (event == nullptr) return count;
+    if (!event->extends()) continue;
+    std::size_t digests = 0;
+    for (const eventlog::EventDigest& digest : event->digests) {
+      const auto bank = hash_algorithm(digest.bank);
+      if (!bank || ++digests > TPM2_NUM_PCR_BANKS) continue;
+      tpm.add(*bank, digest.value);
+    }
+    GH_CHECK(tpm.extend(event->pcr));
+    ++count;
+  }
+}
+
+Result<std::size_t> extend_list(Tpm& tpm, Bytes list) {
+  ima::Cursor cursor(ima::form_of(list));
+  cursor.feed(list);
+  cursor.end();
+  std::vector<Hasher> hashers;
+  for (const HashAlgorithm bank : common_banks) hashers.emplace_back(bank);
+  for (std::size_t count = 0;; ++count) {
+    GH_TRY(const ima::Entry* const entry, cursor.next());
+    if (entry == nullptr) return count;
+    for (Hasher& hasher : hashers) {
+      const HashAlgorithm bank = hasher.algorithm();
+      Digest digest = Digest::filled(digest_size(bank), std::byte{0xFF});
+      if (!entry->violation()) digest = bank == HashAlgorithm::sha1 ? Digest(entry->recorded_hash) : hasher(entry->template_data);
+      tpm.add(bank, digest.view());
+    }
+    GH_CHECK(tpm.extend(entry->pcr));
+  }
+}
+
+Result<void> run(const Options& options) {
   Tpm tpm;
-  if (Tss2_TctiLdr_Initialize(tcti.c_str(), &tpm.tcti) != TSS2_RC_SUCCESS || Esys_Initialize(&tpm.esys, tpm.tcti, nullptr) != TSS2_RC_SUCCESS) {
-    std::fprintf(stderr, "gatehouse-tpm-extend: can't reach the TPM at %s\n", tcti.c_str());
-    return 4;
+  GH_CHECK(tpm.open(options.tcti));
+  GH_CHECK(tpm.startup(options));
+  std::size_t events = 0, entries = 0;
+  if (!options.log.empty()) {
+    GH_TRY(const ByteVector log, read_file(options.log, std::size_t(64) << 20));
+    auto extended = extend_log(tpm, log);
+    if (!extended) return std::unexpected(std::move(extended).error().from(options.log));
+    events = *extended;
   }
-  const TSS2_RC started = Esys_Startup(tpm.esys, TPM2_SU_CLEAR);
-  if (started != TSS2_RC_SUCCESS && started != TPM2_RC_INITIALIZE) return 4;
-  if (!control.empty() && locality > 0 && !set_locality(control, 0)) return 4;
-  std::size_t count = 0;
-  if (!log_file.empty()) {
-    const auto log = read_file(log_file, std::size_t(64) << 20);
-    if (!log) return std::fprintf(stderr, "%s\n", log.error().text().c_str()), 4;
-    eventlog::Cursor cursor;
-    cursor.feed(*log);
-    cursor.end();
-    for (;;) {
-      const auto event = cursor.next();
-      if (!event) return std::fprintf(stderr, "%s\n", event.error().text().c_str()), 3;
-      if (*event == nullptr) break;
-      if (!(*event)->extends()) continue;
-      TPML_DIGEST_VALUES values{};
-      for (const eventlog::EventDigest& d : (*event)->digests)
-        if (const auto bank = hash_algorithm(d.bank)) add(values, *bank, d.value);
-      if (!extend(tpm.esys, (*event)->pcr, values)) return 4;
-      ++count;
-    }
+  if (!options.list.empty()) {
+    GH_TRY(const ByteVector list, read_file(options.list, std::size_t(1) << 30));
+    auto extended = extend_list(tpm, list);
+    if (!extended) return std::unexpected(std::move(extended).error().from(options.list));
+    entries = *extended;
   }
-  if (!list_file.empty()) {
-    const auto list = read_file(list_file, std::size_t(512) << 20);
-    if (!list) return std::fprintf(stderr, "%s\n", list.error().text().c_str()), 4;
-    ima::Cursor cursor(ima::form_of(*list));
-    cursor.feed(*list);
-    cursor.end();
-    for (;;) {
-      const auto entry = cursor.next();
-      if (!entry) return std::fprintf(stderr, "%s\n", entry.error().text().c_str()), 3;
-      if (*entry == nullptr) break;
-      TPML_DIGEST_VALUES values{};
-      for (const HashAlgorithm bank : common_banks) {
-        const Digest value = (*entry)->violation() ? Digest::filled(digest_size(bank), std::byte{0xFF}) : digest_of(bank, (*entry)->template_data);
-        add(values, bank, value.view());
-      }
-      if (!extend(tpm.esys, (*entry)->pcr, values)) return 4;
-      ++count;
-    }
-  }
-  Esys_Finalize(&tpm.esys);
-  Tss2_TctiLdr_Finalize(&tpm.tcti);
-  std::printf("%zu measurements extended\n", count);
-  return 0;
+  if (options.json)
+    std::printf("{\"events\": %zu, \"entries\": %zu}\n", events, entries);
+  else
+    std::printf("%zu firmware events and %zu list entries extended\n", events, entries);
+  return {};
 }
 
 }  // namespace
+}  // namespace gatehouse
 
 int main(int argc, char** argv) {
-  CLI::App app{"Extends a firmware log and an IMA list into a software TPM."};
-  std::string tcti, control, log, list;
-  int locality = 0;
-  app.add_option("--tcti", tcti, "tpm2-tss TCTI")->required();
-  app.add_option("--swtpm-ctrl", control, "HOST:PORT of swtpm's control channel");
-  app.add_option("--startup-locality", locality, "locality of TPM2_Startup");
-  app.add_option("--eventlog", log, "firmware event log");
-  app.add_option("--ima", list, "IMA list");
-  CLI11_PARSE(app, argc, argv);
-  return run(tcti, control, locality, log, list);
+  CLI::App app{"Extends a firmware log and an IMA list into a software TPM, after TPM2_Startup(CLEAR)."};
+  gatehouse::Options options;
+  app.add_option("--tcti", options.tcti, "tpm2-tss TCTI; that of swtpm finds the control channel at the next port, or at PATH.ctrl")->required();
+  app.add_option("--swtpm-ctrl", options.control, "swtpm's control channel, HOST:PORT or a path, to set the locality (default: through the TCTI)");
+  app.add_option("--startup-locality", options.locality, "locality of TPM2_Startup; the TPM must not have been started")->check(CLI::Range(0, 4));
+  app.add_option("--eventlog", options.log, "firmware event log");
+  app.add_option("--ima", options.list, "IMA measurement list");
+  app.add_flag("--json", options.json, "print one JSON object");
+  app.footer("Example:\n  gatehouse-tpm-extend --tcti swtpm:host=127.0.0.1,port=2321 --startup-locality 3 --eventlog boot.bin --ima ima.bin");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (const auto done = gatehouse::run(options); !done) {
+    std::fprintf(stderr, "gatehouse-tpm-extend: %s\n", done.error().text().c_str());
+    return gatehouse::exit_code(done.error().fault);
+  }
+  return 0;
 }
