@@ -94,8 +94,18 @@ listed=$(make_list --output "$work/ima-clean.bin")
 make_list --output "$work/ima-changed.bin" --change "$victim" >/dev/null
 echo "$listed files are in the list, 2 of them in no package"
 
-tpm_port=$(free_port)
-control_port=$(free_port)
+# tpm2-tss expects swtpm's control channel on the port behind the command channel's.
+tpm_port=$(python3 -c 'import socket
+while True:
+    a, b = socket.socket(), socket.socket()
+    a.bind(("127.0.0.1", 0))
+    try:
+        b.bind(("127.0.0.1", a.getsockname()[1] + 1))
+    except OSError:
+        continue
+    print(a.getsockname()[1])
+    break')
+control_port=$((tpm_port + 1))
 tcti="swtpm:host=127.0.0.1,port=$tpm_port"
 boot() {  # IMA list: starts the TPM at locality 3 as the firmware log says, extends log and list into the PCRs
   if [ -n "${tpm_pid:-}" ]; then
@@ -107,7 +117,7 @@ boot() {  # IMA list: starts the TPM at locality 3 as the firmware log says, ext
   tpm_pid=$!
   started+=("$tpm_pid")
   await "$tpm_pid" listening "$control_port" || fail "swtpm didn't start: $(cat "$work/swtpm.log")"
-  "$bin/gatehouse-tpm-extend" --tcti "$tcti" --swtpm-ctrl "127.0.0.1:$control_port" --startup-locality 3 \
+  "$bin/gatehouse-tpm-extend" --tcti "$tcti" --startup-locality 3 \
     --eventlog "$eventlog" --ima "$1"
 }
 boot "$work/ima-clean.bin"

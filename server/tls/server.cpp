@@ -199,12 +199,13 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
 
  private:
+  // The pending deadline is what keeps a connection alive while nothing is read or written: while the store or the
+  // evidence plane is at work.
   template <class Body>
   void arm(std::chrono::steady_clock::duration from_now, Body body) {
     timer_.expires_after(from_now);
-    timer_.async_wait(asio::bind_executor(strand_, [weak = weak_from_this(), body](error_code ec) {
-      const auto self = weak.lock();
-      if (ec || !self || self->gone_) return;
+    timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this(), body](error_code ec) {
+      if (ec || self->gone_) return;
       body(*self);
     }));
   }

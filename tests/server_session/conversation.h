@@ -1,0 +1,112 @@
+// Whole conversations in one process: the server's session core on the real evidence plane and the real stores, and
+// either a recorded client or our endpoint's client with a software TPM. No socket, no TLS; completions of the store and
+// of the evidence plane are carried over by the loop that waits for them.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "endpoint/client/session.h"
+#include "endpoint/imc/attestation/attestation_imc.h"
+#include "endpoint/imc/attestation/evidence.h"
+#include "endpoint/imc/os/os_imc.h"
+#include "endpoint/tpm/software.h"
+#include "pipeline/graph/pipeline.h"
+#include "refdb/view/view.h"
+#include "server/session/session.h"
+#include "server/state/state.h"
+
+namespace gatehouse::test {
+
+std::string interop(const std::string& name);
+ByteVector file(const std::string& path);
+
+// State, references of the recorded evidence and an evidence plane, in a folder of its own.
+class World {
+ public:
+  explicit World(unsigned threads = 2);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  void enrol(const PublicKey& key, const std::string& device, const std::string& product = "Debian 12 x86_64");
+  void approve(const std::string& device);
+
+  std::filesystem::path folder;
+  std::unique_ptr<server::State> state;
+  std::shared_ptr<const refdb::View> references;
+  std::unique_ptr<pipeline::Pipeline> pipeline;
+  server::Settings settings;
+};
+
+// The host of one session.
+class LoopHost final : public server::Host {
+ public:
+  explicit LoopHost(World& world) : world_(world) {}
+  void send(ByteVector plaintext) override { out.insert(out.end(), plaintext.begin(), plaintext.end()); }
+  void close() override { closed = true; }
+  void log(server::LogLevel, std::string text) override { lines.push_back(std::move(text)); }
+  void set_deadline(std::chrono::milliseconds) override {}
+  void check_password(std::string user, Secret password) override;
+  std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override;
+  void begin_session(server::SessionIntent intent) override;
+  void commit_result(server::SessionResult result) override;
+  bool has_room(std::size_t) override { return true; }
+  std::shared_ptr<const refdb::View> references() override { return world_.references; }
+  std::int64_t now_ms() override { return 1'796'000'000'000 + ++ticks_; }
+  ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
+  std::optional<ByteVector> fixed_nonce() override { return nonce; }
+  std::optional<ByteVector> fixed_secret() override { return secret; }
+
+  // Waits for one completion and lets the session have it; false when none is under way.
+  bool carry(server::Session& session);
+
+  ByteVector out;
+  bool closed = false;
+  std::vector<std::string> lines;
+  std::optional<ByteVector> nonce, secret;
+
+ private:
+  void expect() { ++expected_; }
+  void post(std::function<void(server::Session&)> done);
+  World& world_;
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<std::function<void(server::Session&)>> queue_;
+  std::size_t expected_ = 0;
+  std::int64_t ticks_ = 0;
+};
+
+struct Outcome {
+  std::optional<endpoint::Outcome> answer;
+  std::optional<pipeline::Verdict> verdict;   // of the session's record
+  std::string error;                          // of the client
+  std::vector<std::string> lines;
+};
+
+// The recorded firmware log and a list, and a TPM whose PCRs agree with them.
+struct Machine {
+  std::unique_ptr<endpoint::SoftwareTpm> tpm;
+  ByteVector log, list;
+  // Another boot with this list.
+  void reboot(ByteVector other);
+};
+Machine machine(endpoint::KeyAlgorithm kind = endpoint::KeyAlgorithm::ecc);
+
+struct ClientOptions {
+  std::string device_id;  // empty: the AK's key id
+  std::string os_version = "12 x86_64";
+  std::size_t max_batch = 65'522;
+};
+
+// One assessment; `tamper` may change what the client sends (whole PT-TLS messages).
+using Tamper = std::function<ByteVector(ByteVector)>;
+Outcome converse(World& world, const Machine& machine, const ClientOptions& options = {}, const Tamper& tamper = {});
+
+}  // namespace gatehouse::test
