@@ -6,8 +6,8 @@
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include <algorithm>
 #include <atomic>
-#include <bit>
 #include <mutex>
 #include <new>
 
@@ -88,6 +88,8 @@ struct LookupWork {
   std::shared_ptr<const Batch> batch;
 };
 
+constexpr unsigned max_threads = 1023;
+
 Error out_of_memory() { return Error{Fault::internal, "out of memory", {}, 0, {}, {}}; }
 
 }  // namespace
@@ -95,9 +97,10 @@ Error out_of_memory() { return Error{Fault::internal, "out of memory", {}, 0, {}
 struct Pipeline::State {
   explicit State(const Limits& l)
       : limits(l),
-        threads(l.threads == 0 ? unsigned(oneapi::tbb::info::default_concurrency()) : l.threads),
-        // oneTBB counts the caller's thread as one of the machine's and says so on stderr when a worker is missing.
-        workers(oneapi::tbb::global_control::max_allowed_parallelism, threads + 1),
+        threads(std::min(max_threads, l.threads == 0 ? unsigned(oneapi::tbb::info::default_concurrency()) : l.threads)),
+        // oneTBB counts the caller's thread as one of the machine's and says so on stderr when a worker is missing. The
+        // least of all controls in a process holds: the same generous one in each pipeline, the arena is what limits.
+        workers(oneapi::tbb::global_control::max_allowed_parallelism, max_threads + 1),
         // No slot is kept for a caller: nobody waits inside the arena, and one thread must do all the work alone.
         arena(int(threads), 0),
         graph_owner(in_arena(arena)),
