@@ -108,12 +108,17 @@ class Tpm {
   // TPM2_Startup(CLEAR) at the locality; everything after it at 0. The TCTI sets the locality to 0 when it is opened, so
   // this comes after open().
   Result<void> startup(const Options& options) {
-    const unsigned locality = options.locality.value_or(0);
-    GH_CHECK(set_locality(options.control, locality));
+    // ESYS reports a second TPM2_Startup as success: another command tells.
+    TPMI_YES_NO more = 0;
+    TPMS_CAPABILITY_DATA* ignored = nullptr;
+    const TSS2_RC asked = Esys_GetCapability(esys_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_FIXED, 1, &more, &ignored);
+    Esys_Free(ignored);
+    if (asked == TSS2_RC_SUCCESS && !options.locality) return {};  // nobody cares how
+    if (asked == TSS2_RC_SUCCESS) return fail(Error{Fault::environment, "was started before: it can't be started at a locality now", {}, 0, "TPM", {}});
+    if (asked != TPM2_RC_INITIALIZE) return tpm_failed("doesn't answer", asked);
+    GH_CHECK(set_locality(options.control, options.locality.value_or(0)));
     const TSS2_RC rc = Esys_Startup(esys_, TPM2_SU_CLEAR);
     GH_CHECK(set_locality(options.control, 0));
-    if (rc == TPM2_RC_INITIALIZE && !options.locality) return {};  // started before, and nobody cares how
-    if (rc == TPM2_RC_INITIALIZE) return fail(Error{Fault::environment, "was started before: it can't be started at another locality now", {}, 0, "TPM", {}});
     if (rc != TSS2_RC_SUCCESS) return tpm_failed("TPM2_Startup failed", rc);
     return {};
   }
