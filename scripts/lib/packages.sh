@@ -8,7 +8,7 @@ build_packages="g++ cmake ninja-build pkg-config libssl-dev libtbb-dev librocksd
 demo_packages="python3 openssl swtpm"
 test_packages="python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils"
 fuzz_packages="clang-19 libclang-rt-19-dev"
-bench_packages="libbenchmark-dev"
+bench_packages="libbenchmark-dev libgtest-dev libgmock-dev python3"
 
 say() { printf '\n== %s\n' "$*"; }
 

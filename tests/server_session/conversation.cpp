@@ -1,6 +1,7 @@
 #include "tests/server_session/conversation.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -150,6 +151,12 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
   Outcome out;
   LoopHost host(world);
   std::string session_id;
+  const auto cpu_us = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return double(now.tv_sec) * 1e6 + double(now.tv_nsec) / 1e3;
+  };
+  const double setup = cpu_us();
   auto boot = endpoint::firmware_evidence(m.log, HashAlgorithm::sha256, {});
   auto list = endpoint::ima_evidence(m.list, HashAlgorithm::sha256, {});
   EXPECT_TRUE(boot && list);
@@ -161,6 +168,7 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
   os.device_id = options.device_id.empty() ? m.tpm->ak().key_id() : options.device_id;
   endpoint::OsImc os_imc(os);
   endpoint::AttestationImc attestation_imc({}, *m.tpm, evidence);
+  out.setup_cpu_us = cpu_us() - setup;
   {
     server::Session session(host, world.settings, *world.state, {"127.0.0.1:1", "CN=test", "certificate"});
     session_id = session.id();
@@ -176,7 +184,9 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
       while (host.out.empty() && !host.closed && host.carry(session)) {
       }
       const ByteVector answer = std::exchange(host.out, {});
+      const double start = cpu_us();
       if (!answer.empty() && !step.ended) step = client.feed(answer);
+      out.client_cpu_us += cpu_us() - start;
       if (host.closed || (answer.empty() && step.send.empty())) break;
     }
     for (const ByteVector& message : messages_of(step.send)) session.feed(message);

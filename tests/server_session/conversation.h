@@ -87,6 +87,8 @@ struct Outcome {
   std::optional<endpoint::Outcome> answer;
   std::optional<pipeline::Verdict> verdict;   // of the session's record
   std::string error;                          // of the client
+  double client_cpu_us = 0;                   // CPU time of the client's side
+  double setup_cpu_us = 0;                    // and of making its evidence
   std::vector<std::string> lines;
 };
 

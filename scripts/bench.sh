@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs the benchmarks: scripts/bench.sh [--quick]. Leaves build/bench/report.json and report.md.
+. "$(dirname "$0")/lib/packages.sh"
+repetitions=5 rounds=401
+case ${1:-} in
+  --quick) repetitions=2 rounds=41;;
+  "") ;;
+  *) echo "usage: scripts/bench.sh [--quick]" >&2; exit 2;;
+esac
+cd "$root"
+scripts/build.sh release
+mkdir -p build/bench
+build/release/bin/gatehouse-bench --benchmark_enable_random_interleaving=true --benchmark_repetitions=$repetitions \
+  --benchmark_report_aggregates_only=true --benchmark_out=build/bench/micro.json --benchmark_out_format=json
+for tls in mutual server; do
+  build/release/bin/gatehouse-roofline --tls $tls --rounds $rounds --json | tee "build/bench/roofline-$tls.json"
+done
+python3 - <<'PY'
+import json, platform, subprocess
+micro = json.load(open("build/bench/micro.json"))
+report = {"machine": {"cpu": next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?"),
+                      "kernel": platform.release(), "cores": micro["context"]["num_cpus"]},
+          "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
+          "micro": [{k: b[k] for k in ("name", "cpu_time", "real_time", "time_unit")} for b in micro["benchmarks"]],
+          "roofline": [json.load(open(f"build/bench/roofline-{t}.json")) for t in ("mutual", "server")]}
+json.dump(report, open("build/bench/report.json", "w"), indent=1)
+with open("build/bench/report.md", "w") as f:
+    f.write(f"# Benchmarks, {report['machine']['cpu']}, commit {report['commit']}\n\n| benchmark | CPU | unit |\n|---|---|---|\n")
+    for b in report["micro"]:
+        f.write(f"| {b['name']} | {b['cpu_time']:.1f} | {b['time_unit']} |\n")
+    for r in report["roofline"]:
+        f.write(f"\nRoofline, TLS {r['workload']['tls']}: primitives {r['sum_us']} us, server {r['pipeline_us']} us, ratio {r['ratio']}\n")
+PY
+echo "build/bench/report.md"
