@@ -47,14 +47,14 @@ void LogChecks::see_no_action(const eventlog::Event& event, std::string_view dat
 }
 
 // L4, L5: the firmware's PCRs are closed by one separator each.
-void LogChecks::see_order(const eventlog::Event& event, bool bound) {
+void LogChecks::see_order(const eventlog::Event& event, std::optional<bool> bound) {
   if (event.pcr >= separators_.size()) return;
   if (event.type == eventlog::ev_separator) {
     if (++separators_[event.pcr] > 1) fail("L4", event, "a second separator in PCR " + std::to_string(event.pcr));
     const bool good = event.data.size() == 4 && (all_of_value(event.data, std::byte{0}) || all_of_value(event.data, std::byte{0xFF}));
     if (!good)
       fail("L4", event, "the separator reports an error of the firmware");
-    else if (!bound)
+    else if (bound == false)
       fail("L4", event, "the separator's digest isn't that of its data");
   } else if (separators_[event.pcr] != 0) {
     const bool allowed = event.pcr == 4 || event.pcr == 5 || (event.pcr == 7 && event.type == ev_variable_authority);
@@ -63,7 +63,7 @@ void LogChecks::see_order(const eventlog::Event& event, bool bound) {
 }
 
 // L6 and L9, PCR 7.
-void LogChecks::see_secure_boot(const eventlog::Event& event, bool bound) {
+void LogChecks::see_secure_boot(const eventlog::Event& event, std::optional<bool> bound) {
   const std::string_view data = as_text(event.data);
   for (const auto& [digest, action] : forbidden_actions_) {
     const eventlog::EventDigest* const measured = event.digest(hasher_.algorithm());
@@ -80,7 +80,8 @@ void LogChecks::see_secure_boot(const eventlog::Event& event, bool bound) {
   const bool secure_boot = global && variable->name == "SecureBoot", platform_key = global && variable->name == "PK";
   const bool others = (global && variable->name == "KEK") || (database && (variable->name == "db" || variable->name == "dbx"));
   if (!secure_boot && !platform_key && !others) return;
-  if (!bound) fail("L6", event, "the digest of variable " + variable->name + " isn't that of its data");
+  if (bound != true)
+    fail("L6", event, "the digest of variable " + variable->name + (bound ? " isn't that of its data" : " is missing in the bank"));
   if (secure_boot) {
     secure_boot_seen_ = true;
     if (variable->data.size() != 1 || variable->data[0] != std::byte{1}) fail("L6", event, "Secure Boot is off");
@@ -98,7 +99,9 @@ void LogChecks::see(const eventlog::Event& event, eventlog::Format format) {
     return;
   }
   const eventlog::EventDigest* const digest = event.digest(hasher_.algorithm());
-  const bool bound = digest != nullptr && equal(hasher_(event.data).view(), digest->value);
+  // Whether the digest is that of the data; without one that is L13's matter.
+  std::optional<bool> bound;
+  if (digest != nullptr) bound = equal(hasher_(event.data).view(), digest->value);
   if (index_ == 0 && format == eventlog::Format::crypto_agile) fail("L3", event, "the first event isn't a Spec ID event");
   if (event.pcr == 0) pcr0_extended_ = true;
   if (digest == nullptr && without_bank_++ == 0)

@@ -26,8 +26,8 @@ class LogChecks {
  private:
   void fail(const char* code, const eventlog::Event& event, std::string reason);
   void see_no_action(const eventlog::Event& event, std::string_view data);
-  void see_order(const eventlog::Event& event, bool bound);
-  void see_secure_boot(const eventlog::Event& event, bool bound);
+  void see_order(const eventlog::Event& event, std::optional<bool> bound);
+  void see_secure_boot(const eventlog::Event& event, std::optional<bool> bound);
 
   struct Failure {
     std::string code;

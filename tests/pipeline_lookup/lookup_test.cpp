@@ -1,0 +1,179 @@
+// Judging entries: the index, the path query and the cache give one answer; paths are taken literally.
+#include "pipeline/lookup/lookup.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <thread>
+
+#include "tests/pipeline_graph/fake_view.h"
+
+namespace gatehouse::testing {
+namespace {
+
+using pipeline::ImaBatch;
+using pipeline::ImaItem;
+using pipeline::Judged;
+using pipeline::References;
+using pipeline::Status;
+
+Digest content(std::string_view text) { return digest_of(HashAlgorithm::sha256, as_bytes(text)); }
+
+void know(FakeView& view, const std::string& path, std::string_view text, bool is_mutable = false) {
+  refdb::Reference r;
+  r.path = path;
+  r.package = "pkg";
+  r.version = "1.0";
+  r.is_mutable = is_mutable;
+  r.digests = {{HashAlgorithm::sha256, content(text)}, {HashAlgorithm::sha1, digest_of(HashAlgorithm::sha1, as_bytes(text))}};
+  view.add(std::move(r));
+}
+
+ImaItem entry(const std::string& name, std::string_view text, bool on_wire) {
+  ImaItem item;
+  item.index = 1;
+  item.name = name;
+  item.algorithm = "sha256";
+  item.plain_ng = true;
+  item.on_wire = on_wire;
+  Hasher hasher(HashAlgorithm::sha256);
+  item.template_hash = template_hash(hasher, item, content(text).view());
+  if (!on_wire) item.file_digest = content(text);
+  return item;
+}
+
+std::string statuses(const Judged& judged) {
+  std::string out;
+  for (const Status s : judged.statuses) out += name(s).substr(0, 2);
+  return out;
+}
+
+TEST(Lookup, WireAndRawIndexAndPathAgree) {
+  auto indexed = std::make_shared<FakeView>(true), plain = std::make_shared<FakeView>(false);
+  std::mt19937 random(1);
+  const char* folders[] = {"/bin/", "/usr/bin/", "/lib/x/", "/usr/lib32/", "/opt/My App/", "/etc/"};
+  for (int n = 0; n < 300; ++n) {
+    const std::string path = folders[random() % 6] + std::to_string(random() % 120), text = std::to_string(random() % 4);
+    const bool is_mutable = path.starts_with("/etc/");
+    for (const auto& view : {indexed, plain}) know(*view, path, text, is_mutable);
+  }
+  const char* reported[] = {"/bin/", "/usr/bin/", "/usr/lib/x/", "/lib32/", "/opt/My_App/", "/etc/", "/tmp/", ""};
+  for (int n = 0; n < 3000; ++n) {
+    const std::string path = reported[random() % 8] + std::to_string(random() % 150), text = std::to_string(random() % 5);
+    std::string answers[4];
+    int at = 0;
+    for (const auto& view : {indexed, plain})
+      for (const bool on_wire : {true, false}) {
+        const auto judged = judge(References{view, nullptr, "p", HashAlgorithm::sha256, {}}, ImaBatch{{entry(path, text, on_wire)}});
+        ASSERT_TRUE(judged.has_value());
+        answers[at++] = statuses(*judged);
+      }
+    for (const std::string& answer : answers) ASSERT_EQ(answer, answers[0]) << path;
+  }
+}
+
+TEST(Lookup, CacheChangesNothing) {
+  auto view = std::make_shared<FakeView>();
+  for (int n = 0; n < 50; ++n) know(*view, "/usr/bin/" + std::to_string(n), "a");
+  const auto cache = std::make_shared<pipeline::VerdictCache>(64, 64);  // crowded
+  std::mt19937 random(2);
+  for (int n = 0; n < 2000; ++n) {
+    ImaBatch batch;
+    for (int i = 0; i < 8; ++i) {
+      batch.items.push_back(entry("/usr/bin/" + std::to_string(random() % 100), random() % 3 == 0 ? "b" : "a", true));
+      if (random() % 10 == 0) batch.items.back().name = "/tmp/" + std::to_string(random() % 4);  // a lie, or unknown
+    }
+    const auto with = judge(References{view, cache, "p", HashAlgorithm::sha256, {}}, batch);
+    const auto without = judge(References{view, nullptr, "p", HashAlgorithm::sha256, {}}, batch);
+    ASSERT_TRUE(with && without);
+    ASSERT_EQ(statuses(*with), statuses(*without));
+    ASSERT_EQ(with->findings.size(), without->findings.size());
+    for (std::size_t i = 0; i < with->findings.size(); ++i) ASSERT_EQ(with->findings[i].reason, without->findings[i].reason);
+  }
+}
+
+TEST(Lookup, CacheFromManyThreads) {
+  pipeline::VerdictCache cache(256, 256);
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  std::vector<std::string> names;
+  for (int n = 0; n < 400; ++n) names.push_back("/usr/bin/" + std::to_string(n));
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      std::mt19937 random{std::uint32_t(t)};
+      for (int n = 0; n < 20'000; ++n) {
+        const std::string& name = names[random() % names.size()];
+        const Digest key = content(name);
+        if (const auto known = cache.find_hit(key); known && *known != name) ++wrong;
+        cache.insert_hit(key, name);
+        if (const auto reason = cache.find_miss(key, name, "sha256"); reason && *reason != "why") ++wrong;
+        cache.insert_miss(key, name, "sha256", "why");
+        if (cache.find_miss(key, "other", "sha256") || cache.find_miss(key, name, "sha1")) ++wrong;
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Lookup, OperatorSymlinksOnce) {
+  const std::vector<pipeline::SymlinkPair> pairs{{"/lib32", "/usr/lib32"}, {"/lib", "/usr/lib"}, {"/usr/sbin", "/usr/bin"}, {"/data", "/srv/data"}};
+  const auto paths = [&](const std::string& path) { return pipeline::candidate_paths(path, pairs); };
+  using V = std::vector<std::string>;
+  EXPECT_EQ(paths("/data/x"), (V{"/data/x", "/srv/data/x"}));
+  EXPECT_EQ(paths("/srv/data/x"), (V{"/srv/data/x", "/data/x"}));
+  EXPECT_EQ(paths("/usr/lib32/x"), (V{"/usr/lib32/x", "/lib32/x"}));  // not /lib: prefixes end at a component
+  EXPECT_EQ(paths("/database/x"), (V{"/database/x"}));
+  EXPECT_EQ(paths("/data"), (V{"/data"}));
+  EXPECT_EQ(paths("/usr/bin/ls"), (V{"/usr/bin/ls", "/usr/sbin/ls"}));
+  // Spec part 2 §11.6: with the pair of /usr/lib alone, /usr/lib32 has no alias.
+  EXPECT_EQ(pipeline::candidate_paths("/usr/lib32/x", {{"/lib", "/usr/lib"}}), (V{"/usr/lib32/x"}));
+  auto view = std::make_shared<FakeView>();
+  know(*view, "/srv/data/tool", "a");
+  const References with{view, nullptr, "p", HashAlgorithm::sha256, pairs}, without{view, nullptr, "p", HashAlgorithm::sha256, {}};
+  EXPECT_EQ(statuses(*judge(with, ImaBatch{{entry("/data/tool", "a", true)}})), "ok");
+  EXPECT_EQ(statuses(*judge(with, ImaBatch{{entry("/data/tool", "b", true)}})), "di");
+  EXPECT_EQ(statuses(*judge(without, ImaBatch{{entry("/data/tool", "a", true)}})), "un");
+}
+
+TEST(Lookup, KindsThatAreNotFiles) {
+  auto view = std::make_shared<FakeView>();
+  know(*view, "/usr/bin/a", "a");
+  const References references{view, nullptr, "p", HashAlgorithm::sha256, {}};
+  const auto of = [&](auto&& change) {
+    ImaItem item = entry("/usr/bin/a", "a", false);
+    change(item);
+    auto judged = judge(references, ImaBatch{{item}});
+    return statuses(*judged) + " " + std::to_string(judged->counters.violations);
+  };
+  EXPECT_EQ(of([](ImaItem&) {}), "ok 0");
+  EXPECT_EQ(of([](ImaItem& i) { i.kind = ImaItem::Kind::violation; }), "un 1");
+  EXPECT_EQ(of([](ImaItem& i) { i.kind = ImaItem::Kind::buffer; }), "un 0");
+  EXPECT_EQ(of([](ImaItem& i) { i.kind = ImaItem::Kind::aggregate; }), "ab 0");
+  EXPECT_EQ(of([](ImaItem& i) { i.verity = true; }), "un 0");
+  EXPECT_EQ(of([](ImaItem& i) { i.contradiction = "altered"; }), "fa 0");
+  EXPECT_EQ(of([](ImaItem& i) { i.plain_ng = false; }), "ok 0");                             // ima-sig and the like: by the digest
+  EXPECT_EQ(of([](ImaItem& i) { i.plain_ng = false, i.file_digest = content("b"); }), "di 0");
+  EXPECT_EQ(of([](ImaItem& i) { i.plain_ng = false, i.file_digest = {}; }), "un 0");         // a template without one
+  EXPECT_EQ(of([](ImaItem& i) { i.algorithm = "sha512"; }), "un 0");
+  EXPECT_EQ(of([](ImaItem& i) { i.algorithm = "md5", i.file_digest = Digest::filled(16, std::byte{1}); }), "un 0");
+  // A digest of another algorithm with the same length isn't the reference's.
+  EXPECT_EQ(of([](ImaItem& i) { i.algorithm = "sm3", i.plain_ng = false; }), "un 0");
+}
+
+TEST(Lookup, LegacyTemplate) {
+  auto view = std::make_shared<FakeView>();
+  know(*view, "/usr/bin/a", "a");
+  ImaItem item;
+  item.name = "/usr/bin/a";
+  item.algorithm = "sha1";
+  item.legacy = item.on_wire = true;
+  Hasher hasher(HashAlgorithm::sha256);
+  item.template_hash = template_hash(hasher, item, digest_of(HashAlgorithm::sha1, as_bytes("a")).view());
+  const References references{view, nullptr, "p", HashAlgorithm::sha256, {}};
+  EXPECT_EQ(statuses(*judge(references, ImaBatch{{item}})), "ok");
+  item.template_hash.bytes[0] ^= std::byte{1};
+  EXPECT_EQ(statuses(*judge(references, ImaBatch{{item}})), "di");
+}
+
+}  // namespace
+}  // namespace gatehouse::testing
