@@ -23,7 +23,7 @@ struct Free {
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
 
-constexpr std::uint32_t pcr_count = 24, ima_pcr = 10;
+constexpr std::uint32_t pcr_count = 24;
 
 std::unexpected<Error> openssl_failed(std::string_view what) { return fail(Fault::internal, what); }
 
