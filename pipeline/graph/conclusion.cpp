@@ -36,6 +36,29 @@ void count(Counters& counters, Status status, std::int64_t by) {
   }
 }
 
+// Quote and device first, then boot, then ima, the latter two by entry; what is equal stays as it was found. (Not
+// std::stable_sort: in libstdc++ 12 it calls a function that C++23 took away, and clang says so.)
+std::vector<Finding> in_order(std::vector<Finding> findings) {
+  struct Place {
+    int rank;
+    std::optional<std::uint64_t> entry;
+    std::size_t index;
+    auto operator<=>(const Place&) const = default;
+  };
+  std::vector<Place> places;
+  places.reserve(findings.size());
+  for (std::size_t i = 0; i < findings.size(); ++i) {
+    const Finding& f = findings[i];
+    const int rank = f.component == "ima" ? 2 : f.component == "boot" ? 1 : 0;
+    places.push_back({rank, rank == 0 ? std::nullopt : f.entry, i});
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<Finding> out;
+  out.reserve(findings.size());
+  for (const Place& place : places) out.push_back(std::move(findings[place.index]));
+  return out;
+}
+
 bool by_entry(const Finding& a, const Finding& b) { return a.entry < b.entry; }
 
 }  // namespace
@@ -304,11 +327,7 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.findings_total = v.findings.size() + left_out + findings_total_;
   std::move(findings_.begin(), findings_.end(), std::back_inserter(v.findings));
   findings_.clear();
-  std::stable_sort(v.findings.begin(), v.findings.end(), [](const Finding& a, const Finding& b) {
-    const auto rank = [](const Finding& f) { return f.component == "ima" ? 2 : f.component == "boot" ? 1 : 0; };
-    if (rank(a) != rank(b)) return rank(a) < rank(b);
-    return rank(a) != 0 && a.entry < b.entry;
-  });
+  v.findings = in_order(std::move(v.findings));
   if (v.findings.size() > max_findings) v.findings.resize(max_findings);
   v.summary = summary_line(v);
 

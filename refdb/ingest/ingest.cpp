@@ -47,7 +47,8 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   std::vector<Source> sources;
   for (const std::string& text : o.sources) find_sources(text, sources);
   // The largest first, so that the last worker isn't left alone with it.
-  std::stable_sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.size > b.size; });
+  std::sort(sources.begin(), sources.end(),
+            [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
   GH_TRY(Builder builder, Builder::open(o.refdb));
   IngestReport report;
   std::mutex mutex;
