@@ -59,7 +59,7 @@ void Conversation::say_contract_response(patnc::Builder& b, const patnc::Contrac
 }
 
 Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
-    : host_(host), settings_(settings), state_(state),
+    : host_(host), settings_(settings),
       conversation_{host, settings, state, std::move(peer), {}, {}, "en", 0, {}, 0} {
   started_ = host_.now_ms();
   conversation_.session = session_id(started_, host_.random(8));
@@ -75,7 +75,6 @@ void Session::start_assessment() {
   os_ = std::make_unique<OsImv>(conversation_);
   attestation_ = std::make_unique<AttestationImv>(conversation_);
   committing_ = recorded_ = false;
-  verdict_.reset();
   evidence_bytes_ = 0;
 }
 

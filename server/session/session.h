@@ -73,7 +73,6 @@ class Session {
 
   Host& host_;
   const Settings& settings_;
-  State& state_;
   Conversation conversation_;
   std::unique_ptr<OsImv> os_;
   std::unique_ptr<AttestationImv> attestation_;
@@ -88,7 +87,6 @@ class Session {
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;
   std::int64_t started_ = 0;
-  std::optional<pipeline::Verdict> verdict_;
 };
 
 }  // namespace gatehouse::server
