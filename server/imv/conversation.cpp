@@ -1,7 +1,5 @@
 #include "server/imv/conversation.h"
 
-#include <algorithm>
-
 namespace gatehouse::server {
 namespace {
 
@@ -73,27 +71,13 @@ void Conversation::say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_
   }
 }
 
-bool Conversation::say_error(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator,
-                             std::uint16_t collector, const patnc::Refusal& refusal, Bytes header_copy) {
+bool Conversation::take_error() {
   constexpr unsigned max_errors = 16;
-  if (++errors_sent_ > max_errors) return false;
-  patnc::Builder b = builder();
-  b.add(0, patnc::vendor_ietf, patnc::type::pa_tnc_error, patnc::error_value(refusal, header_copy));
-  say(vendor, subtype, validator, std::move(b), collector);
-  return true;
+  return errors_sent_ < max_errors && ++errors_sent_ != 0;
 }
 
 patnc::Contract Conversation::offered_contract() const {
   return {patnc::unlimited, std::uint32_t(patnc::max_segment(patnc::max_message(settings.max_batch)))};
-}
-
-void Conversation::say_contract_response(patnc::Builder& b, const patnc::Contract& asked) const {
-  patnc::Contract agreed = asked;
-  if (agreed.max_segment_size != patnc::unlimited)
-    agreed.max_segment_size = std::min(agreed.max_segment_size, offered_contract().max_segment_size);
-  Writer w;
-  patnc::append_contract(w, agreed);
-  b.add(0, patnc::vendor_tcg, patnc::type::contract_response, w.view());
 }
 
 }  // namespace gatehouse::server

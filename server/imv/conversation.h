@@ -51,11 +51,11 @@ class Conversation {
   void say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& builder,
            std::uint16_t collector = pbtnc::any);
   patnc::Builder builder() const;
-  // PA-TNC Error to the collector that sent the message; false when too many were sent.
-  bool say_error(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, std::uint16_t collector,
-                 const patnc::Refusal& refusal, Bytes header_copy);
+  // One more PA-TNC Error may be sent on this connection.
+  bool take_error();
   patnc::Contract offered_contract() const;
-  void say_contract_response(patnc::Builder& builder, const patnc::Contract& asked) const;
+  // What attributes in transfer may hold, of all IMVs together.
+  patnc::ReassemblyBudget reassembly;
 
  private:
   std::uint32_t next_message_id_ = 0;

@@ -19,4 +19,14 @@ bool supported(std::uint32_t vendor, std::uint32_t type) {
   return std::find(std::begin(known), std::end(known), type) != std::end(known);
 }
 
+patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type) {
+  return {supported(vendor, type), std::size_t(16) << 20, false};
+}
+
+void Imv::say_assessment(pipeline::Evaluation evaluation) {
+  Writer value;
+  patnc::append_u32(value, std::uint32_t(evaluation));
+  (void)channel_.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view());
+}
+
 }  // namespace gatehouse::server

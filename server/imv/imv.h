@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "server/imv/conversation.h"
+#include "server/imv/channel.h"
 
 namespace gatehouse::server {
 
@@ -20,21 +20,25 @@ struct ImvResult {
   pipeline::Evaluation evaluation = pipeline::Evaluation::unknown;
 };
 
-class Imv {
+class Imv : public Receiver {
  public:
   // `id`: its place in the list, from 1: the Posture Validator Identifier on the wire.
-  explicit Imv(std::uint16_t id) : id_(id) {}
-  virtual ~Imv() = default;
+  Imv(std::uint16_t id, Conversation& conversation, std::uint32_t vendor, std::uint32_t subtype,
+      patnc::Reassembler::Admit admit)
+      : c_(conversation), id_(id), channel_(conversation, id, vendor, subtype, std::move(admit)) {}
   Imv(const Imv&) = delete;
   Imv& operator=(const Imv&) = delete;
 
   std::uint16_t id() const { return id_; }
   virtual std::string_view label() const = 0;
-  virtual bool subscribed(std::uint32_t vendor, std::uint32_t subtype) const = 0;
+  // One message type for each IMV; several IMVs may have the same.
+  bool subscribed(std::uint32_t vendor, std::uint32_t subtype) const {
+    return channel_.vendor() == vendor && channel_.subtype() == subtype;
+  }
+  Channel& channel() { return channel_; }
 
-  virtual void receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) = 0;
-  // A message of its type can't be used; the endpoint has been told.
-  virtual void malformed(std::string_view why) = 0;
+  // Another assessment on this connection: everything but the channel's contracts starts anew.
+  virtual void begin_assessment() = 0;
   virtual void batch_end() = 0;
   // The endpoint has nothing more to say: what was demanded and didn't come is never allow.
   virtual void solicit() = 0;
@@ -57,11 +61,19 @@ class Imv {
   // Its part of the RESULT batch.
   virtual void say_last() {}
 
+ protected:
+  // The assessment as this IMV's last words, instead of what it wanted to ask in the same batch.
+  void say_assessment(pipeline::Evaluation evaluation);
+  Conversation& c_;
+
  private:
   const std::uint16_t id_;
+  Channel channel_;
 };
 
 // Known attributes of all subtypes: an unknown one is skipped or refused as its flag says.
 bool supported(std::uint32_t vendor, std::uint32_t type);
+// What may come in segments where an IMV has no rule of its own: what is known, up to 16 MiB, as a whole.
+patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type);
 
 }  // namespace gatehouse::server

@@ -26,7 +26,8 @@ std::string sizes(const pbtnc::Batch& batch, std::size_t bytes) {
 }  // namespace
 
 Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
-    : host_(host), settings_(settings), conversation_(host, settings, state, std::move(peer)) {
+    : host_(host), settings_(settings), conversation_(host, settings, state, std::move(peer)),
+      imvs_(make_imvs(conversation_)) {
   start_assessment();
   host_.set_deadline(settings_.negotiation_deadline);
 }
@@ -34,7 +35,7 @@ Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
 Session::~Session() = default;
 
 void Session::start_assessment() {
-  imvs_ = make_imvs(conversation_);
+  for (const auto& imv : imvs_) imv->begin_assessment();
   committing_ = recorded_ = false;
   evidence_bytes_ = 0;
   started_ = host_.now_ms();
@@ -88,6 +89,10 @@ void Session::refuse_batch(const pbtnc::Refusal& refusal) {
   pbtnc::append_error(w, refusal);
   send_batch(pbtnc::BatchType::close, w.view());
   finish_with("PB-TNC " + std::string(pbtnc::name(refusal.code)) + " at offset " + std::to_string(refusal.offset) + ": " + std::string(refusal.reason));
+}
+
+void Session::flush() {
+  for (const auto& imv : imvs_) imv->channel().flush();
 }
 
 bool Session::all_done() const {
@@ -251,7 +256,12 @@ void Session::on_batch(Bytes bytes) {
   if (client_silent_ && ++empty_rounds_ > settings_.max_empty_rounds) return refuse_batch({pbtnc::ErrorCode::local_error, 0, 0, "too many empty rounds"});
   answer_due_ = true;
   deliver(*batch);
-  for (const auto& imv : imvs_) imv->batch_end();
+  for (const auto& imv : imvs_) imv->channel().batch_end(!client_silent_, *imv);
+  flush();
+  for (const auto& imv : imvs_) {
+    imv->batch_end();
+    imv->channel().flush();
+  }
   advance();
 }
 
@@ -289,13 +299,9 @@ void Session::deliver(const pbtnc::Batch& batch) {
     for (const patnc::Attribute& a : parsed->attributes)
       if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence))
         host_.log(LogLevel::debug, "PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " + std::to_string(a.value.size()) + " bytes");
-    if (parsed->refusal) {
+    if (parsed->refusal)
       host_.log(LogLevel::warning, "PA-TNC message refused at offset " + std::to_string(parsed->refusal->offset) + ": " + std::string(parsed->refusal->reason));
-      conversation_.say_error(pa.vendor, pa.subtype, receivers.front()->id(), pa.collector, *parsed->refusal, parsed->header.copy);
-      for (Imv* imv : receivers) imv->malformed("malformed PA-TNC message: " + std::string(parsed->refusal->reason));
-      continue;
-    }
-    for (Imv* imv : receivers) imv->receive(pa, *parsed);
+    for (Imv* imv : receivers) imv->channel().take(pa, *parsed, *imv);
   }
 }
 
@@ -303,9 +309,11 @@ void Session::deliver(const pbtnc::Batch& batch) {
 void Session::advance() {
   if (!answer_due_ || phase_ != Phase::data || committing_) return;
   if (waiting()) return;  // the store or the evidence plane is at work; the answer follows
+  flush();
   if (client_silent_ && conversation_.out.empty() && !all_done())
     for (const auto& imv : imvs_)
       if (!imv->result()) imv->solicit();
+  flush();
   if (all_done()) return conclude();
   std::size_t pending = 0;
   for (const auto& imv : imvs_) pending += imv->pending_bytes();
@@ -350,6 +358,7 @@ void Session::on_result_committed(Result<void> on_disk) {
 
 void Session::send_result() {
   for (const auto& imv : imvs_) imv->say_last();
+  flush();
   Writer w;
   for (const PaOut& o : conversation_.out) pbtnc::append_pa(w, {o.exclusive, o.vendor, o.subtype, o.collector, o.validator, o.body});
   conversation_.out.clear();

@@ -56,6 +56,7 @@ class Session {
   void on_batch(Bytes batch);
   void deliver(const pbtnc::Batch& batch);
   void advance();
+  void flush();
   bool all_done() const;
   bool waiting() const;
   SessionResult assemble();

@@ -193,8 +193,14 @@ Reassembler::Step Reassembler::stop(const Envelope& e, std::string_view why) {
   return step;
 }
 
-Reassembler::Step Reassembler::refuse(const Envelope& e, std::size_t offset, std::string_view why) {
+Reassembler::Step Reassembler::lose(const Envelope& e, std::string_view why) {
   Step step = stop(e, why);
+  step.lost = true;
+  return step;
+}
+
+Reassembler::Step Reassembler::refuse(const Envelope& e, std::size_t offset, std::string_view why) {
+  Step step = lose(e, why);
   step.cancel = (e.flags & more_segments) != 0;
   step.refusal = Refusal{ErrorCode::invalid_parameter, offset, {}, why};
   return step;
@@ -206,6 +212,7 @@ Reassembler::Step Reassembler::refuse(const Step& before, std::size_t offset, st
 
 Reassembler::Step Reassembler::cancel(const Step& before, std::string_view why) {
   Step step = stop(Envelope{std::uint8_t(before.ask_next ? more_segments : 0), before.id, {}}, why);
+  step.lost = true;
   step.cancel = before.ask_next;
   return step;
 }
@@ -252,11 +259,11 @@ Reassembler::Step Reassembler::start(const Envelope& e) {
     if ((t.base.flags & noskip) != 0) step.refusal = Refusal{ErrorCode::type_not_supported, 0, t.base, step.why};
     return step;
   }
-  if (t.total > admission.bytes) return stop(e, "attribute too large");
-  if (transfers_.size() >= limits_.transfers) return stop(e, "too many transfers at a time");
+  if (t.total > admission.bytes) return lose(e, "attribute too large");
+  if (transfers_.size() >= limits_.transfers) return lose(e, "too many transfers at a time");
   t.incremental = admission.incremental;
   if (!t.incremental && budget_ != nullptr) {
-    if (!budget_->take(t.total)) return stop(e, "attributes of this connection are too large together");
+    if (!budget_->take(t.total)) return lose(e, "attributes of this connection are too large together");
     t.share = Share(budget_, t.total);
   }
   return proceed(transfers_.emplace(e.id, std::move(t)).first, e);
@@ -266,7 +273,7 @@ Reassembler::Step Reassembler::proceed(Transfers::iterator at, const Envelope& e
   Transfer& t = at->second;
   const bool more = (e.flags & more_segments) != 0;
   if (e.segment.size() > t.total - t.got) return refuse(e, 8, "segments are longer than the base attribute");
-  if (++t.segments > limits_.segments) return stop(e, "too many segments");
+  if (++t.segments > limits_.segments) return lose(e, "too many segments");
   if (!more && e.segment.size() != t.total - t.got) return refuse(e, 8, "the last segment leaves the base attribute incomplete");
   Step step = step_for(e.id);
   step.ask_next = more;
@@ -277,7 +284,8 @@ Reassembler::Step Reassembler::proceed(Transfers::iterator at, const Envelope& e
                        t.got + of_header - attribute_header_size, e.segment.subspan(of_header), !more};
   } else {
     // Room for all of it at once: growing would copy, and so hold the attribute twice.
-    if (t.bytes.empty()) t.bytes.reserve(t.total);
+    // And for a message header in front, which the receiver may want.
+    if (t.bytes.empty()) t.bytes.reserve(message_header_size + t.total);
     t.bytes.insert(t.bytes.end(), e.segment.begin(), e.segment.end());
   }
   t.got += e.segment.size();

@@ -177,6 +177,7 @@ class Reassembler {
     std::optional<Piece> piece;
     std::optional<Refusal> refusal;         // answer with a PA-TNC error ...
     bool about_base = true;                 // ... that quotes pseudo_header(id); false: the message's own header
+    bool lost = false;                      // what was cancelled is something that the receiver wanted
     std::string_view why;                   // literal: why it was cancelled or refused; empty for a stray segment of what
                                             // was cancelled before
   };
@@ -244,6 +245,7 @@ class Reassembler {
   Step start(const Envelope& e);
   Step proceed(Transfers::iterator at, const Envelope& e);
   Step stop(const Envelope& e, std::string_view why);
+  Step lose(const Envelope& e, std::string_view why);
   Step refuse(const Envelope& e, std::size_t offset, std::string_view why);
   void drop(std::uint32_t id);
 

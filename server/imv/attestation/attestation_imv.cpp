@@ -68,11 +68,13 @@ bool AttestationImv::expect(bool good, std::string_view what) {
   return good;
 }
 
-bool AttestationImv::refuse(const Error& error, const pbtnc::PaMessage& pa, Bytes header_copy) {
-  const patnc::Refusal refusal{patnc::ErrorCode::invalid_parameter, error.offset, {}, error.reason};
-  c_.say_error(pa.vendor, pa.subtype, id(), pa.collector, refusal, header_copy);
+void AttestationImv::refuse(const Message& message, const Error& error) {
+  channel().refuse(message, {patnc::ErrorCode::invalid_parameter, error.offset, {}, error.reason});
   fail(error.text());
-  return false;
+}
+
+void AttestationImv::ask(std::uint32_t type, Bytes value, std::uint8_t flags) {
+  (void)channel().add(flags, tcg, type, value);
 }
 
 void AttestationImv::batch_end() {
@@ -90,15 +92,12 @@ void AttestationImv::batch_end() {
     }
     Discovery d;
     for (const HashAlgorithm bank : banks) d.offered |= pts::algorithm_bit(bank);
-    patnc::Builder b = c_.builder();
-    Writer contract, capabilities, algorithms;
-    patnc::append_contract(contract, c_.offered_contract());
+    Writer capabilities, algorithms;
     pts::append_capabilities(capabilities, offered_capabilities);
     pts::append_algorithms(algorithms, d.offered);
-    b.add(0, tcg, patnc::type::contract_request, contract.view());
-    b.add(patnc::noskip, tcg, pt::request_capabilities, capabilities.view());
-    b.add(patnc::noskip, tcg, pt::algorithm_request, algorithms.view());
-    c_.say(tcg, patnc::subtype_pts, id(), std::move(b));
+    channel().request_contract();
+    ask(pt::request_capabilities, capabilities.view());
+    ask(pt::algorithm_request, algorithms.view());
     state_ = std::move(d);
     return;
   }
@@ -106,11 +105,9 @@ void AttestationImv::batch_end() {
     if ((*d->capabilities & needed_capabilities) != needed_capabilities)
       return fail((*d->capabilities & pts::capability_tpm) == 0 ? "no TPM available" : "no DH nonce negotiation");
     const HashAlgorithm bank = *d->bank;
-    patnc::Builder b = c_.builder();
     Writer request;
     pts::append_dh_nonce_request(request, {c_.settings.minimum_nonce, c_.settings.dh_groups});
-    b.add(patnc::noskip, tcg, pt::dh_nonce_request, request.view());
-    c_.say(tcg, patnc::subtype_pts, id(), std::move(b));
+    ask(pt::dh_nonce_request, request.view());
     state_ = NonceRequested{bank};
     return;
   }
@@ -130,16 +127,16 @@ void AttestationImv::solicit() {
   fail(std::string(what));
 }
 
-void AttestationImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) {
+void AttestationImv::receive(const Message& message) {
   if (done()) return;
   const bool has_evidence = std::any_of(message.attributes.begin(), message.attributes.end(),
                                         [](const Attribute& a) { return a.is(tcg, pt::simple_component_evidence); });
   if (has_evidence) {
     auto* q = std::get_if<AwaitingQuote>(&state_);
     if (!expect(q != nullptr && q->asked, "Simple Component Evidence that wasn't asked for at this time")) return;
-    q->header_copy = to_vector(message.header.copy);
-    q->collector = pa.collector;
-    submit(pa.body, 0);
+    q->header_copy = to_vector(message.header_copy);
+    q->collector = message.collector;
+    q->evidence->submit({pipeline::Stream::ima, pipeline::Format::pa_tnc, to_vector(message.bytes), message.base_offset});
   }
   bool final_seen = false;
   for (const Attribute& a : message.attributes) {
@@ -149,11 +146,11 @@ void AttestationImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& me
       continue;
     }
     if (a.is(tcg, pt::simple_evidence_final)) final_seen = true;
-    on_attribute(pa, message, a);
+    on_attribute(message, a);
   }
 }
 
-void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parsed& message, const Attribute& a) {
+void AttestationImv::on_attribute(const Message& message, const Attribute& a) {
   Reader r(a.value, "spec part 2 1", a.value_offset());
   if (a.vendor == patnc::vendor_ietf && a.type == patnc::type::pa_tnc_error) return on_error(r);
   if (a.vendor == patnc::vendor_ita) {
@@ -162,10 +159,7 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
     if (!expect(q != nullptr && q->asked && !q->symlinks, "Symlinks that weren't asked for, or a second time")) return;
     q->symlinks = true;
     const auto links = pts::parse_symlinks(r);
-    if (!links) {
-      refuse(links.error(), pa, message.header.copy);
-      return;
-    }
+    if (!links) return refuse(message, links.error());
     // The store knows the distribution's aliases; what the endpoint says is reported and changes nothing.
     for (std::size_t i = 0; i < links->size() && i < 64; ++i)
       q->claims.push_back("symlink " + std::string((*links)[i].link) + " -> " + std::string((*links)[i].target));
@@ -173,23 +167,9 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
   }
   if (a.vendor != tcg) return;
   const auto read = [&](Result<void> good) {
-    if (!good) refuse(good.error(), pa, message.header.copy);
+    if (!good) refuse(message, good.error());
   };
   switch (a.type) {
-    case patnc::type::contract_request: {
-      const auto asked = patnc::parse_contract(r);
-      if (!asked) {
-        refuse(asked.error(), pa, message.header.copy);
-        return;
-      }
-      patnc::Builder b = c_.builder();
-      c_.say_contract_response(b, *asked);
-      c_.say(tcg, patnc::subtype_pts, id(), std::move(b), pa.collector);
-      return;
-    }
-    case patnc::type::contract_response: return;  // what the client sends is bounded whatever it agreed to
-    case patnc::type::segment_envelope: return on_envelope(pa, a);
-    case patnc::type::next_segment: return;
     case pt::capabilities: return read(on_capabilities(r));
     case pt::algorithm: return read(on_algorithm(r));
     case pt::dh_nonce_response: return read(on_dh_response(r));
@@ -243,14 +223,12 @@ Result<void> AttestationImv::on_dh_response(Reader& r) {
   TpmInit next;
   next.bank = n->bank;
   next.nonce = secret_assessment_value(*hash, nonce, v->nonce, std::move(*z));
-  patnc::Builder b = c_.builder();
   Writer finish;
   pts::append_dh_nonce_finish(finish, {pts::algorithm_bit(*hash), own->public_value(), nonce});
   const std::byte zeros[4] = {};
-  b.add(patnc::noskip, tcg, pt::dh_nonce_finish, finish.view());
-  b.add(patnc::noskip, tcg, pt::get_tpm_version, zeros);
-  b.add(patnc::noskip, tcg, pt::get_aik, zeros);
-  c_.say(tcg, patnc::subtype_pts, id(), std::move(b));
+  ask(pt::dh_nonce_finish, finish.view());
+  ask(pt::get_tpm_version, zeros);
+  ask(pt::get_aik, zeros);
   state_ = std::move(next);
   return {};
 }
@@ -309,50 +287,6 @@ void AttestationImv::on_error(Reader& r) {
     if (*info.get24() == tcg && *info.get<std::uint32_t>() == patnc::type::contract_request) return;
   }
   fail("the endpoint answered with PA-TNC error " + std::to_string(error->vendor) + "/" + std::to_string(error->code));
-}
-
-void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a) {
-  Reader r(a.value, "TCG IF-M Segmentation", a.value_offset());
-  const auto envelope = patnc::parse_envelope(r);
-  if (!envelope) return fail(envelope.error().text());
-  patnc::Reassembler::Step step = reassembler_.add(*envelope, a.value_offset());
-  if (step.ask_next || step.cancel) {
-    patnc::Builder b = c_.builder();
-    Writer next;
-    patnc::append_next_segment(next, {std::uint8_t(step.cancel ? patnc::cancel_segments : 0), envelope->id});
-    b.add(0, tcg, patnc::type::next_segment, next.view());
-    c_.say(tcg, patnc::subtype_pts, id(), std::move(b), pa.collector);
-  }
-  const ByteVector pseudo = patnc::pseudo_header(envelope->id);
-  if (step.refusal) {
-    c_.say_error(pa.vendor, pa.subtype, id(), pa.collector, *step.refusal,
-                 step.about_base ? Bytes(pseudo) : pa.body.first(patnc::message_header_size));
-    return fail("segmented attribute: " + std::string(step.refusal->reason));
-  }
-  if (step.cancel) return fail("a segmented attribute is larger than allowed, or out of its order");
-  if (!step.attribute) return;
-  // As if it had come alone in a message of its own; offsets count from the base attribute.
-  ByteVector whole = pseudo;
-  whole.insert(whole.end(), step.attribute->begin(), step.attribute->end());
-  Reader inner(Bytes(whole).subspan(patnc::message_header_size), "RFC 5792");
-  Attribute base;
-  if (patnc::parse_attribute(inner, base)) return fail("segmented attribute: malformed header");
-  if (!supported(base.vendor, base.type)) {
-    if ((base.flags & patnc::noskip) == 0) return;
-    c_.say_error(pa.vendor, pa.subtype, id(), pa.collector, {patnc::ErrorCode::type_not_supported, 0, base, "unsupported attribute"}, pseudo);
-    return fail("segmented attribute of an unsupported type");
-  }
-  patnc::Parsed message;
-  message.header.copy = Bytes(pseudo);
-  if (base.is(tcg, pt::simple_component_evidence)) {
-    auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (!expect(q != nullptr && q->asked, "Simple Component Evidence that wasn't asked for at this time")) return;
-    q->header_copy = pseudo;
-    q->collector = pa.collector;
-    submit(whole, std::size_t(0) - patnc::message_header_size);
-    return;
-  }
-  on_attribute(pa, message, base);
 }
 
 // Who the device is and whether its key is trusted, before anything is asked of it (spec part 2 §5.2).
@@ -423,19 +357,12 @@ void AttestationImv::session_begun(const Result<void>& on_disk) {
 void AttestationImv::request_evidence() {
   auto& q = std::get<AwaitingQuote>(state_);
   q.asked = true;
-  patnc::Builder b = c_.builder();
   Writer components;
   pts::append_component_requests(components, {{pts::request_pcr, 0, pts::component_boot}, {pts::request_pcr, 0, pts::component_ima}});
   const std::byte zeros[4] = {};
-  b.add(0, patnc::vendor_ita, pts::ita_get_symlinks, as_bytes("/"));
-  b.add(patnc::noskip, tcg, pt::request_component_evidence, components.view());
-  b.add(patnc::noskip, tcg, pt::generate_evidence, zeros);
-  c_.say(tcg, patnc::subtype_pts, id(), std::move(b));
-}
-
-void AttestationImv::submit(Bytes message, std::size_t base_offset) {
-  auto& q = std::get<AwaitingQuote>(state_);
-  q.evidence->submit({pipeline::Stream::ima, pipeline::Format::pa_tnc, to_vector(message), base_offset});
+  (void)channel().add(0, patnc::vendor_ita, pts::ita_get_symlinks, as_bytes("/"));
+  ask(pt::request_component_evidence, components.view());
+  ask(pt::generate_evidence, zeros);
 }
 
 void AttestationImv::on_final(const Attribute& a) {
@@ -469,7 +396,7 @@ void AttestationImv::outcome(Result<pipeline::Outcome>& outcome) {
     if (const auto* q = std::get_if<AwaitingQuote>(&state_)) copy = q->header_copy, collector = q->collector;
     if (const auto* j = std::get_if<Judging>(&state_)) copy = j->header_copy, collector = j->collector;
     if ((e.fault == Fault::malformed || e.fault == Fault::protocol || e.fault == Fault::limit) && copy.size() == patnc::message_header_size)
-      c_.say_error(tcg, patnc::subtype_pts, id(), collector, {patnc::ErrorCode::invalid_parameter, e.offset, {}, e.reason}, copy);
+      channel().refuse({collector, copy, {}, {}, 0}, {patnc::ErrorCode::invalid_parameter, e.offset, {}, e.reason});
     return fail(e.text());
   }
   auto* j = std::get_if<Judging>(&state_);
@@ -516,12 +443,6 @@ std::vector<std::string> AttestationImv::reasons() const {
   return out;
 }
 
-void AttestationImv::say_last() {
-  patnc::Builder b = c_.builder();
-  Writer value;
-  patnc::append_u32(value, std::uint32_t(std::get<Done>(state_).outcome.verdict.evaluation));
-  b.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view());
-  c_.say(tcg, patnc::subtype_pts, id(), std::move(b));
-}
+void AttestationImv::say_last() { say_assessment(std::get<Done>(state_).outcome.verdict.evaluation); }
 
 }  // namespace gatehouse::server

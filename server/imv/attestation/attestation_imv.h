@@ -11,14 +11,13 @@ namespace gatehouse::server {
 // The seed's attestation flow (spec part 2 §1.17).
 class AttestationImv final : public Imv {
  public:
-  AttestationImv(std::uint16_t id, Conversation& conversation) : Imv(id), c_(conversation) {}
+  AttestationImv(std::uint16_t id, Conversation& conversation)
+      : Imv(id, conversation, patnc::vendor_tcg, patnc::subtype_pts, admit_supported) {}
   ~AttestationImv() override;
 
   std::string_view label() const override { return "Attestation"; }
-  bool subscribed(std::uint32_t vendor, std::uint32_t subtype) const override {
-    return vendor == patnc::vendor_tcg && subtype == patnc::subtype_pts;
-  }
-  void receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) override;
+  void begin_assessment() override { state_ = Init{}; }
+  void receive(const Message& message) override;
   void malformed(std::string_view why) override { fail(std::string(why)); }
   void batch_end() override;
   void solicit() override;
@@ -86,23 +85,20 @@ class AttestationImv final : public Imv {
   void finish(pipeline::Verdict verdict, std::optional<PublicKey> pending_key = std::nullopt);
   pipeline::Verdict blank_verdict() const;
   bool expect(bool good, std::string_view what);
-  void on_attribute(const pbtnc::PaMessage& pa, const patnc::Parsed& message, const patnc::Attribute& attribute);
+  void on_attribute(const Message& message, const patnc::Attribute& attribute);
   Result<void> on_capabilities(Reader& r);
   Result<void> on_algorithm(Reader& r);
   Result<void> on_dh_response(Reader& r);
   Result<void> on_tpm_version(Reader& r);
   Result<void> on_aik(Reader& r);
   void on_error(Reader& r);
-  void on_envelope(const pbtnc::PaMessage& pa, const patnc::Attribute& attribute);
   void on_final(const patnc::Attribute& attribute);
   void request_evidence();
   void judge_key();
-  void submit(Bytes message, std::size_t base_offset);
-  bool refuse(const Error& error, const pbtnc::PaMessage& pa, Bytes header_copy);
+  void refuse(const Message& message, const Error& error);
+  void ask(std::uint32_t type, Bytes value, std::uint8_t flags = patnc::noskip);
 
-  Conversation& c_;
   std::variant<Init, Discovery, NonceRequested, TpmInit, Beginning, AwaitingQuote, Judging, Done> state_;
-  patnc::Reassembler reassembler_;
 };
 
 }  // namespace gatehouse::server

@@ -8,18 +8,17 @@ namespace gatehouse::server {
 
 class OsImv final : public Imv {
  public:
-  OsImv(std::uint16_t id, Conversation& conversation) : Imv(id), c_(conversation) {}
+  OsImv(std::uint16_t id, Conversation& conversation)
+      : Imv(id, conversation, patnc::vendor_ietf, patnc::subtype_operating_system, admit_supported) {}
 
   std::string_view label() const override { return "OS"; }
-  bool subscribed(std::uint32_t vendor, std::uint32_t subtype) const override {
-    return vendor == patnc::vendor_ietf && subtype == patnc::subtype_operating_system;
-  }
-  void receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) override;
-  void malformed(std::string_view) override { failed_ = true; }
+  void begin_assessment() override { s_ = {}; }
+  void receive(const Message& message) override;
+  void malformed(std::string_view) override { s_.failed = true; }
   void batch_end() override;
   void solicit() override;
   void abandon(std::string_view) override;
-  std::optional<ImvResult> result() const override { return result_; }
+  std::optional<ImvResult> result() const override { return s_.result; }
   void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
 
   // What has come of the seven attributes that tell what the endpoint is.
@@ -31,11 +30,12 @@ class OsImv final : public Imv {
  private:
   void identify();
   void assess();
-  Conversation& c_;
-  Seen seen_;
-  bool asked_ = false, failed_ = false, store_failed_ = false;
-  std::string_view trouble_;  // why its recommendation isn't allow
-  std::optional<ImvResult> result_;
+  struct Assessment {
+    Seen seen;
+    bool asked = false, failed = false, store_failed = false;
+    std::string_view trouble;  // why its recommendation isn't allow
+    std::optional<ImvResult> result;
+  } s_;
 };
 
 }  // namespace gatehouse::server
