@@ -1,27 +1,8 @@
 #include "server/imv/conversation.h"
 
+#include <algorithm>
+
 namespace gatehouse::server {
-namespace {
-
-struct Text {
-  std::string_view en, de;
-};
-constexpr Text texts[] = {
-    {"Incorrect component evidence", "Falsche Komponentenmessung"},
-    {"Pending component evidence", "Fehlende Komponentenmessung"},
-    {"No trusted AIK available", "Kein vertrauenswürdiger AIK verfügbar"},
-    {"Invalid TPM Quote signature received", "Ungültige TPM Quote Signatur erhalten"},
-    {"No approved firmware baseline", "Keine freigegebene Firmware-Referenz"},
-};
-
-}  // namespace
-
-std::string_view reason_text(std::string_view english, std::string_view language) {
-  for (const Text& t : texts)
-    if (t.en == english && language == "de") return t.de;
-  return english;
-}
-
 Conversation::Conversation(Host& the_host, const Settings& the_settings, State& the_state, Peer the_peer)
     : host(the_host), settings(the_settings), state(the_state), peer(std::move(the_peer)) {
   const ByteVector first = host.random(4);
@@ -34,10 +15,12 @@ void Conversation::begin_assessment() {
   session = session_id(now, host.random(8));
   info = {};
   identified_ = false;
+  standing_ = policy::Standing::unknown;
+  plan_ = {};
   device_.reset();
   intent = {};
   intent.session = session;
-  intent.policy = "default";
+  intent.policy = settings.policy->version();
   intent.started = now;
 }
 
@@ -50,8 +33,22 @@ Result<void> Conversation::identify() {
   intent.identity = peer.identity;
   intent.identity_type = peer.identity_type;
   if (const auto references = host.references()) intent.generation = references->generation();
-  if (!info.device_id) return {};
-  GH_TRY(device_, state.device(*info.device_id));
+  if (info.device_id) {
+    GH_TRY(device_, state.device(*info.device_id));
+  }
+  if (device_ && device_->enrolled) {
+    const std::vector<std::string>& bound = device_->identities;
+    const bool named = std::find(bound.begin(), bound.end(), peer.identity) != bound.end();
+    standing_ = bound.empty() ? policy::Standing::claimed : named ? policy::Standing::authenticated : policy::Standing::unknown;
+  }
+  policy::DeviceFacts facts;
+  facts.standing = standing_;
+  facts.device = intent.device;
+  facts.product = product();
+  facts.identity = peer.identity;
+  facts.identity_type = peer.identity_type;
+  facts.now = intent.started;
+  plan_ = policy::work_items(*settings.policy, facts, [](const std::string&) { return std::nullopt; });
   return {};
 }
 

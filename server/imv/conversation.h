@@ -2,6 +2,7 @@
 #pragma once
 
 #include "server/imv/host.h"
+#include "server/policy/work_items.h"
 #include "wire/patnc/patnc.h"
 #include "wire/patnc/segmentation.h"
 #include "wire/pbtnc/pbtnc.h"
@@ -33,14 +34,19 @@ class Conversation {
   Peer peer;
   std::string session;
   EndpointInfo info;
-  std::string language = "en";
+  std::string language = "en";  // of the policy's catalogue
+  std::string_view text(std::string_view english) const { return settings.policy->catalogue.text(english, language); }
   std::vector<PaOut> out;
 
   // A new assessment on this connection, with a session identifier of its own. What the endpoint prefers stays.
   void begin_assessment();
-  // Once product and Device ID have come, or are known not to come: who this is. The IMVs' work begins then.
+  // Once product and Device ID have come, or are known not to come: who this is, and what the policy asks of it. The
+  // IMVs' work begins then.
   Result<void> identify();
   bool identified() const { return identified_; }
+  const policy::Plan& plan() const { return plan_; }
+  // What is known of who it is: the best that an unknown device gets is for the policy to say.
+  policy::Standing standing() const { return standing_; }
   const std::optional<Device>& device() const { return device_; }  // its record; empty: not known
   // The recorded product where there is one, else the claimed one.
   std::string product() const;
@@ -61,10 +67,9 @@ class Conversation {
   std::uint32_t next_message_id_ = 0;
   unsigned errors_sent_ = 0;
   bool identified_ = false;
+  policy::Standing standing_ = policy::Standing::unknown;
+  policy::Plan plan_;
   std::optional<Device> device_;
 };
-
-// Text of a reason in the endpoint's language; English where there is no other.
-std::string_view reason_text(std::string_view english, std::string_view language);
 
 }  // namespace gatehouse::server

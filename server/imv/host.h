@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "base/x509.h"
 #include "pipeline/graph/pipeline.h"
+#include "server/policy/policy.h"
 #include "server/state/state.h"
 #include "wire/pts/pts.h"
 
@@ -51,6 +52,7 @@ struct Settings {
   std::uint16_t dh_groups = pts::group_ecp256 | pts::group_ecp384 | pts::group_modp2048;
   std::uint8_t minimum_nonce = 20;
   std::size_t max_batch = 65'522;
+  policy::PolicyPtr policy = policy::built_in_policy();
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
   std::chrono::milliseconds negotiation_deadline{30'000}, idle_deadline{120'000}, total_deadline{600'000};
   std::uint64_t max_evidence_bytes = std::uint64_t(256) << 20;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/hex.h"
+
 namespace gatehouse::server {
 
 bool supported(std::uint32_t vendor, std::uint32_t type) {
@@ -21,6 +23,74 @@ bool supported(std::uint32_t vendor, std::uint32_t type) {
 
 patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type) {
   return {supported(vendor, type), std::size_t(16) << 20, false};
+}
+
+void Imv::begin_assessment() {
+  claimed_ = had_work_ = false;
+  open_.clear();
+  assessment_ = {};
+  items_.clear();
+  result_.reset();
+  channel_.discard();
+  restart();
+}
+
+void Imv::claim() {
+  if (claimed_ || !c_.identified()) return;
+  claimed_ = true;
+  for (const policy::WorkItem& item : c_.plan().items)
+    if (policy::validator_of(item.type) == validator()) open_.push_back(&item);
+  had_work_ = !open_.empty();
+}
+
+void Imv::batch_end() {
+  if (result_) return;
+  claim();
+  work();
+  claim();  // one IMV's work is to identify the endpoint
+  if (!result_ && claimed_ && open_.empty() && idle()) conclude();
+}
+
+void Imv::solicit() {
+  if (result_) return;
+  give_up();
+  claim();
+  if (!result_ && idle())
+    for (const policy::WorkItem* item : std::vector(open_)) finish_item(*item, pipeline::Evaluation::unknown, "no answer");
+  if (!result_ && claimed_ && open_.empty() && idle()) conclude();
+}
+
+void Imv::abandon(std::string_view why) {
+  if (result_) return;
+  add_assessment({pipeline::Recommendation::isolate, pipeline::Evaluation::error});
+  for (const policy::WorkItem* item : std::vector(open_)) finish_item(*item, pipeline::Evaluation::error, std::string(why));
+  if (!result_) conclude();
+}
+
+const policy::WorkItem* Imv::open_item(policy::Type type) const {
+  const auto at = std::find_if(open_.begin(), open_.end(), [&](const auto* item) { return item->type == type; });
+  return at != open_.end() ? *at : nullptr;
+}
+
+void Imv::finish_item(const policy::WorkItem& item, pipeline::Evaluation evaluation, std::string text) {
+  std::erase(open_, &item);
+  const pipeline::Recommendation recommendation = policy::recommendation_of(item, evaluation);
+  add_assessment({recommendation, evaluation});
+  c_.host.log(LogLevel::info, "IMV " + std::to_string(id_) + " handled " + std::string(policy::name(item.type)) + " workitem " +
+                                  std::to_string(item.id) + ": " + std::string(name(recommendation)) + " - " + escaped(text));
+  items_.push_back({std::string(policy::name(item.type)), item.argument, recommendation, evaluation, std::move(text)});
+}
+
+void Imv::conclude() {
+  if (result_) return;
+  concluding();
+  policy::ValidatorResult result;
+  result.assessment = assessment_;
+  result.required = had_work_;
+  result.idle = !had_work_ && assessment_.recommendation == pipeline::Recommendation::none;
+  // Without work there is nothing against it, and no opinion.
+  if (result.idle) result.assessment = {pipeline::Recommendation::allow, pipeline::Evaluation::unknown};
+  result_ = result;
 }
 
 void Imv::say_assessment(pipeline::Evaluation evaluation) {

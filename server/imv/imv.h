@@ -12,13 +12,9 @@
 #include <vector>
 
 #include "server/imv/channel.h"
+#include "server/policy/combine.h"
 
 namespace gatehouse::server {
-
-struct ImvResult {
-  pipeline::Recommendation recommendation = pipeline::Recommendation::none;
-  pipeline::Evaluation evaluation = pipeline::Evaluation::unknown;
-};
 
 class Imv : public Receiver {
  public:
@@ -38,12 +34,13 @@ class Imv : public Receiver {
   Channel& channel() { return channel_; }
 
   // Another assessment on this connection: everything but the channel's contracts starts anew.
-  virtual void begin_assessment() = 0;
-  virtual void batch_end() = 0;
+  void begin_assessment();
+  void batch_end();
   // The endpoint has nothing more to say: what was demanded and didn't come is never allow.
-  virtual void solicit() = 0;
+  void solicit();
   // The conversation ended before the verdict.
-  virtual void abandon(std::string_view why) = 0;
+  void abandon(std::string_view why);
+  const std::optional<policy::ValidatorResult>& result() const { return result_; }
 
   // The store or the evidence plane is at work: no answer yet. What comes back is for the one that asked, who takes it.
   virtual bool waiting() const { return false; }
@@ -51,24 +48,50 @@ class Imv : public Receiver {
   virtual void outcome(Result<pipeline::Outcome>& /*outcome*/) {}
   virtual std::size_t pending_bytes() const { return 0; }  // of evidence that isn't judged yet
 
-  virtual std::optional<ImvResult> result() const = 0;
   // The verdict object, of the one IMV whose evidence makes it.
   virtual const pipeline::Verdict* verdict() const { return nullptr; }
   // When all have a result: what this one adds to the verdict's findings and to the session's record.
   virtual void contribute(pipeline::Verdict& /*verdict*/, SessionResult& /*record*/) {}
+  const std::vector<pipeline::ItemResult>& items() const { return items_; }
   // Why it doesn't recommend to allow, in the endpoint's language.
   virtual std::vector<std::string> reasons() const { return {}; }
   // Its part of the RESULT batch.
   virtual void say_last() {}
 
  protected:
+  virtual policy::Validator validator() const = 0;
+  virtual void restart() = 0;
+  // The batch is at its end and this IMV has no result: ask, or finish items. Before the endpoint is identified there are
+  // none; after, an IMV without any is concluded unless it says that it isn't done.
+  virtual void work() = 0;
+  virtual bool idle() const { return true; }
+  // What still misses its answer is finished as the IMV sees fit; what it leaves open is "no answer".
+  virtual void give_up() {}
+  // Before the result stands: what depends on all items being finished.
+  virtual void concluding() {}
+
+  // The IMV's work, by id, once the endpoint is identified.
+  const std::vector<const policy::WorkItem*>& open_items() const { return open_; }
+  const policy::WorkItem* open_item(policy::Type type) const;
+  // With its result: a sentence for operators, as strongSwan words it.
+  void finish_item(const policy::WorkItem& item, pipeline::Evaluation evaluation, std::string text);
+  // Besides the items: something that must count.
+  void add_assessment(policy::Assessment more) { assessment_ = policy::update(assessment_, more); }
+  void conclude();
+  pipeline::Evaluation evaluation() const { return assessment_.evaluation; }
   // The assessment as this IMV's last words, instead of what it wanted to ask in the same batch.
   void say_assessment(pipeline::Evaluation evaluation);
   Conversation& c_;
 
  private:
+  void claim();
   const std::uint16_t id_;
   Channel channel_;
+  bool claimed_ = false, had_work_ = false;
+  std::vector<const policy::WorkItem*> open_;
+  policy::Assessment assessment_;
+  std::vector<pipeline::ItemResult> items_;
+  std::optional<policy::ValidatorResult> result_;
 };
 
 // Known attributes of all subtypes: an unknown one is skipped or refused as its flag says.

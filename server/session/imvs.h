@@ -1,4 +1,4 @@
-// Which IMVs there are, and how their results meet.
+// Which IMVs there are.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,5 @@ namespace gatehouse::server {
 
 // All IMVs of a session, in the order in which strongSwan's server loads its own: operators know their numbers.
 std::vector<std::unique_ptr<Imv>> make_imvs(Conversation& conversation);
-
-// The strictest recommendation and the worst evaluation; no opinion is neutral (spec part 1a §4.9).
-ImvResult combine(const ImvResult& a, const ImvResult& b);
 
 }  // namespace gatehouse::server

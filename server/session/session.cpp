@@ -104,27 +104,47 @@ bool Session::waiting() const {
 
 // The verdict object and the session's record, once every IMV has its result.
 SessionResult Session::assemble() {
-  ImvResult all;
+  const policy::Policy& rules = *settings_.policy;
+  std::vector<policy::ValidatorResult> results;
   verdict_ = {};
   verdict_.session = conversation_.session;
   verdict_.device = conversation_.info.device_id.value_or("");
   verdict_.product = conversation_.product();
   verdict_.generation = conversation_.intent.generation;
   for (const auto& imv : imvs_) {
-    all = combine(all, *imv->result());
+    results.push_back(*imv->result());
     if (const pipeline::Verdict* judged = imv->verdict()) verdict_ = *judged;
   }
+  policy::Assessment all = policy::combine(rules.combine, results, rules.on_error);
+  for (const auto& imv : imvs_) verdict_.items.insert(verdict_.items.end(), imv->items().begin(), imv->items().end());
   SessionResult record;
   record.intent = conversation_.intent;
   record.intent.peer = conversation_.peer.address;
   record.intent.identity = conversation_.peer.identity;
   record.intent.identity_type = conversation_.peer.identity_type;
   for (const auto& imv : imvs_) imv->contribute(verdict_, record);
+  if (conversation_.plan().denied) {
+    all.recommendation = pipeline::Recommendation::block;
+    add_finding("the policy denies access to the group '" + std::string(conversation_.plan().denied_by) + "'");
+  } else if (conversation_.standing() == policy::Standing::unknown && all.recommendation == pipeline::Recommendation::allow) {
+    // What an unknown device can show is no reason to let it in.
+    all.recommendation = rules.unknown_devices;
+    add_finding("the device isn't enrolled");
+  }
   verdict_.recommendation = all.recommendation;
   verdict_.evaluation = all.evaluation;
   record.finished = host_.now_ms();
   record.verdict = pipeline::to_json(verdict_);
   return record;
+}
+
+void Session::add_finding(std::string why) {
+  pipeline::Finding f;
+  f.component = "device";
+  f.status = pipeline::Status::failed;
+  f.reason = std::move(why);
+  verdict_.findings.insert(verdict_.findings.begin(), std::move(f));
+  ++verdict_.findings_total;
 }
 
 // A conversation that ends before its verdict leaves a record that says why, and nothing of it is ever allow.
@@ -269,13 +289,7 @@ void Session::deliver(const pbtnc::Batch& batch) {
   for (const pbtnc::Message& m : batch.messages) {
     if (m.vendor != pbtnc::vendor_ietf) continue;
     if (m.type == pbtnc::type::language_preference) {
-      for (const std::string& tag : pbtnc::languages(m)) {
-        const std::string primary = tag.substr(0, tag.find('-'));
-        if (primary == "en" || primary == "de") {
-          conversation_.language = primary;
-          break;
-        }
-      }
+      conversation_.language = settings_.policy->catalogue.choose(pbtnc::languages(m));
       continue;
     }
     if (m.type != pbtnc::type::pa) continue;
@@ -368,6 +382,10 @@ void Session::send_result() {
   if (verdict_.recommendation == pipeline::Recommendation::allow) code = allowed;
   if (verdict_.recommendation == pipeline::Recommendation::isolate) code = quarantined;
   pbtnc::append_access_recommendation(w, code);
+  const auto reason_for = [&](std::string_view english) {
+    pbtnc::append_reason_string(w, {conversation_.text(english), conversation_.language});
+  };
+  if (conversation_.plan().denied) reason_for(policy::text::denied);
   for (const auto& imv : imvs_) {
     std::string all;
     for (const std::string& reason : imv->reasons()) all += (all.empty() ? "" : "\n") + reason;

@@ -60,6 +60,7 @@ class Session {
   bool all_done() const;
   bool waiting() const;
   SessionResult assemble();
+  void add_finding(std::string why);
   void conclude();
   void send_result();
   void log_verdict();

@@ -47,12 +47,25 @@ void AttestationImv::finish(pipeline::Verdict verdict, std::optional<PublicKey> 
   verdict.findings_total = verdict.findings.size();
   done.outcome.verdict = std::move(verdict);
   done.pending_key = std::move(pending_key);
+  complete(std::move(done));
+}
+
+// The verdict stands: the item is finished by it.
+void AttestationImv::complete(Done done) {
   state_ = std::move(done);
+  const pipeline::Verdict& v = std::get<Done>(state_).outcome.verdict;
+  if (item_ == nullptr) return;
+  std::string text = v.summary;
+  if (v.evaluation == pipeline::Evaluation::error && !v.findings.empty())
+    text += (text.empty() ? "" : "; ") + v.findings.front().reason;
+  finish_item(*item_, v.evaluation, std::move(text));
+  item_ = nullptr;
+  conclude();
 }
 
 // Evidence that was demanded and can't be had, for whatever reason, is never allow.
 void AttestationImv::fail(std::string why) {
-  if (done()) return;
+  if (done() || result()) return;
   c_.host.log(LogLevel::warning, "attestation failed: " + why);
   pipeline::Verdict v = blank_verdict();
   pipeline::Finding f;
@@ -77,10 +90,17 @@ void AttestationImv::ask(std::uint32_t type, Bytes value, std::uint8_t flags) {
   (void)channel().add(flags, tcg, type, value);
 }
 
-void AttestationImv::batch_end() {
+void AttestationImv::restart() {
+  state_ = Init{};
+  item_ = nullptr;
+}
+
+void AttestationImv::work() {
   if (std::holds_alternative<Init>(state_)) {
     // The bank that is offered follows from the device: its Device ID has to be known, or known not to come.
     if (!c_.identified()) return;
+    item_ = open_item(policy::Type::tpmra);
+    if (item_ == nullptr) return;
     std::vector<HashAlgorithm> banks = c_.settings.banks;
     if (c_.info.device_id) {
       if (auto approved = c_.state.approved_baselines(*c_.info.device_id); approved && !approved->empty()) {
@@ -118,7 +138,7 @@ void AttestationImv::batch_end() {
   if (auto* q = std::get_if<AwaitingQuote>(&state_); q != nullptr && !q->asked) request_evidence();
 }
 
-void AttestationImv::solicit() {
+void AttestationImv::give_up() {
   if (done() || waiting()) return;
   std::string_view what = "no answer from an Attestation IMC";
   if (std::holds_alternative<NonceRequested>(state_)) what = "no DH nonce parameters received";
@@ -335,6 +355,8 @@ void AttestationImv::session_begun(const Result<void>& on_disk) {
   context.device = c_.info.device_id.value_or("");
   context.references = c_.host.references();
   context.serve = true;
+  context.boot_requested = item_->has('B');
+  context.ima_requested = item_->has('I');
   context.bank = b->bank;
   if (const HashAlgorithm least = HashAlgorithm::sha256; digest_size(b->bank) < digest_size(least) &&
       std::find(c_.settings.banks.begin(), c_.settings.banks.end(), b->bank) != c_.settings.banks.end())
@@ -358,7 +380,10 @@ void AttestationImv::request_evidence() {
   auto& q = std::get<AwaitingQuote>(state_);
   q.asked = true;
   Writer components;
-  pts::append_component_requests(components, {{pts::request_pcr, 0, pts::component_boot}, {pts::request_pcr, 0, pts::component_ima}});
+  std::vector<pts::ComponentRequest> wanted;
+  if (item_->has('B')) wanted.push_back({pts::request_pcr, 0, pts::component_boot});
+  if (item_->has('I')) wanted.push_back({pts::request_pcr, 0, pts::component_ima});
+  pts::append_component_requests(components, wanted);
   const std::byte zeros[4] = {};
   (void)channel().add(0, patnc::vendor_ita, pts::ita_get_symlinks, as_bytes("/"));
   ask(pt::request_component_evidence, components.view());
@@ -404,13 +429,7 @@ void AttestationImv::outcome(Result<pipeline::Outcome>& outcome) {
   Done done;
   if (outcome->quote) done.quote_key = j->key;
   done.outcome = std::move(*outcome);
-  state_ = std::move(done);
-}
-
-std::optional<ImvResult> AttestationImv::result() const {
-  const auto* d = std::get_if<Done>(&state_);
-  if (d == nullptr) return std::nullopt;
-  return ImvResult{d->outcome.verdict.recommendation, d->outcome.verdict.evaluation};
+  complete(std::move(done));
 }
 
 const pipeline::Verdict* AttestationImv::verdict() const {
@@ -419,6 +438,7 @@ const pipeline::Verdict* AttestationImv::verdict() const {
 }
 
 void AttestationImv::contribute(pipeline::Verdict&, SessionResult& record) {
+  if (!done()) return;
   const auto& d = std::get<Done>(state_);
   if (d.pending_key) record.pending_key = SeenKey{*d.pending_key, std::nullopt, std::nullopt};
   record.quote_key = d.quote_key;
@@ -427,10 +447,11 @@ void AttestationImv::contribute(pipeline::Verdict&, SessionResult& record) {
 }
 
 std::vector<std::string> AttestationImv::reasons() const {
-  const auto& v = std::get<Done>(state_).outcome.verdict;
   std::vector<std::string> out;
+  if (!done()) return out;
+  const auto& v = std::get<Done>(state_).outcome.verdict;
   if (v.recommendation == pipeline::Recommendation::allow) return out;
-  const auto add = [&](std::string_view text) { out.emplace_back(reason_text(text, c_.language)); };
+  const auto add = [&](std::string_view text) { out.emplace_back(c_.text(text)); };
   const auto failed = [&](const char* code) {
     const auto at = v.checks.find(code);
     return at != v.checks.end() && at->second == pipeline::Status::failed;
@@ -443,6 +464,8 @@ std::vector<std::string> AttestationImv::reasons() const {
   return out;
 }
 
-void AttestationImv::say_last() { say_assessment(std::get<Done>(state_).outcome.verdict.evaluation); }
+void AttestationImv::say_last() {
+  if (done()) say_assessment(std::get<Done>(state_).outcome.verdict.evaluation);
+}
 
 }  // namespace gatehouse::server

@@ -16,23 +16,24 @@ class AttestationImv final : public Imv {
   ~AttestationImv() override;
 
   std::string_view label() const override { return "Attestation"; }
-  void begin_assessment() override { state_ = Init{}; }
   void receive(const Message& message) override;
   void malformed(std::string_view why) override { fail(std::string(why)); }
-  void batch_end() override;
-  void solicit() override;
-  void abandon(std::string_view why) override { fail(std::string(why)); }
   bool waiting() const override;
   void session_begun(const Result<void>& on_disk) override;
   void outcome(Result<pipeline::Outcome>& outcome) override;
   std::size_t pending_bytes() const override;
-  std::optional<ImvResult> result() const override;
   const pipeline::Verdict* verdict() const override;
   void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
   std::vector<std::string> reasons() const override;
   void say_last() override;
 
  private:
+  policy::Validator validator() const override { return policy::Validator::attestation; }
+  void restart() override;
+  void work() override;
+  bool idle() const override { return done() || item_ == nullptr; }
+  void give_up() override;
+
   struct Init {};
   struct Discovery {
     std::uint16_t offered = 0;
@@ -82,6 +83,7 @@ class AttestationImv final : public Imv {
 
   bool done() const { return std::holds_alternative<Done>(state_); }
   void fail(std::string why);
+  void complete(Done done);
   void finish(pipeline::Verdict verdict, std::optional<PublicKey> pending_key = std::nullopt);
   pipeline::Verdict blank_verdict() const;
   bool expect(bool good, std::string_view what);
@@ -99,6 +101,7 @@ class AttestationImv final : public Imv {
   void ask(std::uint32_t type, Bytes value, std::uint8_t flags = patnc::noskip);
 
   std::variant<Init, Discovery, NonceRequested, TpmInit, Beginning, AwaitingQuote, Judging, Done> state_;
+  const policy::WorkItem* item_ = nullptr;  // TPMRA
 };
 
 }  // namespace gatehouse::server

@@ -78,14 +78,14 @@ void OsImv::receive(const Message& message) {
       return;
     }
   }
-  if (c_.info.name && c_.info.version && !s_.asked && !s_.result)
+  if (c_.info.name && c_.info.version && !s_.asked && !s_.settled)
     c_.host.log(LogLevel::info, "operating system is '" + escaped(c_.info.product()) + "'");
 }
 
-void OsImv::batch_end() {
-  if (s_.result) return;
+void OsImv::work() {
+  if (s_.settled) return;
   const bool complete = std::all_of(std::begin(wanted), std::end(wanted), [&](const Wanted& w) { return w.there(c_.info, s_.seen); });
-  if (complete || s_.asked || s_.failed) return assess();
+  if (complete || s_.asked || s_.failed) return settle();
   // Whatever else is missing, this is enough to know who it is.
   if (c_.info.device_id && c_.info.name && c_.info.version) identify();
   s_.asked = true;
@@ -98,12 +98,8 @@ void OsImv::batch_end() {
   (void)channel().add(0, patnc::vendor_ietf, type::attribute_request, request.view());
 }
 
-void OsImv::solicit() {
-  if (!s_.result) assess();
-}
-
-void OsImv::abandon(std::string_view) {
-  if (!s_.result) s_.result = {pipeline::Recommendation::isolate, pipeline::Evaluation::error};
+void OsImv::give_up() {
+  if (!s_.settled) settle();
 }
 
 void OsImv::identify() {
@@ -124,20 +120,22 @@ void OsImv::contribute(pipeline::Verdict& verdict, SessionResult&) {
   ++verdict.findings_total;
 }
 
-// Without a work item: no opinion, but what the endpoint should mend is said (spec part 1b §4.6).
-void OsImv::assess() {
+void OsImv::settle() {
+  s_.settled = true;
   identify();
   const EndpointInfo& info = c_.info;
-  ImvResult r{pipeline::Recommendation::allow, pipeline::Evaluation::unknown};
   if (s_.store_failed) s_.trouble = "the state store can't be read";
   else if (info.inconsistent) s_.trouble = "the endpoint claims two different identities";
   else if (s_.failed) s_.trouble = "the operating system message can't be used";
   else if (!info.name || !info.version) s_.trouble = "the endpoint gave no usable product information";
-  if (!s_.trouble.empty()) {
-    r = {pipeline::Recommendation::isolate, pipeline::Evaluation::error};
-    c_.host.log(LogLevel::warning, std::string(s_.trouble));
-  }
-  say_assessment(r.evaluation);
+  if (s_.trouble.empty()) return;
+  add_assessment({pipeline::Recommendation::isolate, pipeline::Evaluation::error});
+  c_.host.log(LogLevel::warning, std::string(s_.trouble));
+}
+
+// What the endpoint should mend is said whether or not anybody asked for it (spec part 1b §4.6).
+void OsImv::concluding() {
+  say_assessment(evaluation());
   std::string remedy;
   const auto say = [&](const Remedy& text) {
     if (!remedy.empty()) remedy += '\n';
@@ -150,7 +148,6 @@ void OsImv::assess() {
     patnc::append_remediation_string(text, {remedy, c_.language == "de" ? "de" : "en"});
     (void)channel().add(0, patnc::vendor_ietf, type::remediation_instructions, text.view());
   }
-  s_.result = r;
 }
 
 }  // namespace gatehouse::server

@@ -12,13 +12,8 @@ class OsImv final : public Imv {
       : Imv(id, conversation, patnc::vendor_ietf, patnc::subtype_operating_system, admit_supported) {}
 
   std::string_view label() const override { return "OS"; }
-  void begin_assessment() override { s_ = {}; }
   void receive(const Message& message) override;
   void malformed(std::string_view) override { s_.failed = true; }
-  void batch_end() override;
-  void solicit() override;
-  void abandon(std::string_view) override;
-  std::optional<ImvResult> result() const override { return s_.result; }
   void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
 
   // What has come of the seven attributes that tell what the endpoint is.
@@ -28,13 +23,19 @@ class OsImv final : public Imv {
   };
 
  private:
+  policy::Validator validator() const override { return policy::Validator::os; }
+  void restart() override { s_ = {}; }
+  void work() override;
+  bool idle() const override { return s_.settled; }
+  void give_up() override;
+  void concluding() override;
   void identify();
-  void assess();
+  void settle();
   struct Assessment {
     Seen seen;
     bool asked = false, failed = false, store_failed = false;
+    bool settled = false;      // what there is to know of the seven attributes is known
     std::string_view trouble;  // why its recommendation isn't allow
-    std::optional<ImvResult> result;
   } s_;
 };
 
