@@ -136,8 +136,9 @@ TEST(Examples, AssessmentsWithRemediationTextAndUri) {
   EXPECT_EQ(std::get<RemediationString>(instructions).language, "en");
   Message m(0x37f97573);
   m.add(0, type::assessment_result, [](Writer& w) { append_u32(w, 4); });
-  m.add(0, type::remediation_instructions,
-        [&](Writer& w) { append_remediation_instructions(w, RemediationString{text, "en"}); });
+  m.add(0, type::remediation_instructions, [&](Writer& w) {
+    append_remediation_instructions(w, RemediationString{text, "en"});
+  });
   EXPECT_EQ(m.hex(), examples::os_assessment);
 
   const Example minor(examples::non_compliant);
@@ -175,16 +176,17 @@ TEST(Examples, ErrorsOfEveryForm) {
     const ByteVector& copy;
     std::string_view attribute;
   } rows[] = {
-      {{ErrorCode::invalid_parameter, 20, {}, {}}, header,
-       "000000000000000800000020" "0000000000000001" "0100000000000005" "00000014"},
-      {{ErrorCode::version_not_supported, 0, {}, {}}, newer,
-       "000000000000000800000020" "0000000000000002" "020000009db26aae" "01010000"},
-      {unsupported(0x80, 0, 99), header,
-       "000000000000000800000024" "0000000000000003" "0100000000000005" "8000000000000063"},
-      {unsupported(0xC1, 311, 1), header,
-       "000000000000000800000024" "0000000000000003" "0100000000000005" "c100013700000001"},
-      {{ErrorCode::invalid_parameter, 12, {}, {}}, pseudo,
-       "000000000000000800000020" "0000000000000001" "ffffffff00000007" "0000000c"},
+      {{ErrorCode::invalid_parameter, 20, {}, {}},
+       header,
+       "0000000000000008000000200000000000000001010000000000000500000014"},
+      {{ErrorCode::version_not_supported, 0, {}, {}},
+       newer,
+       "0000000000000008000000200000000000000002020000009db26aae01010000"},
+      {unsupported(0x80, 0, 99), header, "000000000000000800000024000000000000000301000000000000058000000000000063"},
+      {unsupported(0xC1, 311, 1), header, "00000000000000080000002400000000000000030100000000000005c100013700000001"},
+      {{ErrorCode::invalid_parameter, 12, {}, {}},
+       pseudo,
+       "0000000000000008000000200000000000000001ffffffff000000070000000c"},
   };
   for (const auto& row : rows) {
     Writer w;
@@ -244,12 +246,13 @@ TEST(Examples, SettingsAskedForAndAnswered) {
 }
 
 TEST(Attributes, PortFiltersKeepTheBlockedBitAlone) {
-  const ByteVector value = from_hex("00060016" "01110035" "ff06ffff").value();
+  const ByteVector value = from_hex("0006001601110035ff06ffff").value();
   Reader r(value, "test");
   const auto entries = parse_port_filter(r).value();
-  const std::vector<PortFilterEntry> expected = {{false, protocol_tcp, 22}, {true, protocol_udp, 53}, {true, protocol_tcp, 65535}};
+  const std::vector<PortFilterEntry> expected = {
+      {false, protocol_tcp, 22}, {true, protocol_udp, 53}, {true, protocol_tcp, 65535}};
   EXPECT_EQ(entries, expected);
-  EXPECT_EQ(to_hex(written([&](Writer& w) { append_port_filter(w, entries); })), "00060016" "01110035" "0106ffff");
+  EXPECT_EQ(to_hex(written([&](Writer& w) { append_port_filter(w, entries); })), "00060016011100350106ffff");
 }
 
 TEST(Attributes, TheTestProtocol) {
@@ -257,8 +260,9 @@ TEST(Attributes, TheTestProtocol) {
   m.add(vendor_ita, type::ita_command, [](Writer& w) { append_command(w, "repeat"); });
   m.add(vendor_ita, type::ita_dummy, [](Writer& w) { append_dummy(w, 3); });
   m.add(vendor_ita, type::ita_start_angel, [](Writer&) {});
-  EXPECT_EQ(m.hex(), "0100000000000001" "0000902a0000000100000012" "726570656174" "0000902a000000020000000f" "dddddd"
-                     "0000902a000000050000000c");
+  EXPECT_EQ(
+      m.hex(),
+      "01000000000000010000902a00000001000000127265706561740000902a000000020000000fdddddd0000902a000000050000000c");
   const ByteVector command = from_hex("737461727400").value();
   Reader r(command, "test", 20);
   EXPECT_EQ(parse_command(r).error().offset, 25U);

@@ -14,7 +14,8 @@ TEST(Mutations, APrefixIsValidOnlyWhereAnAttributeEnds) {
   for (const auto& example : examples::messages) {
     const ByteVector whole = from_hex(example.hex).value();
     std::set<std::size_t> ends = {message_header_size};
-    for (const Attribute& a : parse_message(whole, supported).value().attributes) ends.insert(a.value_offset() + a.value.size());
+    const Parsed parsed = parse_message(whole, supported).value();
+    for (const Attribute& a : parsed.attributes) ends.insert(a.value_offset() + a.value.size());
     EXPECT_EQ(*ends.rbegin(), whole.size());
     for (std::size_t size = 0; size < whole.size(); ++size) {
       const ByteVector prefix(whole.begin(), whole.begin() + std::ptrdiff_t(size));  // its own end, for the sanitizer

@@ -53,7 +53,8 @@ TEST(InstalledPackages, ComeOutAsTheirSegmentsArrive) {
   EXPECT_TRUE(cursor.end());
   EXPECT_EQ(to_hex(together), examples::packages_attribute);
 
-  const Package packages[] = {{"bash", "5.0-6ubuntu1.1"}, {"dpkg", "1.19.7ubuntu3"}, {"libssl1.1", "1.1.1f-1ubuntu2.13"}};
+  const Package packages[] = {
+      {"bash", "5.0-6ubuntu1.1"}, {"dpkg", "1.19.7ubuntu3"}, {"libssl1.1", "1.1.1f-1ubuntu2.13"}};
   Writer w;
   append_installed_packages(w, packages);
   EXPECT_EQ(to_hex(w.view()), examples::packages_attribute.substr(24));
@@ -62,7 +63,8 @@ TEST(InstalledPackages, ComeOutAsTheirSegmentsArrive) {
 TEST(InstalledPackages, AnyTwoCutsGiveTheSamePackages) {
   const ByteVector attribute = from_hex(examples::packages_attribute).value();
   const Bytes value = Bytes(attribute).subspan(attribute_header_size);
-  const Packages expected = {{"bash", "5.0-6ubuntu1.1"}, {"dpkg", "1.19.7ubuntu3"}, {"libssl1.1", "1.1.1f-1ubuntu2.13"}};
+  const Packages expected = {
+      {"bash", "5.0-6ubuntu1.1"}, {"dpkg", "1.19.7ubuntu3"}, {"libssl1.1", "1.1.1f-1ubuntu2.13"}};
   for (std::size_t a = 0; a <= value.size(); ++a)
     for (std::size_t b = a; b <= value.size(); ++b) {
       const Bytes pieces[] = {value.first(a), value.subspan(a, b - a), value.subspan(b)};
@@ -72,7 +74,7 @@ TEST(InstalledPackages, AnyTwoCutsGiveTheSamePackages) {
 }
 
 TEST(InstalledPackages, AnErrorStays) {
-  const ByteVector value = from_hex("00000002" "0161" "0131" "020062" "0132").value();
+  const ByteVector value = from_hex("00000002016101310200620132").value();
   PackagesCursor cursor(12);
   cursor.feed(value);
   EXPECT_EQ(cursor.next().value()->name, "a");
@@ -89,9 +91,8 @@ TEST(InstalledPackages, LongNamesAreCutAndSurplusPackagesLeftOut) {
   append_installed_packages(w, packages);
   Reader r(w.view(), "test");
   std::size_t n = 0;
-  const auto header = parse_records(r, PackagesFormat{}, [&](const Package& p) {
-    n += p.name.size() == 255 && p.version == "1";
-  });
+  const auto header =
+      parse_records(r, PackagesFormat{}, [&](const Package& p) { n += p.name.size() == 255 && p.version == "1"; });
   EXPECT_EQ(header.value().count, 65'535);
   EXPECT_EQ(n, 65'535U);
 }

@@ -31,10 +31,9 @@ Result<ByteVector> rewrite_inventory(Reader& r, swima::Content content) {
 }
 
 Result<ByteVector> rewrite_events(Reader& r, swima::Content content) {
-  return rewrite_records(r, swima::EventsFormat{.content = content},
-                         [&](Writer& w, const auto& header, const auto& records) {
-                           swima::append_events(w, header, records, content);
-                         });
+  return rewrite_records(
+      r, swima::EventsFormat{.content = content},
+      [&](Writer& w, const auto& header, const auto& records) { swima::append_events(w, header, records, content); });
 }
 
 Result<ByteVector> rewrite_error(Reader& r) {
@@ -90,7 +89,8 @@ Result<ByteVector> rewrite_ietf(std::uint32_t kind, Reader& r) {
       return rewrite_records(r, PackagesFormat{}, [](Writer& out, const auto&, const auto& packages) {
         append_installed_packages(out, packages);
       });
-    case type::pa_tnc_error: return rewrite_error(r);
+    case type::pa_tnc_error:
+      return rewrite_error(r);
     case type::assessment_result: {
       GH_TRY(const auto v, parse_assessment_result(r));
       append_u32(w, v);
@@ -116,12 +116,18 @@ Result<ByteVector> rewrite_ietf(std::uint32_t kind, Reader& r) {
       swima::append_request(w, v);
       break;
     }
-    case type::software_identifier_inventory: return rewrite_inventory(r, swima::Content::identifiers);
-    case type::software_identifier_events: return rewrite_events(r, swima::Content::identifiers);
-    case type::software_inventory: return rewrite_inventory(r, swima::Content::records);
-    case type::software_events: return rewrite_events(r, swima::Content::records);
+    case type::software_identifier_inventory:
+      return rewrite_inventory(r, swima::Content::identifiers);
+    case type::software_identifier_events:
+      return rewrite_events(r, swima::Content::identifiers);
+    case type::software_inventory:
+      return rewrite_inventory(r, swima::Content::records);
+    case type::software_events:
+      return rewrite_events(r, swima::Content::records);
     case type::subscription_status_request:
-    case type::source_metadata_request: GH_CHECK(parse_empty(r)); break;
+    case type::source_metadata_request:
+      GH_CHECK(parse_empty(r));
+      break;
     case type::subscription_status_response: {
       GH_TRY(const auto v, swima::parse_subscription_status(r));
       swima::append_subscription_status(w, v);
@@ -132,7 +138,8 @@ Result<ByteVector> rewrite_ietf(std::uint32_t kind, Reader& r) {
       swima::append_source_metadata(w, v);
       break;
     }
-    default: w.put_bytes(r.rest());
+    default:
+      w.put_bytes(r.rest());
   }
   return std::move(w).take();
 }
@@ -161,13 +168,16 @@ Result<ByteVector> rewrite_ita(std::uint32_t kind, Reader& r) {
       break;
     }
     case type::ita_start_angel:
-    case type::ita_stop_angel: GH_CHECK(parse_empty(r)); break;
+    case type::ita_stop_angel:
+      GH_CHECK(parse_empty(r));
+      break;
     case type::ita_device_id: {
       GH_TRY(const auto v, parse_device_id(r));
       append_device_id(w, v);
       break;
     }
-    default: w.put_bytes(r.rest());
+    default:
+      w.put_bytes(r.rest());
   }
   return std::move(w).take();
 }
@@ -191,7 +201,8 @@ Result<ByteVector> rewrite_tcg(std::uint32_t kind, Reader& r) {
       append_next_segment(w, v);
       break;
     }
-    default: w.put_bytes(r.rest());
+    default:
+      w.put_bytes(r.rest());
   }
   return std::move(w).take();
 }
@@ -201,10 +212,14 @@ Result<ByteVector> rewrite_tcg(std::uint32_t kind, Reader& r) {
 Result<ByteVector> rewrite_value(const Attribute& a) {
   Reader r(a.value, "test", a.value_offset());
   switch (a.vendor) {
-    case vendor_ietf: return rewrite_ietf(a.type, r);
-    case vendor_ita: return rewrite_ita(a.type, r);
-    case vendor_tcg: return rewrite_tcg(a.type, r);
-    default: return to_vector(a.value);
+    case vendor_ietf:
+      return rewrite_ietf(a.type, r);
+    case vendor_ita:
+      return rewrite_ita(a.type, r);
+    case vendor_tcg:
+      return rewrite_tcg(a.type, r);
+    default:
+      return to_vector(a.value);
   }
 }
 

@@ -8,7 +8,11 @@
 namespace gatehouse::patnc {
 namespace {
 
-ByteVector bytes(std::string_view hex) { return from_hex(hex).value(); }
+// Blanks keep the fields apart.
+ByteVector bytes(std::string hex) {
+  std::erase(hex, ' ');
+  return from_hex(hex).value();
+}
 std::string text(std::string_view s) { return to_hex(as_bytes(s)); }
 std::string repeated(std::size_t n, std::string_view hex) {
   std::string out;
@@ -20,13 +24,15 @@ std::string repeated(std::size_t n, std::string_view hex) {
 constexpr std::string_view message_header = "0100000000000005", good = "000000000000000b0000001000000001";
 constexpr std::size_t A = 24, V = 36;
 
-std::string attribute(std::uint32_t vendor, std::uint32_t type, std::string_view value, std::uint8_t flags = 0) {
+std::string attribute(std::uint32_t vendor, std::uint32_t type, const std::string& value, std::uint8_t flags = 0) {
   Writer w;
   append_attribute(w, flags, vendor, type, bytes(value));
   return to_hex(w.view());
 }
 
-std::string in_message(const std::string& attributes) { return std::string(message_header) + std::string(good) + attributes; }
+std::string in_message(const std::string& attributes) {
+  return std::string(message_header) + std::string(good) + attributes;
+}
 
 struct MessageRow {
   const char* violation;
@@ -47,8 +53,8 @@ TEST(Violations, OfMessageAndAttributeHeaders) {
       {"11 bytes left", in_message("0000000000000b00000010"), invalid, A},
       {"length 11", in_message("000000000000000b0000000b"), invalid, A + 8},
       {"length 0", in_message("000000000000000b00000000"), invalid, A + 8},
-      {"length beyond the message", in_message("000000000000000b00000011" "00000001"), invalid, A + 8},
-      {"length of 2^32 - 1", in_message("000000000000000bffffffff" "00000001"), invalid, A + 8},
+      {"length beyond the message", in_message("000000000000000b00000011 00000001"), invalid, A + 8},
+      {"length of 2^32 - 1", in_message("000000000000000bffffffff 00000001"), invalid, A + 8},
       {"reserved vendor", in_message(attribute(0xFFFFFF, 11, "")), invalid, A + 1},
       {"reserved type", in_message(attribute(0, 0xFFFFFFFF, "")), invalid, A + 4},
       {"reserved type of a foreign vendor", in_message(attribute(311, 0xFFFFFFFF, "")), invalid, A + 4},
@@ -62,8 +68,10 @@ TEST(Violations, OfMessageAndAttributeHeaders) {
       {"Source Metadata Request, NOSKIP", in_message(attribute(0, 20, "", 0x80)), {}},
       {"Source Metadata Response, NOSKIP", in_message(attribute(0, 21, "000000", 0x80)), {}},
       {"Cancel, NOSKIP", in_message(attribute(vendor_tcg, 0x25, "", 0x80)), ErrorCode::type_not_supported, A},
-      {"Oversized Message, NOSKIP", in_message(attribute(vendor_tcg, 0x26, "", 0x80)), ErrorCode::type_not_supported, A},
-      {"Contract Exemption, NOSKIP", in_message(attribute(vendor_tcg, 0x27, "", 0x80)), ErrorCode::type_not_supported, A},
+      {"Oversized Message, NOSKIP", in_message(attribute(vendor_tcg, 0x26, "", 0x80)), ErrorCode::type_not_supported,
+       A},
+      {"Contract Exemption, NOSKIP", in_message(attribute(vendor_tcg, 0x27, "", 0x80)), ErrorCode::type_not_supported,
+       A},
       {"what only the server sends", in_message(attribute(0, type::assessment_result, "00000000")), {}},
       {"the same attribute twice", in_message(std::string(good)), {}},
       {"4,096 attributes", in_message(repeated(4095, good)), {}},
@@ -79,7 +87,7 @@ TEST(Violations, OfMessageAndAttributeHeaders) {
     EXPECT_EQ((*refusal)->offset, row.offset) << row.violation;
   }
   for (std::size_t size = 0; size < 8; ++size) {
-    const ByteVector message = bytes(message_header.substr(0, 2 * size));
+    const ByteVector message = bytes(std::string(message_header.substr(0, 2 * size)));
     EXPECT_EQ(refusal_of(message).error().reason, "truncated PA-TNC header") << size;
   }
 }
@@ -87,9 +95,9 @@ TEST(Violations, OfMessageAndAttributeHeaders) {
 TEST(Violations, AnUnsupportedAttributeIsQuotedAsItCame) {
   const ByteVector message = bytes(in_message(attribute(311, 1, "", 0xC1)));
   const auto refusal = refusal_of(message).value().value();
-  EXPECT_EQ(to_hex(error_value(refusal, Bytes(message).first(8))), "0000000000000003" "0100000000000005" "c100013700000001");
+  EXPECT_EQ(to_hex(error_value(refusal, Bytes(message).first(8))), "00000000000000030100000000000005c100013700000001");
   const ByteVector newer = bytes("02abcdef00000005");
-  EXPECT_EQ(to_hex(error_value(refusal_of(newer).value().value(), newer)), "0000000000000002" "02abcdef00000005" "01010000");
+  EXPECT_EQ(to_hex(error_value(refusal_of(newer).value().value(), newer)), "000000000000000202abcdef0000000501010000");
 }
 
 struct ValueRow {
@@ -103,7 +111,8 @@ void expect_rows(std::span<const ValueRow> rows) {
   for (const ValueRow& row : rows) {
     const ByteVector message = bytes(in_message(attribute(row.vendor, row.type, row.value)));
     const auto refusal = refusal_of(message).value();
-    ASSERT_EQ(refusal.has_value(), row.offset.has_value()) << attribute_name(row.vendor, row.type) << ": " << row.violation;
+    ASSERT_EQ(refusal.has_value(), row.offset.has_value())
+        << attribute_name(row.vendor, row.type) << ": " << row.violation;
     if (!refusal) continue;
     EXPECT_EQ(refusal->code, ErrorCode::invalid_parameter) << row.violation;
     EXPECT_EQ(refusal->offset, V + *row.offset) << attribute_name(row.vendor, row.type) << ": " << row.violation;
@@ -111,7 +120,7 @@ void expect_rows(std::span<const ValueRow> rows) {
 }
 
 TEST(Violations, OfIetfAttributes) {
-  const std::string time = text("2022-05-31T08:26:24Z"), product = "00713200" "00";
+  const std::string time = text("2022-05-31T08:26:24Z"), product = "00713200 00";
   const ValueRow rows[] = {
       {"7 bytes", 0, type::attribute_request, "00000000000002", 0},
       {"9 bytes", 0, type::attribute_request, "000000000000000200", 0},
@@ -133,7 +142,7 @@ TEST(Violations, OfIetfAttributes) {
       {"configuration overruns", 0, type::string_version, "016100ff62", 3},
       {"no configuration", 0, type::string_version, "01610161", 4},
       {"NUL in the version", 0, type::string_version, "0261000000", 2},
-      {"NUL in the configuration", 0, type::string_version, "0000" "026100", 4},
+      {"NUL in the configuration", 0, type::string_version, "0000 026100", 4},
       {"trailing", 0, type::string_version, "00000055", 3},
       {"23 bytes", 0, type::operational_status, "03010000" + time.substr(2), 0},
       {"25 bytes", 0, type::operational_status, "03010000" + time + "00", 0},
@@ -147,28 +156,28 @@ TEST(Violations, OfIetfAttributes) {
       {"5 bytes", 0, type::port_filter, "0006001600", 0},
       {"reserved bits", 0, type::port_filter, "fe060016"},
       {"3 bytes", 0, type::installed_packages, "000000", 0},
-      {"NUL in a name", 0, type::installed_packages, "00000001" "03610062" "0131", 6},
-      {"NUL in a version", 0, type::installed_packages, "00000001" "0161" "023100", 8},
-      {"left over", 0, type::installed_packages, "00000001" "0161" "0131" "02", 8},
-      {"left over after none", 0, type::installed_packages, "00000000" "02", 4},
-      {"count too high after one", 0, type::installed_packages, "00000002" "0161" "0131", 8},
-      {"second incomplete", 0, type::installed_packages, "00000002" "0161" "0131" "0361", 8},
+      {"NUL in a name", 0, type::installed_packages, "00000001 03610062 0131", 6},
+      {"NUL in a version", 0, type::installed_packages, "00000001 0161 023100", 8},
+      {"left over", 0, type::installed_packages, "00000001 0161 0131 02", 8},
+      {"left over after none", 0, type::installed_packages, "00000000 02", 4},
+      {"count too high after one", 0, type::installed_packages, "00000002 0161 0131", 8},
+      {"second incomplete", 0, type::installed_packages, "00000002 0161 0131 0361", 8},
       {"count too high, none", 0, type::installed_packages, "00000001", 4},
-      {"none complete", 0, type::installed_packages, "00000001" "0461", 4},
+      {"none complete", 0, type::installed_packages, "00000001 0461", 4},
       {"count 0", 0, type::installed_packages, "00000000"},
       {"3 bytes", 0, type::assessment_result, "000000", 0},
       {"5 bytes", 0, type::assessment_result, "0000000000", 4},
       {"value 5", 0, type::assessment_result, "00000005"},
       {"7 bytes", 0, type::remediation_instructions, "00000000000000", 0},
-      {"string overruns", 0, type::remediation_instructions, "0000000000000002" "00000003" "6162", 8},
-      {"string length cut", 0, type::remediation_instructions, "0000000000000002" "000000", 8},
-      {"NUL in the string", 0, type::remediation_instructions, "0000000000000002" "00000003" "610062" "00", 13},
-      {"no language", 0, type::remediation_instructions, "0000000000000002" "00000002" "6162", 14},
-      {"language overruns", 0, type::remediation_instructions, "0000000000000002" "00000002" "6162" "0365", 14},
-      {"trailing", 0, type::remediation_instructions, "0000000000000002" "00000002" "6162" "0265" "6e" "00", 17},
-      {"NUL in the URI", 0, type::remediation_instructions, "0000000000000001" "610062", 9},
-      {"another type", 0, type::remediation_instructions, "0000000000000003" "00"},
-      {"another vendor", 0, type::remediation_instructions, "0000559700000002" "00"},
+      {"string overruns", 0, type::remediation_instructions, "0000000000000002 00000003 6162", 8},
+      {"string length cut", 0, type::remediation_instructions, "0000000000000002 000000", 8},
+      {"NUL in the string", 0, type::remediation_instructions, "0000000000000002 00000003 610062 00", 13},
+      {"no language", 0, type::remediation_instructions, "0000000000000002 00000002 6162", 14},
+      {"language overruns", 0, type::remediation_instructions, "0000000000000002 00000002 6162 0365", 14},
+      {"trailing", 0, type::remediation_instructions, "0000000000000002 00000002 6162 0265 6e 00", 17},
+      {"NUL in the URI", 0, type::remediation_instructions, "0000000000000001 610062", 9},
+      {"another type", 0, type::remediation_instructions, "0000000000000003 00"},
+      {"another vendor", 0, type::remediation_instructions, "0000559700000002 00"},
       {"3 bytes", 0, type::forwarding_enabled, "000000", 0},
       {"5 bytes", 0, type::forwarding_enabled, "0000000000", 0},
       {"unknown", 0, type::forwarding_enabled, "00000002"},
@@ -187,11 +196,11 @@ TEST(Violations, ErrorsAreDroppedOrHandedOnButNeverAnswered) {
     bool dropped;
   } rows[] = {
       {"7 bytes", "00000000000000", true},
-      {"code 1 without its offset", "0000000000000001" "0100000000000005", true},
-      {"code 2 too short", "0000000000000002" "0100000000000005" "010100", true},
-      {"code 3 too short", "0000000000000003" "0100000000000005" "00000000" "000000", true},
-      {"code 1", "0000000000000001" "0100000000000005" "00000014", false},
-      {"code 9", "0000000000000009" "00", false},
+      {"code 1 without its offset", "0000000000000001 0100000000000005", true},
+      {"code 2 too short", "0000000000000002 0100000000000005 010100", true},
+      {"code 3 too short", "0000000000000003 0100000000000005 00000000 000000", true},
+      {"code 1", "0000000000000001 0100000000000005 00000014", false},
+      {"code 9", "0000000000000009 00", false},
       {"unknown vendor", "0000013700000001", false},
   };
   for (const auto& row : rows) {
@@ -212,17 +221,17 @@ TEST(Violations, OfItaAttributes) {
       {"delete", vendor_ita, type::ita_device_id, "7f", 0},
       {"3 bytes", vendor_ita, type::ita_get_settings, "000000", 0},
       {"no name", vendor_ita, type::ita_get_settings, "00000000"},
-      {"name overruns", vendor_ita, type::ita_get_settings, "00000002" "000161" "000361", 7},
-      {"name missing", vendor_ita, type::ita_get_settings, "00000002" "000161", 7},
-      {"NUL in a name", vendor_ita, type::ita_get_settings, "00000001" "00026100", 7},
-      {"trailing", vendor_ita, type::ita_get_settings, "00000001" "000161" "00", 7},
+      {"name overruns", vendor_ita, type::ita_get_settings, "00000002 000161 000361", 7},
+      {"name missing", vendor_ita, type::ita_get_settings, "00000002 000161", 7},
+      {"NUL in a name", vendor_ita, type::ita_get_settings, "00000001 00026100", 7},
+      {"trailing", vendor_ita, type::ita_get_settings, "00000001 000161 00", 7},
       {"3 bytes", vendor_ita, type::ita_settings, "000000", 0},
-      {"name overruns", vendor_ita, type::ita_settings, "00000001" "000361", 4},
-      {"value overruns", vendor_ita, type::ita_settings, "00000001" "000161" "000231", 7},
-      {"value missing", vendor_ita, type::ita_settings, "00000001" "000161", 7},
-      {"1,024 settings", vendor_ita, type::ita_settings, "00000400" + repeated(1024, "00016100" "00")},
-      {"1,025 settings", vendor_ita, type::ita_settings, "00000401" + repeated(1025, "00016100" "00"), 0},
-      {"trailing", vendor_ita, type::ita_settings, "00000001" "000161" "000131" "00", 10},
+      {"name overruns", vendor_ita, type::ita_settings, "00000001 000361", 4},
+      {"value overruns", vendor_ita, type::ita_settings, "00000001 000161 000231", 7},
+      {"value missing", vendor_ita, type::ita_settings, "00000001 000161", 7},
+      {"1,024 settings", vendor_ita, type::ita_settings, "00000400" + repeated(1024, "00016100 00")},
+      {"1,025 settings", vendor_ita, type::ita_settings, "00000401" + repeated(1025, "00016100 00"), 0},
+      {"trailing", vendor_ita, type::ita_settings, "00000001 000161 000131 00", 10},
   };
   expect_rows(rows);
 }

@@ -125,7 +125,8 @@ ErrorInformation error_information(const PaTncError& error) {
   Reader r(error.information, "RFC 5792 4.2.8");
   const Bytes header = *r.take(message_header_size);
   switch (ErrorCode(error.code)) {
-    case ErrorCode::invalid_parameter: return InvalidParameter{header, *r.get<std::uint32_t>()};
+    case ErrorCode::invalid_parameter:
+      return InvalidParameter{header, *r.get<std::uint32_t>()};
     case ErrorCode::version_not_supported: {
       const auto most = *r.get<std::uint8_t>();
       return VersionNotSupported{header, most, *r.get<std::uint8_t>()};

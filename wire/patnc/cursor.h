@@ -22,7 +22,8 @@
 //   static constexpr std::string_view spec;                  // for errors
 //   Result<Header> parse_header(Reader& r) const;            // r: exactly header_size bytes
 //   std::uint64_t count(const Header&) const;                // records that the header announces
-//   // The size of the record that r starts with, as far as r's bytes tell; the record is complete when r has that many.
+//   // The size of the record that r starts with, as far as r's bytes tell; the record is complete when r has that
+//   many.
 //   // Above 0; with more bytes it grows or stays. A length above a limit fails here, before its bytes are held.
 //   Result<std::size_t> needed(const Header&, Reader r) const;
 //   Result<Record> parse(const Header&, Reader& r) const;    // r: exactly one complete record
@@ -152,7 +153,8 @@ class Cursor {
   std::optional<Error> failure_;
 };
 
-// A value that is there whole: calls `each` for each record and returns the header. `r` starts at the value.
+// A value that is there whole: calls `each` for each record and returns the header. `r` starts at the value, and the
+// records' views point into its bytes.
 template <class Format, class Each>
 Result<typename Format::Header> parse_records(Reader& r, Format format, Each&& each) {
   Cursor<Format> cursor(r.offset(), std::move(format));

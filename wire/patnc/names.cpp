@@ -69,10 +69,23 @@ struct Vendor {
   std::string_view name;
 };
 constexpr Vendor vendors[] = {
-    {0, "IETF"},         {2, "IBM"},        {311, "Microsoft"},   {2312, "Red Hat"},       {2699, "PWG"},
-    {3076, "Altiga"},    {9048, "OSC"},     {9586, "Debian"},     {11129, "Google"},       {21911, "TCG"},
-    {28978, "Canonical"}, {30401, "Fedora"}, {32939, "FHH"},       {36906, "ITA-HSR"},      {38158, "OpenPTS"},
-    {0xFFFFFE, "Unassigned"}, {vendor_reserved, "Reserved"},
+    {0, "IETF"},
+    {2, "IBM"},
+    {311, "Microsoft"},
+    {2312, "Red Hat"},
+    {2699, "PWG"},
+    {3076, "Altiga"},
+    {9048, "OSC"},
+    {9586, "Debian"},
+    {11129, "Google"},
+    {21911, "TCG"},
+    {28978, "Canonical"},
+    {30401, "Fedora"},
+    {32939, "FHH"},
+    {36906, "ITA-HSR"},
+    {38158, "OpenPTS"},
+    {0xFFFFFE, "Unassigned"},
+    {vendor_reserved, "Reserved"},
 };
 
 // §1.7.9

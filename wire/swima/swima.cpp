@@ -199,9 +199,12 @@ void append_inventory(Writer& w, InventoryHeader header, std::span<const Softwar
 
 std::string_view name(Action action) {
   switch (action) {
-    case Action::creation: return "creation";
-    case Action::deletion: return "deletion";
-    case Action::alteration: return "alteration";
+    case Action::creation:
+      return "creation";
+    case Action::deletion:
+      return "deletion";
+    case Action::alteration:
+      return "alteration";
   }
   return "unknown";
 }

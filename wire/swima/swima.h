@@ -8,8 +8,8 @@
 //
 // or with InventoryCursor and EventsCursor, while segments arrive (wire/patnc/cursor.h).
 //
-// Software identifiers are 1 to 4,096 bytes of UTF-8 without NUL; locators up to 4,096 bytes without NUL. Text of a peer
-// is escaped where it is printed.
+// Software identifiers are 1 to 4,096 bytes of UTF-8 without NUL; locators up to 4,096 bytes without NUL. Text of a
+// peer is escaped where it is printed.
 #pragma once
 
 #include <cstdint>
@@ -50,10 +50,10 @@ struct SoftwareRecord {
   std::uint32_t record_id = 0;
   std::uint32_t model_vendor = 0;  // data model type: PEN 0, type 0 is ISO/IEC 19770-2:2015, type 1 :2009
   std::uint8_t model_type = 0;
-  std::uint8_t source = 0;         // source identification number
+  std::uint8_t source = 0;  // source identification number
   std::string_view identifier;
-  std::string_view locator{};      // URI of the folder, may be empty
-  Bytes record{};                  // Content::records only; not parsed here
+  std::string_view locator{};  // URI of the folder, may be empty
+  Bytes record{};              // Content::records only; not parsed here
 };
 bool operator==(const SoftwareRecord& a, const SoftwareRecord& b);
 
@@ -63,7 +63,7 @@ struct InventoryHeader {
   std::uint32_t count = 0;       // 24 bits
   std::uint32_t request_id = 0;  // subscription id in a fulfilment
   std::uint32_t eid_epoch = 0;
-  std::uint32_t last_eid = 0;    // 0: no events recorded
+  std::uint32_t last_eid = 0;  // 0: no events recorded
   bool operator==(const InventoryHeader&) const = default;
 };
 struct InventoryFormat {
@@ -92,7 +92,7 @@ struct Event {
   std::uint32_t eid = 0;
   std::string_view timestamp;  // 20 characters, "2022-05-31T08:30:01Z"; "0000-00-00T00:00:00Z": unknown
   Action action = Action::creation;
-  SoftwareRecord software;     // a deletion's record may be empty
+  SoftwareRecord software;  // a deletion's record may be empty
   bool operator==(const Event&) const = default;
 };
 struct EventsHeader {
@@ -140,13 +140,13 @@ void append_source_metadata(Writer& w, std::span<const SourceMetadata> sources);
 // SWIMA's codes of the PA-TNC Error attribute (vendor_ietf).
 namespace error {
 inline constexpr std::uint32_t general = 4, subscription_denied = 5, response_too_large = 6,
-    subscription_fulfillment = 7, subscription_id_reuse = 8;
+                               subscription_fulfillment = 7, subscription_id_reuse = 8;
 }  // namespace error
 // The information of codes 4-8: u32 id, in code 6 u32 maximum size, then text to the end.
 struct ErrorInformation {
-  std::uint32_t id = 0;                // of the request, in code 7 of the subscription
-  std::uint32_t maximum_size = 0;      // bytes; response_too_large only
-  std::string_view description{};      // for people; in code 7 the sub-error as it came, not text
+  std::uint32_t id = 0;            // of the request, in code 7 of the subscription
+  std::uint32_t maximum_size = 0;  // bytes; response_too_large only
+  std::string_view description{};  // for people; in code 7 the sub-error as it came, not text
   bool operator==(const ErrorInformation&) const = default;
 };
 Result<ErrorInformation> parse_error_information(std::uint32_t code, Reader& r);
