@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "server/imv/imv.h"
+#include "server/imv/host.h"
 
 namespace gatehouse::server {
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hex.h"
+#include "server/session/imvs.h"
 
 namespace gatehouse::server {
 namespace {
@@ -24,47 +25,9 @@ std::string sizes(const pbtnc::Batch& batch, std::size_t bytes) {
 
 }  // namespace
 
-patnc::Builder Conversation::builder() const { return {patnc::max_message(settings.max_batch), next_message_id}; }
-
-void Conversation::say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& b, std::uint16_t collector) {
-  for (ByteVector& body : b.take()) {
-    // Identifiers are unique within the connection: a random start, then a counter (RFC 5792 3.6).
-    const std::uint32_t identifier = next_message_id++;
-    for (int i = 0; i < 4; ++i) body[4 + std::size_t(i)] = std::byte(identifier >> (24 - 8 * i));
-    out.push_back({vendor, subtype, validator, collector != pbtnc::any, collector, std::move(body)});
-  }
-}
-
-bool Conversation::say_error(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, std::uint16_t collector,
-                             const patnc::Refusal& refusal, Bytes header_copy) {
-  constexpr unsigned max_errors = 16;
-  if (++errors_sent > max_errors) return false;
-  patnc::Builder b = builder();
-  b.add(0, patnc::vendor_ietf, patnc::type::pa_tnc_error, patnc::error_value(refusal, header_copy));
-  say(vendor, subtype, validator, std::move(b), collector);
-  return true;
-}
-
-patnc::Contract Conversation::offered_contract() const {
-  return {patnc::unlimited, std::uint32_t(patnc::max_segment(patnc::max_message(settings.max_batch)))};
-}
-
-void Conversation::say_contract_response(patnc::Builder& b, const patnc::Contract& asked) const {
-  patnc::Contract agreed = asked;
-  if (agreed.max_segment_size != patnc::unlimited)
-    agreed.max_segment_size = std::min(agreed.max_segment_size, offered_contract().max_segment_size);
-  Writer w;
-  patnc::append_contract(w, agreed);
-  b.add(0, patnc::vendor_tcg, patnc::type::contract_response, w.view());
-}
-
 Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
-    : host_(host), settings_(settings), state_(state),
-      conversation_{host, settings, state, std::move(peer), {}, {}, "en", 0, {}, 0} {
-  started_ = host_.now_ms();
-  conversation_.session = session_id(started_, host_.random(8));
-  const ByteVector first = host_.random(4);
-  std::memcpy(&conversation_.next_message_id, first.data(), 4);
+    : host_(host), settings_(settings), conversation_(host, settings, state, std::move(peer)),
+      imvs_(make_imvs(conversation_)) {
   start_assessment();
   host_.set_deadline(settings_.negotiation_deadline);
 }
@@ -72,11 +35,10 @@ Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
 Session::~Session() = default;
 
 void Session::start_assessment() {
-  os_ = std::make_unique<OsImv>(conversation_);
-  attestation_ = std::make_unique<AttestationImv>(conversation_);
+  for (const auto& imv : imvs_) imv->begin_assessment();
   committing_ = recorded_ = false;
-  verdict_.reset();
   evidence_bytes_ = 0;
+  started_ = host_.now_ms();
 }
 
 void Session::feed(Bytes plaintext) {
@@ -119,36 +81,72 @@ void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::stri
   Writer w;
   pttls::append_error(w, code, offending);
   send_message(pttls::Type::error, w.view());
-  finish_with("PT-TLS: " + std::string(why), true);
+  finish_with("PT-TLS: " + std::string(why));
 }
 
 void Session::refuse_batch(const pbtnc::Refusal& refusal) {
   Writer w;
   pbtnc::append_error(w, refusal);
   send_batch(pbtnc::BatchType::close, w.view());
-  finish_with("PB-TNC " + std::string(pbtnc::name(refusal.code)) + " at offset " + std::to_string(refusal.offset) + ": " + std::string(refusal.reason), true);
+  finish_with("PB-TNC " + std::string(pbtnc::name(refusal.code)) + " at offset " + std::to_string(refusal.offset) + ": " + std::string(refusal.reason));
+}
+
+void Session::flush() {
+  for (const auto& imv : imvs_) imv->channel().flush();
+}
+
+bool Session::all_done() const {
+  return std::all_of(imvs_.begin(), imvs_.end(), [](const auto& imv) { return imv->result().has_value(); });
+}
+bool Session::waiting() const {
+  return std::any_of(imvs_.begin(), imvs_.end(), [](const auto& imv) { return imv->waiting(); });
+}
+
+// The verdict object and the session's record, once every IMV has its result.
+SessionResult Session::assemble() {
+  ImvResult all;
+  verdict_ = {};
+  verdict_.session = conversation_.session;
+  verdict_.device = conversation_.info.device_id.value_or("");
+  verdict_.product = conversation_.product();
+  verdict_.generation = conversation_.intent.generation;
+  for (const auto& imv : imvs_) {
+    all = combine(all, *imv->result());
+    if (const pipeline::Verdict* judged = imv->verdict()) verdict_ = *judged;
+  }
+  SessionResult record;
+  record.intent = conversation_.intent;
+  record.intent.peer = conversation_.peer.address;
+  record.intent.identity = conversation_.peer.identity;
+  record.intent.identity_type = conversation_.peer.identity_type;
+  for (const auto& imv : imvs_) imv->contribute(verdict_, record);
+  verdict_.recommendation = all.recommendation;
+  verdict_.evaluation = all.evaluation;
+  record.finished = host_.now_ms();
+  record.verdict = pipeline::to_json(verdict_);
+  return record;
 }
 
 // A conversation that ends before its verdict leaves a record that says why, and nothing of it is ever allow.
 void Session::record_failure(std::string_view why) {
   if (committing_ || recorded_) return;
   if (pb_state_ == pbtnc::State::init) return;  // no PB-TNC conversation took place
-  attestation_->abandon(why);
-  pipeline::Verdict& v = attestation_->verdict();
-  if (v.recommendation == pipeline::Recommendation::allow) {
-    v.recommendation = pipeline::Recommendation::isolate;
-    v.evaluation = pipeline::Evaluation::error;
+  for (const auto& imv : imvs_) imv->abandon(why);
+  SessionResult record = assemble();
+  if (verdict_.recommendation == pipeline::Recommendation::allow) {
+    verdict_.recommendation = pipeline::Recommendation::isolate;
+    verdict_.evaluation = pipeline::Evaluation::error;
+    record.verdict = pipeline::to_json(verdict_);
   }
   committing_ = true;
-  host_.commit_result(attestation_->result(host_.now_ms()));
+  host_.commit_result(std::move(record));
 }
 
-void Session::finish_with(std::string_view why, bool close_gracefully) {
+void Session::finish_with(std::string_view why) {
   if (phase_ == Phase::ended) return;
   phase_ = Phase::ended;
   if (!why.empty()) host_.log(LogLevel::warning, "session ended: " + std::string(why));
   record_failure(why.empty() ? "the conversation ended early" : why);
-  (void)close_gracefully;
   host_.close();
 }
 
@@ -158,14 +156,14 @@ void Session::on_message(const pttls::Message& m) {
   if (!m.header.known()) {
     constexpr unsigned max_transport_errors = 8;
     if (phase_ != Phase::data) return refuse_transport(pttls::ErrorCode::invalid_message, m.whole, "unknown message in the negotiation");
-    if (++transport_errors_ > max_transport_errors) return finish_with("PT-TLS: too many unknown messages", true);
+    if (++transport_errors_ > max_transport_errors) return finish_with("PT-TLS: too many unknown messages");
     Writer w;
     pttls::append_error(w, pttls::ErrorCode::type_not_supported, m.whole);
     return send_message(pttls::Type::error, w.view());
   }
   if (m.header.kind() == pttls::Type::error) {
     const auto error = pttls::parse_error(m.value);
-    return finish_with("the endpoint sent PT-TLS error " + (error ? std::to_string(error->code) : std::string("(malformed)")), true);
+    return finish_with("the endpoint sent PT-TLS error " + (error ? std::to_string(error->code) : std::string("(malformed)")));
   }
   if (phase_ == Phase::version && m.header.kind() == pttls::Type::version_request) return on_version(m);
   if (phase_ == Phase::sasl && m.header.kind() == pttls::Type::sasl_selection) return on_selection(m);
@@ -183,7 +181,7 @@ void Session::on_version(const pttls::Message& m) {
   const bool certificate = conversation_.peer.identity_type == "certificate";
   const bool want_sasl = settings_.auth == Auth::sasl || settings_.auth == Auth::tls_and_sasl || (settings_.auth == Auth::tls_or_sasl && !certificate);
   if ((settings_.auth == Auth::tls || settings_.auth == Auth::tls_and_sasl) && !certificate)
-    return finish_with("authentication " + std::string(text(settings_.auth)) + " wants a client certificate", true);
+    return finish_with("authentication " + std::string(text(settings_.auth)) + " wants a client certificate");
   Writer mechanisms;
   if (want_sasl) pttls::append_mechanisms(mechanisms, {"PLAIN"});
   send_message(pttls::Type::sasl_mechanisms, mechanisms.view());
@@ -214,7 +212,7 @@ void Session::on_password(bool good) {
     const std::byte abort[] = {std::byte(pttls::SaslResult::abort)};
     send_message(pttls::Type::sasl_result, abort);
     phase_ = Phase::sasl;
-    return finish_with("authentication failed", true);
+    return finish_with("authentication failed");
   }
   conversation_.peer.identity_type = "password";
   host_.log(LogLevel::info, "endpoint authenticated by password as '" + escaped(conversation_.peer.identity) + "'");
@@ -239,20 +237,17 @@ void Session::on_batch(Bytes bytes) {
     if (m.vendor == pbtnc::vendor_ietf && m.type == pbtnc::type::error) {
       const pbtnc::PbError e = pbtnc::pb_error(m);
       host_.log(LogLevel::warning, std::string("received ") + (e.fatal ? "fatal" : "non-fatal") + " PB-TNC error " + std::to_string(e.vendor) + "/" + std::to_string(e.code));
-      if (e.fatal) return finish_with("the endpoint sent a fatal PB-TNC error", true);
+      if (e.fatal) return finish_with("the endpoint sent a fatal PB-TNC error");
     }
   if (batch->type == pbtnc::BatchType::close) {
     host_.log(LogLevel::debug, "the endpoint closed the PB-TNC conversation");
-    return finish_with(decided ? "" : "the endpoint closed the conversation before the verdict", true);
+    return finish_with(decided ? "" : "the endpoint closed the conversation before the verdict");
   }
   if (batch->type == pbtnc::BatchType::cretry) {
     if (++retries_ > settings_.max_retries) return refuse_batch({pbtnc::ErrorCode::local_error, 0, 0, "too many retries"});
     host_.log(LogLevel::info, "the endpoint asks for another assessment");
     record_failure("the endpoint started over");
-    const std::int64_t now = host_.now_ms();
-    conversation_.session = session_id(now, host_.random(8));
-    conversation_.info = {};
-    started_ = now;
+    conversation_.begin_assessment();
     start_assessment();
   }
   if (evidence_bytes_ > settings_.max_evidence_bytes) return refuse_batch({pbtnc::ErrorCode::local_error, 0, 0, "more evidence than allowed"});
@@ -261,8 +256,12 @@ void Session::on_batch(Bytes bytes) {
   if (client_silent_ && ++empty_rounds_ > settings_.max_empty_rounds) return refuse_batch({pbtnc::ErrorCode::local_error, 0, 0, "too many empty rounds"});
   answer_due_ = true;
   deliver(*batch);
-  os_->batch_end();
-  attestation_->batch_end(os_->settled());
+  for (const auto& imv : imvs_) imv->channel().batch_end(!client_silent_, *imv);
+  flush();
+  for (const auto& imv : imvs_) {
+    imv->batch_end();
+    imv->channel().flush();
+  }
   advance();
 }
 
@@ -281,49 +280,44 @@ void Session::deliver(const pbtnc::Batch& batch) {
     }
     if (m.type != pbtnc::type::pa) continue;
     const pbtnc::PaMessage pa = pbtnc::pa_message(m);
-    const bool os_type = pa.vendor == patnc::vendor_ietf && pa.subtype == patnc::subtype_operating_system;
-    const bool pts_type = pa.vendor == patnc::vendor_tcg && pa.subtype == patnc::subtype_pts;
     host_.log(LogLevel::debug, "PB-PA message of type '" + patnc::subtype_name(pa.vendor, pa.subtype) + "', " + std::to_string(pa.body.size()) +
                                    " bytes, from IMC " + std::to_string(pa.collector));
     // EXCL: only the validator that is named, and only if it subscribed to the type (spec part 1b §6.3).
-    const auto subscribed = [&](bool type, std::uint16_t id) { return type && (!pa.exclusive || pa.validator == id); };
-    const bool to_os = subscribed(os_type, OsImv::id), to_attestation = subscribed(pts_type, AttestationImv::id);
-    if (!to_os && !to_attestation) {
+    std::vector<Imv*> receivers;
+    for (const auto& imv : imvs_)
+      if (imv->subscribed(pa.vendor, pa.subtype) && (!pa.exclusive || pa.validator == imv->id())) receivers.push_back(imv.get());
+    if (receivers.empty()) {
       host_.log(LogLevel::debug, "nobody subscribed to it");
       continue;
     }
     const auto parsed = patnc::parse_message(pa.body, supported);
     if (!parsed) {
       host_.log(LogLevel::warning, parsed.error().text());
-      if (to_os) os_->failed();
-      if (to_attestation) attestation_->malformed(parsed.error().text());
+      for (Imv* imv : receivers) imv->malformed(parsed.error().text());
       continue;
     }
     for (const patnc::Attribute& a : parsed->attributes)
       if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence))
         host_.log(LogLevel::debug, "PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " + std::to_string(a.value.size()) + " bytes");
-    if (parsed->refusal) {
+    if (parsed->refusal)
       host_.log(LogLevel::warning, "PA-TNC message refused at offset " + std::to_string(parsed->refusal->offset) + ": " + std::string(parsed->refusal->reason));
-      conversation_.say_error(pa.vendor, pa.subtype, to_os ? OsImv::id : AttestationImv::id, pa.collector, *parsed->refusal, parsed->header.copy);
-      if (to_os) os_->failed();
-      if (to_attestation) attestation_->malformed("malformed PA-TNC message: " + std::string(parsed->refusal->reason));
-      continue;
-    }
-    if (to_os) os_->receive(pa, *parsed);
-    if (to_attestation) attestation_->receive(pa, *parsed);
+    for (Imv* imv : receivers) imv->channel().take(pa, *parsed, *imv);
   }
 }
 
 // Answers the batch that was taken in, as soon as there is an answer (spec part 1a §4.8).
 void Session::advance() {
   if (!answer_due_ || phase_ != Phase::data || committing_) return;
-  if (attestation_->waiting()) return;  // the store or the evidence plane is at work; the answer follows
-  if (client_silent_ && conversation_.out.empty() && !attestation_->done()) {
-    os_->batch_end();
-    attestation_->client_silent();
-  }
-  if (attestation_->done() && os_->settled()) return conclude();
-  if (!host_.has_room(attestation_->pending_bytes())) return;  // on_room() comes
+  if (waiting()) return;  // the store or the evidence plane is at work; the answer follows
+  flush();
+  if (client_silent_ && conversation_.out.empty() && !all_done())
+    for (const auto& imv : imvs_)
+      if (!imv->result()) imv->solicit();
+  flush();
+  if (all_done()) return conclude();
+  std::size_t pending = 0;
+  for (const auto& imv : imvs_) pending += imv->pending_bytes();
+  if (!host_.has_room(pending)) return;  // on_room() comes
   pbtnc::Queue queue(settings_.max_batch);
   for (PaOut& o : conversation_.out) {
     Writer w;
@@ -343,21 +337,9 @@ void Session::await_client() { host_.set_deadline(settings_.idle_deadline); }
 // The RESULT batch goes out only when its record is on disk.
 void Session::conclude() {
   if (committing_) return;
-  pipeline::Verdict& v = attestation_->verdict();
-  const ImvResult os = *os_->result();
-  // The strictest recommendation and the worst evaluation; "no opinion" is neutral (spec part 1a §4.9).
-  if (os.evaluation == pipeline::Evaluation::error && v.recommendation == pipeline::Recommendation::allow) {
-    v.recommendation = pipeline::Recommendation::isolate;
-    v.evaluation = pipeline::Evaluation::error;
-    pipeline::Finding f;
-    f.component = "device";
-    f.status = pipeline::Status::failed;
-    f.reason = conversation_.info.inconsistent ? "the endpoint claims two different identities" : "the operating system message can't be used";
-    v.findings.insert(v.findings.begin(), std::move(f));
-    ++v.findings_total;
-  }
+  SessionResult record = assemble();
   committing_ = true;
-  host_.commit_result(attestation_->result(host_.now_ms()));
+  host_.commit_result(std::move(record));
 }
 
 void Session::on_result_committed(Result<void> on_disk) {
@@ -367,32 +349,38 @@ void Session::on_result_committed(Result<void> on_disk) {
   if (!on_disk) {
     // Without its record nothing is admitted.
     host_.log(LogLevel::error, "the result can't be recorded: " + on_disk.error().text());
-    pipeline::Verdict& v = attestation_->verdict();
-    v.recommendation = pipeline::Recommendation::isolate;
-    v.evaluation = pipeline::Evaluation::error;
+    verdict_.recommendation = pipeline::Recommendation::isolate;
+    verdict_.evaluation = pipeline::Evaluation::error;
   }
   send_result();
   pump();
 }
 
 void Session::send_result() {
-  const pipeline::Verdict& v = attestation_->verdict();
-  attestation_->say_assessment(v.evaluation);
+  for (const auto& imv : imvs_) imv->say_last();
+  flush();
   Writer w;
   for (const PaOut& o : conversation_.out) pbtnc::append_pa(w, {o.exclusive, o.vendor, o.subtype, o.collector, o.validator, o.body});
   conversation_.out.clear();
-  pbtnc::append_assessment_result(w, std::uint32_t(v.evaluation));
+  pbtnc::append_assessment_result(w, std::uint32_t(verdict_.evaluation));
   constexpr std::uint16_t allowed = 1, denied = 2, quarantined = 3;
   std::uint16_t code = denied;
-  if (v.recommendation == pipeline::Recommendation::allow) code = allowed;
-  if (v.recommendation == pipeline::Recommendation::isolate) code = quarantined;
+  if (verdict_.recommendation == pipeline::Recommendation::allow) code = allowed;
+  if (verdict_.recommendation == pipeline::Recommendation::isolate) code = quarantined;
   pbtnc::append_access_recommendation(w, code);
-  const std::vector<std::string> reasons = attestation_->reasons();
-  if (!reasons.empty()) {
+  for (const auto& imv : imvs_) {
     std::string all;
-    for (const std::string& r : reasons) all += (all.empty() ? "" : "\n") + r;
-    pbtnc::append_reason_string(w, {all, conversation_.language});
+    for (const std::string& reason : imv->reasons()) all += (all.empty() ? "" : "\n") + reason;
+    if (!all.empty()) pbtnc::append_reason_string(w, {all, conversation_.language});
   }
+  log_verdict();
+  answer_due_ = false;
+  send_batch(pbtnc::BatchType::result, w.view());
+  await_client();
+}
+
+void Session::log_verdict() {
+  const pipeline::Verdict& v = verdict_;
   host_.log(LogLevel::info, "device " + escaped(v.device.empty() ? "(none claimed)" : v.device) + ": " + std::string(name(v.recommendation)) + ", " +
                                 std::string(name(v.evaluation)) + (v.summary.empty() ? "" : ": " + v.summary) + "; quote " +
                                 std::string(name(v.quote.status)) + "; peer " + conversation_.peer.address + ", identity '" +
@@ -404,19 +392,16 @@ void Session::send_result() {
     host_.log(LogLevel::info, f.component + (f.entry ? " " + std::to_string(*f.entry) : "") + ": " + std::string(name(f.status)) + ": " +
                                   (f.path.empty() ? "" : "'" + escaped(f.path) + "': ") + escaped(f.reason));
   }
-  answer_due_ = false;
-  send_batch(pbtnc::BatchType::result, w.view());
-  await_client();
 }
 
 void Session::on_session_begun(Result<void> on_disk) {
-  attestation_->session_begun(std::move(on_disk));
+  for (const auto& imv : imvs_) imv->session_begun(on_disk);
   advance();
 }
 
 void Session::on_outcome(Result<pipeline::Outcome> outcome) {
   if (phase_ == Phase::ended) return;
-  attestation_->outcome(std::move(outcome));
+  for (const auto& imv : imvs_) imv->outcome(outcome);
   advance();
 }
 
@@ -428,7 +413,7 @@ void Session::on_deadline() {
     // Our turn: the endpoint is told.
     return refuse_batch({pbtnc::ErrorCode::local_error, 0, 0, "the assessment takes too long"});
   }
-  finish_with("the endpoint was silent for too long", true);
+  finish_with("the endpoint was silent for too long");
 }
 
 void Session::on_peer_gone() {

@@ -16,12 +16,8 @@
 #include <string>
 #include <vector>
 
-#include "base/key_agreement.h"
 #include "base/secret.h"
-#include "base/x509.h"
-#include "pipeline/graph/pipeline.h"
 #include "server/imv/imv.h"
-#include "server/state/state.h"
 #include "wire/pbtnc/pbtnc.h"
 #include "wire/pbtnc/state.h"
 #include "wire/pttls/pttls.h"
@@ -60,23 +56,27 @@ class Session {
   void on_batch(Bytes batch);
   void deliver(const pbtnc::Batch& batch);
   void advance();
+  void flush();
+  bool all_done() const;
+  bool waiting() const;
+  SessionResult assemble();
   void conclude();
   void send_result();
+  void log_verdict();
   void send_message(pttls::Type type, Bytes value);
   void send_batch(pbtnc::BatchType type, Bytes messages);
   void refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why);
   void refuse_batch(const pbtnc::Refusal& refusal);
-  void finish_with(std::string_view why, bool close_gracefully);
+  void finish_with(std::string_view why);
   void record_failure(std::string_view why);
   void start_assessment();
   void await_client();
 
   Host& host_;
   const Settings& settings_;
-  State& state_;
   Conversation conversation_;
-  std::unique_ptr<OsImv> os_;
-  std::unique_ptr<AttestationImv> attestation_;
+  std::vector<std::unique_ptr<Imv>> imvs_;
+  pipeline::Verdict verdict_;  // from assemble() on
 
   pttls::Framer framer_;
   Phase phase_ = Phase::version;
@@ -88,7 +88,6 @@ class Session {
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;
   std::int64_t started_ = 0;
-  std::optional<pipeline::Verdict> verdict_;
 };
 
 }  // namespace gatehouse::server

@@ -1,7 +1,8 @@
+#include "server/imv/attestation/attestation_imv.h"
+
 #include <algorithm>
 
 #include "base/hex.h"
-#include "server/imv/imv.h"
 
 namespace gatehouse::server {
 namespace {
@@ -12,17 +13,6 @@ constexpr std::uint32_t tcg = patnc::vendor_tcg;
 constexpr std::uint16_t needed_capabilities = pts::capability_tpm | pts::capability_dh;
 constexpr std::uint16_t offered_capabilities = needed_capabilities | pts::capability_verify;
 
-struct Text {
-  std::string_view en, de;
-};
-constexpr Text texts[] = {
-    {"Incorrect component evidence", "Falsche Komponentenmessung"},
-    {"Pending component evidence", "Fehlende Komponentenmessung"},
-    {"No trusted AIK available", "Kein vertrauenswürdiger AIK verfügbar"},
-    {"Invalid TPM Quote signature received", "Ungültige TPM Quote Signatur erhalten"},
-    {"No approved firmware baseline", "Keine freigegebene Firmware-Referenz"},
-};
-
 bool single_bit(std::uint16_t v) { return v != 0 && (v & (v - 1)) == 0; }
 
 DhGroup group_of(std::uint16_t bit) {
@@ -31,24 +21,6 @@ DhGroup group_of(std::uint16_t bit) {
 }
 
 }  // namespace
-
-std::string_view reason_text(std::string_view english, std::string_view language) {
-  for (const Text& t : texts)
-    if (t.en == english && language == "de") return t.de;
-  return english;
-}
-
-bool supported(std::uint32_t vendor, std::uint32_t type) {
-  namespace t = patnc::type;
-  if (vendor == patnc::vendor_ietf) return type <= t::source_metadata_response;
-  if (vendor == patnc::vendor_ita) return (type >= t::ita_command && type <= t::ita_stop_angel) || (type >= t::ita_device_id && type <= t::ita_symlinks);
-  if (vendor != tcg) return false;
-  constexpr std::uint32_t known[] = {t::contract_request, t::contract_response, t::segment_envelope, t::next_segment, pt::request_capabilities,
-                                     pt::capabilities, pt::dh_nonce_request, pt::dh_nonce_response, pt::dh_nonce_finish, pt::algorithm_request,
-                                     pt::algorithm, pt::get_tpm_version, pt::tpm_version, pt::get_aik, pt::aik, pt::request_component_evidence,
-                                     pt::generate_evidence, pt::simple_component_evidence, pt::simple_evidence_final};
-  return std::find(std::begin(known), std::end(known), type) != std::end(known);
-}
 
 AttestationImv::~AttestationImv() = default;
 
@@ -63,10 +35,10 @@ pipeline::Verdict AttestationImv::blank_verdict() const {
   pipeline::Verdict v;
   v.session = c_.session;
   v.device = c_.info.device_id.value_or("");
-  v.product = device_ && !device_->product.empty() ? device_->product : c_.info.product();
+  v.product = c_.product();
   v.recommendation = pipeline::Recommendation::isolate;
   v.evaluation = pipeline::Evaluation::error;
-  v.generation = intent_.generation;
+  v.generation = c_.intent.generation;
   return v;
 }
 
@@ -96,32 +68,21 @@ bool AttestationImv::expect(bool good, std::string_view what) {
   return good;
 }
 
-bool AttestationImv::refuse(const Error& error, const pbtnc::PaMessage& pa, Bytes header_copy) {
-  const patnc::Refusal refusal{patnc::ErrorCode::invalid_parameter, error.offset, {}, error.reason};
-  c_.say_error(pa.vendor, pa.subtype, id, pa.collector, refusal, header_copy);
+void AttestationImv::refuse(const Message& message, const Error& error) {
+  channel().refuse(message, {patnc::ErrorCode::invalid_parameter, error.offset, {}, error.reason});
   fail(error.text());
-  return false;
 }
 
-void AttestationImv::batch_end(bool os_settled) {
+void AttestationImv::ask(std::uint32_t type, Bytes value, std::uint8_t flags) {
+  (void)channel().add(flags, tcg, type, value);
+}
+
+void AttestationImv::batch_end() {
   if (std::holds_alternative<Init>(state_)) {
     // The bank that is offered follows from the device: its Device ID has to be known, or known not to come.
-    if (!os_settled && !c_.info.device_id) return;
-    intent_.session = c_.session;
-    intent_.device = c_.info.device_id.value_or("");
-    intent_.product = c_.info.product();
-    intent_.peer = c_.peer.address;
-    intent_.identity = c_.peer.identity;
-    intent_.identity_type = c_.peer.identity_type;
-    intent_.policy = "default";
-    intent_.started = c_.host.now_ms();
-    const auto references = c_.host.references();
-    if (references) intent_.generation = references->generation();
+    if (!c_.identified()) return;
     std::vector<HashAlgorithm> banks = c_.settings.banks;
     if (c_.info.device_id) {
-      auto device = c_.state.device(*c_.info.device_id);
-      if (!device) return fail("the state store can't be read: " + std::string(device.error().reason));
-      device_ = std::move(*device);
       if (auto approved = c_.state.approved_baselines(*c_.info.device_id); approved && !approved->empty()) {
         // A weaker or another bank would make every measurement a first one (spec part 2 §8.6).
         banks.clear();
@@ -131,15 +92,12 @@ void AttestationImv::batch_end(bool os_settled) {
     }
     Discovery d;
     for (const HashAlgorithm bank : banks) d.offered |= pts::algorithm_bit(bank);
-    patnc::Builder b = c_.builder();
-    Writer contract, capabilities, algorithms;
-    patnc::append_contract(contract, c_.offered_contract());
+    Writer capabilities, algorithms;
     pts::append_capabilities(capabilities, offered_capabilities);
     pts::append_algorithms(algorithms, d.offered);
-    b.add(0, tcg, patnc::type::contract_request, contract.view());
-    b.add(patnc::noskip, tcg, pt::request_capabilities, capabilities.view());
-    b.add(patnc::noskip, tcg, pt::algorithm_request, algorithms.view());
-    c_.say(tcg, patnc::subtype_pts, id, std::move(b));
+    channel().request_contract();
+    ask(pt::request_capabilities, capabilities.view());
+    ask(pt::algorithm_request, algorithms.view());
     state_ = std::move(d);
     return;
   }
@@ -147,11 +105,9 @@ void AttestationImv::batch_end(bool os_settled) {
     if ((*d->capabilities & needed_capabilities) != needed_capabilities)
       return fail((*d->capabilities & pts::capability_tpm) == 0 ? "no TPM available" : "no DH nonce negotiation");
     const HashAlgorithm bank = *d->bank;
-    patnc::Builder b = c_.builder();
     Writer request;
     pts::append_dh_nonce_request(request, {c_.settings.minimum_nonce, c_.settings.dh_groups});
-    b.add(patnc::noskip, tcg, pt::dh_nonce_request, request.view());
-    c_.say(tcg, patnc::subtype_pts, id, std::move(b));
+    ask(pt::dh_nonce_request, request.view());
     state_ = NonceRequested{bank};
     return;
   }
@@ -162,7 +118,7 @@ void AttestationImv::batch_end(bool os_settled) {
   if (auto* q = std::get_if<AwaitingQuote>(&state_); q != nullptr && !q->asked) request_evidence();
 }
 
-void AttestationImv::client_silent() {
+void AttestationImv::solicit() {
   if (done() || waiting()) return;
   std::string_view what = "no answer from an Attestation IMC";
   if (std::holds_alternative<NonceRequested>(state_)) what = "no DH nonce parameters received";
@@ -171,16 +127,16 @@ void AttestationImv::client_silent() {
   fail(std::string(what));
 }
 
-void AttestationImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) {
+void AttestationImv::receive(const Message& message) {
   if (done()) return;
   const bool has_evidence = std::any_of(message.attributes.begin(), message.attributes.end(),
                                         [](const Attribute& a) { return a.is(tcg, pt::simple_component_evidence); });
   if (has_evidence) {
     auto* q = std::get_if<AwaitingQuote>(&state_);
     if (!expect(q != nullptr && q->asked, "Simple Component Evidence that wasn't asked for at this time")) return;
-    q->header_copy = to_vector(message.header.copy);
-    q->collector = pa.collector;
-    submit(pa.body, 0);
+    q->header_copy = to_vector(message.header_copy);
+    q->collector = message.collector;
+    q->evidence->submit({pipeline::Stream::ima, pipeline::Format::pa_tnc, to_vector(message.bytes), message.base_offset});
   }
   bool final_seen = false;
   for (const Attribute& a : message.attributes) {
@@ -190,11 +146,11 @@ void AttestationImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& me
       continue;
     }
     if (a.is(tcg, pt::simple_evidence_final)) final_seen = true;
-    on_attribute(pa, message, a);
+    on_attribute(message, a);
   }
 }
 
-void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parsed& message, const Attribute& a) {
+void AttestationImv::on_attribute(const Message& message, const Attribute& a) {
   Reader r(a.value, "spec part 2 1", a.value_offset());
   if (a.vendor == patnc::vendor_ietf && a.type == patnc::type::pa_tnc_error) return on_error(r);
   if (a.vendor == patnc::vendor_ita) {
@@ -203,10 +159,7 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
     if (!expect(q != nullptr && q->asked && !q->symlinks, "Symlinks that weren't asked for, or a second time")) return;
     q->symlinks = true;
     const auto links = pts::parse_symlinks(r);
-    if (!links) {
-      refuse(links.error(), pa, message.header.copy);
-      return;
-    }
+    if (!links) return refuse(message, links.error());
     // The store knows the distribution's aliases; what the endpoint says is reported and changes nothing.
     for (std::size_t i = 0; i < links->size() && i < 64; ++i)
       q->claims.push_back("symlink " + std::string((*links)[i].link) + " -> " + std::string((*links)[i].target));
@@ -214,23 +167,9 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
   }
   if (a.vendor != tcg) return;
   const auto read = [&](Result<void> good) {
-    if (!good) refuse(good.error(), pa, message.header.copy);
+    if (!good) refuse(message, good.error());
   };
   switch (a.type) {
-    case patnc::type::contract_request: {
-      const auto asked = patnc::parse_contract(r);
-      if (!asked) {
-        refuse(asked.error(), pa, message.header.copy);
-        return;
-      }
-      patnc::Builder b = c_.builder();
-      c_.say_contract_response(b, *asked);
-      c_.say(tcg, patnc::subtype_pts, id, std::move(b), pa.collector);
-      return;
-    }
-    case patnc::type::contract_response: return;  // what the client sends is bounded whatever it agreed to
-    case patnc::type::segment_envelope: return on_envelope(pa, a);
-    case patnc::type::next_segment: return;
     case pt::capabilities: return read(on_capabilities(r));
     case pt::algorithm: return read(on_algorithm(r));
     case pt::dh_nonce_response: return read(on_dh_response(r));
@@ -284,14 +223,12 @@ Result<void> AttestationImv::on_dh_response(Reader& r) {
   TpmInit next;
   next.bank = n->bank;
   next.nonce = secret_assessment_value(*hash, nonce, v->nonce, std::move(*z));
-  patnc::Builder b = c_.builder();
   Writer finish;
   pts::append_dh_nonce_finish(finish, {pts::algorithm_bit(*hash), own->public_value(), nonce});
   const std::byte zeros[4] = {};
-  b.add(patnc::noskip, tcg, pt::dh_nonce_finish, finish.view());
-  b.add(patnc::noskip, tcg, pt::get_tpm_version, zeros);
-  b.add(patnc::noskip, tcg, pt::get_aik, zeros);
-  c_.say(tcg, patnc::subtype_pts, id, std::move(b));
+  ask(pt::dh_nonce_finish, finish.view());
+  ask(pt::get_tpm_version, zeros);
+  ask(pt::get_aik, zeros);
   state_ = std::move(next);
   return {};
 }
@@ -352,62 +289,20 @@ void AttestationImv::on_error(Reader& r) {
   fail("the endpoint answered with PA-TNC error " + std::to_string(error->vendor) + "/" + std::to_string(error->code));
 }
 
-void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a) {
-  Reader r(a.value, "TCG IF-M Segmentation", a.value_offset());
-  const auto envelope = patnc::parse_envelope(r);
-  if (!envelope) return fail(envelope.error().text());
-  patnc::Reassembler::Step step = reassembler_.add(*envelope, a.value_offset());
-  if (step.ask_next || step.cancel) {
-    patnc::Builder b = c_.builder();
-    Writer next;
-    patnc::append_next_segment(next, {std::uint8_t(step.cancel ? patnc::cancel_segments : 0), envelope->id});
-    b.add(0, tcg, patnc::type::next_segment, next.view());
-    c_.say(tcg, patnc::subtype_pts, id, std::move(b), pa.collector);
-  }
-  const ByteVector pseudo = patnc::pseudo_header(envelope->id);
-  if (step.refusal) {
-    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, *step.refusal, pseudo);
-    return fail("segmented attribute: " + std::string(step.refusal->reason));
-  }
-  if (step.cancel) return fail("a segmented attribute is larger than allowed, or out of its order");
-  if (!step.attribute) return;
-  // As if it had come alone in a message of its own; offsets count from the base attribute.
-  ByteVector whole = pseudo;
-  whole.insert(whole.end(), step.attribute->begin(), step.attribute->end());
-  Reader inner(Bytes(whole).subspan(patnc::message_header_size), "RFC 5792");
-  Attribute base;
-  if (patnc::parse_attribute(inner, base)) return fail("segmented attribute: malformed header");
-  if (!supported(base.vendor, base.type)) {
-    if ((base.flags & patnc::noskip) == 0) return;
-    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, {patnc::ErrorCode::type_not_supported, 0, base, "unsupported attribute"}, pseudo);
-    return fail("segmented attribute of an unsupported type");
-  }
-  patnc::Parsed message;
-  message.header.copy = Bytes(pseudo);
-  if (base.is(tcg, pt::simple_component_evidence)) {
-    auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (!expect(q != nullptr && q->asked, "Simple Component Evidence that wasn't asked for at this time")) return;
-    q->header_copy = pseudo;
-    q->collector = pa.collector;
-    submit(whole, std::size_t(0) - patnc::message_header_size);
-    return;
-  }
-  on_attribute(pa, message, base);
-}
-
 // Who the device is and whether its key is trusted, before anything is asked of it (spec part 2 §5.2).
 void AttestationImv::judge_key() {
   auto& t = std::get<TpmInit>(state_);
   const PublicKey key = *t.key;
-  intent_.key_pin = key.pin();
+  c_.intent.key_pin = key.pin();
   const std::string device = c_.info.device_id.value_or("");
   if (device.empty()) return fail("No trusted AIK available: the endpoint claims no Device ID");
   KeyJudgement judgement = c_.state.judge_key(device, key);
   std::string why;
   if (judgement.standing != KeyStanding::trusted) {
     why = judgement.reason.empty() ? std::string(name(judgement.standing)) : judgement.reason;
-  } else if (device_ && !device_->identities.empty() &&
-             std::find(device_->identities.begin(), device_->identities.end(), c_.peer.identity) == device_->identities.end()) {
+  } else if (c_.device() && !c_.device()->identities.empty() &&
+             std::find(c_.device()->identities.begin(), c_.device()->identities.end(), c_.peer.identity) ==
+                 c_.device()->identities.end()) {
     why = "the device is bound to other identities than '" + escaped(c_.peer.identity) + "'";
   }
   if (!why.empty()) {
@@ -428,11 +323,10 @@ void AttestationImv::judge_key() {
   const std::optional<std::uint8_t> locality = t.version ? std::optional(t.version->locality) : std::nullopt;
   Beginning next{t.bank, t.nonce, locality, key, std::move(judgement)};
   state_ = std::move(next);
-  begun_ = true;
-  c_.host.begin_session(intent_);
+  c_.host.begin_session(c_.intent);
 }
 
-void AttestationImv::session_begun(Result<void> on_disk) {
+void AttestationImv::session_begun(const Result<void>& on_disk) {
   auto* b = std::get_if<Beginning>(&state_);
   if (b == nullptr) return;
   if (!on_disk) return fail("the session can't be recorded: " + std::string(on_disk.error().reason));
@@ -446,7 +340,7 @@ void AttestationImv::session_begun(Result<void> on_disk) {
       std::find(c_.settings.banks.begin(), c_.settings.banks.end(), b->bank) != c_.settings.banks.end())
     context.minimum_bank = b->bank;  // SHA-1 only where it is configured
   const std::string claimed = c_.info.product();
-  context.product = device_ && !device_->product.empty() ? device_->product : claimed;
+  context.product = c_.product();
   context.product_known = context.product == claimed && context.references && context.references->has_product(context.product);
   context.claims = {"Device ID " + context.device, "product " + claimed};
   context.approve_command = c_.settings.command + " device baseline approve " + context.device;
@@ -463,19 +357,12 @@ void AttestationImv::session_begun(Result<void> on_disk) {
 void AttestationImv::request_evidence() {
   auto& q = std::get<AwaitingQuote>(state_);
   q.asked = true;
-  patnc::Builder b = c_.builder();
   Writer components;
   pts::append_component_requests(components, {{pts::request_pcr, 0, pts::component_boot}, {pts::request_pcr, 0, pts::component_ima}});
   const std::byte zeros[4] = {};
-  b.add(0, patnc::vendor_ita, pts::ita_get_symlinks, as_bytes("/"));
-  b.add(patnc::noskip, tcg, pt::request_component_evidence, components.view());
-  b.add(patnc::noskip, tcg, pt::generate_evidence, zeros);
-  c_.say(tcg, patnc::subtype_pts, id, std::move(b));
-}
-
-void AttestationImv::submit(Bytes message, std::size_t base_offset) {
-  auto& q = std::get<AwaitingQuote>(state_);
-  q.evidence->submit({pipeline::Stream::ima, pipeline::Format::pa_tnc, to_vector(message), base_offset});
+  (void)channel().add(0, patnc::vendor_ita, pts::ita_get_symlinks, as_bytes("/"));
+  ask(pt::request_component_evidence, components.view());
+  ask(pt::generate_evidence, zeros);
 }
 
 void AttestationImv::on_final(const Attribute& a) {
@@ -499,7 +386,7 @@ void AttestationImv::on_final(const Attribute& a) {
   std::get<Judging>(state_).evidence->finish(std::move(f));
 }
 
-void AttestationImv::outcome(Result<pipeline::Outcome> outcome) {
+void AttestationImv::outcome(Result<pipeline::Outcome>& outcome) {
   if (done()) return;
   if (!outcome) {
     const Error& e = outcome.error();
@@ -509,7 +396,7 @@ void AttestationImv::outcome(Result<pipeline::Outcome> outcome) {
     if (const auto* q = std::get_if<AwaitingQuote>(&state_)) copy = q->header_copy, collector = q->collector;
     if (const auto* j = std::get_if<Judging>(&state_)) copy = j->header_copy, collector = j->collector;
     if ((e.fault == Fault::malformed || e.fault == Fault::protocol || e.fault == Fault::limit) && copy.size() == patnc::message_header_size)
-      c_.say_error(tcg, patnc::subtype_pts, id, collector, {patnc::ErrorCode::invalid_parameter, e.offset, {}, e.reason}, copy);
+      channel().refuse({collector, copy, {}, {}, 0}, {patnc::ErrorCode::invalid_parameter, e.offset, {}, e.reason});
     return fail(e.text());
   }
   auto* j = std::get_if<Judging>(&state_);
@@ -520,24 +407,23 @@ void AttestationImv::outcome(Result<pipeline::Outcome> outcome) {
   state_ = std::move(done);
 }
 
-SessionResult AttestationImv::result(std::int64_t now) {
-  auto& d = std::get<Done>(state_);
-  SessionResult r;
-  r.intent = intent_;
-  if (r.intent.session.empty()) {
-    r.intent.session = c_.session;
-    r.intent.peer = c_.peer.address;
-    r.intent.identity = c_.peer.identity;
-    r.intent.identity_type = c_.peer.identity_type;
-    r.intent.started = now;
-  }
-  r.finished = now;
-  r.verdict = pipeline::to_json(d.outcome.verdict);
-  if (d.pending_key) r.pending_key = SeenKey{*d.pending_key, std::nullopt, std::nullopt};
-  r.quote_key = d.quote_key;
-  r.quote = d.outcome.quote;
-  r.proposed_baseline = d.outcome.measured_boot;
-  return r;
+std::optional<ImvResult> AttestationImv::result() const {
+  const auto* d = std::get_if<Done>(&state_);
+  if (d == nullptr) return std::nullopt;
+  return ImvResult{d->outcome.verdict.recommendation, d->outcome.verdict.evaluation};
+}
+
+const pipeline::Verdict* AttestationImv::verdict() const {
+  const auto* d = std::get_if<Done>(&state_);
+  return d != nullptr ? &d->outcome.verdict : nullptr;
+}
+
+void AttestationImv::contribute(pipeline::Verdict&, SessionResult& record) {
+  const auto& d = std::get<Done>(state_);
+  if (d.pending_key) record.pending_key = SeenKey{*d.pending_key, std::nullopt, std::nullopt};
+  record.quote_key = d.quote_key;
+  record.quote = d.outcome.quote;
+  record.proposed_baseline = d.outcome.measured_boot;
 }
 
 std::vector<std::string> AttestationImv::reasons() const {
@@ -557,12 +443,6 @@ std::vector<std::string> AttestationImv::reasons() const {
   return out;
 }
 
-void AttestationImv::say_assessment(pipeline::Evaluation evaluation) {
-  patnc::Builder b = c_.builder();
-  Writer value;
-  patnc::append_u32(value, std::uint32_t(evaluation));
-  b.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view());
-  c_.say(tcg, patnc::subtype_pts, id, std::move(b));
-}
+void AttestationImv::say_last() { say_assessment(std::get<Done>(state_).outcome.verdict.evaluation); }
 
 }  // namespace gatehouse::server
