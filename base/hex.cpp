@@ -56,6 +56,15 @@ Result<ByteVector> from_hex(std::string_view text) {
   return out;
 }
 
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string escaped(std::string_view text, std::size_t limit) {
   std::string out;
   const bool cut = text.size() > limit;

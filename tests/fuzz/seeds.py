@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import struct
 import sys
 
@@ -49,6 +50,24 @@ def messages(batch):
         at += length
 
 
+def add_swima(attribute):
+    vendor, kind = struct.unpack(">II", attribute[:8])
+    if vendor & 0xFFFFFF == 0 and 13 <= kind <= 21:
+        add("swima_fuzz", b"\x1f" + attribute[12:])
+
+
+# The worked examples of the tests.
+for literal in re.findall(r'string_view \w+ =\s+((?:"[0-9a-f]+"\s*)+);',
+                          open(os.path.join(tree, "tests/wire_patnc/examples.h")).read()):
+    data = bytes.fromhex("".join(re.findall("[0-9a-f]{2,}", literal)))
+    if data[:4] != b"\1\0\0\0":
+        continue
+    add("patnc_fuzz", data)
+    at = 8
+    while at + 12 <= len(data):
+        length = struct.unpack(">I", data[at + 8:at + 12])[0]
+        add_swima(data[at:at + length])
+        at += length
 for data in files(corpus + "/eventlog/*.bin", 30000):
     add("eventlog_fuzz", data)
 for data in files(corpus + "/malformed/el-*"):
@@ -93,6 +112,7 @@ for batch in batches():
                 if length < 12:
                     break
                 add("pts_fuzz", body[at:at + length])
+                add_swima(body[at:at + length])
                 at += length
 for data in files(corpus + "/packages/*.deb", 60000):
     add("deb_fuzz", data)
