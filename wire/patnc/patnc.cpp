@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <utility>
 
 namespace gatehouse::patnc {
 namespace {
@@ -65,41 +66,54 @@ Result<Parsed> parse_message(Bytes message, Supported supported) {
   return out;
 }
 
-void append_attribute(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+void append_attribute_header(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type,
+                             std::size_t value_size) {
   w.put(flags);
   w.put24(vendor);
   w.put(type);
-  w.put(std::uint32_t(attribute_header_size + value.size()));
+  w.put(std::uint32_t(attribute_header_size + value_size));
+}
+
+void append_attribute(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+  append_attribute_header(w, flags, vendor, type, value.size());
   w.put_bytes(value);
 }
 
 std::size_t Builder::room() const {
   const std::size_t used = open_.size() == 0 ? message_header_size : open_.size();
-  return used > limit_ ? 0 : limit_ - used;
+  return used > limit_ || attributes_ >= max_attributes ? 0 : limit_ - used;
 }
 
 bool Builder::add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
-  const std::size_t size = attribute_header_size + value.size();
-  if (size > limit_ - message_header_size) return false;
+  return add(flags, vendor, type, std::initializer_list<Bytes>{value});
+}
+
+bool Builder::add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, std::initializer_list<Bytes> parts) {
+  std::size_t size = attribute_header_size;
+  for (const Bytes part : parts) size += part.size();
+  if (limit_ < message_header_size || size > limit_ - message_header_size) return false;
   if (size > room()) close();
   if (open_.size() == 0) {
     open_.put(std::uint8_t{1});
     open_.put24(0);
     open_.put(identifier_++);
   }
-  append_attribute(open_, flags, vendor, type, value);
+  append_attribute_header(open_, flags, vendor, type, size - attribute_header_size);
+  for (const Bytes part : parts) open_.put_bytes(part);
+  ++attributes_;
   return true;
 }
 
 void Builder::close() {
   if (open_.size() != 0) messages_.push_back(std::move(open_).take());
   open_ = Writer();
+  attributes_ = 0;
 }
 
 std::vector<ByteVector> Builder::take(std::uint32_t* next_identifier) {
   close();
   if (next_identifier != nullptr) *next_identifier = identifier_;
-  return std::move(messages_);
+  return std::exchange(messages_, {});
 }
 
 Result<std::vector<TypeName>> parse_attribute_request(Reader& r) {
@@ -334,14 +348,23 @@ std::string attribute_name(std::uint32_t vendor, std::uint32_t kind) {
       {vendor_ita, 8, "ITA-HSR/Device ID"}, {vendor_ita, 9, "ITA-HSR/Get Symlinks"}, {vendor_ita, 10, "ITA-HSR/Symlinks"},
       {vendor_tcg, 0x21, "TCG/Segmentation Contract Request"}, {vendor_tcg, 0x22, "TCG/Segmentation Contract Response"},
       {vendor_tcg, 0x23, "TCG/Segment Envelope"}, {vendor_tcg, 0x24, "TCG/Next Segment"},
+      {vendor_tcg, 0x25, "TCG/Cancel"}, {vendor_tcg, 0x26, "TCG/Oversized Message"}, {vendor_tcg, 0x27, "TCG/Contract Exemption"},
       {vendor_tcg, 0x01000000, "TCG/Request PTS Protocol Capabilities"}, {vendor_tcg, 0x02000000, "TCG/PTS Protocol Capabilities"},
       {vendor_tcg, 0x03000000, "TCG/DH Nonce Parameters Request"}, {vendor_tcg, 0x04000000, "TCG/DH Nonce Parameters Response"},
       {vendor_tcg, 0x05000000, "TCG/DH Nonce Finish"}, {vendor_tcg, 0x06000000, "TCG/PTS Measurement Algorithm Request"},
       {vendor_tcg, 0x07000000, "TCG/PTS Measurement Algorithm"}, {vendor_tcg, 0x08000000, "TCG/Get TPM Version Information"},
-      {vendor_tcg, 0x09000000, "TCG/TPM Version Information"}, {vendor_tcg, 0x0D000000, "TCG/Get Attestation Identity Key"},
+      {vendor_tcg, 0x09000000, "TCG/TPM Version Information"},
+      {vendor_tcg, 0x0A000000, "TCG/Request Template Reference Manifest Set Metadata"},
+      {vendor_tcg, 0x0B000000, "TCG/Template Reference Manifest Set Metadata"},
+      {vendor_tcg, 0x0C000000, "TCG/Update Template Reference Manifest"}, {vendor_tcg, 0x0D000000, "TCG/Get Attestation Identity Key"},
       {vendor_tcg, 0x0E000000, "TCG/Attestation Identity Key"}, {vendor_tcg, 0x00100000, "TCG/Request Functional Component Evidence"},
       {vendor_tcg, 0x00200000, "TCG/Generate Attestation Evidence"}, {vendor_tcg, 0x00300000, "TCG/Simple Component Evidence"},
-      {vendor_tcg, 0x00400000, "TCG/Simple Evidence Final"},
+      {vendor_tcg, 0x00400000, "TCG/Simple Evidence Final"}, {vendor_tcg, 0x00500000, "TCG/Verification Result"},
+      {vendor_tcg, 0x00600000, "TCG/Integrity Report"}, {vendor_tcg, 0x00700000, "TCG/Request File Metadata"},
+      {vendor_tcg, 0x00800000, "TCG/Windows-Style File Metadata"}, {vendor_tcg, 0x00900000, "TCG/Unix-Style File Metadata"},
+      {vendor_tcg, 0x00A00000, "TCG/Request Registry Value"}, {vendor_tcg, 0x00B00000, "TCG/Registry Value"},
+      {vendor_tcg, 0x00C00000, "TCG/Request File Measurement"}, {vendor_tcg, 0x00D00000, "TCG/File Measurement"},
+      {vendor_tcg, 0x00E00000, "TCG/Request Integrity Measurement Log"}, {vendor_tcg, 0x00F00000, "TCG/Integrity Measurement Log"},
   };
   for (const Name& n : names)
     if (n.vendor == vendor && n.type == kind) return std::string(n.name);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -81,14 +82,20 @@ Result<Parsed> parse_message(Bytes message, Supported supported);
 // One attribute; checks 1-5 of §1.3. The reader starts at the attribute.
 std::optional<Refusal> parse_attribute(Reader& r, Attribute& out);
 
+// The 12 bytes in front of a value of `value_size` bytes.
+void append_attribute_header(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type,
+                             std::size_t value_size);
 void append_attribute(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value);
 
-// Collects attributes into messages of at most `limit` bytes, in order.
+// Collects attributes into messages of at most `limit` bytes and max_attributes attributes, in order.
 class Builder {
  public:
   Builder(std::size_t limit, std::uint32_t first_identifier) : limit_(limit), identifier_(first_identifier) {}
   // False: the attribute is larger than a message may be, and was left out.
   bool add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value);
+  // The same for a value in parts that follow each other.
+  bool add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, std::initializer_list<Bytes> parts);
+  std::size_t limit() const { return limit_; }
   // Room for one more attribute's header and value in the message being filled.
   std::size_t room() const;
   bool empty() const { return messages_.empty() && open_.size() == 0; }
@@ -100,6 +107,7 @@ class Builder {
   std::size_t limit_;
   std::uint32_t identifier_;
   Writer open_;
+  std::size_t attributes_ = 0;  // in open_
   std::vector<ByteVector> messages_;
 };
 

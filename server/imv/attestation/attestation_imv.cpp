@@ -366,7 +366,8 @@ void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a)
   }
   const ByteVector pseudo = patnc::pseudo_header(envelope->id);
   if (step.refusal) {
-    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, *step.refusal, pseudo);
+    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, *step.refusal,
+                 step.about_base ? Bytes(pseudo) : pa.body.first(patnc::message_header_size));
     return fail("segmented attribute: " + std::string(step.refusal->reason));
   }
   if (step.cancel) return fail("a segmented attribute is larger than allowed, or out of its order");
