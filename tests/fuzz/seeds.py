@@ -91,6 +91,17 @@ for path in glob.glob(interop + "/*/facts.json"):
             add("pts_fuzz" if key == "simple_evidence_final" else "tpm_fuzz", data)
             if key == "simple_evidence_final":
                 add("evidence_fuzz", data)
+add("raw_evidence_fuzz", b"\x05" + bytes.fromhex("0101000f"))
+add("raw_evidence_fuzz", b"\x05" + bytes.fromhex("0100000e000001130000000100000000000006c5"))
+add("raw_evidence_fuzz", b"\x07" + bytes.fromhex("010000000000000000000000") + bytes(64))
+for path in glob.glob(interop + "/*/facts.json"):
+    facts = json.load(open(path))
+    parts = [bytes.fromhex(facts[key]) for key in ("tpms_attest", "tpmt_signature") if facts.get(key)]
+    if len(parts) == 2:
+        add("raw_evidence_fuzz", b"\x09\x01\x00" + b"".join(struct.pack(">H", len(p)) + p for p in parts + [bytes(90)]))
+digest = hashlib.sha256(b"").digest()
+add("pts_fuzz", struct.pack(">QHH", 1, 7, 32) + digest + b"\x00\x02ls")
+add("pts_fuzz", struct.pack(">QHBB6Q", 1, 54, 8, 0, 1, 2, 3, 4, 5, 6) + b"ls")
 for path in glob.glob(interop + "/*/index.json"):
     for message in json.load(open(path))["messages"]:
         if message.get("hex"):
