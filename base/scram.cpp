@@ -37,14 +37,17 @@ class Fields {
     if (done_) return malformed("SCRAM attribute missing");
     const std::string_view field = next();
     if (field.starts_with("m=")) return fail(Fault::protocol, "mandatory SCRAM extension that isn't known", spec);
-    if (field.size() < 2 || field[0] != name || field[1] != '=') return malformed("SCRAM attribute missing or out of order");
+    if (field.size() < 2 || field[0] != name || field[1] != '=')
+      return malformed("SCRAM attribute missing or out of order");
     return field.substr(2);
   }
   // Optional extensions up to the end; they are ignored.
   Result<void> extensions() {
     while (!done_) {
       const std::string_view field = next();
-      const bool named = field.size() >= 2 && ((field[0] >= 'a' && field[0] <= 'z') || (field[0] >= 'A' && field[0] <= 'Z')) && field[1] == '=';
+      const bool named = field.size() >= 2 &&
+                         ((field[0] >= 'a' && field[0] <= 'z') || (field[0] >= 'A' && field[0] <= 'Z')) &&
+                         field[1] == '=';
       if (!named) return malformed("SCRAM extension without a name");
     }
     return {};
@@ -103,16 +106,20 @@ Result<std::string> ScramServer::client_first(Bytes message) {
   const std::string_view flag = fields.next();
   if (fields.empty()) return malformed("SCRAM message without its header");
   if (flag == "n" || flag == "y") {
-    if (binding_ == ScramBinding::used) return fail(Fault::protocol, "the mechanism with channel binding, and none is used", spec);
+    if (binding_ == ScramBinding::used)
+      return fail(Fault::protocol, "the mechanism with channel binding, and none is used", spec);
     // The client could bind and believes that we can't: somebody changed our offer.
-    if (flag == "y" && binding_ == ScramBinding::available) return fail(Fault::protocol, "the offer of channel binding didn't reach the client", spec);
+    if (flag == "y" && binding_ == ScramBinding::available)
+      return fail(Fault::protocol, "the offer of channel binding didn't reach the client", spec);
   } else if (flag.starts_with("p=")) {
-    if (binding_ != ScramBinding::used || flag != "p=tls-exporter") return fail(Fault::protocol, "channel binding that isn't supported", spec);
+    if (binding_ != ScramBinding::used || flag != "p=tls-exporter")
+      return fail(Fault::protocol, "channel binding that isn't supported", spec);
   } else {
     return malformed("SCRAM channel binding flag");
   }
   const std::string_view authorization = fields.next();
-  if (fields.empty() || (!authorization.empty() && !authorization.starts_with("a="))) return malformed("SCRAM authorization identity");
+  if (fields.empty() || (!authorization.empty() && !authorization.starts_with("a=")))
+    return malformed("SCRAM authorization identity");
   gs2_header_ = text.substr(0, flag.size() + authorization.size() + 2);
   messages_ = fields.rest();
   GH_TRY(const std::string_view name, fields.value('n'));
@@ -132,7 +139,8 @@ ByteVector ScramServer::challenge(ScramRecord record, std::string_view nonce) {
   GH_ASSERT(!client_nonce_.empty() && is_nonce(nonce));
   record_ = std::move(record);
   nonce_ = client_nonce_ + std::string(nonce);
-  const std::string out = "r=" + nonce_ + ",s=" + to_base64(record_.verifier.salt) + ",i=" + std::to_string(record_.verifier.iterations);
+  const std::string out =
+      "r=" + nonce_ + ",s=" + to_base64(record_.verifier.salt) + ",i=" + std::to_string(record_.verifier.iterations);
   messages_ += "," + out;
   return to_vector(as_bytes(out));
 }
@@ -148,7 +156,8 @@ Result<ByteVector> ScramServer::client_final(Bytes message) {
   GH_CHECK(fields.extensions());
   GH_TRY(const ByteVector proof, from_base64(text.substr(last + 3)));
   if (proof.size() != 32) return malformed("SCRAM proof of the wrong size");
-  if (!equal_constant_time(as_bytes(binding), as_bytes(binding_data(gs2_header_, binding_ == ScramBinding::used, exporter_))))
+  if (!equal_constant_time(as_bytes(binding),
+                           as_bytes(binding_data(gs2_header_, binding_ == ScramBinding::used, exporter_))))
     return fail(Fault::denied, "SCRAM channel binding differs", spec);
   if (nonce != nonce_) return fail(Fault::protocol, "SCRAM nonce differs", spec);
   messages_ += ",";
@@ -156,7 +165,8 @@ Result<ByteVector> ScramServer::client_final(Bytes message) {
 
   Digest client_key = hmac_sha256(record_.verifier.stored_key, messages_);
   exclusive_or(client_key, proof);
-  const bool matches = equal_constant_time(digest_of(HashAlgorithm::sha256, client_key.view()).view(), record_.verifier.stored_key);
+  const bool matches =
+      equal_constant_time(digest_of(HashAlgorithm::sha256, client_key.view()).view(), record_.verifier.stored_key);
   wipe(client_key.bytes);
   const Digest signature = hmac_sha256(record_.verifier.server_key, messages_);
   if (!matches || !record_.known) return fail(Fault::denied, "wrong user or password", spec);
@@ -191,12 +201,14 @@ Result<ByteVector> ScramClient::respond_blocking(Bytes server_first) {
   GH_TRY(const std::string_view count, fields.value('i'));
   GH_CHECK(fields.extensions());
   if (!is_nonce(nonce)) return malformed("SCRAM nonce");
-  if (!nonce.starts_with(nonce_) || nonce.size() == nonce_.size()) return fail(Fault::protocol, "SCRAM nonce isn't ours with the server's behind it", spec);
+  if (!nonce.starts_with(nonce_) || nonce.size() == nonce_.size())
+    return fail(Fault::protocol, "SCRAM nonce isn't ours with the server's behind it", spec);
   GH_TRY(const ByteVector salt, from_base64(salt_text));
   if (salt.empty()) return malformed("empty SCRAM salt");
   std::uint32_t iterations = 0;
   const auto [end, code] = std::from_chars(count.data(), count.data() + count.size(), iterations);
-  if (code != std::errc() || end != count.data() + count.size() || count.front() == '0') return malformed("SCRAM iteration count");
+  if (code != std::errc() || end != count.data() + count.size() || count.front() == '0')
+    return malformed("SCRAM iteration count");
   if (iterations < min_iterations || iterations > max_scram_iterations)
     return fail(Fault::limit, "SCRAM iteration count isn't 4,096 to 1,000,000", "RFC 7677 4");
 
@@ -217,12 +229,14 @@ Result<ByteVector> ScramClient::respond_blocking(Bytes server_first) {
 Result<void> ScramClient::verify(Bytes server_final) const {
   GH_ASSERT(signature_.size == 32);
   GH_TRY(const std::string_view text, text_of(server_final));
-  if (text.starts_with("e=")) return fail(Error{Fault::denied, "the server refused user or password", spec, 0, {}, escaped(text.substr(2), 64)});
+  if (text.starts_with("e="))
+    return fail(Error{Fault::denied, "the server refused user or password", spec, 0, {}, escaped(text.substr(2), 64)});
   Fields fields(text);
   GH_TRY(const std::string_view value, fields.value('v'));
   GH_CHECK(fields.extensions());
   GH_TRY(const ByteVector signature, from_base64(value));
-  if (!equal_constant_time(signature, signature_.view())) return fail(Fault::denied, "the server doesn't know our password", spec);
+  if (!equal_constant_time(signature, signature_.view()))
+    return fail(Fault::denied, "the server doesn't know our password", spec);
   return {};
 }
 

@@ -7,9 +7,9 @@
 //                           ── c=,r=,p=proof ──▶              client_final()   -> denied, or
 //     verify()             ◀── v=signature ──
 //
-// Names and passwords are UTF-8 as they are: SASLprep's mappings aren't done, control characters are refused. Comparisons
-// of secrets take the same time whatever the bytes are. Errors: malformed for what doesn't follow the grammar, protocol
-// for what the exchange doesn't allow, limit, and denied for a wrong proof or signature.
+// Names and passwords are UTF-8 as they are: SASLprep's mappings aren't done, control characters are refused.
+// Comparisons of secrets take the same time whatever the bytes are. Errors: malformed for what doesn't follow the
+// grammar, protocol for what the exchange doesn't allow, limit, and denied for a wrong proof or signature.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,8 @@ class ScramServer {
 
   // The user's name. An authorization identity must be the same.
   Result<std::string> client_first(Bytes message);
-  // The server's first message. `nonce`: printable ASCII without commas, to_base64() of 18 bytes or more from the generator.
+  // The server's first message. `nonce`: printable ASCII without commas, to_base64() of 18 bytes or more from the
+  // generator.
   ByteVector challenge(ScramRecord record, std::string_view nonce);
   // The server's final message, which proves to the client that we know the verifier.
   Result<ByteVector> client_final(Bytes message);
@@ -62,14 +63,15 @@ class ScramServer {
 class ScramClient {
  public:
   // `nonce`: as above.
-  ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding = ScramBinding::unavailable, Bytes exporter = {});
+  ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding = ScramBinding::unavailable,
+              Bytes exporter = {});
 
   // Whether SCRAM can carry name and password; Fault::usage if not.
   static Result<void> acceptable(std::string_view user, const Secret& password);
 
   ByteVector first();
-  // Our final message. Iteration counts below 4,096 or above 1,000,000 are refused. Computes for as long as the server's
-  // count says.
+  // Our final message. Iteration counts below 4,096 or above 1,000,000 are refused. Computes for as long as the
+  // server's count says.
   Result<ByteVector> respond_blocking(Bytes server_first);
   // Denied: the server said that it refuses us, or it doesn't know our verifier.
   Result<void> verify(Bytes server_final) const;

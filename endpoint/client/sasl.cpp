@@ -19,11 +19,16 @@ ByteVector selection(std::string_view mechanism, Bytes initial_response) {
 }  // namespace
 
 SaslClient::SaslClient(std::string user, Secret password, std::string nonce, ByteVector exporter)
-    : user_(std::move(user)), password_(std::move(password)), nonce_(std::move(nonce)), exporter_(std::move(exporter)) {}
+    : user_(std::move(user)),
+      password_(std::move(password)),
+      nonce_(std::move(nonce)),
+      exporter_(std::move(exporter)) {}
 
 Result<ByteVector> SaslClient::select(const std::vector<std::string_view>& offered) {
   GH_ASSERT(expects_ == Expects::selection);
-  const auto has = [&](std::string_view name) { return std::find(offered.begin(), offered.end(), name) != offered.end(); };
+  const auto has = [&](std::string_view name) {
+    return std::find(offered.begin(), offered.end(), name) != offered.end();
+  };
   const auto scram = ScramClient::acceptable(user_, password_);
   const bool bind = has(scram_sha_256_plus) && !exporter_.empty();
   if (scram && (bind || has(scram_sha_256))) return select_scram(bind);
@@ -34,7 +39,7 @@ Result<ByteVector> SaslClient::select(const std::vector<std::string_view>& offer
 
 Result<ByteVector> SaslClient::select_scram(bool bind) {
   mechanism_ = bind ? scram_sha_256_plus : scram_sha_256;
-  const ScramBinding binding = bind                 ? ScramBinding::used
+  const ScramBinding binding = bind                ? ScramBinding::used
                                : exporter_.empty() ? ScramBinding::unavailable
                                                    : ScramBinding::available;
   scram_.emplace(std::move(user_), std::move(password_), std::move(nonce_), binding, exporter_);
@@ -83,7 +88,12 @@ Result<void> SaslClient::check_proof(Bytes message) {
 
 Result<void> SaslClient::finish(const pttls::SaslOutcome& result) {
   if (result.code != pttls::SaslResult::success)
-    return fail(Error{Fault::environment, "the server refused user or password", spec, 0, {}, "SASL result " + std::to_string(int(result.code))});
+    return fail(Error{Fault::environment,
+                      "the server refused user or password",
+                      spec,
+                      0,
+                      {},
+                      "SASL result " + std::to_string(int(result.code))});
   if (expects_ == Expects::proof) GH_CHECK(check_proof(result.data));
   if (expects_ != Expects::result) return fail(Fault::protocol, "SASL success before the mechanism's end", spec);
   return {};

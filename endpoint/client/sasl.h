@@ -1,7 +1,7 @@
 // SASL of one PT-TLS connection from the client's side (RFC 6876 §3.8; spec part 1a §1.5), sans I/O. Chooses
-// SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, the first of these that the server offers, whatever its order: with SCRAM the
-// server never sees the password, and proves that it knows the user. A name or password that SCRAM can't carry goes by
-// PLAIN.
+// SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, the first of these that the server offers, whatever its order: with SCRAM
+// the server never sees the password, and proves that it knows the user. A name or password that SCRAM can't carry goes
+// by PLAIN.
 //
 //   GH_TRY(auto selection, sasl.select(names));           // the value of a SASL Mechanism Selection
 //   GH_TRY(auto data, sasl.respond_blocking(challenge));  // the value of a SASL Authentication Data
@@ -23,8 +23,8 @@ namespace gatehouse::endpoint {
 
 class SaslClient {
  public:
-  // `nonce`: to_base64() of 18 bytes from the generator. `exporter`: the connection's tls-exporter value (RFC 9266); empty:
-  // no channel binding.
+  // `nonce`: to_base64() of 18 bytes from the generator. `exporter`: the connection's tls-exporter value (RFC 9266);
+  // empty: no channel binding.
   SaslClient(std::string user, Secret password, std::string nonce, ByteVector exporter = {});
 
   // Once. Fault::environment: none of the mechanisms can be used.

@@ -79,15 +79,19 @@ Session::Step Session::on_message(const pttls::Message& m) {
   using Act = pttls::Ruling::Act;
   const pttls::Ruling ruling = pttls::rule(pttls::Role::client, pttls_phase(), m.header);
   switch (ruling.act) {
-    case Act::peer_error: return on_error(m);
-    case Act::refuse: return refuse(ruling.code, m.whole, "PT-TLS message at the wrong time");
+    case Act::peer_error:
+      return on_error(m);
+    case Act::refuse:
+      return refuse(ruling.code, m.whole, "PT-TLS message at the wrong time");
     case Act::skip: {
-      if (++ignored_ > pttls::max_answers) return refuse(ruling.code, m.whole, "too many PT-TLS messages of unknown types");
+      if (++ignored_ > pttls::max_answers)
+        return refuse(ruling.code, m.whole, "too many PT-TLS messages of unknown types");
       Writer value;
       pttls::append_error(value, ruling.code, m.whole);
       return {message(pttls::Type::error, value.view()), false};
     }
-    case Act::take: break;
+    case Act::take:
+      break;
   }
   if (m.header.kind() == pttls::Type::version_response) return on_version(m);
   if (m.header.kind() == pttls::Type::pb_tnc_batch) return from(tnc_.receive(m.value));
@@ -101,13 +105,20 @@ Session::Step Session::on_message(const pttls::Message& m) {
 Session::Step Session::on_error(const pttls::Message& m) {
   const auto error = pttls::parse_error(m.value);
   if (error && !m.truncated && !pttls::fatal(*error, pttls_phase()) && ++ignored_ <= pttls::max_answers) return {};
-  return stop(Error{Fault::protocol, "the server sent a PT-TLS error", "RFC 6876 3.9", 0, {}, error ? "code " + std::to_string(error->code) : "malformed"});
+  return stop(Error{Fault::protocol,
+                    "the server sent a PT-TLS error",
+                    "RFC 6876 3.9",
+                    0,
+                    {},
+                    error ? "code " + std::to_string(error->code) : "malformed"});
 }
 
 Session::Step Session::on_version(const pttls::Message& m) {
   const auto version = pttls::parse_version_response(m.value);
   if (!version) return refuse(pttls::error_code(version.error()), m.whole, version.error().reason);
-  if (*version != 1) return refuse(pttls::ErrorCode::version_not_supported, m.whole, "the server chose a PT-TLS version that wasn't offered");
+  if (*version != 1)
+    return refuse(pttls::ErrorCode::version_not_supported, m.whole,
+                  "the server chose a PT-TLS version that wasn't offered");
   phase_ = Phase::mechanisms;
   return {};
 }
@@ -126,7 +137,9 @@ Session::Step Session::on_mechanisms(const pttls::Message& m) {
     phase_ = Phase::data;
     return from(tnc_.start());
   }
-  const auto unable = [&](std::string_view why) { return refuse_sasl(m, Error{Fault::environment, why, "RFC 6876 3.8", 0, {}, {}}); };
+  const auto unable = [&](std::string_view why) {
+    return refuse_sasl(m, Error{Fault::environment, why, "RFC 6876 3.8", 0, {}, {}});
+  };
   if (authenticated_) return unable("the server wants a second SASL authentication");
   if (config_.user.empty()) return unable("the server wants a user and a password, and none was given");
   sasl_.emplace(config_.user, std::move(config_.password), to_base64(random_bytes(nonce_bytes)), exporter_);
@@ -148,7 +161,8 @@ Session::Step Session::on_sasl_result(const pttls::Message& m) {
   const auto result = pttls::parse_sasl_result(m.value);
   if (!result) return refuse(pttls::error_code(result.error()), m.whole, result.error().reason);
   if (auto finished = sasl_->finish(*result); !finished)
-    return result->code == pttls::SaslResult::success ? refuse_sasl(m, std::move(finished).error()) : stop(std::move(finished).error());
+    return result->code == pttls::SaslResult::success ? refuse_sasl(m, std::move(finished).error())
+                                                      : stop(std::move(finished).error());
   sasl_.reset();
   authenticated_ = true;
   phase_ = Phase::mechanisms;

@@ -1,5 +1,5 @@
-// A PT-TLS client session (RFC 6876; spec part 1a §1), sans I/O: the bytes of TLS application data in, bytes to send out.
-// No socket, no clock, no thread: a test or a load generator runs thousands of them.
+// A PT-TLS client session (RFC 6876; spec part 1a §1), sans I/O: the bytes of TLS application data in, bytes to send
+// out. No socket, no clock, no thread: a test or a load generator runs thousands of them.
 //
 //   SoftwareTpm tpm(key);                                  // or EsysTpm
 //   FileEvidence evidence(log, list);
@@ -51,8 +51,8 @@ class Session {
 
   // There from the RESULT batch on; of the latest assessment.
   const std::optional<Outcome>& outcome() const { return tnc_.outcome(); }
-  // Why the session ended without a result that counts. Fault::protocol and malformed: the server's mistake; environment:
-  // ours (TPM, lists).
+  // Why the session ended without a result that counts. Fault::protocol and malformed: the server's mistake;
+  // environment: ours (TPM, lists).
   const std::optional<Error>& error() const { return error_; }
   std::vector<std::string> notes() const { return tnc_.notes(); }
   bool decided() const { return tnc_.state() == pbtnc::State::decided; }

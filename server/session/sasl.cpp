@@ -65,7 +65,8 @@ SaslServer::Step SaslServer::reject(std::string_view reason) {
 
 SaslServer::Step SaslServer::receive(const pttls::Message& message) {
   GH_ASSERT(!waiting());
-  if (message.header.known() && message.header.kind() == pttls::Type::sasl_selection && std::holds_alternative<Selecting>(state_))
+  if (message.header.known() && message.header.kind() == pttls::Type::sasl_selection &&
+      std::holds_alternative<Selecting>(state_))
     return on_selection(message.value);
   if (message.header.known() && message.header.kind() == pttls::Type::sasl_data) return on_data(message.value);
   return refuse(pttls::ErrorCode::invalid_message, "SASL message at the wrong time");
@@ -81,9 +82,9 @@ SaslServer::Step SaslServer::on_selection(Bytes value) {
   if (mechanism_ == plain) {
     state_ = AwaitingPlain{};
   } else {
-    const ScramBinding binding = mechanism_ == scram_sha_256_plus    ? ScramBinding::used
-                                 : !options_.exporter.empty() ? ScramBinding::available
-                                                              : ScramBinding::unavailable;
+    const ScramBinding binding = mechanism_ == scram_sha_256_plus ? ScramBinding::used
+                                 : !options_.exporter.empty()     ? ScramBinding::available
+                                                                  : ScramBinding::unavailable;
     state_ = AwaitingScram{ScramServer(binding, options_.exporter)};
   }
   if (selection->initial_response.empty()) return ask();

@@ -1,13 +1,15 @@
-// SASL of one PT-TLS connection from the server's side (RFC 6876 §3.8; spec part 1a §1.5), sans I/O: the client's messages
-// and the host's answers come in, steps go out. Offers SCRAM-SHA-256-PLUS (where the TLS connection gives what it binds
-// to), SCRAM-SHA-256 and PLAIN, in this order: a client takes the first that it knows. One attempt a connection.
+// SASL of one PT-TLS connection from the server's side (RFC 6876 §3.8; spec part 1a §1.5), sans I/O: the client's
+// messages and the host's answers come in, steps go out. Offers SCRAM-SHA-256-PLUS (where the TLS connection gives what
+// it binds to), SCRAM-SHA-256 and PLAIN, in this order: a client takes the first that it knows. One attempt a
+// connection.
 //
 //   SaslServer sasl({.width = settings.sasl_result_width}, to_base64(host.random(18)));
 //   perform(sasl.start());
 //   ...
 //   void perform(SaslServer::Step step) {
 //     for (SaslServer::Send& s : step.send) send_message(s.type, s.value);
-//     if (auto* ask = std::get_if<SaslServer::CheckPassword>(&step.then)) host.check_password(ask->user, std::move(ask->password));
+//     if (auto* ask = std::get_if<SaslServer::CheckPassword>(&step.then)) host.check_password(ask->user,
+//     std::move(ask->password));
 //     ...                                                    // on_password(), on_record() come back with the next step
 //   }
 #pragma once
@@ -36,7 +38,7 @@ class SaslServer {
   };
 
   // What the caller does once it has sent the messages of a step.
-  struct Wait {};  // for the client's next message
+  struct Wait {};         // for the client's next message
   struct CheckPassword {  // milliseconds of CPU, on a worker; then on_password()
     std::string user;
     Secret password;

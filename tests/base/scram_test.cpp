@@ -13,8 +13,13 @@ std::string text(const ByteVector& bytes) { return std::string(as_text(bytes)); 
 
 // RFC 4648 section 10.
 TEST(Base64, VectorsOfItsRfc) {
-  const std::pair<const char*, const char*> vectors[] = {{"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-                                                         {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  const std::pair<const char*, const char*> vectors[] = {{"", ""},
+                                                         {"f", "Zg=="},
+                                                         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg=="},
+                                                         {"fooba", "Zm9vYmE="},
+                                                         {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, coded] : vectors) {
     EXPECT_EQ(to_base64(as_bytes(plain)), coded);
     EXPECT_EQ(text(from_base64(coded).value()), plain);
@@ -22,15 +27,18 @@ TEST(Base64, VectorsOfItsRfc) {
   ByteVector all;
   for (int i = 0; i < 256; ++i) all.push_back(std::byte(i));
   EXPECT_EQ(from_base64(to_base64(all)).value(), all);
-  for (const char* bad : {"Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zm8", "=m8=", "Z===", "====", "Zg==Zg==", "Zm9v ", "Zm-v", "Zm\n9v", "Zg=v"})
+  for (const char* bad :
+       {"Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zm8", "=m8=", "Z===", "====", "Zg==Zg==", "Zm9v ", "Zm-v", "Zm\n9v", "Zg=v"})
     EXPECT_FALSE(from_base64(bad)) << bad;
 }
 
 // RFC 7677 section 3, both sides.
 struct Rfc7677 {
-  static constexpr std::string_view client_nonce = "rOprNGfwEbeRWgbNEkqO", server_nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+  static constexpr std::string_view client_nonce = "rOprNGfwEbeRWgbNEkqO",
+                                    server_nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
   static constexpr std::string_view client_first = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
-  static constexpr std::string_view server_first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+  static constexpr std::string_view server_first =
+      "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
   static constexpr std::string_view client_final =
       "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
   static constexpr std::string_view server_final = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
@@ -58,9 +66,10 @@ TEST(Scram, AgreesWithRfc7677OnBothSides) {
 }
 
 // A whole exchange; the server's final message or its error.
-Result<ByteVector> exchange(std::string user, std::string password, const ScramRecord& record, ScramBinding client_binding = ScramBinding::unavailable,
-                            ScramBinding server_binding = ScramBinding::unavailable, std::string_view client_exporter = {},
-                            std::string_view server_exporter = {}) {
+Result<ByteVector> exchange(std::string user, std::string password, const ScramRecord& record,
+                            ScramBinding client_binding = ScramBinding::unavailable,
+                            ScramBinding server_binding = ScramBinding::unavailable,
+                            std::string_view client_exporter = {}, std::string_view server_exporter = {}) {
   ScramClient client(user, secret(std::move(password)), "client-nonce", client_binding, as_bytes(client_exporter));
   ScramServer server(server_binding, as_bytes(server_exporter));
   GH_TRY(const std::string claimed, server.client_first(client.first()));
@@ -76,7 +85,8 @@ TEST(Scram, OnlyTheRightPasswordOfAKnownUserPasses) {
   EXPECT_TRUE(exchange("carol", "Ar3etTnp", {verifier, true}));
   EXPECT_EQ(exchange("carol", "Ar3etTnq", {verifier, true}).error().fault, Fault::denied);
   EXPECT_EQ(exchange("carol", "Ar3etTnp", {verifier, false}).error().fault, Fault::denied) << "made up for nobody";
-  for (const char* name : {"a,b", "a=b", "=2C", "M\xc3\xbcller", "b c", "n=x,r=y"}) EXPECT_TRUE(exchange(name, "Ar3etTnp", {verifier, true})) << name;
+  for (const char* name : {"a,b", "a=b", "=2C", "M\xc3\xbcller", "b c", "n=x,r=y"})
+    EXPECT_TRUE(exchange(name, "Ar3etTnp", {verifier, true})) << name;
 }
 
 TEST(Scram, ChannelBindingHasToBeTheSame) {
@@ -86,7 +96,8 @@ TEST(Scram, ChannelBindingHasToBeTheSame) {
   EXPECT_EQ(exchange("u", "p", record, used, used, "exporter", "exporteR").error().fault, Fault::denied);
   EXPECT_TRUE(exchange("u", "p", record, available, unavailable, "exporter", ""));
   EXPECT_TRUE(exchange("u", "p", record, unavailable, available, "", "exporter"));
-  EXPECT_EQ(exchange("u", "p", record, available, available, "exporter", "exporter").error().fault, Fault::protocol) << "the offer was cut";
+  EXPECT_EQ(exchange("u", "p", record, available, available, "exporter", "exporter").error().fault, Fault::protocol)
+      << "the offer was cut";
   EXPECT_EQ(exchange("u", "p", record, used, available, "exporter", "exporter").error().fault, Fault::protocol);
   EXPECT_EQ(exchange("u", "p", record, unavailable, used, "", "exporter").error().fault, Fault::protocol);
 }
@@ -97,12 +108,29 @@ TEST(Scram, ServerRefusesFirstMessagesThatItCantRead) {
     Fault fault;
   };
   const Row rows[] = {
-      {"", Fault::malformed},          {"n", Fault::malformed},          {"n,", Fault::malformed},           {"n,,", Fault::malformed},
-      {"x,,n=u,r=n", Fault::malformed}, {"N,,n=u,r=n", Fault::malformed}, {"n,,r=n,n=u", Fault::malformed},    {"n,,n=u", Fault::malformed},
-      {"n,,n=,r=n", Fault::malformed}, {"n,,n=a=b,r=n", Fault::malformed}, {"n,,n=a=2c,r=n", Fault::malformed}, {"n,,n=a=2,r=n", Fault::malformed},
-      {"n,,n=u,r=", Fault::malformed}, {"n,,n=u,r=a b", Fault::malformed}, {"n,,n=u,r=\x7f", Fault::malformed}, {"n,,n=u,r=n,", Fault::malformed},
-      {"n,,n=u,r=n,1=x", Fault::malformed}, {"n,,n=\xff,r=n", Fault::malformed}, {"n,,n=a\tb,r=n", Fault::malformed}, {"n,u,n=u,r=n", Fault::malformed},
-      {"n,a=v,n=u,r=n", Fault::protocol}, {"n,,m=x,n=u,r=n", Fault::protocol}, {"p=tls-exporter,,n=u,r=n", Fault::protocol},
+      {"", Fault::malformed},
+      {"n", Fault::malformed},
+      {"n,", Fault::malformed},
+      {"n,,", Fault::malformed},
+      {"x,,n=u,r=n", Fault::malformed},
+      {"N,,n=u,r=n", Fault::malformed},
+      {"n,,r=n,n=u", Fault::malformed},
+      {"n,,n=u", Fault::malformed},
+      {"n,,n=,r=n", Fault::malformed},
+      {"n,,n=a=b,r=n", Fault::malformed},
+      {"n,,n=a=2c,r=n", Fault::malformed},
+      {"n,,n=a=2,r=n", Fault::malformed},
+      {"n,,n=u,r=", Fault::malformed},
+      {"n,,n=u,r=a b", Fault::malformed},
+      {"n,,n=u,r=\x7f", Fault::malformed},
+      {"n,,n=u,r=n,", Fault::malformed},
+      {"n,,n=u,r=n,1=x", Fault::malformed},
+      {"n,,n=\xff,r=n", Fault::malformed},
+      {"n,,n=a\tb,r=n", Fault::malformed},
+      {"n,u,n=u,r=n", Fault::malformed},
+      {"n,a=v,n=u,r=n", Fault::protocol},
+      {"n,,m=x,n=u,r=n", Fault::protocol},
+      {"p=tls-exporter,,n=u,r=n", Fault::protocol},
       {"p=tls-unique,,n=u,r=n", Fault::protocol},
   };
   for (const Row& row : rows) {
@@ -165,9 +193,10 @@ TEST(Scram, ClientRefusesChallengesThatItShouldntAnswer) {
   EXPECT_EQ(refused("r=abcdefX,s=AAAA,i=4095"), Fault::limit);
   EXPECT_EQ(refused("r=abcdefX,s=AAAA,i=1000001"), Fault::limit);
   EXPECT_EQ(refused("m=y,r=abcdefX,s=AAAA,i=4096"), Fault::protocol);
-  for (const char* bad : {"", "r=abcdefX", "r=abcdefX,s=AAAA", "r=abcdefX,s=,i=4096", "r=abcdefX,s=AAA,i=4096", "r=abcdefX,s=AAAA,i=", "r=abcdefX,s=AAAA,i=04096",
-                          "r=abcdefX,s=AAAA,i=-4096", "r=abcdefX,s=AAAA,i=4096 ", "r=abcdefX,s=AAAA,i=99999999999", "s=AAAA,r=abcdefX,i=4096",
-                          "r=abcdef X,s=AAAA,i=4096", "e=unknown-user"})
+  for (const char* bad :
+       {"", "r=abcdefX", "r=abcdefX,s=AAAA", "r=abcdefX,s=,i=4096", "r=abcdefX,s=AAA,i=4096",
+        "r=abcdefX,s=AAAA,i=", "r=abcdefX,s=AAAA,i=04096", "r=abcdefX,s=AAAA,i=-4096", "r=abcdefX,s=AAAA,i=4096 ",
+        "r=abcdefX,s=AAAA,i=99999999999", "s=AAAA,r=abcdefX,i=4096", "r=abcdef X,s=AAAA,i=4096", "e=unknown-user"})
     EXPECT_EQ(refused(bad), Fault::malformed) << bad;
 }
 
@@ -182,14 +211,17 @@ TEST(Scram, ClientBelievesNoServerThatDoesntKnowTheVerifier) {
   const auto error = client.verify(as_bytes("e=invalid-proof\x1b"));
   EXPECT_EQ(error.error().fault, Fault::denied);
   EXPECT_EQ(error.error().detail, "invalid-proof\\x1B");
-  for (const char* bad : {"", "v", "v=x", "x=1,v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="}) EXPECT_EQ(client.verify(as_bytes(bad)).error().fault, Fault::malformed) << bad;
+  for (const char* bad : {"", "v", "v=x", "x=1,v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="})
+    EXPECT_EQ(client.verify(as_bytes(bad)).error().fault, Fault::malformed) << bad;
 }
 
 TEST(Scram, NamesAndPasswordsWithControlCharactersArentForScram) {
-  for (const char* name : {"", "a\nb", "\x7f", "\xc2\x85", "\xff", "\xc3"}) EXPECT_FALSE(ScramClient::acceptable(name, secret("p"))) << escaped(name);
+  for (const char* name : {"", "a\nb", "\x7f", "\xc2\x85", "\xff", "\xc3"})
+    EXPECT_FALSE(ScramClient::acceptable(name, secret("p"))) << escaped(name);
   EXPECT_FALSE(ScramClient::acceptable(std::string(256, 'u'), secret("p")));
   EXPECT_TRUE(ScramClient::acceptable(std::string(255, 'u'), secret("p")));
-  for (const char* password : {"", "a\tb", "\xc2\x85", "\xff"}) EXPECT_FALSE(ScramClient::acceptable("u", secret(password))) << escaped(password);
+  for (const char* password : {"", "a\tb", "\xc2\x85", "\xff"})
+    EXPECT_FALSE(ScramClient::acceptable("u", secret(password))) << escaped(password);
   EXPECT_TRUE(ScramClient::acceptable("M\xc3\xbcller", secret("p \xe2\x82\xac,=")));
 }
 

@@ -22,7 +22,8 @@ void append_again(Writer& w, const pbtnc::Message& m) {
   if (m.is(vendor_ietf, type::remediation_parameters)) {
     const Remediation v = remediation(m);
     if (v.vendor == vendor_ietf && v.type == Remediation::type_uri) return append_remediation_uri(w, v.uri);
-    if (v.vendor == vendor_ietf && v.type == Remediation::type_string) return append_remediation_string(w, v.text, v.language);
+    if (v.vendor == vendor_ietf && v.type == Remediation::type_string)
+      return append_remediation_string(w, v.text, v.language);
     return append_remediation(w, v.vendor, v.type, v.parameters);
   }
   if (m.is(vendor_tcg, type::tcg_pdp_referral)) {
@@ -61,7 +62,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto again = pbtnc::parse_batch(written, how);
     expect(again && again->messages.size() == batch->messages.size());
     for (std::size_t i = 0; i < again->messages.size(); ++i)
-      expect(again->messages[i].is(batch->messages[i].vendor, batch->messages[i].type) && again->messages[i].value.size() == batch->messages[i].value.size());
+      expect(again->messages[i].is(batch->messages[i].vendor, batch->messages[i].type) &&
+             again->messages[i].value.size() == batch->messages[i].value.size());
     pbtnc::StateMachine machine(from_client ? pbtnc::Role::server : pbtnc::Role::client);
     (void)machine.receive(batch->type);
   }

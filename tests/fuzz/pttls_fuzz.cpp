@@ -15,7 +15,8 @@ void look_at(const pttls::Message& m) {
   const Bytes v = m.value;
   expect(m.whole.size() <= m.header.length || (m.header.kind() == pttls::Type::error && m.value.empty()));
   for (const auto role : {pttls::Role::client, pttls::Role::server})
-    for (const auto phase : {pttls::Phase::version, pttls::Phase::authentication, pttls::Phase::data}) (void)pttls::rule(role, phase, m.header);
+    for (const auto phase : {pttls::Phase::version, pttls::Phase::authentication, pttls::Phase::data})
+      (void)pttls::rule(role, phase, m.header);
   (void)pttls::parse_version_request(v);
   (void)pttls::parse_version_response(v);
   if (const auto names = pttls::parse_mechanisms(v)) {

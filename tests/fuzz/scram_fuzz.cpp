@@ -1,5 +1,5 @@
-// The input as each message of an exchange, to both sides, with and without channel binding. Nobody's proof or signature
-// passes that wasn't made with the verifier.
+// The input as each message of an exchange, to both sides, with and without channel binding. Nobody's proof or
+// signature passes that wasn't made with the verifier.
 #include <cstdlib>
 
 #include "base/base64.h"
@@ -16,12 +16,15 @@ const PasswordVerifier& verifier() {
   static const PasswordVerifier made = make_verifier(Secret(as_bytes("Ar3etTnp")), min_iterations);
   return made;
 }
-ScramClient client(ScramBinding binding) { return ScramClient("user", Secret(as_bytes("Ar3etTnp")), "client", binding, as_bytes("exporter")); }
+ScramClient client(ScramBinding binding) {
+  return ScramClient("user", Secret(as_bytes("Ar3etTnp")), "client", binding, as_bytes("exporter"));
+}
 
 // Iteration counts near the bound would take the fuzzer's time; whether they are refused is for the unit test.
 bool cheap(Bytes message) {
   const std::size_t at = as_text(message).find(",i=");
-  return at == std::string_view::npos || as_text(message).substr(at + 3).find_first_not_of("0123456789") < 5 || as_text(message).size() - at - 3 < 5;
+  return at == std::string_view::npos || as_text(message).substr(at + 3).find_first_not_of("0123456789") < 5 ||
+         as_text(message).size() - at - 3 < 5;
 }
 
 }  // namespace

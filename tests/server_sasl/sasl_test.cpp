@@ -14,12 +14,15 @@ namespace {
 using pttls::ResultWidth;
 using pttls::Type;
 
-const std::string client_nonce = to_base64(as_bytes("nonce of the client")), server_nonce = to_base64(as_bytes("nonce of the server"));
+const std::string client_nonce = to_base64(as_bytes("nonce of the client")),
+                  server_nonce = to_base64(as_bytes("nonce of the server"));
 Secret secret(std::string text) { return Secret(std::move(text)); }
 
 // The host of a SaslServer, with one user.
 struct Exchange {
-  explicit Exchange(SaslServer::Options options = {}) : server(std::move(options), server_nonce) { take(server.start()); }
+  explicit Exchange(SaslServer::Options options = {}) : server(std::move(options), server_nonce) {
+    take(server.start());
+  }
 
   void take(SaslServer::Step step) {
     for (SaslServer::Send& s : step.send) sent.push_back(std::move(s));
@@ -99,7 +102,8 @@ Played play(Exchange& exchange, endpoint::SaslClient& client) {
       if (answer) exchange.receive(Type::sasl_data, *answer);
     } else {
       const auto result = pttls::parse_sasl_result(value);
-      if (auto finished = client.finish(result.value()); !finished) return {finished.error(), std::string(client.mechanism())};
+      if (auto finished = client.finish(result.value()); !finished)
+        return {finished.error(), std::string(client.mechanism())};
     }
     if (!answer) return {answer.error(), std::string(client.mechanism())};
   }
@@ -144,7 +148,8 @@ TEST(Sasl, BothSidesAgreeOnTheBestMechanism) {
 
 TEST(Sasl, WrongPasswordsAndUsersFailAlike) {
   for (const bool scram : {true, false})
-    for (const auto& [user, password] : {std::pair{"carol", "Ar3etTnq"}, std::pair{"mallory", "Ar3etTnp"}, std::pair{"mallory", "something else"}}) {
+    for (const auto& [user, password] :
+         {std::pair{"carol", "Ar3etTnq"}, std::pair{"mallory", "Ar3etTnp"}, std::pair{"mallory", "something else"}}) {
       Exchange exchange({.scram = scram});
       auto peer = client(user, password);
       const Played played = play(exchange, peer);
@@ -191,7 +196,8 @@ TEST(Sasl, WhatAServerRefuses) {
   };
   const Row rows[] = {
       {"a mechanism that wasn't offered", Type::sasl_selection, "0845585445524e414c", ErrorCode::sasl_mechanism},
-      {"channel binding that wasn't offered", Type::sasl_selection, "12534352414d2d5348412d3235362d504c5553", ErrorCode::sasl_mechanism},
+      {"channel binding that wasn't offered", Type::sasl_selection, "12534352414d2d5348412d3235362d504c5553",
+       ErrorCode::sasl_mechanism},
       {"a name of length 0", Type::sasl_selection, "00", ErrorCode::invalid_parameter},
       {"a name past the end", Type::sasl_selection, "05504c41", ErrorCode::malformed},
       {"data before a selection", Type::sasl_data, "00", ErrorCode::invalid_message},
@@ -248,7 +254,8 @@ TEST(Sasl, PlainThatIsntWellFormedNeverReachesThePasswordCheck) {
   }
 }
 
-// Somebody took -PLUS out of the offer: the client says that it could have bound, and the server knows that it had offered.
+// Somebody took -PLUS out of the offer: the client says that it could have bound, and the server knows that it had
+// offered.
 TEST(Sasl, AnOfferThatWasCutIsNoticed) {
   const ByteVector exporter(32, std::byte{9});
   Exchange exchange({.exporter = exporter});
@@ -279,7 +286,8 @@ TEST(SaslClient, TakesNoSuccessWithoutProof) {
   exchange.receive(Type::sasl_data, answer);
   const ByteVector result = from_hex(exchange.last(Type::sasl_result)).value();
   const Bytes last = pttls::parse_sasl_result(result)->data;
-  EXPECT_TRUE(carol.respond_blocking(last)->empty()) << "a server may send its proof as data, and wants an empty answer";
+  EXPECT_TRUE(carol.respond_blocking(last)->empty())
+      << "a server may send its proof as data, and wants an empty answer";
   EXPECT_TRUE(carol.finish(success({})));
 
   auto plain = client("carol", "Ar3etTnp");

@@ -51,9 +51,10 @@ std::expected<Batch, Refusal> parse(ByteVector bytes, bool from_client) {
 }
 
 TEST(PbTnc, TheWorkedExampleIsWhatWeWriteAndRead) {
-  const ByteVector cdata = hex(
-      "02000001 0000005e 00000000 00000006 0000001f 4163636570742d4c616e67756167653a20656e"
-      "80000000 00000001 00000037 00000000 00000001 0001ffff 0100000011223344 0000000000000002 00000017 0025720000 44656269616e");
+  const ByteVector cdata =
+      hex("02000001 0000005e 00000000 00000006 0000001f 4163636570742d4c616e67756167653a20656e"
+          "80000000 00000001 00000037 00000000 00000001 0001ffff 0100000011223344 0000000000000002 00000017 0025720000 "
+          "44656269616e");
   EXPECT_EQ(batch(BatchType::cdata, false, made([&](Writer& w) {
                     append_language_preference(w, "en");
                     PaMessage m;
@@ -75,9 +76,9 @@ TEST(PbTnc, TheWorkedExampleIsWhatWeWriteAndRead) {
   EXPECT_EQ(m.validator, any);
   EXPECT_EQ(m.body.size(), 31U);
 
-  const ByteVector result = hex(
-      "02800003 00000050 80000000 00000002 00000010 00000001 00000000 00000003 00000010 00000003"
-      "00000000 00000007 00000028 00000015 495020666f7277617264696e6720656e61626c6564 02 656e");
+  const ByteVector result =
+      hex("02800003 00000050 80000000 00000002 00000010 00000001 00000000 00000003 00000010 00000003"
+          "00000000 00000007 00000028 00000015 495020666f7277617264696e6720656e61626c6564 02 656e");
   EXPECT_EQ(batch(BatchType::result, true, made([](Writer& w) {
                     append_assessment_result(w, 1);
                     append_access_recommendation(w, 3);
@@ -106,9 +107,12 @@ TEST(PbTnc, RecordedBatchesAreReadAndWrittenToTheByte) {
     EXPECT_NE(name.find(pbtnc::name(parsed->type)), std::string::npos) << entry.path();
     const ByteVector messages = made([&](Writer& w) {
       for (const Message& m : parsed->messages) {
-        if (m.is(vendor_ietf, type::pa)) append_pa(w, pa_message(m));
-        else if (m.is(vendor_ietf, type::reason_string)) append_reason_string(w, reason_string(m));
-        else append_message(w, m.noskip, m.vendor, m.type, m.value);
+        if (m.is(vendor_ietf, type::pa))
+          append_pa(w, pa_message(m));
+        else if (m.is(vendor_ietf, type::reason_string))
+          append_reason_string(w, reason_string(m));
+        else
+          append_message(w, m.noskip, m.vendor, m.type, m.value);
       }
     });
     EXPECT_EQ(batch(parsed->type, !from_client, messages), bytes) << entry.path();
@@ -132,7 +136,8 @@ void refuses(const Row& row, const Parsing& how) {
     EXPECT_EQ(parsed.error().offset, row.offset) << row.what << ": " << parsed.error().reason;
   }
   // The answer says so.
-  const ByteVector answer = batch(BatchType::close, how.from_client, made([&](Writer& w) { append_error(w, parsed.error()); }));
+  const ByteVector answer =
+      batch(BatchType::close, how.from_client, made([&](Writer& w) { append_error(w, parsed.error()); }));
   const auto read = parse_batch(answer, !how.from_client);
   ASSERT_TRUE(read) << row.what;
   const auto fatal = fatal_error(*read);
@@ -140,8 +145,8 @@ void refuses(const Row& row, const Parsing& how) {
   EXPECT_EQ(fatal->code, std::uint16_t(row.code)) << row.what;
 }
 
-// Spec part 1a §7 from "batch octets" to "PB-Error length", what both sides refuse alike. The message that is wrong comes
-// behind a good PB-PA, so m is 8 + 32.
+// Spec part 1a §7 from "batch octets" to "PB-Error length", what both sides refuse alike. The message that is wrong
+// comes behind a good PB-PA, so m is 8 + 32.
 TEST(PbTnc, FaultsOfBothDirectionsAreRefusedWithCodeAndOffset) {
   for (const bool from_client : {true, false}) {
     const BatchType kind = from_client ? BatchType::cdata : BatchType::sdata;
@@ -173,7 +178,8 @@ TEST(PbTnc, FaultsOfBothDirectionsAreRefusedWithCodeAndOffset) {
         {"message length 2³²−1", behind(patched(raw(false, 0x1234, 1, ""), 8, "ffffffff")), ip, m + 8},
         {"unknown vendor with NOSKIP", behind(raw(true, 0x1234, 5, "")), ErrorCode::unsupported_mandatory_message, m},
         {"unknown type with NOSKIP", behind(raw(true, 0, 8, "")), ErrorCode::unsupported_mandatory_message, m},
-        {"Noskip-Test", behind(raw(true, vendor_ita, type::ita_noskip_test, "")), ErrorCode::unsupported_mandatory_message, m},
+        {"Noskip-Test", behind(raw(true, vendor_ita, type::ita_noskip_test, "")),
+         ErrorCode::unsupported_mandatory_message, m},
         {"TCG type 0 with NOSKIP", behind(raw(true, vendor_tcg, 0, "")), ErrorCode::unsupported_mandatory_message, m},
         {"experimental with NOSKIP", behind(raw(true, 0, 0, "")), ErrorCode::unsupported_mandatory_message, m},
         {"PB-PA without NOSKIP", behind(patched(pa, 0, "00")), ip, m},
@@ -190,24 +196,29 @@ TEST(PbTnc, FaultsOfBothDirectionsAreRefusedWithCodeAndOffset) {
         {"PB-PA subtype reserved", behind(raw(true, 0, 1, "00000000 ffffffff 0001 ffff")), ip, m + 16},
         {"language preference without prefix", behind(raw(false, 0, 6, text_hex("en"))), ip, m + 12},
         {"language preference with half a prefix", behind(raw(false, 0, 6, text_hex("Accept-Language"))), ip, m + 12},
-        {"NUL in the language preference", behind(raw(false, 0, 6, text_hex("Accept-Language: e") + "00")), ip, m + 12 + 18},
+        {"NUL in the language preference", behind(raw(false, 0, 6, text_hex("Accept-Language: e") + "00")), ip,
+         m + 12 + 18},
         {"FQDN referral without a name", behind(raw(false, vendor_tcg, 1, "0000559700000000 0000010f")), ip, m + 8},
         {"FQDN referral without a port", behind(raw(false, vendor_tcg, 1, "0000559700000000 0000")), ip, m + 8},
-        {"FQDN referral with a NUL", behind(raw(false, vendor_tcg, 1, "0000559700000000 0000010f" + nul_in_host)), ip, m + 12 + 12 + 1},
+        {"FQDN referral with a NUL", behind(raw(false, vendor_tcg, 1, "0000559700000000 0000010f" + nul_in_host)), ip,
+         m + 12 + 12 + 1},
         {"IPv4 referral of 3", behind(raw(false, vendor_tcg, 1, "0000559700000001 0000010f c00002")), ip, m + 8},
         {"IPv4 referral of 5", behind(raw(false, vendor_tcg, 1, "0000559700000001 0000010f c000020107")), ip, m + 8},
-        {"IPv6 referral of 15", behind(raw(false, vendor_tcg, 1, "0000559700000002 0000010f" + std::string(30, '0'))), ip, m + 8},
+        {"IPv6 referral of 15", behind(raw(false, vendor_tcg, 1, "0000559700000002 0000010f" + std::string(30, '0'))),
+         ip, m + 8},
         {"1,025 messages", in([] {
            ByteVector all;
            for (int i = 0; i < 1025; ++i) all = std::move(all) + raw(false, 0x1234, 7, "");
            return all;
-         }()), ErrorCode::local_error, 0},
+         }()),
+         ErrorCode::local_error, 0},
     };
     for (const Row& row : rows) refuses(row, Parsing{.from_client = from_client});
 
     // A limit below the transport's.
     const ByteVector large = in(pa);
-    refuses({"batch above the configured limit", large, ErrorCode::local_error, 0}, Parsing{.from_client = from_client, .max_batch = large.size() - 1});
+    refuses({"batch above the configured limit", large, ErrorCode::local_error, 0},
+            Parsing{.from_client = from_client, .max_batch = large.size() - 1});
     EXPECT_TRUE(parse_batch(large, Parsing{.from_client = from_client, .max_batch = large.size()}));
     // The number that isn't too many.
     ByteVector many;
@@ -220,9 +231,12 @@ TEST(PbTnc, FaultsOfBothDirectionsAreRefusedWithCodeAndOffset) {
 
 TEST(PbTnc, WhatOnlyAServerSendsIsRefusedFromAClient) {
   const std::string text = "00000001 78 02 656e";
-  for (const auto& [what, bytes] : {std::pair{"assessment result", compliant}, std::pair{"access recommendation", allowed},
-                                    std::pair{"remediation", raw(false, 0, 4, "00000000 00000001")}, std::pair{"reason", raw(false, 0, 7, text)}}) {
-    refuses({what, batch(BatchType::cdata, false, pa + bytes), ErrorCode::invalid_parameter, 8 + std::uint32_t(pa.size())}, Parsing{.from_client = true});
+  for (const auto& [what, bytes] :
+       {std::pair{"assessment result", compliant}, std::pair{"access recommendation", allowed},
+        std::pair{"remediation", raw(false, 0, 4, "00000000 00000001")}, std::pair{"reason", raw(false, 0, 7, text)}}) {
+    refuses(
+        {what, batch(BatchType::cdata, false, pa + bytes), ErrorCode::invalid_parameter, 8 + std::uint32_t(pa.size())},
+        Parsing{.from_client = true});
     EXPECT_TRUE(parse(batch(BatchType::sdata, true, pa + bytes), false)) << what;
   }
 }
@@ -259,19 +273,26 @@ TEST(PbTnc, FaultsOfAServerAreRefusedWithCodeAndOffset) {
       {"remediation with NOSKIP", behind(raw(true, 0, 4, "00000000 00000001 68")), ip, m},
       {"remediation of 19", behind(raw(false, 0, 4, "00000000 000000")), ip, m + 8},
       {"NUL in a remediation URI", behind(raw(false, 0, 4, "00000000 00000001 680068")), ip, m + 12 + 9},
-      {"remediation string past the message", behind(raw(false, 0, 4, "00000000 00000002 00000004 78 00")), ip, m + 12 + 8},
+      {"remediation string past the message", behind(raw(false, 0, 4, "00000000 00000002 00000004 78 00")), ip,
+       m + 12 + 8},
       {"remediation string without a length", behind(raw(false, 0, 4, "00000000 00000002 000000")), ip, m + 12 + 8},
-      {"octets behind a remediation string", behind(raw(false, 0, 4, "00000000 00000002 00000001 78 00 00")), ip, m + 12 + 13},
+      {"octets behind a remediation string", behind(raw(false, 0, 4, "00000000 00000002 00000001 78 00 00")), ip,
+       m + 12 + 13},
       {"NUL in a remediation string", behind(raw(false, 0, 4, "00000000 00000002 00000001 00 00")), ip, m + 12 + 12},
   };
   for (const Row& row : rows) refuses(row, Parsing{.from_client = false});
-  for (const std::uint32_t value : {0U, 1U, 2U, 3U, 4U}) EXPECT_TRUE(parse_batch(in(made([&](Writer& w) { append_assessment_result(w, value); })), false));
-  for (const ByteVector& code : {raw(false, 0, 3, "00000001"), raw(false, 0, 3, "00000002"), raw(false, 0, 3, "00000003")}) EXPECT_TRUE(parse_batch(behind(code), false));
+  for (const std::uint32_t value : {0U, 1U, 2U, 3U, 4U})
+    EXPECT_TRUE(parse_batch(in(made([&](Writer& w) { append_assessment_result(w, value); })), false));
+  for (const ByteVector& code :
+       {raw(false, 0, 3, "00000001"), raw(false, 0, 3, "00000002"), raw(false, 0, 3, "00000003")})
+    EXPECT_TRUE(parse_batch(behind(code), false));
 }
 
 // A server that fails after its verdict may say so in a RESULT batch: the error counts, not what is beside it.
 TEST(PbTnc, FatalErrorIsFoundInAnyBatch) {
-  const ByteVector error = made([](Writer& w) { append_error(w, {ErrorCode::unsupported_mandatory_message, 39, 0, {}}); });
+  const ByteVector error = made([](Writer& w) {
+    append_error(w, {ErrorCode::unsupported_mandatory_message, 39, 0, {}});
+  });
   for (const ByteVector& messages : {error, error + compliant + allowed, compliant + error}) {
     const auto read = parse(batch(BatchType::result, true, messages), false);
     ASSERT_TRUE(read);
@@ -285,13 +306,27 @@ TEST(PbTnc, FatalErrorIsFoundInAnyBatch) {
 
 // §6.2, §5.7, §5.8: our bytes, and both forms in use.
 TEST(PbTnc, ErrorsAreWrittenAndReadInEachForm) {
-  const auto close = [](const Refusal& refusal) { return to_hex(batch(BatchType::close, true, made([&](Writer& w) { append_error(w, refusal); }))); };
-  EXPECT_EQ(close({ErrorCode::version_not_supported, 0, 3, {}}), "028000060000002080000000000000050000001880000000" "0004000003020200");
-  EXPECT_EQ(close({ErrorCode::invalid_parameter, 4, 0, {}}), "028000060000002080000000000000050000001880000000" "0001000000000004");
-  EXPECT_EQ(close({ErrorCode::unexpected_batch_type, 4, 0, {}}), "028000060000001c80000000000000050000001480000000" "00000000");
-  EXPECT_EQ(close({ErrorCode::local_error, 0, 0, {}}), "028000060000001c80000000000000050000001480000000" "00020000");
-  EXPECT_EQ(close({ErrorCode::unsupported_mandatory_message, 8, 0, {}}), "028000060000002080000000000000050000001880000000" "0003000000000008");
-  EXPECT_EQ(close({ErrorCode::invalid_parameter, 20, 0, {}, false}), "028000060000002080000000000000050000001800000000" "0001000000000014");
+  const auto close = [](const Refusal& refusal) {
+    return to_hex(batch(BatchType::close, true, made([&](Writer& w) { append_error(w, refusal); })));
+  };
+  EXPECT_EQ(close({ErrorCode::version_not_supported, 0, 3, {}}),
+            "028000060000002080000000000000050000001880000000"
+            "0004000003020200");
+  EXPECT_EQ(close({ErrorCode::invalid_parameter, 4, 0, {}}),
+            "028000060000002080000000000000050000001880000000"
+            "0001000000000004");
+  EXPECT_EQ(close({ErrorCode::unexpected_batch_type, 4, 0, {}}),
+            "028000060000001c80000000000000050000001480000000"
+            "00000000");
+  EXPECT_EQ(close({ErrorCode::local_error, 0, 0, {}}),
+            "028000060000001c80000000000000050000001480000000"
+            "00020000");
+  EXPECT_EQ(close({ErrorCode::unsupported_mandatory_message, 8, 0, {}}),
+            "028000060000002080000000000000050000001880000000"
+            "0003000000000008");
+  EXPECT_EQ(close({ErrorCode::invalid_parameter, 20, 0, {}, false}),
+            "028000060000002080000000000000050000001800000000"
+            "0001000000000014");
 
   struct Form {
     const char* value;
@@ -326,8 +361,9 @@ TEST(PbTnc, ErrorsAreWrittenAndReadInEachForm) {
 }
 
 TEST(PbTnc, UnknownMessagesAreSkippedAndKeptForATrace) {
-  const ByteVector bytes = batch(BatchType::cdata, false, raw(false, 0, 0, "aabb") + raw(false, 0x1234, 9, "") + raw(false, vendor_tcg, 0, "") +
-                                                              raw(false, vendor_ita, type::ita_noskip_test, "") + pa + raw(false, 0, 8, ""));
+  const ByteVector bytes = batch(BatchType::cdata, false,
+                                 raw(false, 0, 0, "aabb") + raw(false, 0x1234, 9, "") + raw(false, vendor_tcg, 0, "") +
+                                     raw(false, vendor_ita, type::ita_noskip_test, "") + pa + raw(false, 0, 8, ""));
   const auto read = parse_batch(bytes, true);
   ASSERT_TRUE(read);
   ASSERT_EQ(read->messages.size(), 1U);
@@ -342,7 +378,9 @@ TEST(PbTnc, UnknownMessagesAreSkippedAndKeptForATrace) {
 }
 
 TEST(PbTnc, ReservedBitsAreIgnored) {
-  const auto read = parse(patched(patched(batch(BatchType::cdata, false, patched(pa, 0, "ff") + raw(false, 0, 6, "")), 1, "7fff"), 3, "f1"), true);
+  const auto read = parse(
+      patched(patched(batch(BatchType::cdata, false, patched(pa, 0, "ff") + raw(false, 0, 6, "")), 1, "7fff"), 3, "f1"),
+      true);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->type, BatchType::cdata);
   const auto access = parse(batch(BatchType::result, true, compliant + raw(false, 0, 3, "ffff0002")), false);
@@ -351,12 +389,13 @@ TEST(PbTnc, ReservedBitsAreIgnored) {
 }
 
 TEST(PbTnc, RemediationComesInThreeForms) {
-  const ByteVector bytes = batch(BatchType::result, true, compliant + made([](Writer& w) {
-                                                             append_remediation_uri(w, "https://example.org/fix");
-                                                             append_remediation_string(w, "Aktualisieren", "de");
-                                                             append_remediation(w, 0x902A, 2, as_bytes(std::string_view("\0x", 2)));
-                                                             append_remediation(w, 0, 77, {});
-                                                           }));
+  const ByteVector bytes =
+      batch(BatchType::result, true, compliant + made([](Writer& w) {
+                                       append_remediation_uri(w, "https://example.org/fix");
+                                       append_remediation_string(w, "Aktualisieren", "de");
+                                       append_remediation(w, 0x902A, 2, as_bytes(std::string_view("\0x", 2)));
+                                       append_remediation(w, 0, 77, {});
+                                     }));
   const auto read = parse_batch(bytes, false);
   ASSERT_TRUE(read);
   ASSERT_EQ(read->messages.size(), 5U);
@@ -372,14 +411,19 @@ TEST(PbTnc, RemediationComesInThreeForms) {
 }
 
 TEST(PbTnc, ReferralsNameTheServer) {
-  const ByteVector fqdn = made([](Writer& w) { append_pdp_referral(w, PdpReferral::Kind::fqdn, 271, as_bytes("aaa.strongswan.org")); });
-  EXPECT_EQ(to_hex(fqdn), "0000559700000001" "0000002a00005597" "000000000000010f" "6161612e7374726f6e677377616e2e6f7267");
+  const ByteVector fqdn =
+      made([](Writer& w) { append_pdp_referral(w, PdpReferral::Kind::fqdn, 271, as_bytes("aaa.strongswan.org")); });
+  EXPECT_EQ(to_hex(fqdn),
+            "0000559700000001"
+            "0000002a00005597"
+            "000000000000010f"
+            "6161612e7374726f6e677377616e2e6f7267");
   const ByteVector four = hex("c0000207"), six = hex("20010db8000000000000000000000007");
   const auto read = parse(batch(BatchType::sdata, true, fqdn + made([&](Writer& w) {
-                                                                append_pdp_referral(w, PdpReferral::Kind::ipv4, 1, four);
-                                                                append_pdp_referral(w, PdpReferral::Kind::ipv6, 65535, six);
-                                                              }) + raw(false, vendor_tcg, 1, "00001234 00000000")),
-                                false);
+                                                          append_pdp_referral(w, PdpReferral::Kind::ipv4, 1, four);
+                                                          append_pdp_referral(w, PdpReferral::Kind::ipv6, 65535, six);
+                                                        }) + raw(false, vendor_tcg, 1, "00001234 00000000")),
+                          false);
   ASSERT_TRUE(read);
   ASSERT_EQ(read->messages.size(), 4U);
   const PdpReferral name = pdp_referral(read->messages[0]);
@@ -425,7 +469,8 @@ TEST(PbTnc, LanguagesAreOrderedByTheirWeight) {
   };
   for (const bool from_client : {true, false})
     for (const Case& c : cases) {
-      const ByteVector bytes = batch(from_client ? BatchType::cdata : BatchType::sdata, !from_client, raw(false, 0, 6, text_hex(c.list)));
+      const ByteVector bytes =
+          batch(from_client ? BatchType::cdata : BatchType::sdata, !from_client, raw(false, 0, 6, text_hex(c.list)));
       const auto read = parse_batch(bytes, from_client);
       ASSERT_TRUE(read) << c.list;
       EXPECT_TRUE(read->remarks.empty()) << c.list;
@@ -434,7 +479,8 @@ TEST(PbTnc, LanguagesAreOrderedByTheirWeight) {
     }
   // Of a longer list the first 16 count, whatever weights come behind them.
   std::string many = "Accept-Language: ";
-  for (char c = 'a'; c < 'a' + 20; ++c) many += std::string(c == 'a' ? "" : ",") + "x" + c + (c < 'a' + 16 ? ";q=0.5" : "");
+  for (char c = 'a'; c < 'a' + 20; ++c)
+    many += std::string(c == 'a' ? "" : ",") + "x" + c + (c < 'a' + 16 ? ";q=0.5" : "");
   const ByteVector bytes = batch(BatchType::cdata, false, raw(false, 0, 6, text_hex(many)));
   const std::vector<std::string> tags = languages(parse_batch(bytes, true)->messages[0]);
   ASSERT_EQ(tags.size(), 16U);
@@ -448,9 +494,9 @@ TEST(PbTnc, MalformedLanguageListsAreRemarkedAndIgnored) {
     std::string list;
     std::uint32_t at;  // behind "Accept-Language:"
   };
-  const Case cases[] = {{" e1", 1},          {" en;q=2", 1},       {" en;q=0.1234", 1}, {" en;q=1.001", 1}, {" en;q", 1},   {" en;", 1},
-                        {" en;x=1", 1},      {" de, en us", 5},    {" toolongtag", 1},  {" en-", 1},        {" -en", 1},    {" (comment) en", 1},
-                        {" de,\xc3\xa4", 4}, {" en;q=0.5;q=1", 1}, {" en\r\n", 1}};
+  const Case cases[] = {{" e1", 1},  {" en;q=2", 1},       {" en;q=0.1234", 1}, {" en;q=1.001", 1},   {" en;q", 1},
+                        {" en;", 1}, {" en;x=1", 1},       {" de, en us", 5},   {" toolongtag", 1},   {" en-", 1},
+                        {" -en", 1}, {" (comment) en", 1}, {" de,\xc3\xa4", 4}, {" en;q=0.5;q=1", 1}, {" en\r\n", 1}};
   for (const Case& c : cases) {
     const ByteVector preference = raw(false, 0, 6, text_hex("Accept-Language:" + c.list));
     const ByteVector bytes = batch(BatchType::cdata, false, preference + pa);
@@ -462,12 +508,14 @@ TEST(PbTnc, MalformedLanguageListsAreRemarkedAndIgnored) {
     EXPECT_FALSE(read->remarks[0].fatal);
     EXPECT_EQ(read->remarks[0].code, ErrorCode::invalid_parameter);
     EXPECT_EQ(read->remarks[0].offset, 8 + 12 + 16 + c.at) << c.list;
-    const auto answer = parse(batch(BatchType::sdata, true, made([&](Writer& w) { append_error(w, read->remarks[0]); })), false);
+    const auto answer =
+        parse(batch(BatchType::sdata, true, made([&](Writer& w) { append_error(w, read->remarks[0]); })), false);
     EXPECT_FALSE(pb_error(answer->messages[0]).fatal);
     EXPECT_FALSE(fatal_error(*answer));
   }
   const auto of_size = [](std::size_t size) {
-    return batch(BatchType::cdata, false, raw(false, 0, 6, text_hex("Accept-Language: en" + std::string(size - 19, ','))));
+    return batch(BatchType::cdata, false,
+                 raw(false, 0, 6, text_hex("Accept-Language: en" + std::string(size - 19, ','))));
   };
   EXPECT_TRUE(parse(of_size(1024), true)->remarks.empty());
   const auto longer = parse(of_size(1025), true);
@@ -493,15 +541,16 @@ TEST(PbTnc, LanguageIsChosenByPreference) {
 }
 
 TEST(PbTnc, EveryTruncationAndBitFlipEndsInAValueOrARefusal) {
-  const ByteVector bytes = batch(BatchType::result, true, pa + compliant + allowed + made([](Writer& w) {
-                                                             append_reason_string(w, {"reason", "en"});
-                                                             append_remediation_string(w, "do", "en");
-                                                             append_remediation_uri(w, "u:x");
-                                                             append_language_preference(w, "en;q=0.5");
-                                                             append_pdp_referral(w, PdpReferral::Kind::fqdn, 271, as_bytes("h"));
-                                                             append_mutual_capability(w, 1);
-                                                             append_error(w, {ErrorCode::invalid_parameter, 3, 0, {}, false});
-                                                           }));
+  const ByteVector bytes =
+      batch(BatchType::result, true, pa + compliant + allowed + made([](Writer& w) {
+                                       append_reason_string(w, {"reason", "en"});
+                                       append_remediation_string(w, "do", "en");
+                                       append_remediation_uri(w, "u:x");
+                                       append_language_preference(w, "en;q=0.5");
+                                       append_pdp_referral(w, PdpReferral::Kind::fqdn, 271, as_bytes("h"));
+                                       append_mutual_capability(w, 1);
+                                       append_error(w, {ErrorCode::invalid_parameter, 3, 0, {}, false});
+                                     }));
   ASSERT_TRUE(parse_batch(bytes, false));
   for (std::size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(parse_batch(Bytes(bytes).first(n), false)) << n;
   for (std::size_t bit = 0; bit < bytes.size() * 8; ++bit) {

@@ -42,8 +42,9 @@ struct Seen {
     ByteVector whole;
     bool truncated = false;
     friend bool operator==(const One& a, const One& b) {
-      return a.header.vendor == b.header.vendor && a.header.type == b.header.type && a.header.length == b.header.length &&
-             a.header.identifier == b.header.identifier && a.whole == b.whole && a.truncated == b.truncated;
+      return a.header.vendor == b.header.vendor && a.header.type == b.header.type &&
+             a.header.length == b.header.length && a.header.identifier == b.header.identifier && a.whole == b.whole &&
+             a.truncated == b.truncated;
     }
   };
   std::vector<One> messages;
@@ -75,7 +76,8 @@ Seen read(Bytes stream, std::size_t piece, Framer framer = Framer()) {
 const std::string_view version_request = "00000000000000010000001400000000 00010101";
 const std::string_view version_response = "00000000000000020000001400000000 00000001";
 const std::string_view plain_offer = "00000000000000030000001600000001 05504c41494e";
-const std::string_view plain_selection = "00000000000000040000002500000001 05504c41494e 00 6361726f6c 00 4172336574546e70";
+const std::string_view plain_selection =
+    "00000000000000040000002500000001 05504c41494e 00 6361726f6c 00 4172336574546e70";
 const std::string_view empty_list = "00000000000000030000001000000003";
 const std::string_view empty_sdata = "00000000000000070000001800000002 0280000200000008";
 
@@ -134,7 +136,9 @@ TEST(PtTls, TheWorkedErrorsAreWhatWeWriteAndRead) {
 
 TEST(PtTls, AnyCutOfTheStreamGivesTheSameMessages) {
   ByteVector stream;
-  for (const std::string_view one : {version_request, version_response, plain_offer, plain_selection, empty_list, empty_sdata}) append(stream, hex(one));
+  for (const std::string_view one :
+       {version_request, version_response, plain_offer, plain_selection, empty_list, empty_sdata})
+    append(stream, hex(one));
   append(stream, message(0x123456, 99, ByteVector(3000, std::byte{7})));
   append(stream, message(Type::experimental, ByteVector(1500)));
   append(stream, message(Type::error, ByteVector(3000)));
@@ -165,7 +169,8 @@ TEST(PtTls, TheLargestBatchPassesAndAByteMoreIsRefusedOnItsHeaderAlone) {
 }
 
 TEST(PtTls, UnknownMessagesPassWithoutBeingKept) {
-  for (const auto& [vendor, type] : {std::pair{0x902AU, 7U}, std::pair{0U, 9U}, std::pair{0xFFFFFEU, 0U}, std::pair{0U, 0xFFFFFFFEU}}) {
+  for (const auto& [vendor, type] :
+       {std::pair{0x902AU, 7U}, std::pair{0U, 9U}, std::pair{0xFFFFFEU, 0U}, std::pair{0U, 0xFFFFFFFEU}}) {
     ByteVector stream = message(vendor, type, ByteVector(65'536, std::byte{0xAB}), 6);
     append(stream, hex(empty_sdata));
     const Seen seen = read(stream, 512);
@@ -246,7 +251,8 @@ TEST(PtTls, ErrorsOfAnyShapeComeOut) {
     ASSERT_EQ(seen.messages.size(), 1U) << "behind a length that can't be nothing can be found";
     EXPECT_FALSE(parse_error(Bytes(seen.messages[0].whole).subspan(header_size)));
   }
-  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{1032}, std::size_t{1033}, std::size_t{100'000}}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{7}, std::size_t{8}, std::size_t{1032}, std::size_t{1033}, std::size_t{100'000}}) {
     const Seen seen = read(message(Type::error, ByteVector(size)), 600);
     ASSERT_EQ(seen.messages.size(), 1U) << size;
     EXPECT_EQ(seen.messages[0].truncated, size > 1032) << size;
@@ -264,8 +270,12 @@ TEST(PtTls, OnlyTheTypesOfAPhaseAreTaken) {
     std::vector<std::uint32_t> types;
   };
   const Taken table[] = {
-      {Role::server, Phase::version, {1}}, {Role::server, Phase::authentication, {4, 5}},    {Role::server, Phase::data, {7}},
-      {Role::client, Phase::version, {2}}, {Role::client, Phase::authentication, {3, 5, 6}}, {Role::client, Phase::data, {7}},
+      {Role::server, Phase::version, {1}},
+      {Role::server, Phase::authentication, {4, 5}},
+      {Role::server, Phase::data, {7}},
+      {Role::client, Phase::version, {2}},
+      {Role::client, Phase::authentication, {3, 5, 6}},
+      {Role::client, Phase::data, {7}},
   };
   for (const Taken& t : table)
     for (std::uint32_t type = 0; type <= 12; ++type)
@@ -274,7 +284,8 @@ TEST(PtTls, OnlyTheTypesOfAPhaseAreTaken) {
         const bool known = vendor == 0 && type <= 8;
         if (!known) {
           EXPECT_EQ(ruling.act, t.phase == Phase::data ? Act::skip : Act::refuse) << type;
-          EXPECT_EQ(ruling.code, t.phase == Phase::data ? ErrorCode::type_not_supported : ErrorCode::invalid_message) << type;
+          EXPECT_EQ(ruling.code, t.phase == Phase::data ? ErrorCode::type_not_supported : ErrorCode::invalid_message)
+              << type;
         } else if (type == 8) {
           EXPECT_EQ(ruling.act, Act::peer_error);
         } else if (std::count(t.types.begin(), t.types.end(), type) == 1) {
@@ -291,9 +302,9 @@ TEST(PtTls, ErrorsEndTheConnectionWhereTheirCodeSaysSo) {
     std::uint32_t vendor, code;
     bool in_data, before;
   };
-  const Row rows[] = {{0, 0, false, false}, {0, 1, true, true}, {0, 2, true, true},  {0, 3, false, false},
-                      {0, 4, true, true},   {0, 5, true, true}, {0, 6, true, true},  {0, 7, false, true},
-                      {0, 0xFFFFFFFF, false, true},             {0x902A, 1, false, true}};
+  const Row rows[] = {{0, 0, false, false},         {0, 1, true, true},      {0, 2, true, true}, {0, 3, false, false},
+                      {0, 4, true, true},           {0, 5, true, true},      {0, 6, true, true}, {0, 7, false, true},
+                      {0, 0xFFFFFFFF, false, true}, {0x902A, 1, false, true}};
   for (const Row& row : rows) {
     EXPECT_EQ(fatal({row.vendor, row.code, {}}, Phase::data), row.in_data) << row.vendor << "/" << row.code;
     EXPECT_EQ(fatal({row.vendor, row.code, {}}, Phase::version), row.before) << row.vendor << "/" << row.code;
@@ -306,8 +317,9 @@ TEST(PtTls, VersionRanges) {
     const char* value;
     std::optional<bool> common;  // absent: error 6
   };
-  const Row rows[] = {{"00010101", true}, {"ff010201", true}, {"00000501", true}, {"00000505", true}, {"00020202", false},
-                      {"00000000", false}, {"00020101", std::nullopt}, {"00010203", std::nullopt}, {"00010200", std::nullopt}};
+  const Row rows[] = {{"00010101", true},         {"ff010201", true},         {"00000501", true},
+                      {"00000505", true},         {"00020202", false},        {"00000000", false},
+                      {"00020101", std::nullopt}, {"00010203", std::nullopt}, {"00010200", std::nullopt}};
   for (const Row& row : rows) {
     const auto v = parse_version_request(hex(row.value));
     EXPECT_EQ(v.has_value(), row.common.has_value()) << row.value;
@@ -344,7 +356,8 @@ TEST(PtTls, MechanismNamesThatCantBeAreRefusedWithTheirCode) {
       EXPECT_EQ(error_code(selection.error()), *row.code) << row.what;
     }
   }
-  EXPECT_EQ(parse_mechanisms(hex("05504c41494e 0d534352414d2d5348412d323536")).value(), (std::vector<std::string_view>{"PLAIN", "SCRAM-SHA-256"}));
+  EXPECT_EQ(parse_mechanisms(hex("05504c41494e 0d534352414d2d5348412d323536")).value(),
+            (std::vector<std::string_view>{"PLAIN", "SCRAM-SHA-256"}));
   EXPECT_TRUE(parse_mechanisms({})->empty());
   EXPECT_FALSE(parse_selection({}));
 }
@@ -355,10 +368,18 @@ TEST(PtTls, ResultsOfBothWidthsAreReadAndWritten) {
     std::optional<SaslResult> code;
     const char* data;
   };
-  const Row rows[] = {{"00", SaslResult::success, ""},      {"01", SaslResult::failure, ""},     {"02", SaslResult::abort, ""},
-                      {"03", SaslResult::mechanism_failure, ""}, {"0000", SaslResult::success, ""},   {"0001", SaslResult::failure, ""},
-                      {"0002", SaslResult::abort, ""},      {"0003", SaslResult::mechanism_failure, ""}, {"0000763d", SaslResult::success, "763d"},
-                      {"02763d", SaslResult::abort, "763d"}, {"04", std::nullopt, ""},            {"0004", std::nullopt, ""},
+  const Row rows[] = {{"00", SaslResult::success, ""},
+                      {"01", SaslResult::failure, ""},
+                      {"02", SaslResult::abort, ""},
+                      {"03", SaslResult::mechanism_failure, ""},
+                      {"0000", SaslResult::success, ""},
+                      {"0001", SaslResult::failure, ""},
+                      {"0002", SaslResult::abort, ""},
+                      {"0003", SaslResult::mechanism_failure, ""},
+                      {"0000763d", SaslResult::success, "763d"},
+                      {"02763d", SaslResult::abort, "763d"},
+                      {"04", std::nullopt, ""},
+                      {"0004", std::nullopt, ""},
                       {"", std::nullopt, ""}};
   for (const Row& row : rows) {
     const ByteVector value = hex(row.value);
@@ -390,12 +411,15 @@ TEST(PtTls, PlainIsSplitAtItsFirstTwoNuls) {
   const auto with = [](std::string_view text) { return parse_plain(as_bytes(text)); };
   using namespace std::string_literals;
   using namespace std::string_view_literals;
-  const std::string long_user = "\0"s + std::string(255, 'u') + "\0p"s, longer_user = "\0"s + std::string(256, 'u') + "\0p"s;
-  const std::string long_password = "\0u\0"s + std::string(1024, 'p'), longer_password = "\0u\0"s + std::string(1025, 'p');
-  for (const std::string_view good : {"\0u\0p"sv, "u\0u\0p"sv, std::string_view(long_user), std::string_view(long_password), "\0\xc3\xa4\0 p"sv})
+  const std::string long_user = "\0"s + std::string(255, 'u') + "\0p"s,
+                    longer_user = "\0"s + std::string(256, 'u') + "\0p"s;
+  const std::string long_password = "\0u\0"s + std::string(1024, 'p'),
+                    longer_password = "\0u\0"s + std::string(1025, 'p');
+  for (const std::string_view good :
+       {"\0u\0p"sv, "u\0u\0p"sv, std::string_view(long_user), std::string_view(long_password), "\0\xc3\xa4\0 p"sv})
     EXPECT_TRUE(with(good)) << escaped(good.substr(0, 20));
-  for (const std::string_view bad : {""sv, "u"sv, "u\0p"sv, "\0\0p"sv, "\0u\0"sv, "\0u\0p\0"sv, "\0u\0p\0q"sv, "v\0u\0p"sv, std::string_view(longer_user),
-                                     std::string_view(longer_password)})
+  for (const std::string_view bad : {""sv, "u"sv, "u\0p"sv, "\0\0p"sv, "\0u\0"sv, "\0u\0p\0"sv, "\0u\0p\0q"sv,
+                                     "v\0u\0p"sv, std::string_view(longer_user), std::string_view(longer_password)})
     EXPECT_FALSE(with(bad)) << escaped(bad.substr(0, 20));
   EXPECT_EQ(with("u\0u\0p"sv)->authorization, "u");
 }

@@ -32,7 +32,8 @@ constexpr Rule rules[] = {
 };
 
 const Rule* rule_for(const Message& m) {
-  const auto it = std::find_if(std::begin(rules), std::end(rules), [&](const Rule& r) { return m.is(r.vendor, r.type); });
+  const auto it =
+      std::find_if(std::begin(rules), std::end(rules), [&](const Rule& r) { return m.is(r.vendor, r.type); });
   return it == std::end(rules) ? nullptr : it;
 }
 
@@ -45,7 +46,8 @@ std::expected<BatchType, Refusal> parse_header(Reader& r, bool from_client) {
   const std::size_t delivered = r.remaining();
   if (delivered < batch_header_size) return refuse(0, "truncated batch header");
   const std::uint8_t version = *r.get<std::uint8_t>();
-  if (version != 2) return std::unexpected(Refusal{ErrorCode::version_not_supported, 0, version, "PB-TNC version isn't 2"});
+  if (version != 2)
+    return std::unexpected(Refusal{ErrorCode::version_not_supported, 0, version, "PB-TNC version isn't 2"});
   const std::uint8_t flags = *r.get<std::uint8_t>();
   if (((flags & 0x80) != 0) == from_client) return refuse(1, "directionality of the other side");
   const std::uint8_t kind = std::uint8_t(*r.get<std::uint16_t>() & 0x0F);
@@ -76,10 +78,12 @@ std::optional<Refusal> check_result(const Batch& batch) {
   // A fatal PB-Error may come in place of a result or beside one (spec part 1a §4.6): the receiver looks for it first.
   if (fatal_error(batch)) return std::nullopt;
   const auto count = [&](std::uint32_t kind) {
-    return std::count_if(batch.messages.begin(), batch.messages.end(), [&](const Message& m) { return m.is(vendor_ietf, kind); });
+    return std::count_if(batch.messages.begin(), batch.messages.end(),
+                         [&](const Message& m) { return m.is(vendor_ietf, kind); });
   };
   if (count(type::assessment_result) != 1) return invalid(0, "RESULT batch without exactly one assessment result");
-  if (count(type::access_recommendation) > 1) return invalid(0, "RESULT batch with more than one access recommendation");
+  if (count(type::access_recommendation) > 1)
+    return invalid(0, "RESULT batch with more than one access recommendation");
   return std::nullopt;
 }
 
@@ -87,23 +91,34 @@ std::optional<Refusal> check_result(const Batch& batch) {
 
 std::string_view name(BatchType t) {
   switch (t) {
-    case BatchType::cdata: return "CDATA";
-    case BatchType::sdata: return "SDATA";
-    case BatchType::result: return "RESULT";
-    case BatchType::cretry: return "CRETRY";
-    case BatchType::sretry: return "SRETRY";
-    case BatchType::close: return "CLOSE";
+    case BatchType::cdata:
+      return "CDATA";
+    case BatchType::sdata:
+      return "SDATA";
+    case BatchType::result:
+      return "RESULT";
+    case BatchType::cretry:
+      return "CRETRY";
+    case BatchType::sretry:
+      return "SRETRY";
+    case BatchType::close:
+      return "CLOSE";
   }
   return "CLOSE";
 }
 
 std::string_view name(ErrorCode c) {
   switch (c) {
-    case ErrorCode::unexpected_batch_type: return "Unexpected Batch Type";
-    case ErrorCode::invalid_parameter: return "Invalid Parameter";
-    case ErrorCode::local_error: return "Local Error";
-    case ErrorCode::unsupported_mandatory_message: return "Unsupported Mandatory Message";
-    case ErrorCode::version_not_supported: return "Version Not Supported";
+    case ErrorCode::unexpected_batch_type:
+      return "Unexpected Batch Type";
+    case ErrorCode::invalid_parameter:
+      return "Invalid Parameter";
+    case ErrorCode::local_error:
+      return "Local Error";
+    case ErrorCode::unsupported_mandatory_message:
+      return "Unsupported Mandatory Message";
+    case ErrorCode::version_not_supported:
+      return "Version Not Supported";
   }
   return "Local Error";
 }
@@ -123,7 +138,8 @@ std::expected<Batch, Refusal> parse_batch(Bytes bytes, const Parsing& how) {
     const Rule* const rule = rule_for(*m);
     if (rule == nullptr) {
       if (m->noskip)
-        return refuse({ErrorCode::unsupported_mandatory_message, std::uint32_t(m->offset), 0, "unsupported message with NOSKIP"});
+        return refuse(
+            {ErrorCode::unsupported_mandatory_message, std::uint32_t(m->offset), 0, "unsupported message with NOSKIP"});
       m->known = false;
       if (how.keep_unknown) out.messages.push_back(*m);
       continue;
@@ -153,8 +169,9 @@ std::optional<PbError> fatal_error(const Batch& batch) {
 }
 
 std::string description(const PbError& e) {
-  std::string out = e.vendor == vendor_ietf && e.code <= 4 ? std::string(name(ErrorCode(e.code)))
-                                                           : "code " + std::to_string(e.code) + " of vendor " + std::to_string(e.vendor);
+  std::string out = e.vendor == vendor_ietf && e.code <= 4
+                        ? std::string(name(ErrorCode(e.code)))
+                        : "code " + std::to_string(e.code) + " of vendor " + std::to_string(e.vendor);
   if (e.offset) out += " at offset " + std::to_string(*e.offset);
   if (e.bad_version) out += " caused by version " + std::to_string(*e.bad_version);
   return out;
@@ -182,8 +199,10 @@ ByteVector batch(BatchType kind, bool from_server, Bytes messages) {
 
 std::string message_name(std::uint32_t vendor, std::uint32_t kind) {
   if (vendor == vendor_ietf) {
-    constexpr std::string_view names[] = {"IETF/PB-Experimental", "IETF/PB-PA", "IETF/PB-Assessment-Result", "IETF/PB-Access-Recommendation",
-                                          "IETF/PB-Remediation-Parameters", "IETF/PB-Error", "IETF/PB-Language-Preference", "IETF/PB-Reason-String"};
+    constexpr std::string_view names[] = {"IETF/PB-Experimental",           "IETF/PB-PA",
+                                          "IETF/PB-Assessment-Result",      "IETF/PB-Access-Recommendation",
+                                          "IETF/PB-Remediation-Parameters", "IETF/PB-Error",
+                                          "IETF/PB-Language-Preference",    "IETF/PB-Reason-String"};
     if (kind < std::size(names)) return std::string(names[kind]);
   }
   if (vendor == vendor_tcg && kind == type::tcg_pdp_referral) return "TCG/PB-PDP-Referral";

@@ -27,15 +27,15 @@ inline constexpr std::size_t batch_header_size = 8, message_header_size = 12, pa
 inline constexpr std::size_t max_messages = 1024;
 inline constexpr std::size_t max_language_preference = 1024, max_languages = 16;
 inline constexpr std::size_t max_remarks = 8;  // non-fatal errors that answer one batch
-inline constexpr std::uint16_t any = 0xFFFF;  // collector or validator identifier
+inline constexpr std::uint16_t any = 0xFFFF;   // collector or validator identifier
 
 enum class BatchType : std::uint8_t { cdata = 1, sdata = 2, result = 3, cretry = 4, sretry = 5, close = 6 };
 std::string_view name(BatchType type);
 
 namespace type {
 inline constexpr std::uint32_t experimental = 0, pa = 1, assessment_result = 2, access_recommendation = 3,
-    remediation_parameters = 4, error = 5, language_preference = 6, reason_string = 7;
-inline constexpr std::uint32_t tcg_pdp_referral = 1;                          // vendor TCG
+                               remediation_parameters = 4, error = 5, language_preference = 6, reason_string = 7;
+inline constexpr std::uint32_t tcg_pdp_referral = 1;                            // vendor TCG
 inline constexpr std::uint32_t ita_noskip_test = 0, ita_mutual_capability = 1;  // vendor ITA-HSR
 }  // namespace type
 inline constexpr std::uint32_t vendor_ietf = 0, vendor_tcg = 0x005597, vendor_ita = 0x00902A;
@@ -107,7 +107,7 @@ void append_access_recommendation(Writer& w, std::uint16_t code);
 struct Remediation {
   static constexpr std::uint32_t type_uri = 1, type_string = 2;
   std::uint32_t vendor = vendor_ietf, type = type_uri;
-  Bytes parameters;             // as they stand
+  Bytes parameters;  // as they stand
   std::string_view uri;
   std::string_view text, language;
 };
@@ -138,7 +138,7 @@ struct PbError {
   bool fatal = false;
   std::uint32_t vendor = 0;
   std::uint16_t code = 0;
-  std::optional<std::uint32_t> offset;       // codes 1 and 3
+  std::optional<std::uint32_t> offset;        // codes 1 and 3
   std::optional<std::uint8_t> bad_version{};  // code 4
 };
 PbError pb_error(const Message& m);
@@ -153,7 +153,8 @@ std::string description(const PbError& error);
 struct PdpReferral {
   enum class Kind : std::uint32_t { fqdn = 0, ipv4 = 1, ipv6 = 2 };
   static constexpr std::uint8_t protocol_pt_tls = 0;
-  std::uint32_t vendor = vendor_tcg, type = 0;  // of the identifier; the rest is meant where vendor is TCG and type a Kind
+  std::uint32_t vendor = vendor_tcg,
+                type = 0;  // of the identifier; the rest is meant where vendor is TCG and type a Kind
   std::uint8_t protocol = protocol_pt_tls;
   std::uint16_t port = 0;
   Bytes host;  // a name, 4 octets, or 16; of another identifier everything that follows its type
@@ -162,7 +163,8 @@ struct PdpReferral {
 PdpReferral pdp_referral(const Message& m);
 void append_pdp_referral(Writer& w, PdpReferral::Kind kind, std::uint16_t port, Bytes host);
 
-// ITA-HSR PB-Mutual-Capability. It is read and not taken up: who gets no answer stays in normal mode (spec part 1a §4.11).
+// ITA-HSR PB-Mutual-Capability. It is read and not taken up: who gets no answer stays in normal mode (spec part 1a
+// §4.11).
 inline constexpr std::uint32_t mutual_half_duplex = 0x80000000, mutual_full_duplex = 0x40000000;
 std::uint32_t mutual_capability(const Message& m);
 void append_mutual_capability(Writer& w, std::uint32_t protocols);
@@ -174,8 +176,8 @@ std::string message_name(std::uint32_t vendor, std::uint32_t type);
 // A batch of complete messages.
 ByteVector batch(BatchType type, bool from_server, Bytes messages);
 
-// Messages waiting to be sent: a batch takes them in order while they fit; the first that doesn't stops it, and the rest
-// goes into the next (spec part 1a §4.8).
+// Messages waiting to be sent: a batch takes them in order while they fit; the first that doesn't stops it, and the
+// rest goes into the next (spec part 1a §4.8).
 class Queue {
  public:
   explicit Queue(std::size_t max_batch) : max_batch_(max_batch) {}
@@ -200,8 +202,8 @@ class Queue {
     std::size_t left_out = 0;  // extras
   };
   // The server's next batch once the verdict is there. Waiting messages go out in front of the result messages, in the
-  // RESULT batch where everything fits; else SDATA batches carry them first, and the caller asks again after each answer
-  // of the client, because nothing can follow a RESULT.
+  // RESULT batch where everything fits; else SDATA batches carry them first, and the caller asks again after each
+  // answer of the client, because nothing can follow a RESULT.
   Outgoing take_result(const ResultContent& content);
 
  private:

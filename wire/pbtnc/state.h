@@ -1,11 +1,16 @@
 // The PB-TNC state machine of both sides (RFC 5793 §3.2; spec part 1a §4.7). What isn't listed is a protocol error.
 //
-//   ordinary          client                 server        server starts over, our endpoint only
-//                     Init  ── CDATA ──▶ SW                 Decided ── SRETRY ──▶ Decided
-//                     SW    ◀── SDATA ── CW                      SW                    SW
-//                     CW    ── CDATA ──▶ SW                      SW ──── SDATA ──▶ CW, and on as ordinary
-//                     SW    ◀─ RESULT ── Decided
-//   client again      Decided ─ CRETRY ▶ SW
+//   client                server
+//   Init    ── CDATA ──▶  SW        the ordinary run: data to and fro until the verdict
+//   SW      ◀── SDATA ──  CW
+//   CW      ── CDATA ──▶  SW
+//   SW      ◀─ RESULT ──  Decided
+//   Decided ── CLOSE ──▶  End
+//
+//   Decided ─ CRETRY ──▶  SW        in place of CLOSE: the client wants another assessment
+//
+//   SW      ◀─ SRETRY ──  SW        or the server does, of our endpoint: both were in Decided
+//   CW      ◀── SDATA ──  CW
 //
 //   StateMachine machine(Role::server);
 //   const auto effect = machine.receive(batch->type);  // Error: answer with Unexpected Batch Type
@@ -24,10 +29,10 @@ namespace gatehouse::pbtnc {
 enum class State : std::uint8_t { init, server_working, client_working, decided, end };
 enum class Role : std::uint8_t { client, server };
 enum class Effect : std::uint8_t {
-  deliver,            // the messages are delivered
-  start_over,         // a new assessment begins, with the messages of this batch
+  deliver,             // the messages are delivered
+  start_over,          // a new assessment begins, with the messages of this batch
   start_over_unheard,  // the same, but the messages that came along, and those of our own retry, are lost: begin afresh
-  ignore,             // neither state nor anybody's data change
+  ignore,              // neither state nor anybody's data change
 };
 
 struct Row {
@@ -37,9 +42,10 @@ struct Row {
   Effect effect = Effect::deliver;
 };
 
-// Batches that a server receives. CRETRY in Server Working follows the RFC: it asks for what is under way already. CRETRY
-// in Client Working follows strongSwan, whose client would wait for an answer where the RFC has the batch ignored; the RFC
-// rule is for peers that may send at any time, and holds here where both sides asked at once (`server_crossed`).
+// Batches that a server receives. CRETRY in Server Working follows the RFC: it asks for what is under way already.
+// CRETRY in Client Working follows strongSwan, whose client would wait for an answer where the RFC has the batch
+// ignored; the RFC rule is for peers that may send at any time, and holds here where both sides asked at once
+// (`server_crossed`).
 inline constexpr Row server_receives[] = {
     {State::init, BatchType::cdata, State::server_working},
     {State::client_working, BatchType::cdata, State::server_working},
@@ -64,8 +70,9 @@ inline constexpr Row server_sends[] = {
     {State::client_working, BatchType::close, State::end},
     {State::decided, BatchType::close, State::end},
 };
-// Batches that a client receives. SRETRY in Server Working is strongSwan's way to start over before the verdict: its server
-// expects CDATA next. The RFC has it ignored, because there it can only have crossed our CRETRY (`client_crossed`).
+// Batches that a client receives. SRETRY in Server Working is strongSwan's way to start over before the verdict: its
+// server expects CDATA next. The RFC has it ignored, because there it can only have crossed our CRETRY
+// (`client_crossed`).
 inline constexpr Row client_receives[] = {
     {State::init, BatchType::sdata, State::client_working},
     {State::server_working, BatchType::sdata, State::client_working},
@@ -90,8 +97,8 @@ inline constexpr Row client_sends[] = {
 };
 
 // Both sides asked for another assessment in Decided, and the two retries crossed. One assessment comes of it: the
-// server's SRETRY stands, the client's CRETRY is ignored (RFC 5793 §3.2), so the client says again what it had put there.
-// These rows go before those above from our own retry in Decided until the first batch that answers it.
+// server's SRETRY stands, the client's CRETRY is ignored (RFC 5793 §3.2), so the client says again what it had put
+// there. These rows go before those above from our own retry in Decided until the first batch that answers it.
 inline constexpr Row server_crossed[] = {
     {State::server_working, BatchType::cretry, State::server_working, Effect::ignore},
     {State::client_working, BatchType::cretry, State::client_working, Effect::ignore},
@@ -133,21 +140,25 @@ class StateMachine {
   // An error leaves everything as it was; the answer is a CLOSE with Unexpected Batch Type.
   constexpr Result<Effect> receive(BatchType event) {
     const Row* row = nullptr;
-    if (retried_) row = role_ == Role::server ? find_row(server_crossed, state_, event) : find_row(client_crossed, state_, event);
+    if (retried_)
+      row = role_ == Role::server ? find_row(server_crossed, state_, event) : find_row(client_crossed, state_, event);
     const bool crossed = row != nullptr;
     if (row == nullptr)
       row = role_ == Role::server ? find_row(server_receives, state_, event) : find_row(client_receives, state_, event);
     if (row == nullptr)
       return std::unexpected(Error{Fault::protocol, "batch type not allowed in this state", "RFC 5793 3.2", 3, {}, {}});
     state_ = row->out;
-    // One batch of the peer can have crossed ours. A client has its answer then; the server's is the CDATA still to come.
+    // One batch of the peer can have crossed ours. A client has its answer then; the server's is the CDATA still to
+    // come.
     if (!crossed || role_ == Role::client) retried_ = false;
     return row->effect;
   }
   constexpr bool may_send(BatchType event) const { return row_to_send(event) != nullptr; }
   constexpr Result<void> send(BatchType event) {
     const Row* const row = row_to_send(event);
-    if (row == nullptr) return std::unexpected(Error{Fault::internal, "we may not send this batch in this state", "RFC 5793 3.2", 3, {}, {}});
+    if (row == nullptr)
+      return std::unexpected(
+          Error{Fault::internal, "we may not send this batch in this state", "RFC 5793 3.2", 3, {}, {}});
     if (state_ == State::decided && (event == BatchType::cretry || event == BatchType::sretry)) retried_ = true;
     state_ = row->out;
     return {};
@@ -166,11 +177,16 @@ class StateMachine {
 
 constexpr std::string_view name(State s) {
   switch (s) {
-    case State::init: return "Init";
-    case State::server_working: return "Server Working";
-    case State::client_working: return "Client Working";
-    case State::decided: return "Decided";
-    case State::end: return "End";
+    case State::init:
+      return "Init";
+    case State::server_working:
+      return "Server Working";
+    case State::client_working:
+      return "Client Working";
+    case State::decided:
+      return "Decided";
+    case State::end:
+      return "End";
   }
   return "End";
 }

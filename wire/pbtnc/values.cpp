@@ -164,7 +164,8 @@ class LanguageList {
 std::optional<Refusal> check_languages(const Message& m) {
   const std::string_view text = as_text(m.value);
   if (text.empty()) return std::nullopt;
-  if (!starts_with_ignoring_case(text, language_prefix)) return invalid(m.value_offset(), "language preference without its header");
+  if (!starts_with_ignoring_case(text, language_prefix))
+    return invalid(m.value_offset(), "language preference without its header");
   if (auto refusal = check_nul(text, m.value_offset())) return refusal;
   std::optional<std::size_t> wrong;
   if (text.size() > max_language_preference) {
@@ -186,7 +187,8 @@ std::optional<Refusal> check_value(const Message& m) {
   if (m.vendor != vendor_ietf) return std::nullopt;
   switch (m.type) {
     case type::pa:
-      if ((*r.get<std::uint32_t>() & 0xFFFFFF) == 0xFFFFFF) return invalid(m.value_offset() + 1, "reserved PA message vendor");
+      if ((*r.get<std::uint32_t>() & 0xFFFFFF) == 0xFFFFFF)
+        return invalid(m.value_offset() + 1, "reserved PA message vendor");
       if (*r.get<std::uint32_t>() == 0xFFFFFFFF) return invalid(m.value_offset() + 4, "reserved PA message subtype");
       return std::nullopt;
     case type::assessment_result:
@@ -197,10 +199,14 @@ std::optional<Refusal> check_value(const Message& m) {
       if (code < 1 || code > 3) return invalid(m.value_offset() + 2, "unknown access recommendation");
       return std::nullopt;
     }
-    case type::remediation_parameters: return check_remediation(r);
-    case type::reason_string: return check_reason(r);
-    case type::language_preference: return check_languages(m);
-    default: return std::nullopt;
+    case type::remediation_parameters:
+      return check_remediation(r);
+    case type::reason_string:
+      return check_reason(r);
+    case type::language_preference:
+      return check_languages(m);
+    default:
+      return std::nullopt;
   }
 }
 
@@ -229,7 +235,9 @@ void append_pa(Writer& w, const PaMessage& v) {
 }
 
 std::uint32_t assessment_result(const Message& m) { return *Reader(m.value, spec).get<std::uint32_t>(); }
-std::uint16_t access_recommendation(const Message& m) { return std::uint16_t(*Reader(m.value, spec).get<std::uint32_t>()); }
+std::uint16_t access_recommendation(const Message& m) {
+  return std::uint16_t(*Reader(m.value, spec).get<std::uint32_t>());
+}
 
 void append_assessment_result(Writer& w, std::uint32_t v) {
   Writer value;
@@ -319,7 +327,9 @@ void append_language_preference(Writer& w, std::string_view list) {
   append_message(w, false, vendor_ietf, type::language_preference, value.view());
 }
 std::string_view choose_language(std::span<const std::string> preferred, std::span<const std::string_view> available) {
-  const auto same = [](std::string_view a, std::string_view b) { return a.size() == b.size() && starts_with_ignoring_case(a, b); };
+  const auto same = [](std::string_view a, std::string_view b) {
+    return a.size() == b.size() && starts_with_ignoring_case(a, b);
+  };
   for (std::string_view range : preferred) {
     if (range == "*") return available.front();
     for (;;) {
@@ -341,7 +351,8 @@ PbError pb_error(const Message& m) {
   v.code = *r.get<std::uint16_t>();
   (void)r.skip(2);
   if (v.vendor != vendor_ietf || r.remaining() != 4) return v;
-  if (v.code == std::uint16_t(ErrorCode::invalid_parameter) || v.code == std::uint16_t(ErrorCode::unsupported_mandatory_message))
+  if (v.code == std::uint16_t(ErrorCode::invalid_parameter) ||
+      v.code == std::uint16_t(ErrorCode::unsupported_mandatory_message))
     v.offset = *r.get<std::uint32_t>();
   if (v.code == std::uint16_t(ErrorCode::version_not_supported)) v.bad_version = *r.get<std::uint8_t>();
   return v;
@@ -354,7 +365,9 @@ void append_error(Writer& w, const Refusal& refusal) {
   value.put(std::uint16_t{0});
   switch (refusal.code) {
     case ErrorCode::invalid_parameter:
-    case ErrorCode::unsupported_mandatory_message: value.put(refusal.offset); break;
+    case ErrorCode::unsupported_mandatory_message:
+      value.put(refusal.offset);
+      break;
     case ErrorCode::version_not_supported:
       value.put(refusal.bad_version);
       value.put(std::uint8_t{2});  // highest
@@ -362,7 +375,8 @@ void append_error(Writer& w, const Refusal& refusal) {
       value.put(std::uint8_t{0});
       break;
     case ErrorCode::unexpected_batch_type:
-    case ErrorCode::local_error: break;
+    case ErrorCode::local_error:
+      break;
   }
   append_message(w, true, vendor_ietf, type::error, value.view());
 }

@@ -13,7 +13,8 @@ constexpr std::string_view spec = "RFC 6876";
 struct Bounds {
   std::uint64_t least, most;
 };
-// Message lengths by type, header included (spec part 1a §7). A batch below its own header's size is PB-TNC's to refuse.
+// Message lengths by type, header included (spec part 1a §7). A batch below its own header's size is PB-TNC's to
+// refuse.
 constexpr Bounds bounds[] = {
     {header_size, header_size + max_skipped},  // Experimental
     {20, 20},
@@ -30,8 +31,15 @@ constexpr std::size_t longest_error = header_size + 8 + max_copy;
 }  // namespace
 
 std::string name(std::uint32_t vendor, std::uint32_t type) {
-  constexpr std::string_view names[] = {"Experimental", "Version Request", "Version Response", "SASL Mechanisms", "SASL Mechanism Selection",
-                                        "SASL Authentication Data", "SASL Result", "PB-TNC Batch", "PT-TLS Error"};
+  constexpr std::string_view names[] = {"Experimental",
+                                        "Version Request",
+                                        "Version Response",
+                                        "SASL Mechanisms",
+                                        "SASL Mechanism Selection",
+                                        "SASL Authentication Data",
+                                        "SASL Result",
+                                        "PB-TNC Batch",
+                                        "PT-TLS Error"};
   if (vendor == 0 && type < std::size(names)) return std::string(names[type]);
   std::array<char, 32> out{};
   std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, type);
@@ -109,7 +117,8 @@ std::expected<const Message*, Refusal> Framer::next() {
 Ruling rule(Role receiver, Phase phase, const Header& h) {
   using Act = Ruling::Act;
   if (!h.known())
-    return phase == Phase::data ? Ruling{Act::skip, ErrorCode::type_not_supported} : Ruling{Act::refuse, ErrorCode::invalid_message};
+    return phase == Phase::data ? Ruling{Act::skip, ErrorCode::type_not_supported}
+                                : Ruling{Act::refuse, ErrorCode::invalid_message};
   struct Row {
     Role receiver;
     Phase phase;
@@ -151,7 +160,8 @@ Result<VersionRequest> parse_version_request(Bytes value) {
   GH_TRY(v.maximum, r.get<std::uint8_t>());
   GH_TRY(v.preferred, r.get<std::uint8_t>());
   GH_CHECK(r.finish());
-  if (v.minimum > v.maximum || v.preferred < v.minimum || v.preferred > v.maximum) return at.fail(Fault::protocol, "version range contradicts itself");
+  if (v.minimum > v.maximum || v.preferred < v.minimum || v.preferred > v.maximum)
+    return at.fail(Fault::protocol, "version range contradicts itself");
   return v;
 }
 void append_version_request(Writer& w, const VersionRequest& v) {
@@ -182,7 +192,8 @@ Result<std::string_view> mechanism(Reader& r) {
   if (length > r.remaining()) return at.fail("SASL mechanism name longer than the message");
   GH_TRY(const Bytes bytes, r.take(length));
   for (const char c : as_text(bytes))
-    if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return at.fail("character in a SASL mechanism name");
+    if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+      return at.fail("character in a SASL mechanism name");
   return as_text(bytes);
 }
 
@@ -235,7 +246,8 @@ std::optional<ResultWidth> result_width(std::string_view text) {
 }
 
 void append_sasl_result(Writer& w, SaslResult code, ResultWidth width, Bytes data) {
-  const bool two = width == ResultWidth::sixteen || (width == ResultWidth::automatic && code == SaslResult::success) || !data.empty();
+  const bool two = width == ResultWidth::sixteen || (width == ResultWidth::automatic && code == SaslResult::success) ||
+                   !data.empty();
   if (two) w.put(std::uint8_t{0});
   w.put(std::uint8_t(code));
   w.put_bytes(data);
@@ -252,7 +264,8 @@ Result<Plain> parse_plain(Bytes message) {
   if (v.user.empty() || v.user.size() > 255) return bad("PLAIN user length out of range");
   if (v.password.empty() || v.password.size() > 1024) return bad("PLAIN password length out of range");
   if (v.password.find('\0') != std::string_view::npos) return bad("NUL in a PLAIN password");
-  if (!v.authorization.empty() && v.authorization != v.user) return bad("PLAIN authorization identity differs from the user");
+  if (!v.authorization.empty() && v.authorization != v.user)
+    return bad("PLAIN authorization identity differs from the user");
   return v;
 }
 ByteVector plain_message(std::string_view user, std::string_view password) {
@@ -282,12 +295,18 @@ bool fatal(const ErrorMessage& error, Phase phase) {
 }
 std::string_view name(ErrorCode code) {
   switch (code) {
-    case ErrorCode::malformed: return "Malformed Message";
-    case ErrorCode::version_not_supported: return "Version Not Supported";
-    case ErrorCode::type_not_supported: return "Type Not Supported";
-    case ErrorCode::invalid_message: return "Invalid Message";
-    case ErrorCode::sasl_mechanism: return "SASL Mechanism Error";
-    case ErrorCode::invalid_parameter: return "Invalid Parameter";
+    case ErrorCode::malformed:
+      return "Malformed Message";
+    case ErrorCode::version_not_supported:
+      return "Version Not Supported";
+    case ErrorCode::type_not_supported:
+      return "Type Not Supported";
+    case ErrorCode::invalid_message:
+      return "Invalid Message";
+    case ErrorCode::sasl_mechanism:
+      return "SASL Mechanism Error";
+    case ErrorCode::invalid_parameter:
+      return "Invalid Parameter";
   }
   return "unknown";
 }

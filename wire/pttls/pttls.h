@@ -91,9 +91,9 @@ enum class Role : std::uint8_t { client, server };
 enum class Phase : std::uint8_t { version, authentication, data };
 struct Ruling {
   enum class Act : std::uint8_t {
-    take,     // it may come now
-    skip,     // answer with an error of this code, at most max_answers a connection, and go on
-    refuse,   // answer with an error of this code and close
+    take,        // it may come now
+    skip,        // answer with an error of this code, at most max_answers a connection, and go on
+    refuse,      // answer with an error of this code and close
     peer_error,  // it is a PT-TLS Error: see fatal()
   };
   Act act = Act::take;
@@ -154,8 +154,9 @@ Result<ErrorMessage> parse_error(Bytes value);
 // The code that answers what a parser here refused: invalid_parameter for a field out of its range (Fault::protocol),
 // else malformed.
 ErrorCode error_code(const Error& error);
-// An Error that is malformed or truncated ends the connection, and so does one that is fatal. Whether the receiver closes: code 0 is for debugging, 3 tells of a skipped message; codes that nobody has defined and
-// those of other vendors are let pass in the data phase.
+// An Error that is malformed or truncated ends the connection, and so does one that is fatal. Whether the receiver
+// closes: code 0 is for debugging, 3 tells of a skipped message; codes that nobody has defined and those of other
+// vendors are let pass in the data phase.
 bool fatal(const ErrorMessage& error, Phase phase);
 std::string_view name(ErrorCode code);
 // `offending`: the message that is answered; its first 1,024 bytes are copied.
