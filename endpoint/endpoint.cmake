@@ -3,7 +3,7 @@ pkg_check_modules(TSS2 REQUIRED IMPORTED_TARGET GLOBAL tss2-esys tss2-mu tss2-rc
 find_package(CLI11 REQUIRED)
 
 # The client session with its collectors, sans I/O, over whatever TPM implements endpoint/tpm/tpm.h.
-add_library(gatehouse_endpoint_session STATIC client/session.cpp client/tnc_client.cpp imc/imc.cpp imc/os/os_imc.cpp
+add_library(gatehouse_endpoint_session STATIC client/sasl.cpp client/session.cpp client/tnc_client.cpp imc/imc.cpp imc/os/os_imc.cpp
   imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp tpm/software.cpp)
 target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire PRIVATE OpenSSL::Crypto)
 

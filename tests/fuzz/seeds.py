@@ -125,6 +125,19 @@ for batch in batches():
                 add("pts_fuzz", body[at:at + length])
                 add_swima(body[at:at + length])
                 at += length
+for text in (b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO", b"p=tls-exporter,a=user,n=us=2Cer,r=abc,x=1", b"r=clientXYZ,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+             b"c=biws,r=clientserver,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", b"e=invalid-proof"):
+    add("scram_fuzz", text)
+    add("pttls_fuzz", struct.pack(">IIII", 0, 5, len(text) + 16, 1) + text)
+add("pttls_fuzz", struct.pack(">IIII", 0, 3, 35, 1) + b"\x0dSCRAM-SHA-256\x05PLAIN")
+add("pttls_fuzz", struct.pack(">IIII", 0x902A, 5, 2016, 1) + bytes(2000) + struct.pack(">IIIII", 0, 8, 24, 0, 0) + bytes(4))
+# A server's batch with one of each message that the recordings don't have.
+rare = [(0, 0, b""), (0, 4, struct.pack(">II", 0, 1) + b"https://example.org"), (0, 4, struct.pack(">III", 0, 2, 2) + b"do\x02en"), (0, 4, struct.pack(">II", 0x902A, 9)),
+        (0, 6, b"Accept-Language: de;q=0.5, en, *;q=0.1"), (0, 7, struct.pack(">I", 3) + b"why\x02en"), (0x5597, 1, struct.pack(">III", 0x5597, 0, 271) + b"pdp"),
+        (0x5597, 1, struct.pack(">IIII", 0x5597, 1, 271, 0xC0000201)), (0x5597, 1, struct.pack(">III", 0x5597, 2, 271) + bytes(16)), (0x902A, 1, struct.pack(">I", 0x80000000))]
+rare = b"".join(struct.pack(">III", vendor, kind, len(value) + 12) + value for vendor, kind, value in rare)
+rare += struct.pack(">IIIIHHI", 0x80000000, 5, 24, 0, 1, 0, 8)
+add("pbtnc_fuzz", struct.pack(">II", 0x02800002, len(rare) + 8) + rare)
 for data in files(corpus + "/packages/*.deb", 60000):
     add("deb_fuzz", data)
 for data in files(corpus + "/packages/bad/*.deb", 60000):

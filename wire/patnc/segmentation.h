@@ -177,7 +177,7 @@ class Reassembler {
     std::optional<Piece> piece;
     std::optional<Refusal> refusal;  // answer with a PA-TNC error ...
     bool about_base = true;          // ... that quotes pseudo_header(id); false: the message's own header
-    bool lost = false;  // what was cancelled is something that the receiver wanted
+    bool lost = false;               // what was cancelled is something that the receiver wanted
     std::string_view why;            // literal: why it was cancelled or refused; empty for a stray segment of what
                                      // was cancelled before
   };
