@@ -48,6 +48,7 @@ Result<void> Conversation::identify() {
   facts.identity = peer.identity;
   facts.identity_type = peer.identity_type;
   facts.now = intent.started;
+  facts.last_boot = info.last_boot;
   plan_ = policy::work_items(*settings.policy, facts, [](const std::string&) { return std::nullopt; });
   return {};
 }

@@ -332,6 +332,10 @@ Result<void> Server::Impl::load() {
   s->banks = config.banks;
   s->idle_deadline = config.idle_deadline;
   s->total_deadline = config.total_deadline;
+  s->test_imv = config.test_imv;
+  s->test_rounds = config.test_rounds;
+  if (config.test_imv)
+    log::write(log::Level::warning, {}, "the Test IMV is on ([imv] test): endpoints' Test collectors say what is recommended; not for production");
   if (!config.ak_ca.empty()) {
     GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));
     s->ak_authorities = std::make_shared<const TrustAnchors>(std::move(anchors));
