@@ -119,8 +119,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"idle_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 120; count(v, 1, 3600)(n, k); c.idle_deadline = std::chrono::seconds(v); }},
         {"total_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 600; count(v, 1, 86400)(n, k); c.total_deadline = std::chrono::seconds(v); }}}},
       {"policy",
-       {{"file", unavailable("policy files are not supported by this version: the default policy holds")},
-        {"shadow", unavailable("policy files are not supported by this version")},
+       {{"file", file(c.policy_file)},
+        {"shadow", unavailable("a second policy is not supported by this version")},
         {"enforce", [&](const toml::node& n, const std::string& k) {
            if (!n.is_boolean() || !n.value_or(false)) r.mistake(n.source(), k, "only true is supported by this version");
          }}}},
