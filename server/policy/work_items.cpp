@@ -10,6 +10,7 @@ namespace gatehouse::server::policy {
 namespace {
 
 constexpr unsigned unreached = ~0U;
+constexpr unsigned everybody = max_group_depth + 1;
 
 bool one_of(const std::vector<std::string>& patterns, std::string_view text) {
   return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& p) { return pattern_matches(p, text); });
@@ -23,16 +24,13 @@ bool named_member(const Group& group, const DeviceFacts& device) {
                      [&](const IdentityPattern& p) { return p.matches(device.identity_type, device.identity); });
 }
 
-// Indices of the groups that hold the device, by what is authenticated and, so far, by what it claims.
+// Indices of the groups that name the device, by what is authenticated and, so far, by what it claims; else those of the
+// devices that no group names.
 std::vector<std::size_t> memberships(const Policy& policy, const DeviceFacts& device) {
   std::vector<std::size_t> out;
-  bool named = false;
-  for (std::size_t i = 0; i < policy.groups.size(); ++i) {
-    const bool member = named_member(policy.groups[i], device);
-    named = named || member;
-    if (member || policy.groups[i].everyone) out.push_back(i);
-  }
-  if (named) return out;
+  for (std::size_t i = 0; i < policy.groups.size(); ++i)
+    if (named_member(policy.groups[i], device)) out.push_back(i);
+  if (!out.empty()) return out;
   const auto fallback = [&](auto&& fits) {
     for (std::size_t i = 0; i < policy.groups.size(); ++i)
       if (fits(policy.groups[i])) {
@@ -52,13 +50,15 @@ bool possible(const Group& g) {
   return g.everyone || g.fallback || !g.devices.empty() || !g.products.empty() || !g.product_fallback.empty();
 }
 
-// Steps up from the nearest of `starts`, for each group.
+// Steps up from the nearest of `starts`, for each group. A group of everybody is farther away than any above these.
 std::vector<unsigned> reach(const Policy& policy, const std::vector<std::size_t>& starts) {
   std::vector<unsigned> steps(policy.groups.size(), unreached);
   for (const std::size_t start : starts) {
     unsigned step = 0;
     for (std::optional<std::size_t> at = start; at && steps[*at] > step; at = policy.groups[*at].parent) steps[*at] = step++;
   }
+  for (std::size_t i = 0; i < steps.size(); ++i)
+    if (policy.groups[i].everyone) steps[i] = std::min(steps[i], everybody);
   return steps;
 }
 
@@ -166,7 +166,7 @@ Plan work_items(const Policy& policy, const DeviceFacts& device, const History& 
   }
 
   const bool unknown = device.standing == Standing::unknown;
-  bool no_group = starts.empty();
+  bool no_group = std::all_of(steps.begin(), steps.end(), [](unsigned step) { return step == unreached; });
   if (unknown) {
     no_group = true;  // unless every device is in some group
     for (std::size_t i = 0; i < policy.groups.size(); ++i) {

@@ -100,6 +100,6 @@ for data in files(corpus + "/packages/bad/*.deb", 60000):
     add("deb_fuzz", data)
 add("sha256sums_fuzz", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  /etc/empty\n")
 add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\nDescription: example\n more\n")
-with open(os.path.join(root, "docs/policy.md"), encoding="utf-8") as guide:
+with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
         add("policy_fuzz", block.split("```")[0].encode())

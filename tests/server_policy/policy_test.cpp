@@ -205,8 +205,11 @@ TEST(PolicyVersions, ChangeWithTheContentAlone) {
 
 TEST(PackageLists, TellBlacklistedFromVulnerable) {
   const auto policy = parsed(R"([groups.g]
-ask = [{ type = "PCKGS", blacklisted = ["telnetd *", "xz-utils = 5.6.0-0.2"],
-         vulnerable = ["openssl < 3.0.11-1~deb12u2", "openssl 4.0-1", "bash <= 5.2-1", "xz-utils <= 5.6.1-1"] }])");
+[[groups.g.ask]]
+type = "PCKGS"
+blacklisted = ["telnetd *", "xz-utils = 5.6.0-0.2"]
+vulnerable = ["openssl < 3.0.11-1~deb12u2", "openssl 4.0-1", "bash <= 5.2-1", "xz-utils <= 5.6.1-1"]
+)");
   const PackageRules& rules = first(policy, "g").argument.packages;
   const auto judge = [&](std::string_view package, std::string_view version) { return rules.judge(package, version, VersionScheme::dpkg); };
   EXPECT_EQ(judge("telnetd", "0.17"), PackageState::blacklisted);

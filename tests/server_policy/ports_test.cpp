@@ -19,7 +19,7 @@ TEST(PortSets, AreWrittenInOneWay) {
   EXPECT_EQ(PortSet::parse("0 65535 7-7")->text(), "0 7 65535");
   EXPECT_EQ(PortSet::parse("0-65535 65535")->text(), "0-65535");
   EXPECT_EQ(PortSet::parse("")->text(), "");
-  EXPECT_EQ(PortSet::parse("80 81"), PortSet::parse("80-81"));
+  EXPECT_EQ(*PortSet::parse("80 81"), *PortSet::parse("80-81"));
 }
 
 TEST(PortSets, RefuseWhatIsNone) {

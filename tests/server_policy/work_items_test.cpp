@@ -127,8 +127,21 @@ ask = [{ type = "FWDEN", on_fail = "block" }]
 )");
   const Plan plan = work_items(*policy, known("d1"), {});
   ASSERT_EQ(plan.items.size(), 1U);
-  // Both tops are everybody's groups as well, so as near: the stricter.
-  EXPECT_EQ(plan.items[0].on_fail, Recommendation::block);
+  EXPECT_EQ(plan.items[0].on_fail, Recommendation::none);  // top is one step from a, e two from c
+}
+
+TEST(AGroupOfEverybody, IsFartherThanAnyThatNamesItsMembers) {
+  const auto policy = parsed(R"([groups.all]
+ask = [{ type = "FWDEN", on_fail = "block" }]
+[groups.top]
+devices = []
+ask = [{ type = "FWDEN", on_fail = "none" }]
+[groups.low]
+parent = "top"
+devices = ["d1"]
+)");
+  EXPECT_EQ(work_items(*policy, known("d1"), {}).items.at(0).on_fail, Recommendation::none);
+  EXPECT_EQ(work_items(*policy, known("d2"), {}).items.at(0).on_fail, Recommendation::block);
 }
 
 TEST(OtherArguments, AreOtherItems) {
