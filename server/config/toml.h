@@ -3,9 +3,10 @@
 //   const auto root = parse_toml(text, file);
 //   if (!root) return mistake(root.error().line, root.error().reason);
 //
-// toml++ 3.3 takes two things for granted that a slip of the pen breaks, so they are looked after here: that a key follows
-// a table's opening bracket (it asserts that; without its assertions it reports the mistake), and that no character beyond
-// ASCII stands outside strings and comments (it declares some of them unreachable).
+// toml++ 3.3 takes two things for granted that a slip of the pen breaks, so they are looked after here: that a key
+// follows a table's opening bracket (it asserts that; without its assertions it reports the mistake), and that it meets
+// no character beyond ASCII where it looks for white space (it declares some of them unreachable): outside strings and
+// comments, in a string that begins in the middle of a value, as it looks ahead there, and behind a backslash.
 #pragma once
 
 #ifdef NDEBUG
@@ -33,16 +34,19 @@ struct TomlMistake {
   std::string reason;
 };
 
-// Line of the first byte beyond ASCII outside strings and comments, up to where the text stops being TOML.
-inline std::optional<std::size_t> stray_character(std::string_view text) {
+// The first of these characters, up to where the text stops being TOML.
+inline std::optional<TomlMistake> stray_character(std::string_view text) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // byte order mark
   std::size_t line = 1;
-  for (std::size_t at = 0; at < text.size(); ++at) {
+  char before = '\n';
+  for (std::size_t at = 0; at < text.size(); before = text[at++]) {
     const char c = text[at];
     if (c == '\n') ++line;
-    if (static_cast<unsigned char>(c) >= 0x80) return line;
+    if (static_cast<unsigned char>(c) >= 0x80) return TomlMistake{line, "characters beyond ASCII stand in quotes only"};
     if (c == '#') at = std::min(text.find('\n', at), text.size()) - 1;
     if (c != '"' && c != '\'') continue;
+    if (std::string_view(" \t\r\n=[{,.").find(before) == std::string_view::npos)
+      return TomlMistake{line, "a quote stands in the middle of a value"};
     const std::string_view three = c == '"' ? "\"\"\"" : "'''";
     const bool lines = text.substr(at).starts_with(three);
     at += lines ? 3 : 1;
@@ -53,6 +57,9 @@ inline std::optional<std::size_t> stray_character(std::string_view text) {
         ++line;
       }
       if (c == '"' && text[at] == '\\') {
+        const std::size_t next = std::min(text.find_first_not_of(" \t\r\n", at + 1), text.size());
+        if (next < text.size() && static_cast<unsigned char>(text[next]) >= 0x80)
+          return TomlMistake{line, "a character beyond ASCII stands behind a backslash"};
         if (++at < text.size() && text[at] == '\n') ++line;
       } else if (!lines && text[at] == c) {
         break;
@@ -68,14 +75,9 @@ inline std::optional<std::size_t> stray_character(std::string_view text) {
 }
 
 inline std::expected<toml::table, TomlMistake> parse_toml(std::string_view text, const std::string& file) {
-  const auto stray = stray_character(text);
+  if (auto stray = stray_character(text)) return std::unexpected(*std::move(stray));
   try {
-    // What stands before the character may be the first mistake.
-    if (!stray) return toml::parse(text, file);
-    std::size_t end = 0;
-    for (std::size_t line = 1; line < *stray; ++line) end = text.find('\n', end) + 1;
-    (void)toml::parse(text.substr(0, end), file);
-    return std::unexpected(TomlMistake{*stray, "characters beyond ASCII stand in quotes only"});
+    return toml::parse(text, file);
   } catch (const toml::parse_error& e) {
     return std::unexpected(TomlMistake{e.source().begin.line, std::string(e.description())});
   }

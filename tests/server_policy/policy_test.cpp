@@ -156,9 +156,13 @@ TEST(PolicyFiles, ThatAreNoTomlNameTheLine) {
   for (const char* const open : {"[\n", "[[\n", "[ \n[policy]\n", "[groups.\n", "["})
     EXPECT_THAT(mistakes(open), ElementsAre(HasSubstr(": toml: "))) << open;
   const char* const stray = "toml: characters beyond ASCII stand in quotes only";
-  for (const char* const text : {"\nä = 1\n", "[policy]\non_fail = \"allow\" ä\n", "# ä\n[ä]\n", "x = '''\n'ä' ö ''' ä"})
+  for (const char* const text :
+       {"\nä = 1\n", "[policy]\non_fail = \"allow\" ä\n", "# ä\n[ä]\n", "x = '''\n'ä' ö ''' ä"})
     EXPECT_THAT(mistakes(text), ElementsAre(HasSubstr(std::string("policy.toml:2: ") + stray))) << text;
-  EXPECT_THAT(mistakes("x =\nä = 1\n"), ElementsAre(HasSubstr("policy.toml:1: toml: ")));
+  EXPECT_THAT(mistakes("[policy]\non_fail = 1\"ä\"\n"),
+              ElementsAre("policy.toml:2: toml: a quote stands in the middle of a value"));
+  EXPECT_THAT(mistakes("x = \"\"\"\\\n ä\"\"\"\n"),
+              ElementsAre("policy.toml:1: toml: a character beyond ASCII stands behind a backslash"));
   EXPECT_THAT(mistakes("x = \"ä\nä\"\n"), ElementsAre(HasSubstr("policy.toml:1: toml: ")));
   EXPECT_TRUE(mistakes("\xEF\xBB\xBF# ä\n[groups.\"ä\"] # ö\ndescription = 'ü \"'\n[groups.b]\n"
                        "description = \"\"\"ä \\\"\\\n  \" \"\" ä\"\"\"\"\" # ä\n[groups.'ö']\n")
