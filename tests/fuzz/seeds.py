@@ -147,3 +147,4 @@ add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\n
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
         add("policy_fuzz", block.split("```")[0].encode())
+add("policy_fuzz", b"[\n")
