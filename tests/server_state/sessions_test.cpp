@@ -268,13 +268,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 2\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 3\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 2"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 1"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 3"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 2 and takes over 1"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
