@@ -36,6 +36,7 @@ class Host {
   virtual std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) = 0;  // -> Session::on_outcome
   virtual void begin_session(SessionIntent intent) = 0;                            // -> Session::on_session_begun
   virtual void commit_result(SessionResult result) = 0;                            // -> Session::on_result_committed
+  virtual void stage_software(SoftwareChunk chunk) = 0;                            // -> Session::on_staged
   // Whether a batch more may come in, while `pending` bytes of this session wait to be judged; if not, Session::on_room
   // is called soon.
   virtual bool has_room(std::size_t pending) = 0;

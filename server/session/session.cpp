@@ -85,7 +85,10 @@ SessionResult Session::assemble() {
   record.intent.peer = conversation_.peer.address;
   record.intent.identity = conversation_.peer.identity;
   record.intent.identity_type = conversation_.peer.identity_type;
-  for (const auto& imv : imvs_) imv->contribute(verdict_, record);
+  for (const auto& imv : imvs_) {
+    imv->contribute(verdict_, record);
+    record.items.insert(record.items.end(), imv->kept_items().begin(), imv->kept_items().end());
+  }
   if (conversation_.plan().denied) {
     all.recommendation = pipeline::Recommendation::block;
     add_finding("the policy denies access to the group '" + std::string(conversation_.plan().denied_by) + "'");
@@ -356,6 +359,11 @@ void Session::log_verdict() {
 
 void Session::on_session_begun(Result<void> on_disk) {
   for (const auto& imv : imvs_) imv->session_begun(on_disk);
+  advance();
+}
+
+void Session::on_staged(Result<void> on_disk) {
+  for (const auto& imv : imvs_) imv->staged(on_disk);
   advance();
 }
 

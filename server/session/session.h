@@ -33,6 +33,7 @@ class Session {
   void feed(Bytes plaintext);
   void on_password(bool good);
   void on_session_begun(Result<void> on_disk);
+  void on_staged(Result<void> on_disk);
   void on_outcome(Result<pipeline::Outcome> outcome);
   void on_result_committed(Result<void> on_disk);
   // The host's timer, set by Host::set_deadline.

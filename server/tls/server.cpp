@@ -186,6 +186,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   void commit_result(SessionResult result) override {
     server_->state->commit_result(std::move(result), completion([](Session& s, Result<void> r) { s.on_result_committed(std::move(r)); }));
   }
+  void stage_software(SoftwareChunk chunk) override {
+    server_->state->stage_software(std::move(chunk), completion([](Session& s, Result<void> r) { s.on_staged(std::move(r)); }));
+  }
   bool has_room(std::size_t pending) override {
     if (pending <= max_session_pending && server_->pipeline->has_room(settings_->max_batch)) return true;
     room_timer_.expires_after(10ms);

@@ -59,6 +59,7 @@ class LoopHost final : public server::Host {
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override;
   void begin_session(server::SessionIntent intent) override;
   void commit_result(server::SessionResult result) override;
+  void stage_software(server::SoftwareChunk chunk) override;
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return world_.references; }
   std::int64_t now_ms() override { return 1'796'000'000'000 + ++ticks_; }
