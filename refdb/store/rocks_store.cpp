@@ -154,19 +154,24 @@ struct Totals {
   std::uint64_t products = 0, packages = 0, files = 0, digests = 0;
   std::uint32_t next_id = 1;
   Digest content = Digest::filled(32, std::byte{0});  // sum of the packages' digests modulo 2^256: no order
+  std::uint64_t generation = 0;                       // that they are of
 };
 std::string encode(const Totals& t) {
   std::string out;
   for (const std::uint64_t n : {t.products, t.packages, t.files, t.digests}) put(out, n);
   put(out, t.next_id);
   out += as_text(t.content.view());
+  put(out, t.generation);
   return out;
 }
 Totals decode_totals(std::string_view v) {
   Totals t;
   for (std::uint64_t* n : {&t.products, &t.packages, &t.files, &t.digests}) *n = number<std::uint64_t>(v);
   t.next_id = number<std::uint32_t>(v);
-  if (v.size() == 32) t.content = Digest(as_bytes(v));
+  if (v.size() < 32) return t;
+  t.content = Digest(as_bytes(v.substr(0, 32)));
+  v.remove_prefix(32);
+  t.generation = number<std::uint64_t>(v);
   return t;
 }
 void add_to(Digest& sum, Bytes digest) {
@@ -209,11 +214,24 @@ Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write
   return std::unique_ptr<rocksdb::DB>(raw);
 }
 
+// A database that lost the end of its manifest opens as an older one, or as an empty one, where every file is unknown:
+// the totals, written last and with the generation's number, tell.
+Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64_t generation) {
+  std::string value;
+  const rocksdb::Status s = db.Get(rocksdb::ReadOptions(), "T", &value);
+  if (!s.ok()) return store_error("the generation is damaged: it has no totals", path, s);
+  const Totals totals = decode_totals(value);
+  if (totals.generation != generation)
+    return store_error("the generation is damaged: its contents are another's", path, std::to_string(totals.generation));
+  return totals;
+}
+
 class GenerationView final : public View {
  public:
   GenerationView(std::string path, std::uint64_t number, std::unique_ptr<rocksdb::DB> db) : path_(std::move(path)), number_(number), db_(std::move(db)) {}
 
   Result<void> load() {
+    GH_CHECK(read_totals(*db_, path_, number_));
     const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
     for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
       std::string_view v = text_of(it->value());
@@ -384,9 +402,7 @@ Result<Stats> read_stats(const std::string& path) {
   Totals t;
   if (out.generation != 0) {
     GH_TRY(const auto db, open_db(generation_path(path, out.generation), false));
-    std::string value;
-    if (const rocksdb::Status s = db->Get(rocksdb::ReadOptions(), "T", &value); !s.ok()) return store_error("can't read the totals", path, s);
-    t = decode_totals(value);
+    GH_TRY(t, read_totals(*db, generation_path(path, out.generation), out.generation));
     const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
     std::string last;
     for (it->Seek("d"); it->Valid() && it->key().starts_with("d"); it->Next()) {
@@ -401,6 +417,7 @@ Result<Stats> read_stats(const std::string& path) {
           break;
         }
     }
+    if (!it->status().ok()) return store_error("can't read the digests", path, it->status());
   }
   out.products = t.products;
   out.packages = t.packages;
@@ -467,14 +484,13 @@ Result<Builder> Builder::open(const std::string& path) {
   for (const fs::path& folder : left) fs::remove_all(folder, ec);
   if (s->base != 0) {
     GH_TRY(s->db, open_db(generation_path(path, s->base), false));
-    std::string value;
-    if (const rocksdb::Status st = s->db->Get(rocksdb::ReadOptions(), "T", &value); !st.ok()) return store_error("can't read the totals", path, st);
-    s->totals = decode_totals(value);
+    GH_TRY(s->totals, read_totals(*s->db, generation_path(path, s->base), s->base));
     const std::unique_ptr<rocksdb::Iterator> it(s->db->NewIterator(rocksdb::ReadOptions()));
     for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
       std::string_view v = text_of(it->value());
       s->products[std::string(text_of(it->key()).substr(1))] = number<std::uint32_t>(v);
     }
+    if (!it->status().ok()) return store_error("can't read the products", path, it->status());
   }
   return Builder(std::move(s));
 }
@@ -650,6 +666,7 @@ Result<Published> Builder::publish() {
     fs::remove(s.path + "/table.new", ec);
     return store_error(what, s.path, detail);
   };
+  s.totals.generation = next;
   s.rows["T"] = encode(s.totals);
   {
     rocksdb::SstFileWriter table(rocksdb::EnvOptions(), options());

@@ -131,6 +131,30 @@ TEST_F(Store, ADamagedPointerIsAnErrorAndLosesNothing) {
   EXPECT_EQ(read_stats(path_)->packages, 3U);
 }
 
+// Cut anywhere, the list of a generation's tables must not make it one with fewer references: what differs would be
+// unknown, and unknown is allowed by default.
+TEST_F(Store, AGenerationIsWholeOrAnError) {
+  ASSERT_TRUE(take(package("a", {{"/a", "a"}})));
+  ASSERT_TRUE(take(package("b", {{"/b", "b"}})));
+  std::string manifest;
+  for (const auto& entry : fs::directory_iterator(path_ + "/generations/2"))
+    if (entry.path().filename().string().starts_with("MANIFEST")) manifest = entry.path().string();
+  const ByteVector whole = read_file(manifest, 1 << 20).value();
+  std::size_t opened = 0;
+  for (std::size_t n = 0; n <= whole.size(); ++n) {
+    std::ofstream(manifest, std::ios::trunc) << as_text(Bytes(whole).first(n));
+    const auto view = open_view(path_);
+    const auto stats = read_stats(path_);
+    EXPECT_EQ(view.has_value(), stats.has_value()) << n;
+    if (!view) continue;
+    ++opened;
+    EXPECT_EQ(text((*view)->references_of_path(product, "/a")), "/a:" + hex4("a")) << n;
+    EXPECT_EQ(text((*view)->references_of_path(product, "/b")), "/b:" + hex4("b")) << n;
+    EXPECT_EQ(stats->packages, 2U) << n;
+  }
+  EXPECT_GE(opened, 1U);
+}
+
 TEST_F(Store, LeftoversOfAKilledIngestionAreRemoved) {
   ASSERT_TRUE(take(package("a", {{"/a", "a"}})));
   fs::create_directories(path_ + "/generations/2.new");
