@@ -150,8 +150,9 @@ struct Verifier {
         out.locality = locality;
       }
       if (!bytes) {
-        leave_open("Q7", "the quote selects PCR " + numbers(missing) + ", which can't be computed: the log wasn't given, or "
-                         "has no digest for the bank; the quote binds neither log");
+        leave_open("Q7", "the quote selects PCR " + numbers(missing) +
+                             ", which can't be computed: the log wasn't given, or "
+                             "has no digest for the bank; the quote binds neither log");
         return;
       }
       if (equal(hasher(*bytes).view(), claimed)) {

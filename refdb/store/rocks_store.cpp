@@ -222,7 +222,8 @@ Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64
   if (!s.ok()) return store_error("the generation is damaged: it has no totals", path, s);
   const Totals totals = decode_totals(value);
   if (totals.generation != generation)
-    return store_error("the generation is damaged: its contents are another's", path, std::to_string(totals.generation));
+    return store_error("the generation is damaged: its contents are another's", path,
+                       std::to_string(totals.generation));
   return totals;
 }
 
@@ -378,7 +379,8 @@ Result<std::uint64_t> current_generation(const std::string& path) {
   // generation.
   const std::string_view text = as_text(*bytes);
   const auto n = generation_number(text.substr(0, text.size() - std::min<std::size_t>(text.size(), 1)));
-  if (!n || text.back() != '\n') return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
+  if (!n || text.back() != '\n')
+    return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
   return *n;
 }
 
@@ -477,7 +479,8 @@ Result<Builder> Builder::open(const std::string& path) {
   for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
     const std::string name = entry.path().filename().string();
     const auto number = generation_number(name);
-    if (name.ends_with(".new") || number == s->base + 1) left.push_back(entry.path());
+    if (name.ends_with(".new") || number == s->base + 1)
+      left.push_back(entry.path());
     else if (number && *number > s->base)
       return store_error("the generation pointer is older than the newest generation", path + "/CURRENT", name);
   }
@@ -526,7 +529,8 @@ Result<void> Builder::State::read(const std::string& key, std::string& value) co
   return {};
 }
 
-Result<bool> Builder::State::known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const {
+Result<bool> Builder::State::known(std::string_view product, const Digest& identity,
+                                   std::vector<HashAlgorithm>& algorithms) const {
   const auto at = products.find(product);
   if (at == products.end()) return false;
   const std::string key = identity_key(at->second, identity.view());
@@ -586,13 +590,15 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   std::uint32_t id = 0;
   std::string old;
   if (const auto row = s.rows.find(identity_row); row != s.rows.end()) old = row->second;
-  else GH_CHECK(s.read(identity_row, old));
+  else
+    GH_CHECK(s.read(identity_row, old));
   if (!old.empty()) {
     std::string_view v = old;
     id = number<std::uint32_t>(v);
     std::string record;
     if (const auto row = s.rows.find(package_key(id)); row != s.rows.end()) record = row->second;
-    else GH_CHECK(s.read(package_key(id), record));
+    else
+      GH_CHECK(s.read(package_key(id), record));
     const Package before = decode_package(record);
     s.totals.files -= before.files;
     if (!before.name.empty()) --s.totals.packages;
