@@ -8,6 +8,15 @@
 
 #include "tests/server_state/support.h"
 
+// A sanitizer's own memory isn't the store's.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GATEHOUSE_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define GATEHOUSE_SANITIZED
+#endif
+#endif
+
 namespace gatehouse::server {
 namespace {
 
@@ -722,8 +731,10 @@ TEST(SoftwareWrites, ALargeInventoryIsNeverInMemory) {
   EXPECT_EQ(history.items.at(0).change.added, 1000U);
   EXPECT_EQ(history.items.at(0).change.removed, 1000U);
   RecordProperty("peak_kib", std::to_string(peak()));
-  // Memtables, block cache and one block of records, whatever the number.
+#if !defined(GATEHOUSE_SANITIZED)
+  // Memtables, block cache and one block of records, whatever the number. (A sanitizer keeps what is freed.)
   EXPECT_LT(peak(), 256 * 1024);
+#endif
 }
 
 }  // namespace
