@@ -372,8 +372,9 @@ void add_device(CLI::App& app, Run& run) {
   device(command(group, "remove", "Forget a device; a revoked key stays revoked", run_remove,
                  "gatehouse device remove 8a1b… --state state"));
 
-  auto* const software = device(command(group, "software", "The software that the endpoint claims to have installed", run_software,
-                                        "gatehouse device software 8a1b… --at 2026-11-24T12:00:00Z --state state"));
+  auto* const software =
+      device(command(group, "software", "The software that the endpoint claims to have installed", run_software,
+                     "gatehouse device software 8a1b… --at 2026-11-24T12:00:00Z --state state"));
   software->add_option("--at", options->at, "what was installed at this time (UTC; a date is its beginning)");
   software->add_flag("--history", options->history, "what each session changed, newest first");
 
