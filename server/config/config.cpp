@@ -193,11 +193,11 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
     }
   }
   for (const char* const key : {"pt_tls.listen", "pt_tls.certificate", "pt_tls.key", "refdb.path", "state.path"})
-    if (!root.at_path(key)) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
+    if (!root->at_path(key)) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
     else if (!c.users.empty()) c.auth = Auth::sasl;
-    else if (!root.at_path("pt_tls.client_ca"))
+    else if (!root->at_path("pt_tls.client_ca"))
       c.auth = Auth::none;  // contract: absent means no client certificates
     else c.auth = Auth::tls;
   }
