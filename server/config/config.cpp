@@ -134,6 +134,12 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"ak_ca", file(c.ak_ca)},
         {"ak_crl", file(c.ak_crl)}}},
       {"control", {{"socket", file(c.control_socket)}}},
+      {"imv",
+       {{"test", [&](const toml::node& n, const std::string& k) {
+           if (!n.is_boolean()) return r.mistake(n.source(), k, "is true or false");
+           c.test_imv = n.value_or(false);
+         }},
+        {"test_rounds", count(c.test_rounds, 0, 16)}}},
       {"server",
        {{"threads", count(c.threads, 1, 1024)},
         {"grace_seconds",

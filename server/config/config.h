@@ -29,6 +29,9 @@ struct Config {
   std::string ak_ca, ak_crl;
   // [policy]
   std::string policy_file;  // empty: the built-in policy
+  // [imv]
+  bool test_imv = false;  // for acceptance tests
+  unsigned test_rounds = 0;
   // [server]
   unsigned threads = 0;  // 0: as many as the machine has
   std::chrono::seconds grace{30};

@@ -64,6 +64,8 @@ struct Settings {
   pttls::ResultWidth sasl_result_width = pttls::ResultWidth::automatic;
   std::uint64_t max_evidence_bytes = std::uint64_t(256) << 20;
   unsigned max_empty_rounds = 256, max_retries = 5;
+  bool test_imv = false;     // for acceptance tests: an endpoint's Test collector may say what is recommended
+  unsigned test_rounds = 0;  // times that it is asked to repeat its command
   std::string command = "gatehouse";  // how commands are named to the operator
 };
 

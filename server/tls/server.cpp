@@ -357,6 +357,10 @@ Result<void> Server::Impl::load() {
   s->banks = config.banks;
   s->idle_deadline = config.idle_deadline;
   s->total_deadline = config.total_deadline;
+  s->test_imv = config.test_imv;
+  s->test_rounds = config.test_rounds;
+  if (config.test_imv)
+    log::write(log::Level::warning, {}, "the Test IMV is on ([imv] test): endpoints' Test collectors say what is recommended; not for production");
   if (!config.policy_file.empty()) {
     auto read = policy::read_policy(config.policy_file);
     if (!read) return fail(policy_error(read.error(), config.policy_file));
