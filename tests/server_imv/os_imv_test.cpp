@@ -68,10 +68,15 @@ TEST_F(Os, ItemsHaveTheirResultTextAndRemedy) {
       EXPECT_EQ(client.verdict().recommendation, row.recommendation) << row.what;
       const ServerAttribute* const remedy = answer.attribute(ietf, type::remediation_instructions);
       EXPECT_EQ(remediation_string(remedy).first, language == "en" ? row.remedy_en : row.remedy_de) << row.what;
-      if (remedy != nullptr) { EXPECT_EQ(remediation_string(remedy).second, language) << row.what; }
+      if (remedy != nullptr) {
+        EXPECT_EQ(remediation_string(remedy).second, language) << row.what;
+      }
       const std::string reason = language == "en" ? "Improper OS settings were detected" : "Unzulässige OS Einstellungen wurden festgestellt";
-      if (row.recommendation == Recommendation::allow) EXPECT_TRUE(answer.reasons.empty()) << row.what;
-      else EXPECT_THAT(answer.reasons, ElementsAre(std::pair(reason, language))) << row.what;
+      if (row.recommendation == Recommendation::allow) {
+        EXPECT_TRUE(answer.reasons.empty()) << row.what;
+      } else {
+        EXPECT_THAT(answer.reasons, ElementsAre(std::pair(reason, language))) << row.what;
+      }
     }
 }
 
@@ -381,7 +386,9 @@ TEST_F(Os, AnAttributeThatTheEndpointDoesntKnowIsNotFatalAndAnyOtherErrorIs) {
     answer = client.until_result(answer);
     EXPECT_EQ(assessment(answer, ietf, os_subtype), row.fatal ? 3U : 4U) << row.what;
     EXPECT_EQ(client.verdict().recommendation, Recommendation::isolate);
-    if (!row.fatal) { EXPECT_EQ(item(client.verdict(), "UNSRC").result, "no answer") << row.what; }
+    if (!row.fatal) {
+      EXPECT_EQ(item(client.verdict(), "UNSRC").result, "no answer") << row.what;
+    }
   }
 }
 
@@ -426,7 +433,9 @@ TEST(OsLastBoot, DecidesWhetherAnEarlierAttestationStillHolds) {
     ByHand client(world, {"127.0.0.1:1", "CN=test", "certificate"});
     const Answer answer = client.say({os_push(os)});
     EXPECT_EQ(answer.of(tcg, patnc::subtype_pts).empty(), row.skipped) << row.last_boot;
-    if (row.skipped) { EXPECT_EQ(answer.access, 1U); }
+    if (row.skipped) {
+      EXPECT_EQ(answer.access, 1U);
+    }
   }
 }
 

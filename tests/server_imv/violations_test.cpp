@@ -96,7 +96,9 @@ TEST_F(Violations, OfMessageAndAttributeHeadersAreAnswered) {
     const Answer answer = client.say({os_push(), os_message(2).body(*from_hex(row.message))});
     const auto errors = answer.attributes(ietf, type::pa_tnc_error);
     ASSERT_EQ(errors.size(), row.error.empty() ? 0U : 1U) << row.what;
-    if (!row.error.empty()) { EXPECT_EQ(to_hex(errors[0]->value), row.error) << row.what; }
+    if (!row.error.empty()) {
+      EXPECT_EQ(to_hex(errors[0]->value), row.error) << row.what;
+    }
     const bool bad = !row.error.empty() || row.message.size() < 16;
     EXPECT_EQ(client.verdict().evaluation, bad ? Evaluation::error : Evaluation::compliant) << row.what;
   }
