@@ -7,6 +7,9 @@
 namespace gatehouse::server {
 namespace {
 
+// The longest message before the negotiation has ended: SASL Authentication Data (spec part 1a §7).
+constexpr std::size_t max_negotiation_message = 16'400;
+
 std::string_view text(Auth auth) {
   switch (auth) {
     case Auth::none: return "none";
@@ -59,7 +62,7 @@ void Conversation::say_contract_response(patnc::Builder& b, const patnc::Contrac
 }
 
 Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
-    : host_(host), settings_(settings), state_(state),
+    : host_(host), settings_(settings),
       conversation_{host, settings, state, std::move(peer), {}, {}, "en", 0, {}, 0} {
   started_ = host_.now_ms();
   conversation_.session = session_id(started_, host_.random(8));
@@ -95,7 +98,12 @@ void Session::pump() {
       refuse_transport(message.error().code, message.error().copy, message.error().reason);
       break;
     }
-    if (*message == nullptr) break;
+    if (*message == nullptr) {
+      // Who hasn't said who it is gets no memory for a batch.
+      if (phase_ != Phase::data && framer_.buffered() > max_negotiation_message)
+        refuse_transport(pttls::ErrorCode::invalid_message, {}, "message too long for the negotiation");
+      break;
+    }
     on_message(**message);
   }
   pumping_ = false;
@@ -115,11 +123,11 @@ void Session::send_batch(pbtnc::BatchType type, Bytes messages) {
   send_message(pttls::Type::pb_tnc_batch, bytes);
 }
 
-void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why) {
+void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why, std::size_t offset) {
   Writer w;
   pttls::append_error(w, code, offending);
   send_message(pttls::Type::error, w.view());
-  finish_with("PT-TLS: " + std::string(why), true);
+  finish_with("PT-TLS error " + std::to_string(std::uint32_t(code)) + " at offset " + std::to_string(offset) + ": " + std::string(why), true);
 }
 
 void Session::refuse_batch(const pbtnc::Refusal& refusal) {
@@ -175,7 +183,7 @@ void Session::on_message(const pttls::Message& m) {
 
 void Session::on_version(const pttls::Message& m) {
   const auto range = pttls::parse_version_request(m.value);
-  if (!range) return refuse_transport(pttls::ErrorCode::invalid_parameter, m.whole, range.error().reason);
+  if (!range) return refuse_transport(pttls::ErrorCode::invalid_parameter, m.whole, range.error().reason, range.error().offset);
   if (range->minimum > 1 || range->maximum < 1) return refuse_transport(pttls::ErrorCode::version_not_supported, m.whole, "no common version");
   Writer version;
   pttls::append_version_response(version, 1);
@@ -195,7 +203,7 @@ void Session::on_selection(const pttls::Message& m) {
   const auto selection = pttls::parse_selection(m.value);
   if (!selection) {
     return refuse_transport(selection.error().fault == Fault::protocol ? pttls::ErrorCode::invalid_parameter : pttls::ErrorCode::malformed, m.whole,
-                            selection.error().reason);
+                            selection.error().reason, selection.error().offset);
   }
   if (selection->mechanism != "PLAIN") return refuse_transport(pttls::ErrorCode::sasl_mechanism, m.whole, "a SASL mechanism that wasn't offered");
   const auto plain = pttls::parse_plain(selection->initial_response);
@@ -332,7 +340,8 @@ void Session::advance() {
   }
   conversation_.out.clear();
   const ByteVector messages = queue.take();
-  GH_ASSERT(queue.empty());  // our requests are small
+  // Our requests are small; answers to contracts and errors are as many as the endpoint wants.
+  if (!queue.empty()) return refuse_batch({pbtnc::ErrorCode::local_error, 0, 0, "more to answer than a batch holds"});
   answer_due_ = false;
   send_batch(pbtnc::BatchType::sdata, messages);
   await_client();
@@ -360,7 +369,11 @@ void Session::conclude() {
   host_.commit_result(attestation_->result(host_.now_ms()));
 }
 
-void Session::on_result_committed(Result<void> on_disk) {
+void Session::on_result_committed(std::string_view session, Result<void> on_disk) {
+  if (session != conversation_.session) {
+    if (!on_disk) host_.log(LogLevel::error, "the result of session " + std::string(session) + " can't be recorded: " + on_disk.error().text());
+    return;
+  }
   committing_ = false;
   recorded_ = true;
   if (phase_ != Phase::data) return;
@@ -379,8 +392,6 @@ void Session::send_result() {
   const pipeline::Verdict& v = attestation_->verdict();
   attestation_->say_assessment(v.evaluation);
   Writer w;
-  for (const PaOut& o : conversation_.out) pbtnc::append_pa(w, {o.exclusive, o.vendor, o.subtype, o.collector, o.validator, o.body});
-  conversation_.out.clear();
   pbtnc::append_assessment_result(w, std::uint32_t(v.evaluation));
   constexpr std::uint16_t allowed = 1, denied = 2, quarantined = 3;
   std::uint16_t code = denied;
@@ -393,6 +404,20 @@ void Session::send_result() {
     for (const std::string& r : reasons) all += (all.empty() ? "" : "\n") + r;
     pbtnc::append_reason_string(w, {all, conversation_.language});
   }
+  // The IMVs' last words, from the latest back: what an endpoint made us say too often is left out.
+  std::vector<ByteVector> words;
+  std::size_t size = pbtnc::batch_header_size + w.size();
+  for (auto o = conversation_.out.rbegin(); o != conversation_.out.rend(); ++o) {
+    Writer word;
+    pbtnc::append_pa(word, {o->exclusive, o->vendor, o->subtype, o->collector, o->validator, o->body});
+    size += word.size();
+    if (size > settings_.max_batch) break;
+    words.push_back(std::move(word).take());
+  }
+  conversation_.out.clear();
+  Writer messages;
+  for (auto word = words.rbegin(); word != words.rend(); ++word) messages.put_bytes(*word);
+  messages.put_bytes(w.view());
   host_.log(LogLevel::info, "device " + escaped(v.device.empty() ? "(none claimed)" : v.device) + ": " + std::string(name(v.recommendation)) + ", " +
                                 std::string(name(v.evaluation)) + (v.summary.empty() ? "" : ": " + v.summary) + "; quote " +
                                 std::string(name(v.quote.status)) + "; peer " + conversation_.peer.address + ", identity '" +
@@ -405,22 +430,30 @@ void Session::send_result() {
                                   (f.path.empty() ? "" : "'" + escaped(f.path) + "': ") + escaped(f.reason));
   }
   answer_due_ = false;
-  send_batch(pbtnc::BatchType::result, w.view());
+  send_batch(pbtnc::BatchType::result, messages.view());
+  if (stopping_) return finish_with({}, true);
   await_client();
 }
 
-void Session::on_session_begun(Result<void> on_disk) {
+// After an answer, what came in behind its batch is looked at: the state machine judges it.
+void Session::on_session_begun(std::string_view session, Result<void> on_disk) {
+  if (phase_ == Phase::ended || session != conversation_.session) return;
   attestation_->session_begun(std::move(on_disk));
   advance();
+  pump();
 }
 
-void Session::on_outcome(Result<pipeline::Outcome> outcome) {
-  if (phase_ == Phase::ended) return;
+void Session::on_outcome(std::string_view session, Result<pipeline::Outcome> outcome) {
+  if (phase_ == Phase::ended || session != conversation_.session) return;
   attestation_->outcome(std::move(outcome));
   advance();
+  pump();
 }
 
-void Session::on_room() { advance(); }
+void Session::on_room() {
+  advance();
+  pump();
+}
 
 void Session::on_deadline() {
   if (phase_ == Phase::ended) return;
@@ -429,6 +462,17 @@ void Session::on_deadline() {
     return refuse_batch({pbtnc::ErrorCode::local_error, 0, 0, "the assessment takes too long"});
   }
   finish_with("the endpoint was silent for too long", true);
+}
+
+void Session::on_stop() {
+  if (phase_ == Phase::ended) return;
+  stopping_ = true;
+  if (pb_state_ == pbtnc::State::decided) {
+    send_batch(pbtnc::BatchType::close, {});
+    finish_with({}, true);
+  } else if (pb_state_ == pbtnc::State::init) {
+    finish_with("the server stops", true);
+  }
 }
 
 void Session::on_peer_gone() {
