@@ -27,6 +27,8 @@ class TlsContext {
 
 // Subject of the verified client certificate, escaped; empty: none was given.
 std::string peer_subject(SSL* ssl);
+// Why the client's certificate was refused in the handshake: whose, and what is wrong with it; empty: it wasn't.
+std::string refused_certificate(SSL* ssl);
 // What TLS says of the last error, without secrets.
 std::string tls_error();
 
