@@ -209,7 +209,6 @@ class AttestationImv {
   void fail(std::string why);
   void finish(pipeline::Verdict verdict, std::optional<PublicKey> pending_key = std::nullopt);
   pipeline::Verdict blank_verdict() const;
-  bool expect(bool good, std::string_view what);
   void on_attribute(const pbtnc::PaMessage& pa, const patnc::Parsed& message, const patnc::Attribute& attribute);
   Result<void> on_capabilities(Reader& r);
   Result<void> on_algorithm(Reader& r);
@@ -217,7 +216,7 @@ class AttestationImv {
   Result<void> on_tpm_version(Reader& r);
   Result<void> on_aik(Reader& r);
   void on_error(Reader& r);
-  void on_envelope(const pbtnc::PaMessage& pa, const patnc::Attribute& attribute);
+  void on_envelope(const pbtnc::PaMessage& pa, const patnc::Attribute& attribute, Bytes header_copy);
   void on_final(const patnc::Attribute& attribute);
   void request_evidence();
   void judge_key();

@@ -31,6 +31,11 @@ patnc::Builder Conversation::builder() const { return {patnc::max_message(settin
 
 void Conversation::say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& b, std::uint16_t collector) {
   for (ByteVector& body : b.take()) {
+    Reader r(body, "RFC 5792");
+    (void)r.skip(patnc::message_header_size);
+    for (patnc::Attribute a; !r.empty() && !patnc::parse_attribute(r, a);)
+      host.log(LogLevel::debug, "sending PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " + std::to_string(a.value.size()) +
+                                    " bytes, in a message of type '" + patnc::subtype_name(vendor, subtype) + "', " + std::to_string(body.size()) + " bytes");
     // Identifiers are unique within the connection: a random start, then a counter (RFC 5792 3.6).
     const std::uint32_t identifier = next_message_id++;
     for (int i = 0; i < 4; ++i) body[4 + std::size_t(i)] = std::byte(identifier >> (24 - 8 * i));
@@ -307,9 +312,20 @@ void Session::deliver(const pbtnc::Batch& batch) {
       if (to_attestation) attestation_->malformed(parsed.error().text());
       continue;
     }
-    for (const patnc::Attribute& a : parsed->attributes)
-      if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence))
+    std::size_t measurements = 0, measured_bytes = 0;
+    for (const patnc::Attribute& a : parsed->attributes) {
+      if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence)) {
         host_.log(LogLevel::debug, "PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " + std::to_string(a.value.size()) + " bytes");
+        continue;
+      }
+      ++measurements;
+      measured_bytes += a.value.size();
+    }
+    if (measurements != 0) {
+      host_.log(LogLevel::debug, std::to_string(measurements) + " PA-TNC attributes '" +
+                                     patnc::attribute_name(patnc::vendor_tcg, pts::type::simple_component_evidence) + "', " +
+                                     std::to_string(measured_bytes) + " bytes");
+    }
     if (parsed->refusal) {
       host_.log(LogLevel::warning, "PA-TNC message refused at offset " + std::to_string(parsed->refusal->offset) + ": " + std::string(parsed->refusal->reason));
       conversation_.say_error(pa.vendor, pa.subtype, to_os ? OsImv::id : AttestationImv::id, pa.collector, *parsed->refusal, parsed->header.copy);

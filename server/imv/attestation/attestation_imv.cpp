@@ -23,6 +23,24 @@ constexpr Text texts[] = {
     {"No approved firmware baseline", "Keine freigegebene Firmware-Referenz"},
 };
 
+// A step that is missing, repeated or not ours to take: told to the endpoint where it stands in its message.
+std::unexpected<Error> misplaced(const Reader& r, std::string_view what) {
+  return std::unexpected(Error{Fault::protocol, what, "spec part 2 1.17", r.offset(), {}, {}});
+}
+
+// An error of the PTS protocol's own, to whoever asked (spec part 2 §1.15).
+void say_pts_error(Conversation& c, std::uint32_t code, std::uint16_t first, std::uint16_t second) {
+  Writer value;
+  value.put(std::uint8_t{0});
+  value.put24(tcg);
+  value.put(code);
+  value.put(first);
+  value.put(second);
+  patnc::Builder b = c.builder();
+  b.add(0, patnc::vendor_ietf, patnc::type::pa_tnc_error, value.view());
+  c.say(tcg, patnc::subtype_pts, AttestationImv::id, std::move(b));
+}
+
 bool single_bit(std::uint16_t v) { return v != 0 && (v & (v - 1)) == 0; }
 
 DhGroup group_of(std::uint16_t bit) {
@@ -89,11 +107,6 @@ void AttestationImv::fail(std::string why) {
   f.reason = std::move(why);
   v.findings.push_back(std::move(f));
   finish(std::move(v));
-}
-
-bool AttestationImv::expect(bool good, std::string_view what) {
-  if (!good) fail(std::string(what));
-  return good;
 }
 
 bool AttestationImv::refuse(const Error& error, const pbtnc::PaMessage& pa, Bytes header_copy) {
@@ -177,7 +190,13 @@ void AttestationImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& me
                                         [](const Attribute& a) { return a.is(tcg, pt::simple_component_evidence); });
   if (has_evidence) {
     auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (!expect(q != nullptr && q->asked, "Simple Component Evidence that wasn't asked for at this time")) return;
+    if (q == nullptr || !q->asked) {
+      const auto first = std::find_if(message.attributes.begin(), message.attributes.end(),
+                                      [](const Attribute& a) { return a.is(tcg, pt::simple_component_evidence); });
+      refuse(Error{Fault::protocol, "Simple Component Evidence that wasn't asked for at this time", "spec part 2 1.17", first->offset, {}, {}}, pa,
+             message.header.copy);
+      return;
+    }
     q->header_copy = to_vector(message.header.copy);
     q->collector = pa.collector;
     submit(pa.body, 0);
@@ -186,8 +205,9 @@ void AttestationImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& me
   for (const Attribute& a : message.attributes) {
     if (done()) return;
     if (a.is(tcg, pt::simple_component_evidence)) {
-      if (!expect(!final_seen, "Simple Component Evidence after Simple Evidence Final")) return;
-      continue;
+      if (!final_seen) continue;
+      refuse(Error{Fault::protocol, "Simple Component Evidence after Simple Evidence Final", "spec part 2 2.6", a.offset, {}, {}}, pa, message.header.copy);
+      return;
     }
     if (a.is(tcg, pt::simple_evidence_final)) final_seen = true;
     on_attribute(pa, message, a);
@@ -200,7 +220,10 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
   if (a.vendor == patnc::vendor_ita) {
     if (a.type != pts::ita_symlinks) return;
     auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (!expect(q != nullptr && q->asked && !q->symlinks, "Symlinks that weren't asked for, or a second time")) return;
+    if (q == nullptr || !q->asked || q->symlinks) {
+      refuse(misplaced(r, "Symlinks that weren't asked for, or a second time").error(), pa, message.header.copy);
+      return;
+    }
     q->symlinks = true;
     const auto links = pts::parse_symlinks(r);
     if (!links) {
@@ -229,35 +252,43 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
       return;
     }
     case patnc::type::contract_response: return;  // what the client sends is bounded whatever it agreed to
-    case patnc::type::segment_envelope: return on_envelope(pa, a);
+    case patnc::type::segment_envelope: return on_envelope(pa, a, message.header.copy);
     case patnc::type::next_segment: return;
     case pt::capabilities: return read(on_capabilities(r));
     case pt::algorithm: return read(on_algorithm(r));
     case pt::dh_nonce_response: return read(on_dh_response(r));
     case pt::tpm_version: return read(on_tpm_version(r));
     case pt::aik: return read(on_aik(r));
-    case pt::simple_evidence_final: return on_final(a);
+    case pt::simple_evidence_final:
+      if (const auto* q = std::get_if<AwaitingQuote>(&state_); q == nullptr || !q->asked)
+        return read(misplaced(r, "Simple Evidence Final that wasn't asked for at this time, or a second one"));
+      // The evidence plane reads it again: here only so that the endpoint is told where it is malformed.
+      if (const auto good = pts::parse_simple_evidence_final(r); !good) return read(std::unexpected(good.error()));
+      return on_final(a);
     default: return;  // what only a server sends
   }
 }
 
 Result<void> AttestationImv::on_capabilities(Reader& r) {
   auto* d = std::get_if<Discovery>(&state_);
-  if (!expect(d != nullptr && !d->capabilities, "PTS Protocol Capabilities that weren't asked for, or a second time")) return {};
+  if (d == nullptr || d->capabilities) return misplaced(r, "PTS Protocol Capabilities that weren't asked for, or a second time");
+  const Reader start = r;
   const auto flags = pts::parse_capabilities(r);
   if (!flags) return std::unexpected(flags.error());
-  if (!expect((*flags & ~offered_capabilities) == 0, "PTS capabilities that weren't offered")) return {};
+  if ((*flags & ~offered_capabilities) != 0) return std::unexpected(Error{Fault::protocol, "PTS capabilities that weren't offered", "spec part 2 1.2", start.offset() + 2, {}, {}});
   d->capabilities = *flags;
   return {};
 }
 
 Result<void> AttestationImv::on_algorithm(Reader& r) {
   auto* d = std::get_if<Discovery>(&state_);
-  if (!expect(d != nullptr && !d->bank, "PTS Measurement Algorithm that wasn't asked for, or a second time")) return {};
+  if (d == nullptr || d->bank) return misplaced(r, "PTS Measurement Algorithm that wasn't asked for, or a second time");
+  const Reader start = r;
   const auto set = pts::parse_algorithms(r);
   if (!set) return std::unexpected(set.error());
   const auto bank = pts::algorithm_of_bit(*set);
-  if (!expect(bank && (*set & d->offered) != 0, "a measurement algorithm that wasn't offered, or more than one")) return {};
+  if (!bank || (*set & d->offered) == 0)
+    return std::unexpected(Error{Fault::protocol, "a measurement algorithm that wasn't offered, or more than one", "spec part 2 1.3", start.offset() + 2, {}, {}});
   d->bank = bank;
   c_.host.log(LogLevel::info, "PTS measurement algorithm is " + std::string(name(*bank)));
   return {};
@@ -265,20 +296,28 @@ Result<void> AttestationImv::on_algorithm(Reader& r) {
 
 Result<void> AttestationImv::on_dh_response(Reader& r) {
   auto* n = std::get_if<NonceRequested>(&state_);
-  if (!expect(n != nullptr, "DH Nonce Parameters Response that wasn't asked for, or a second time")) return {};
+  if (n == nullptr) return misplaced(r, "DH Nonce Parameters Response that wasn't asked for, or a second time");
+  const std::size_t start = r.offset();
+  const auto mistake = [](std::size_t offset, std::string_view why) { return std::unexpected(Error{Fault::protocol, why, "spec part 2 1.5", offset, {}, {}}); };
   const auto v = pts::parse_dh_nonce_response(r);
   if (!v) return std::unexpected(v.error());
-  if (!expect(v->nonce.size() >= c_.settings.minimum_nonce && v->nonce.size() >= 17, "the endpoint's nonce is too short")) return {};
-  if (!expect(single_bit(v->group) && (v->group & c_.settings.dh_groups) != 0, "a DH group that wasn't offered, or more than one")) return {};
+  if (const std::uint8_t least = std::max<std::uint8_t>(c_.settings.minimum_nonce, 17); v->nonce.size() < least) {
+    say_pts_error(c_, pts::error::nonce_not_acceptable, least, 0xFFFF);
+    return fail(mistake(start + 3, "the endpoint's nonce is too short").error().text()), Result<void>();
+  }
+  if (!single_bit(v->group) || (v->group & c_.settings.dh_groups) == 0) return mistake(start + 4, "a DH group that wasn't offered, or more than one");
   // The strongest hash that both know; strongSwan's clients offer the measurement algorithm alone.
   std::optional<HashAlgorithm> hash;
   for (const HashAlgorithm h : {HashAlgorithm::sha512, HashAlgorithm::sha384, HashAlgorithm::sha256})
     if (!hash && (v->hashes & pts::algorithm_bit(h)) != 0) hash = h;
-  if (!expect(hash.has_value(), "no common hash algorithm for the nonce")) return {};
+  if (!hash) {
+    say_pts_error(c_, pts::error::hash_algorithm_not_supported, 0, pts::algorithm_bit(HashAlgorithm::sha512) | pts::algorithm_bit(HashAlgorithm::sha384) | pts::algorithm_bit(HashAlgorithm::sha256));
+    return fail(mistake(start + 6, "no common hash algorithm for the nonce").error().text()), Result<void>();
+  }
   const auto own = KeyAgreement::generate(group_of(v->group));
   if (!own) return fail("the DH key pair can't be made"), Result<void>();
   auto z = own->derive(v->public_value);
-  if (!z) return std::unexpected(Error{Fault::malformed, z.error().reason, z.error().spec, r.offset(), {}, {}});
+  if (!z) return std::unexpected(Error{Fault::malformed, z.error().reason, z.error().spec, start + 8 + v->nonce.size(), {}, {}});
   if (const auto fixed = c_.host.fixed_secret()) z = *fixed;
   const ByteVector nonce = c_.host.fixed_nonce().value_or(c_.host.random(v->nonce.size()));
   TpmInit next;
@@ -298,7 +337,7 @@ Result<void> AttestationImv::on_dh_response(Reader& r) {
 
 Result<void> AttestationImv::on_tpm_version(Reader& r) {
   auto* t = std::get_if<TpmInit>(&state_);
-  if (!expect(t != nullptr && !t->version && !t->version_unavailable, "TPM Version Information that wasn't asked for, or a second time")) return {};
+  if (t == nullptr || t->version || t->version_unavailable) return misplaced(r, "TPM Version Information that wasn't asked for, or a second time");
   const auto v = pts::parse_tpm_version(r);
   if (!v) return std::unexpected(v.error());
   t->version = *v;
@@ -311,18 +350,20 @@ Result<void> AttestationImv::on_tpm_version(Reader& r) {
 
 Result<void> AttestationImv::on_aik(Reader& r) {
   auto* t = std::get_if<TpmInit>(&state_);
-  if (!expect(t != nullptr && !t->key, "an AIK that wasn't asked for, or a second one")) return {};
+  if (t == nullptr || t->key) return misplaced(r, "an AIK that wasn't asked for, or a second one");
+  const std::size_t start = r.offset();
   const auto v = pts::parse_aik(r);
   if (!v) return std::unexpected(v.error());
   if (v->naked) {
     auto key = PublicKey::from_spki(v->der);
     if (!key) key = PublicKey::from_pem(as_text(v->der));  // strongSwan's reader takes PEM here too
-    if (!key) return fail("the AIK isn't a public key: " + std::string(key.error().reason)), Result<void>();
+    if (!key) return std::unexpected(Error{Fault::malformed, "the AIK isn't a public key", "spec part 2 1.8", start + 1, {}, std::string(key.error().reason)});
     t->key = *key;
     return {};
   }
   const auto certificate = Certificate::from_der(v->der);
-  if (!certificate) return fail("the AIK isn't a certificate: " + std::string(certificate.error().reason)), Result<void>();
+  if (!certificate)
+    return std::unexpected(Error{Fault::malformed, "the AIK isn't a certificate", "spec part 2 1.8", start + 1, {}, std::string(certificate.error().reason)});
   c_.host.log(LogLevel::info, "AIK certificate of '" + certificate->subject() + "'");
   if (!c_.settings.ak_authorities) {
     fail("No trusted AIK available: the AIK came as a certificate and no AK certificate authority is configured");
@@ -352,10 +393,13 @@ void AttestationImv::on_error(Reader& r) {
   fail("the endpoint answered with PA-TNC error " + std::to_string(error->vendor) + "/" + std::to_string(error->code));
 }
 
-void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a) {
+void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a, Bytes header_copy) {
   Reader r(a.value, "TCG IF-M Segmentation", a.value_offset());
   const auto envelope = patnc::parse_envelope(r);
-  if (!envelope) return fail(envelope.error().text());
+  if (!envelope) {
+    refuse(envelope.error(), pa, header_copy);
+    return;
+  }
   patnc::Reassembler::Step step = reassembler_.add(*envelope, a.value_offset());
   if (step.ask_next || step.cancel) {
     patnc::Builder b = c_.builder();
@@ -376,7 +420,10 @@ void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a)
   whole.insert(whole.end(), step.attribute->begin(), step.attribute->end());
   Reader inner(Bytes(whole).subspan(patnc::message_header_size), "RFC 5792");
   Attribute base;
-  if (patnc::parse_attribute(inner, base)) return fail("segmented attribute: malformed header");
+  if (const auto refusal = patnc::parse_attribute(inner, base)) {
+    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, *refusal, pseudo);
+    return fail("segmented attribute: " + std::string(refusal->reason));
+  }
   if (!supported(base.vendor, base.type)) {
     if ((base.flags & patnc::noskip) == 0) return;
     c_.say_error(pa.vendor, pa.subtype, id, pa.collector, {patnc::ErrorCode::type_not_supported, 0, base, "unsupported attribute"}, pseudo);
@@ -386,7 +433,10 @@ void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a)
   message.header.copy = Bytes(pseudo);
   if (base.is(tcg, pt::simple_component_evidence)) {
     auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (!expect(q != nullptr && q->asked, "Simple Component Evidence that wasn't asked for at this time")) return;
+    if (q == nullptr || !q->asked) {
+      refuse(misplaced(inner, "Simple Component Evidence that wasn't asked for at this time").error(), pa, pseudo);
+      return;
+    }
     q->header_copy = pseudo;
     q->collector = pa.collector;
     submit(whole, std::size_t(0) - patnc::message_header_size);
@@ -480,7 +530,6 @@ void AttestationImv::submit(Bytes message, std::size_t base_offset) {
 
 void AttestationImv::on_final(const Attribute& a) {
   auto* q = std::get_if<AwaitingQuote>(&state_);
-  if (!expect(q != nullptr && q->asked, "Simple Evidence Final that wasn't asked for at this time, or a second one")) return;
   pipeline::Finish f;
   f.ak.key = q->key;
   f.ak.trusted = true;
