@@ -115,7 +115,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
 
   void start() {
-    arm(handshake_deadline, [](Connection& c) { c.abort("TLS handshake took too long"); });
+    arm(std::min<std::chrono::steady_clock::duration>(handshake_deadline, server_->config.idle_deadline), [](Connection& c) { c.abort("TLS handshake took too long"); });
     stream_->async_handshake(asio::ssl::stream_base::server, asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
       if (self->gone_) return;
       if (ec) {
@@ -361,6 +361,7 @@ Result<void> Server::Impl::load() {
   s->auth = config.auth;
   s->banks = config.banks;
   s->idle_deadline = config.idle_deadline;
+  s->negotiation_deadline = std::min<std::chrono::milliseconds>(s->negotiation_deadline, config.idle_deadline);
   s->total_deadline = config.total_deadline;
   if (!config.ak_ca.empty()) {
     GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));

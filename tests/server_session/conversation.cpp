@@ -208,6 +208,9 @@ Client::Client(const Machine& m, const ClientOptions& options) {
   attestation_.emplace(endpoint::AttestationConfig{}, *m.tpm, *evidence_);
   endpoint::Session::Config config;
   config.tnc.max_batch = options.max_batch;
+  config.tnc.keep = options.keep;
+  config.user = options.user;
+  config.password = Secret(as_bytes(options.password));
   session_.emplace(std::move(config), collectors());
 }
 

@@ -107,6 +107,8 @@ struct ClientOptions {
   std::string device_id;  // empty: the AK's key id
   std::string os_version = "12 x86_64";
   std::size_t max_batch = 65'522;
+  std::string user, password;
+  bool keep = false;  // no CLOSE after the verdict
 };
 
 // Our endpoint's client on that machine.
