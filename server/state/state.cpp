@@ -147,7 +147,8 @@ Result<void> State::Impl::check_format(bool fresh) {
 
 // Checks or writes the format, closes the books on sessions of a process that is gone, counts, starts writing.
 Result<void> State::Impl::begin_life() {
-  const StoreView view = store->view();
+  std::optional<StoreView> reading(store->view());
+  const StoreView& view = *reading;
   GH_TRY(const auto format, view.read(layout::format_key));
   bool empty = true;
   if (!format) GH_CHECK(view.each("", "", [&](auto, auto) { return empty = false; }));
@@ -172,6 +173,7 @@ Result<void> State::Impl::begin_life() {
     open_sessions.emplace_back(key.substr(1));
     return true;
   }));
+  reading.reset();
   store->start(tallies);
 
   if (!format || !open_sessions.empty()) {
@@ -280,29 +282,10 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
   return out;
 }
 
-namespace {
-
-// One moment of the store for several reads.
-class Moment {
- public:
-  explicit Moment(rocksdb::DB& db) : db_(db), snapshot_(db.GetSnapshot()), view(db, nullptr, snapshot_) {}
-  ~Moment() { db_.ReleaseSnapshot(snapshot_); }
-  Moment(const Moment&) = delete;
-  Moment& operator=(const Moment&) = delete;
-
- private:
-  rocksdb::DB& db_;
-  const rocksdb::Snapshot* snapshot_;
-
- public:
-  const StoreView view;
-};
-
-}  // namespace
-
 KeyJudgement State::judge_key(std::string_view device, const PublicKey& key) const {
-  const Moment moment(impl_->store->db());
-  auto judgement = judge(moment.view, device, key);
+  StoreView view = impl_->store->view();
+  view.pin();
+  auto judgement = judge(view, device, key);
   if (judgement) return *std::move(judgement);
   return {KeyStanding::unknown, "the AK can't be looked up: the state store failed", false, std::nullopt, {}};
 }
@@ -359,7 +342,8 @@ Result<std::optional<SessionRecord>> State::session(std::string_view id) const {
 }
 
 Result<SessionPage> State::sessions(std::string_view device, std::size_t most, const SessionCursor& from) const {
-  const Moment moment(impl_->store->db());
+  StoreView view = impl_->store->view();
+  view.pin();
   const std::string prefix = device.empty() ? "l" : layout::device_session_prefix(device);
   std::string before = prefix;
   if (from.empty()) {
@@ -373,7 +357,7 @@ Result<SessionPage> State::sessions(std::string_view device, std::size_t most, c
   std::string last;
   Result<void> read{};
   bool more = false;
-  GH_CHECK(moment.view.each_backwards(prefix, before, [&](std::string_view key, auto) {
+  GH_CHECK(view.each_backwards(prefix, before, [&](std::string_view key, auto) {
     if (page.sessions.size() == most || bytes >= page_bytes) {
       more = true;
       return false;
@@ -381,7 +365,7 @@ Result<SessionPage> State::sessions(std::string_view device, std::size_t most, c
     const std::string_view place = key.substr(prefix.size());
     if (place.size() < 8) return true;
     read = [&]() -> Result<void> {
-      GH_TRY(const auto value, moment.view.read(layout::session_key(place.substr(8))));
+      GH_TRY(const auto value, view.read(layout::session_key(place.substr(8))));
       if (!value) return fail(Fault::environment, "a session's record is missing", "docs/formats/state.md");
       bytes += value->size();
       GH_TRY(SessionRecord record, layout::decode_session(*value));

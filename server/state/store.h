@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -30,26 +31,38 @@ struct Tallies {
 // Called for each key and value until it returns false.
 using Visit = std::function<bool(std::string_view key, std::string_view value)>;
 
-// Reads see the store, and what a batch adds to it where there is one.
+// Reads see the store, and what a batch adds to it where there is one. While a view that isn't a batch lives, the
+// database isn't opened anew: a view is for a few reads, never across a wait for a write.
 class StoreView {
  public:
-  StoreView(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* batch, const rocksdb::Snapshot* snapshot = nullptr);
+  // `db` null: the database couldn't be opened anew after a failed write; every read is an error.
+  StoreView(rocksdb::DB* db, rocksdb::WriteBatchWithIndex* batch, std::shared_lock<std::shared_mutex> open = {});
+  StoreView(StoreView&&) = default;
+  StoreView& operator=(StoreView&&) = delete;
+  // From now on reads see this one moment.
+  void pin();
   Result<std::optional<std::string>> read(std::string_view key) const;
   // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out).
   Result<void> each(std::string_view prefix, std::string_view from, const Visit& visit) const;
   Result<void> each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const;
 
  private:
+  struct Release {
+    rocksdb::DB* db;
+    void operator()(const rocksdb::Snapshot* snapshot) const { db->ReleaseSnapshot(snapshot); }
+  };
   std::unique_ptr<rocksdb::Iterator> iterator() const;
-  rocksdb::DB& db_;
+  std::shared_lock<std::shared_mutex> open_;
+  rocksdb::DB* db_;
   rocksdb::WriteBatchWithIndex* batch_;
+  std::unique_ptr<const rocksdb::Snapshot, Release> snapshot_{nullptr, Release{nullptr}};
   rocksdb::ReadOptions options_;
 };
 
 // The changes of one write; its reads see them before they are written.
 class Batch : public StoreView {
  public:
-  Batch(rocksdb::DB& db, Tallies counted) : StoreView(db, &batch_), tallies(counted) {}
+  Batch(rocksdb::DB* db, Tallies counted) : StoreView(db, &batch_), tallies(counted) {}
   void put(std::string_view key, std::string_view value);
   void erase(std::string_view key);
 
@@ -72,8 +85,7 @@ class Store {
   void submit(Change change, Completion completion);
   // Waits until it is on disk.
   Result<void> submit_blocking(Change change);
-  StoreView view() const { return {*db_, nullptr}; }
-  rocksdb::DB& db() const { return *db_; }
+  StoreView view() const;
   // Before the first change.
   void start(Tallies tallies);
 
@@ -83,15 +95,19 @@ class Store {
     Completion completion;
     Result<void> outcome{};
   };
-  explicit Store(const StateOptions& options) : options_(options) {}
+  Store(const StateOptions& options, std::string path) : options_(options), path_(std::move(path)) {}
   void run();
   void write(std::deque<Waiting>& group);
   Result<void> write_batch(Batch& batch);
+  Result<void> open_anew();
+  Result<void> look_for_room() const;
 
   const StateOptions& options_;
-  std::unique_ptr<rocksdb::DB> db_;
+  const std::string path_;
+  mutable std::shared_mutex open_mutex_;
+  std::unique_ptr<rocksdb::DB> db_;  // changed by the writing thread alone, with open_mutex_ held
   Tallies tallies_;            // of the writing thread
-  bool resume_ = false;        // of the writing thread: the last write failed
+  bool broken_ = false;        // of the writing thread: a write failed
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Waiting> queue_;  // guarded by mutex_
