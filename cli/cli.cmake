@@ -8,6 +8,7 @@ set(commands
   "device:gatehouse_state gatehouse_control gatehouse_config"
   "session:gatehouse_state gatehouse_control gatehouse_config"
   "user:gatehouse_state"
+  "policy:gatehouse_policy"
 )
 add_executable(gatehouse main.cpp)
 target_link_libraries(gatehouse PRIVATE gatehouse_flags gatehouse_base Boost::json CLI11::CLI11)

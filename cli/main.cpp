@@ -43,6 +43,9 @@ constexpr Command commands[] = {
 #ifdef GATEHOUSE_CLI_USER
     {add_user},
 #endif
+#ifdef GATEHOUSE_CLI_POLICY
+    {add_policy},
+#endif
 };
 
 int run_command(int argc, char** argv) {

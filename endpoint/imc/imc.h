@@ -29,35 +29,26 @@ struct Assessment {
 // message is cut into segments as far as a contract of the peer allows.
 class Packer {
  public:
-  // The peer's contract, and the rest of each attribute that it fetches by Next Segment. Kept between messages.
-  struct Sender {
-    std::optional<patnc::Contract> contract;
-    std::uint32_t last_id = 0;
-    std::map<std::uint32_t, ByteVector> rests;
-  };
-  Packer(std::size_t limit, std::uint32_t& next_identifier, Sender& sender)
-      : limit_(limit), next_identifier_(next_identifier), sender_(sender) {}
+  // `segmenter` holds the peer's contract and what it fetches by Next Segment; it is kept between messages.
+  Packer(std::size_t limit, std::uint32_t& next_identifier, patnc::Segmenter& segmenter)
+      : out_(limit, next_identifier), next_identifier_(next_identifier), segmenter_(segmenter) {}
 
-  // Fault::limit: it fits into no message, and there is no contract to segment it.
+  // Fault::limit: it fits into no message, and there is no contract to segment it. The second form copies a value that
+  // has to wait.
+  Result<void> add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, ByteVector&& value);
   Result<void> add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value);
   // A complete attribute, header included.
   Result<void> add_whole(Bytes attribute);
   // The next piece of an attribute that the peer fetches; nothing if there is none with this id.
-  void add_next_segment(std::uint32_t id);
-  std::vector<ByteVector> take();
+  void add_next_segment(const patnc::NextSegment& asked) { (void)segmenter_.next(out_, asked); }
+  // Next Segment, if a step asks for one.
+  void add_answer(const patnc::Reassembler::Step& step) { (void)patnc::add_next_segment(out_, step); }
+  std::vector<ByteVector> take() { return out_.take(&next_identifier_); }
 
  private:
-  std::size_t room() const;
-  void put(Bytes header, Bytes value);
-  void put_envelope(std::uint8_t flags, std::uint32_t id, Bytes segment);
-  Result<void> put_segmented(Bytes header, Bytes value);
-  void close();
-  std::size_t limit_;
+  patnc::Builder out_;
   std::uint32_t& next_identifier_;
-  Sender& sender_;
-  Writer message_;
-  std::size_t attributes_ = 0;
-  std::vector<ByteVector> messages_;
+  patnc::Segmenter& segmenter_;
 };
 
 class Imc {
@@ -96,7 +87,8 @@ class Exchange {
  private:
   struct Incoming {
     std::uint16_t validator;
-    Packer::Sender& sender;
+    Bytes header;  // of the message
+    patnc::Segmenter& segmenter;
     Packer& out;
   };
   // A malformed value is answered with the error that comes back.
@@ -105,12 +97,15 @@ class Exchange {
   Result<void> accept_segment(const patnc::Attribute& attribute, Incoming in);
   Result<void> note(const patnc::Attribute& attribute, std::uint16_t validator);
   Result<std::vector<ByteVector>> refuse(const patnc::Refusal& refusal, Bytes header_copy, const pbtnc::PaMessage& pa);
+  patnc::Segmenter& segmenter(std::uint16_t validator) {
+    return segmenters_.try_emplace(validator, max_message_).first->second;
+  }
   std::vector<ByteVector> pa_messages(std::vector<ByteVector> bodies, std::uint16_t validator) const;
 
   Imc& imc_;
   std::size_t max_message_;
   std::uint32_t& next_identifier_;
-  std::map<std::uint16_t, Packer::Sender> senders_;    // by validator id
+  std::map<std::uint16_t, patnc::Segmenter> segmenters_;  // by validator id
   std::map<std::uint16_t, patnc::Reassembler> reassembly_;
   std::optional<Assessment> assessment_;
   std::vector<std::string> errors_;

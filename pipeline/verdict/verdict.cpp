@@ -91,6 +91,16 @@ json::object to_object(const Finding& f) {
   return out;
 }
 
+json::object to_object(const ItemResult& i) {
+  json::object out;
+  out["type"] = i.type;
+  if (!i.argument.empty()) out["argument"] = safe(i.argument);
+  out["recommendation"] = name(i.recommendation);
+  out["evaluation"] = name(i.evaluation);
+  out["result"] = safe(i.result);
+  return out;
+}
+
 }  // namespace
 
 std::string summary_line(const Verdict& v) {
@@ -144,6 +154,11 @@ std::string to_json(const Verdict& v) {
   for (const Finding& f : v.findings) findings.push_back(to_object(f));
   out["findings"] = std::move(findings);
   out["findings_total"] = v.findings_total;
+  if (!v.items.empty()) {
+    json::array items;
+    for (const ItemResult& i : v.items) items.push_back(to_object(i));
+    out["items"] = std::move(items);
+  }
   out["warnings"] = texts(v.warnings);
   if (!v.claims.empty()) out["claims"] = texts(v.claims);
   json::object pcrs;
@@ -185,12 +200,28 @@ const json::object* object_of(const json::object& from, std::string_view key) {
   return value == nullptr ? nullptr : value->if_object();
 }
 
+std::optional<Recommendation> recommendation_of(std::string_view text) {
+  using enum Recommendation;
+  return by_name(text, {allow, block, isolate, none});
+}
+std::optional<Evaluation> evaluation_of(std::string_view text) {
+  using enum Evaluation;
+  return by_name(text, {compliant, minor, major, error, unknown});
+}
+
 bool read_counters(const json::object& from, std::string_view key, Counters& c) {
   const json::object* const o = object_of(from, key);
   if (o == nullptr) return false;
   c = {number_of(*o, "processed"), number_of(*o, "ok"),     number_of(*o, "unknown"),
        number_of(*o, "differ"),    number_of(*o, "failed"), number_of(*o, "violations")};
   return true;
+}
+
+std::optional<ItemResult> read_item(const json::object& from) {
+  const auto recommendation = recommendation_of(text_of(from, "recommendation"));
+  const auto evaluation = evaluation_of(text_of(from, "evaluation"));
+  if (!recommendation || !evaluation) return std::nullopt;
+  return ItemResult{text_of(from, "type"), text_of(from, "argument"), *recommendation, *evaluation, text_of(from, "result")};
 }
 
 Finding read_finding(const json::object& from) {
@@ -224,10 +255,8 @@ Result<Verdict> verdict_from_json(std::string_view text) {
   v.device = text_of(o, "device");
   v.product = text_of(o, "product");
   if (const json::value* const g = member(o, "generation"); g != nullptr && g->is_number()) v.generation = number_of(o, "generation");
-  const auto recommendation = by_name(text_of(o, "recommendation"), {Recommendation::allow, Recommendation::block,
-                                                                     Recommendation::isolate, Recommendation::none});
-  const auto evaluation = by_name(text_of(o, "evaluation"), {Evaluation::compliant, Evaluation::minor, Evaluation::major,
-                                                             Evaluation::error, Evaluation::unknown});
+  const auto recommendation = recommendation_of(text_of(o, "recommendation"));
+  const auto evaluation = evaluation_of(text_of(o, "evaluation"));
   if (!recommendation || !evaluation) return bad();
   v.recommendation = *recommendation;
   v.evaluation = *evaluation;
@@ -248,6 +277,9 @@ Result<Verdict> verdict_from_json(std::string_view text) {
     for (const json::value& row : list->as_array())
       if (row.is_object()) v.findings.push_back(read_finding(row.as_object()));
   v.findings_total = number_of(o, "findings_total");
+  if (const json::value* const list = member(o, "items"); list != nullptr && list->is_array())
+    for (const json::value& row : list->as_array())
+      if (auto item = row.is_object() ? read_item(row.as_object()) : std::nullopt) v.items.push_back(std::move(*item));
   v.warnings = texts_of(o, "warnings");
   v.claims = texts_of(o, "claims");
   if (const json::object* const pcrs = object_of(o, "pcrs"))

@@ -42,6 +42,14 @@ struct Finding {
 
 inline constexpr std::size_t max_findings = 10'000;
 
+// What came of one thing that the policy asked for.
+struct ItemResult {
+  std::string type, argument;  // "TPMRA", "B I"
+  Recommendation recommendation = Recommendation::none;
+  Evaluation evaluation = Evaluation::unknown;
+  std::string result;          // the sentence that operators' scripts read, as in spec part 1b §4.4
+};
+
 struct Verdict {
   std::string session, device, product;
   std::optional<std::uint64_t> generation;
@@ -58,6 +66,7 @@ struct Verdict {
   std::map<std::string, Status> checks;    // "Q1".."Q14", "L1".."L14": ok, failed or absent
   std::vector<Finding> findings;           // in order: quote and device first, then boot, then ima, by entry
   std::uint64_t findings_total = 0;
+  std::vector<ItemResult> items;           // in the order of the work; none in `gatehouse verify`
   std::vector<std::string> warnings;
   std::vector<std::string> claims;         // what no signature covers, as the client said it
   std::map<std::string, std::map<std::uint32_t, std::string>> pcrs;  // our own replay: bank -> PCR -> hex

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <toml++/toml.h>
 
 #include "base/file.h"
+#include "server/config/toml.h"
 
 namespace gatehouse::server {
 namespace {
@@ -38,12 +38,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   Reader r{c.file, std::filesystem::path(path).parent_path(), {}};
   const auto bytes = read_file(path, std::size_t(1) << 20);
   if (!bytes) return std::unexpected(ConfigMistakes{{path + ":0: " + bytes.error().text()}});
-  toml::table root;
-  try {
-    root = toml::parse(as_text(*bytes), path);
-  } catch (const toml::parse_error& e) {
-    return std::unexpected(ConfigMistakes{{path + ":" + std::to_string(e.source().begin.line) + ": toml: " + std::string(e.description())}});
-  }
+  const auto root = parse_toml(as_text(*bytes), path);
+  if (!root) return std::unexpected(ConfigMistakes{{path + ":" + std::to_string(root.error().line) + ": toml: " + root.error().reason}});
 
   bool auth_set = false;
   const auto file = [&](std::string& slot) -> Use { return [&](const toml::node& n, const std::string& k) { slot = r.path(n, k); }; };
@@ -119,15 +115,15 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"idle_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 120; count(v, 1, 3600)(n, k); c.idle_deadline = std::chrono::seconds(v); }},
         {"total_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 600; count(v, 1, 86400)(n, k); c.total_deadline = std::chrono::seconds(v); }}}},
       {"policy",
-       {{"file", unavailable("policy files are not supported by this version: the default policy holds")},
-        {"shadow", unavailable("policy files are not supported by this version")},
+       {{"file", file(c.policy_file)},
+        {"shadow", unavailable("a second policy is not supported by this version")},
         {"enforce", [&](const toml::node& n, const std::string& k) {
            if (!n.is_boolean() || !n.value_or(false)) r.mistake(n.source(), k, "only true is supported by this version");
          }}}},
       {"metrics", {{"listen", unavailable("metrics are not supported by this version")}}},
       {"radius", {{"listen", unavailable("RADIUS is not supported by this version")}, {"client", unavailable("RADIUS is not supported by this version")}}},
   };
-  for (const auto& [section, node] : root) {
+  for (const auto& [section, node] : *root) {
     const std::string name(section.str());
     const auto at = known.find(name);
     if (at == known.end()) {

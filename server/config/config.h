@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "server/imv/imv.h"
+#include "server/imv/host.h"
 
 namespace gatehouse::server {
 
@@ -27,6 +27,8 @@ struct Config {
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
   std::string ak_ca, ak_crl;
+  // [policy]
+  std::string policy_file;  // empty: the built-in policy
   // [server]
   unsigned threads = 0;  // 0: as many as the machine has
   std::chrono::seconds grace{30};

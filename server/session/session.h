@@ -16,12 +16,9 @@
 #include <string>
 #include <vector>
 
-#include "base/key_agreement.h"
 #include "base/secret.h"
-#include "base/x509.h"
-#include "pipeline/graph/pipeline.h"
 #include "server/imv/imv.h"
-#include "server/state/state.h"
+#include "server/session/sasl.h"
 #include "wire/pbtnc/pbtnc.h"
 #include "wire/pbtnc/state.h"
 #include "wire/pttls/pttls.h"
@@ -48,50 +45,66 @@ class Session {
   void on_stop();
   // TCP or TLS ended.
   void on_peer_gone();
+  // Asks for another assessment on a kept connection (SRETRY); false where that can't be: to an endpoint that isn't ours,
+  // or before the verdict.
+  bool reassess();
 
   bool ended() const { return phase_ == Phase::ended; }
   // While false, nothing more has to be read from the peer: TCP does the rest.
-  bool wants_data() const { return phase_ != Phase::ended && phase_ != Phase::password && !answer_due_; }
+  bool wants_data() const { return phase_ != Phase::ended && !answer_due_ && !(sasl_ && sasl_->waiting()); }
   const std::string& id() const { return conversation_.session; }
 
  private:
-  enum class Phase : std::uint8_t { version, sasl, password, data, ended };
+  enum class Phase : std::uint8_t { version, authentication, data, ended };
 
   void pump();
   void on_message(const pttls::Message& message);
   void on_version(const pttls::Message& message);
-  void on_selection(const pttls::Message& message);
+  void perform(SaslServer::Step step, Bytes received);
   void on_batch(Bytes batch);
+  bool start_over(pbtnc::State before);
   void deliver(const pbtnc::Batch& batch);
+  void end_batch();
   void advance();
+  void flush();
+  bool all_done() const;
+  bool waiting() const;
+  SessionResult assemble();
+  void add_finding(std::string why);
   void conclude();
+  void enqueue();
   void send_result();
+  void send_what_fits();
+  void log_verdict();
   void send_message(pttls::Type type, Bytes value);
   void send_batch(pbtnc::BatchType type, Bytes messages);
   void refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why, std::size_t offset = 0);
   void refuse_batch(const pbtnc::Refusal& refusal);
-  void finish_with(std::string_view why, bool close_gracefully);
+  void finish_with(std::string_view why);
   void record_failure(std::string_view why);
+  void forget();
   void start_assessment();
   void await_client();
 
   Host& host_;
   const Settings& settings_;
   Conversation conversation_;
-  std::unique_ptr<OsImv> os_;
-  std::unique_ptr<AttestationImv> attestation_;
+  std::vector<std::unique_ptr<Imv>> imvs_;
+  pipeline::Verdict verdict_;  // from assemble() on
 
   pttls::Framer framer_;
   Phase phase_ = Phase::version;
   std::uint32_t next_identifier_ = 0;
-  pbtnc::State pb_state_ = pbtnc::State::init;
+  std::optional<SaslServer> sasl_;
+  pbtnc::StateMachine pb_{pbtnc::Role::server};
+  pbtnc::Queue queue_;
+  std::optional<pbtnc::Queue::ResultContent> result_;  // while it waits for what goes before it
   bool answer_due_ = false;      // a batch was taken in and not answered yet: nothing more is read
   bool client_silent_ = false;   // that batch was empty
-  bool committing_ = false, recorded_ = false, password_tried_ = false, pumping_ = false, stopping_ = false;
+  bool committing_ = false, recorded_ = false, pumping_ = false, stopping_ = false;
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;
-  std::int64_t started_ = 0;
-  std::optional<pipeline::Verdict> verdict_;
+  std::int64_t started_ = 0, last_retry_ = 0;
 };
 
 }  // namespace gatehouse::server

@@ -15,6 +15,8 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "server/state/state.h"
@@ -28,6 +30,15 @@ struct Tallies {
   std::uint64_t other_sessions = 0;
 };
 
+// Keys of software are in a column family of their own: its inventories come and go by the million, and reads of devices
+// and sessions pass none of the marks that this leaves.
+struct Families {
+  rocksdb::DB* db = nullptr;
+  rocksdb::ColumnFamilyHandle* rest = nullptr;
+  rocksdb::ColumnFamilyHandle* software = nullptr;
+  rocksdb::ColumnFamilyHandle* of(std::string_view key) const;
+};
+
 // Called for each key and value until it returns false.
 using Visit = std::function<bool(std::string_view key, std::string_view value)>;
 
@@ -35,25 +46,28 @@ using Visit = std::function<bool(std::string_view key, std::string_view value)>;
 // database isn't opened anew: a view is for a few reads, never across a wait for a write.
 class StoreView {
  public:
-  // `db` null: the database couldn't be opened anew after a failed write; every read is an error.
-  StoreView(rocksdb::DB* db, rocksdb::WriteBatchWithIndex* batch, std::shared_lock<std::shared_mutex> open = {});
+  // Without a database (it couldn't be opened anew after a failed write) every read is an error.
+  StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, std::shared_lock<std::shared_mutex> open = {});
   StoreView(StoreView&&) = default;
   StoreView& operator=(StoreView&&) = delete;
   // From now on reads see this one moment.
   void pin();
   Result<std::optional<std::string>> read(std::string_view key) const;
-  // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out).
+  // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out). An empty
+  // prefix has the keys that aren't of software.
   Result<void> each(std::string_view prefix, std::string_view from, const Visit& visit) const;
   Result<void> each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const;
+
+ protected:
+  Families families_;
 
  private:
   struct Release {
     rocksdb::DB* db;
     void operator()(const rocksdb::Snapshot* snapshot) const { db->ReleaseSnapshot(snapshot); }
   };
-  std::unique_ptr<rocksdb::Iterator> iterator() const;
+  std::unique_ptr<rocksdb::Iterator> iterator(std::string_view prefix) const;
   std::shared_lock<std::shared_mutex> open_;
-  rocksdb::DB* db_;
   rocksdb::WriteBatchWithIndex* batch_;
   std::unique_ptr<const rocksdb::Snapshot, Release> snapshot_{nullptr, Release{nullptr}};
   rocksdb::ReadOptions options_;
@@ -62,15 +76,24 @@ class StoreView {
 // The changes of one write; its reads see them before they are written.
 class Batch : public StoreView {
  public:
-  Batch(rocksdb::DB* db, Tallies counted) : StoreView(db, &batch_), tallies(counted) {}
+  Batch(Families families, Tallies counted) : StoreView(families, &batch_), tallies(counted) {}
   void put(std::string_view key, std::string_view value);
   void erase(std::string_view key);
+  // All keys from `begin` to before `end`, of the same family. Takes effect at the end of the write, whatever is put
+  // after it, and reads of this batch still see the keys: only for keys that are never written again.
+  void erase_range(std::string_view begin, std::string_view end);
+  // The change isn't done: once this write is on disk it is called again, before those that wait; its completion isn't
+  // called yet. For work that would be too large for one write.
+  void call_again() { again_ = true; }
+  std::size_t bytes() const { return batch_.GetDataSize(); }
 
   Tallies tallies;
 
  private:
   friend class Store;
   rocksdb::WriteBatchWithIndex batch_{rocksdb::BytewiseComparator(), 0, true};
+  std::vector<std::pair<std::string, std::string>> ranges_;
+  bool again_ = false;
 };
 
 class Store {
@@ -82,7 +105,8 @@ class Store {
   static Result<std::unique_ptr<Store>> open(const std::string& path, bool may_create, const StateOptions& options);
   ~Store();
 
-  void submit(Change change, Completion completion);
+  // `weight`: bytes that it adds to a write, roughly; large ones don't share one with many.
+  void submit(Change change, Completion completion, std::size_t weight = 0);
   // Waits until it is on disk.
   Result<void> submit_blocking(Change change);
   StoreView view() const;
@@ -93,19 +117,25 @@ class Store {
   struct Waiting {
     Change change;
     Completion completion;
+    std::size_t weight = 0;
     Result<void> outcome{};
+    bool again = false;
   };
   Store(const StateOptions& options, std::string path) : options_(options), path_(std::move(path)) {}
   void run();
   void write(std::deque<Waiting>& group);
   Result<void> write_batch(Batch& batch);
+  Result<void> open_database(bool may_create);
+  void close_database();
   Result<void> open_anew();
   Result<void> look_for_room() const;
 
   const StateOptions& options_;
   const std::string path_;
   mutable std::shared_mutex open_mutex_;
-  std::unique_ptr<rocksdb::DB> db_;  // changed by the writing thread alone, with open_mutex_ held
+  // Changed by the writing thread alone, with open_mutex_ held.
+  std::unique_ptr<rocksdb::DB> db_;
+  Families families_;
   Tallies tallies_;            // of the writing thread
   bool broken_ = false;        // of the writing thread: a write failed
   std::mutex mutex_;

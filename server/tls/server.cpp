@@ -173,6 +173,10 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       });
     });
   }
+  ScramRecord scram_record(const std::string& user) override {
+    static const UserFile nobody;
+    return users_ ? users_->scram_record(user) : nobody.scram_record(user);
+  }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
     const std::string id = context.session;
     return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_, id](Result<pipeline::Outcome> outcome) {
@@ -236,7 +240,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   void established() {
     SSL* const ssl = stream_->native_handle();
     const std::string subject = peer_subject(ssl);
-    Peer peer{address_, subject, subject.empty() ? "" : "certificate"};
+    Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, *settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     read();
@@ -336,6 +340,14 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false;
 };
 
+// All mistakes of a policy file, for the operator to mend in one go.
+Error policy_error(const policy::Mistakes& mistakes, const std::string& file) {
+  if (mistakes.unreadable) return *mistakes.unreadable;
+  std::string all;
+  for (const policy::Mistake& m : mistakes.list) all += "\n" + m.text();
+  return Error{Fault::usage, "the policy has mistakes", {}, 0, file, all};
+}
+
 Result<tcp::endpoint> endpoint_of(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   std::string host = text.substr(0, colon);
@@ -363,6 +375,12 @@ Result<void> Server::Impl::load() {
   s->idle_deadline = config.idle_deadline;
   s->negotiation_deadline = std::min<std::chrono::milliseconds>(s->negotiation_deadline, config.idle_deadline);
   s->total_deadline = config.total_deadline;
+  if (!config.policy_file.empty()) {
+    auto read = policy::read_policy(config.policy_file);
+    if (!read) return fail(policy_error(read.error(), config.policy_file));
+    s->policy = std::move(*read);
+  }
+  for (const std::string& warning : s->policy->warnings) log::write(log::Level::warning, {}, warning);
   if (!config.ak_ca.empty()) {
     GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));
     s->ak_authorities = std::make_shared<const TrustAnchors>(std::move(anchors));

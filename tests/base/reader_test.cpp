@@ -60,6 +60,15 @@ TEST(Escaped, KeepsUtf8AndMakesTheRestVisible) {
   EXPECT_EQ(escaped("abcdef", 3), "abc...");
 }
 
+TEST(Utf8, IsWellFormedToItsLastByte) {
+  EXPECT_TRUE(is_utf8(""));
+  EXPECT_TRUE(is_utf8("gr\xC3\xBC\xC3\x9F \xF0\x9F\x94\x92"));
+  EXPECT_FALSE(is_utf8("a\xC3"));
+  EXPECT_FALSE(is_utf8("\xC0\x80"));
+  EXPECT_FALSE(is_utf8("\xED\xA0\x80"));
+  EXPECT_FALSE(is_utf8("\xF4\x90\x80\x80"));
+}
+
 TEST(Error, TextNamesSourceOffsetReasonAndRule) {
   Error e{Fault::malformed, "template name longer than the entry", "kernel ima_fs.c", 4132, {}, {}};
   EXPECT_EQ(std::move(e).from("ima.bin").text(),

@@ -264,8 +264,8 @@ TEST(Packer, segments_put_together_are_the_attribute) {
   for (std::size_t i = 0; i < value.size(); ++i) value[i] = std::byte(i * 31);
   for (std::uint32_t segment = 12; segment < 5020; segment += segment < 40 ? 1 : 97) {
     std::uint32_t identifier = 1;
-    Packer::Sender sender;
-    sender.contract = patnc::Contract{patnc::unlimited, std::min<std::uint32_t>(segment, 976)};
+    patnc::Segmenter sender(1000);
+    sender.agree({patnc::unlimited, segment});
     Packer out(1000, identifier, sender);
     ASSERT_TRUE(out.add(0, 0, 1, ByteVector(segment % 900)));
     ASSERT_TRUE(out.add(0x80, patnc::vendor_ita, pts::ita_symlinks, value));
@@ -282,11 +282,11 @@ TEST(Packer, segments_put_together_are_the_attribute) {
           Reader r(a.value, "", a.value_offset());
           const auto envelope = patnc::parse_envelope(r);
           ASSERT_TRUE(envelope);
-          EXPECT_LE(envelope->segment.size(), sender.contract->max_segment_size);
+          EXPECT_LE(envelope->segment.size(), sender.contract()->max_segment_size);
           auto step = together.add(*envelope, a.value_offset());
           ASSERT_FALSE(step.refusal);
           if (step.attribute) whole = std::move(step.attribute);
-          if (step.ask_next) out.add_next_segment(envelope->id);
+          if (step.ask_next) out.add_next_segment({0, envelope->id});
         }
       }
       ASSERT_LT(++rounds, 1000U);
@@ -298,7 +298,7 @@ TEST(Packer, segments_put_together_are_the_attribute) {
     EXPECT_EQ(a.flags, 0x80);
     EXPECT_TRUE(a.is(patnc::vendor_ita, pts::ita_symlinks));
     EXPECT_TRUE(equal(a.value, value)) << segment;
-    EXPECT_TRUE(sender.rests.empty());
+    EXPECT_EQ(sender.transfers(), 0U);
     EXPECT_TRUE(out.take().empty());
   }
 }
@@ -307,32 +307,32 @@ TEST(Packer, segments_put_together_are_the_attribute) {
 TEST(Packer, threshold_is_an_envelopes_cost) {
   for (const std::size_t size : {std::size_t{72}, std::size_t{73}}) {
     std::uint32_t identifier = 1;
-    Packer::Sender sender;
-    sender.contract = patnc::Contract{patnc::unlimited, 68};
+    patnc::Segmenter sender(1000);
+    sender.agree({patnc::unlimited, 68});
     Packer out(1000, identifier, sender);
     ASSERT_TRUE(out.add(0, 0, 1, ByteVector(size)));
-    EXPECT_EQ(sender.rests.empty(), size == 72);
+    EXPECT_EQ(sender.transfers() == 0, size == 72);
   }
 }
 
 TEST(Packer, too_large_without_a_contract_is_an_error) {
   std::uint32_t identifier = 1;
-  Packer::Sender sender;
+  patnc::Segmenter sender(1000);
   Packer out(1000, identifier, sender);
   EXPECT_TRUE(out.add(0, 0, 1, ByteVector(980)));
   const auto refused = out.add(0, 0, 1, ByteVector(981));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().fault, Fault::limit);
   // The null contract cancels segmentation.
-  sender.contract = patnc::Contract{};
+  sender.agree({});
   EXPECT_FALSE(out.add(0, 0, 1, ByteVector(981)));
 }
 
 TEST(Packer, message_holds_no_more_attributes_than_a_server_takes) {
   std::uint32_t identifier = 1;
-  Packer::Sender sender;
+  patnc::Segmenter sender(1000);
   Packer out(2'097'104, identifier, sender);
-  for (std::size_t i = 0; i < patnc::max_attributes + 1; ++i) ASSERT_TRUE(out.add(0, 0, 1, {}));
+  for (std::size_t i = 0; i < patnc::max_attributes + 1; ++i) ASSERT_TRUE(out.add(0, 0, 1, Bytes{}));
   const auto messages = out.take();
   ASSERT_EQ(messages.size(), 2U);
   EXPECT_EQ(messages[0].size(), 8 + 12 * patnc::max_attributes);

@@ -160,6 +160,41 @@ TEST(Requests, ADiffNamesPcrAndEvent) {
   EXPECT_TRUE(list[1].at("approved").is_null());
 }
 
+TEST(Requests, SoftwareIsListedInPages) {
+  const Folder folder;
+  const auto state = open_state(folder / "state");
+  const PublicKey key = new_key();
+  ASSERT_TRUE(state->enrol_blocking(enrolment("d1", key, true)));
+  EXPECT_TRUE(parsed(execute(*state, R"({"command":"device.software","device":"d1"})")).at("head").is_null());
+  SoftwareChunk chunk{.session = "s1", .device = "d1"};
+  for (std::uint32_t n = 0; n < 25; ++n) chunk.installed.push_back({.source = 1, .software_id = "id\x01" + std::to_string(n), .record_id = n});
+  state->stage_software(std::move(chunk), [](Result<void> outcome) { EXPECT_TRUE(outcome); });
+  SessionResult result = result_of(intent("s1", "d1", 1000));
+  result.quote_key = key;
+  result.software = SoftwareUpdate{.epoch = 7, .last_eid = 8, .inventory = true, .staged_installed = 25};
+  ASSERT_TRUE(commit(*state, std::move(result)));
+  json::object request;
+  request["command"] = "device.software";
+  request["device"] = "d1";
+  request["limit"] = 10;
+  std::size_t listed = 0;
+  for (;;) {
+    const json::object page = parsed(execute(*state, json::serialize(request)));
+    EXPECT_EQ(page.at("head").at("installed").to_number<int>(), 25);
+    EXPECT_TRUE(page.at("head").at("complete").get_bool());
+    for (const json::value& one : page.at("items").get_array())
+      EXPECT_EQ(one.at("software_id").get_string().find("id\\x01"), 0U) << "escaped";
+    listed += page.at("items").get_array().size();
+    if (page.if_contains("next") == nullptr) break;
+    request["from"] = page.at("next");
+  }
+  EXPECT_EQ(listed, 25U);
+  for (const char* wrong : {R"("at":"2026-13-01")", R"("at":"2026-11-24T12:00")", R"("at":"2026-11-24T12:00:00+01:00")", R"("at":5)",
+                            R"("from":"xyz")", R"("from":"6a")", R"("after":"x")"})
+    EXPECT_NE(fault_of(execute(*state, std::string(R"({"command":"device.software","device":"d1",)") + wrong + "}")), "") << wrong;
+  EXPECT_EQ(fault_of(execute(*state, R"({"command":"device.software","device":"d2"})")), name(Fault::denied));
+}
+
 TEST(Requests, SessionsKeepTheVerdictsMembersInFront) {
   const Folder folder;
   const auto state = open_state(folder / "state");
@@ -216,15 +251,18 @@ TEST(Socket, BoundsWhatAPeerMayDo) {
   const Folder folder;
   const auto state = open_state(folder / "state");
   const std::string path = folder / "control.sock";
-  const auto server = ControlServer::start(path, [&](std::string_view request) { return execute(*state, request); },
-                                           std::chrono::milliseconds(200));
+  const auto handler = [&](std::string_view request) { return execute(*state, request); };
+  auto server = ControlServer::start(path, handler, std::chrono::milliseconds(200));
   ASSERT_TRUE(server);
   // Silent, or silent in the middle of a line.
   EXPECT_EQ(read_to_end(raw_connection(path)), "");
   const int half = raw_connection(path);
   EXPECT_EQ(::send(half, "{\"comm", 6, MSG_NOSIGNAL), 6);
   EXPECT_EQ(read_to_end(half), "");
-  // A line without end.
+  // A line without end, to a server that has all the time for it.
+  server->reset();
+  server = ControlServer::start(path, handler, std::chrono::minutes(5));
+  ASSERT_TRUE(server);
   const int endless = raw_connection(path);
   const std::string piece(65536, 'x');
   for (std::size_t sent = 0; sent <= max_request_bytes;) {

@@ -13,9 +13,8 @@
 namespace gatehouse::test {
 namespace {
 
-// Recorded results with this recommendation, by device.
-std::size_t recorded(const Site& site, const std::string& device, std::string_view recommendation) {
-  const auto listed = site.gatehouse("session list --json --last 100000 --device " + device);
+// Verdicts with this recommendation, of `session list --json`.
+std::size_t counted(const endpoint::test::Ran& listed, std::string_view recommendation) {
   EXPECT_EQ(listed.code, 0) << listed.out;
   std::size_t count = 0;
   std::istringstream lines(listed.out);
@@ -25,6 +24,10 @@ std::size_t recorded(const Site& site, const std::string& device, std::string_vi
     count += found != nullptr && found->is_string() && std::string_view(found->as_string()) == recommendation;
   }
   return count;
+}
+
+std::size_t recorded(const Site& site, const std::string& device, std::string_view recommendation) {
+  return counted(site.gatehouse("session list --json --last 100000 --device " + device), recommendation);
 }
 
 std::string content_digest(const Site& site) {
@@ -121,11 +124,9 @@ TEST(FullDisk, AllowsNobodyWithoutARecordAndLosesNone) {
   const Elsewhere disk("mv '" + state + "' '" + state + ".was' && mkdir '" + state + "' && mount -t tmpfs -o size=16m,mode=700 tmpfs '" + state +
                        "' && cp -a '" + state + ".was/.' '" + state + "/'");
   const auto allowed_there = [&] {
-    const auto listed = disk.run("'" + std::string(GATEHOUSE_PROGRAM) + "' session list --json --last 100000 --device " + device + " --config '" + site.path("gatehouse.toml") + "'");
-    EXPECT_EQ(listed.code, 0) << listed.out;
-    std::size_t count = 0;
-    for (std::size_t at = 0; (at = listed.out.find("\"recommendation\":\"allow\"", at)) != std::string::npos; ++at) ++count;
-    return count;
+    return counted(disk.run("'" + std::string(GATEHOUSE_PROGRAM) + "' session list --json --last 100000 --device " + device + " --config '" +
+                            site.path("gatehouse.toml") + "'"),
+                   "allow");
   };
   std::size_t told = 0;
   {

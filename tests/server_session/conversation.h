@@ -21,6 +21,7 @@
 #include "refdb/view/view.h"
 #include "server/session/session.h"
 #include "server/state/state.h"
+#include "server/state/users.h"
 #include "wire/patnc/patnc.h"
 
 namespace gatehouse::test {
@@ -55,6 +56,7 @@ class LoopHost final : public server::Host {
   void log(server::LogLevel, std::string text) override { lines.push_back(std::move(text)); }
   void set_deadline(std::chrono::milliseconds) override {}
   void check_password(std::string user, Secret password) override;
+  ScramRecord scram_record(const std::string& user) override { return server::UserFile().scram_record(user); }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override;
   void begin_session(server::SessionIntent intent) override;
   void commit_result(server::SessionResult result) override;

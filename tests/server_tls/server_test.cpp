@@ -251,7 +251,7 @@ TEST_F(ServerTest, TakesPasswordsAndKeepsThemOutOfTheLog) {
   }
   const std::string text = log->text();
   EXPECT_NE(text.find("endpoint authenticated by password as 'host1'"), std::string::npos);
-  EXPECT_NE(text.find("SASL PLAIN authentication of 'host1' failed"), std::string::npos);
+  EXPECT_NE(text.find(" authentication of 'host1' failed"), std::string::npos);
   for (const char* secret : {"correct horse", "wrong donkey", "PRIVATE KEY"}) EXPECT_EQ(text.find(secret), std::string::npos) << secret;
   // Sizes of batches, messages and attributes are there, for whoever debugs.
   for (const char* line : {"received PB-TNC CDATA batch, ", "PB-PA message of type 'TCG/PTS', ", "PA-TNC attribute 'TCG/Simple Evidence Final', ",

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <utility>
+
+#include "base/hex.h"
 
 namespace gatehouse::patnc {
 namespace {
@@ -65,41 +68,54 @@ Result<Parsed> parse_message(Bytes message, Supported supported) {
   return out;
 }
 
-void append_attribute(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+void append_attribute_header(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type,
+                             std::size_t value_size) {
   w.put(flags);
   w.put24(vendor);
   w.put(type);
-  w.put(std::uint32_t(attribute_header_size + value.size()));
+  w.put(std::uint32_t(attribute_header_size + value_size));
+}
+
+void append_attribute(Writer& w, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+  append_attribute_header(w, flags, vendor, type, value.size());
   w.put_bytes(value);
 }
 
 std::size_t Builder::room() const {
   const std::size_t used = open_.size() == 0 ? message_header_size : open_.size();
-  return used > limit_ ? 0 : limit_ - used;
+  return used > limit_ || attributes_ >= max_attributes ? 0 : limit_ - used;
 }
 
 bool Builder::add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
-  const std::size_t size = attribute_header_size + value.size();
-  if (size > limit_ - message_header_size) return false;
+  return add(flags, vendor, type, std::initializer_list<Bytes>{value});
+}
+
+bool Builder::add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, std::initializer_list<Bytes> parts) {
+  std::size_t size = attribute_header_size;
+  for (const Bytes part : parts) size += part.size();
+  if (limit_ < message_header_size || size > limit_ - message_header_size) return false;
   if (size > room()) close();
   if (open_.size() == 0) {
     open_.put(std::uint8_t{1});
     open_.put24(0);
     open_.put(identifier_++);
   }
-  append_attribute(open_, flags, vendor, type, value);
+  append_attribute_header(open_, flags, vendor, type, size - attribute_header_size);
+  for (const Bytes part : parts) open_.put_bytes(part);
+  ++attributes_;
   return true;
 }
 
 void Builder::close() {
   if (open_.size() != 0) messages_.push_back(std::move(open_).take());
   open_ = Writer();
+  attributes_ = 0;
 }
 
 std::vector<ByteVector> Builder::take(std::uint32_t* next_identifier) {
   close();
   if (next_identifier != nullptr) *next_identifier = identifier_;
-  return std::move(messages_);
+  return std::exchange(messages_, {});
 }
 
 Result<std::vector<TypeName>> parse_attribute_request(Reader& r) {
@@ -122,10 +138,7 @@ void append_attribute_request(Writer& w, const std::vector<TypeName>& types) {
   }
 }
 
-namespace {
-
-// Text of a peer: a NUL is an error at its offset.
-Result<std::string_view> text(Reader& r, std::size_t size) {
+Result<std::string_view> parse_text(Reader& r, std::size_t size) {
   const auto start = r;
   GH_TRY(const Bytes bytes, r.take(size));
   const std::string_view out = as_text(bytes);
@@ -137,7 +150,13 @@ Result<std::string_view> text(Reader& r, std::size_t size) {
   return out;
 }
 
-}  // namespace
+std::string_view cut_text(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return text;
+  std::size_t end = limit;
+  while (end > 0 && limit - end < 3 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  if ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) end = limit;  // not UTF-8: any cut is as good
+  return text.substr(0, end);
+}
 
 Result<ProductInformation> parse_product_information(Reader& r) {
   if (r.remaining() < 5) return r.fail("Product Information shorter than 5 bytes");
@@ -146,14 +165,16 @@ Result<ProductInformation> parse_product_information(Reader& r) {
   const auto at_id = r;
   GH_TRY(v.id, r.get<std::uint16_t>());
   if (v.vendor == 0 && v.id != 0) return at_id.fail("product id without a vendor");
-  if (r.remaining() > 255) return r.fail("product name longer than 255 bytes");
-  GH_TRY(v.name, text(r, r.remaining()));
+  const auto at_name = r;
+  if (r.remaining() > 255) return at_name.fail("product name longer than 255 bytes");
+  GH_TRY(v.name, parse_text(r, r.remaining()));
+  if (!is_utf8(v.name)) return at_name.fail("product name isn't UTF-8");
   return v;
 }
 void append_product_information(Writer& w, const ProductInformation& v) {
   w.put24(v.vendor);
   w.put(v.id);
-  w.put_text(v.name);
+  w.put_text(cut_text(v.name, 255));
 }
 
 Result<NumericVersion> parse_numeric_version(Reader& r) {
@@ -182,15 +203,16 @@ Result<StringVersion> parse_string_version(Reader& r) {
     const auto at = r;
     GH_TRY(const auto length, r.get<std::uint8_t>());
     if (length > r.remaining()) return at.fail("version string longer than the attribute");
-    GH_TRY(*part, text(r, length));
+    GH_TRY(*part, parse_text(r, length));
   }
   GH_CHECK(r.finish());
   return v;
 }
 void append_string_version(Writer& w, const StringVersion& v) {
   for (const std::string_view part : {v.version, v.build, v.configuration}) {
-    w.put(std::uint8_t(part.size()));
-    w.put_text(part.substr(0, 255));
+    const std::string_view fits = cut_text(part, 255);
+    w.put(std::uint8_t(fits.size()));
+    w.put_text(fits);
   }
 }
 
@@ -252,7 +274,7 @@ Result<std::string_view> parse_device_id(Reader& r) {
     return at.fail("Device ID longer than 255 bytes");
   }
   const auto start = r;
-  GH_TRY(const std::string_view id, text(r, r.remaining()));
+  GH_TRY(const std::string_view id, parse_text(r, r.remaining()));
   for (std::size_t i = 0; i < id.size(); ++i)
     if (static_cast<unsigned char>(id[i]) < 0x20 || id[i] == 0x7F) {
       Reader at = start;
@@ -261,6 +283,8 @@ Result<std::string_view> parse_device_id(Reader& r) {
     }
   return id;
 }
+
+void append_device_id(Writer& w, std::string_view id) { w.put_text(cut_text(id, 255)); }
 
 Result<PaTncError> parse_error(Reader& r) {
   if (r.remaining() < 8) return r.fail("PA-TNC Error shorter than 8 bytes");
@@ -275,23 +299,33 @@ Result<PaTncError> parse_error(Reader& r) {
   return v;
 }
 
+void append_error(Writer& w, const PaTncError& v) {
+  w.put(std::uint8_t{0});
+  w.put24(v.vendor);
+  w.put(v.code);
+  w.put_bytes(v.information);
+}
+
 void append_remediation_string(Writer& w, const RemediationString& v) {
   w.put(std::uint8_t{0});
   w.put24(vendor_ietf);
   w.put(std::uint32_t{2});
   w.put(std::uint32_t(v.text.size()));
   w.put_text(v.text);
-  w.put(std::uint8_t(v.language.size()));
-  w.put_text(v.language);
+  const std::string_view language = cut_text(v.language, 255);
+  w.put(std::uint8_t(language.size()));
+  w.put_text(language);
 }
 Result<RemediationString> parse_remediation_string(Reader& r) {
   RemediationString v;
   const auto start = r;
   GH_TRY(const auto length, r.get<std::uint32_t>());
   if (length > r.remaining()) return start.fail("remediation string longer than the attribute");
-  GH_TRY(v.text, text(r, length));
+  GH_TRY(v.text, parse_text(r, length));
+  const auto at_language = r;
   GH_TRY(const auto language, r.get<std::uint8_t>());
-  GH_TRY(v.language, text(r, language));
+  if (language > r.remaining()) return at_language.fail("language code longer than the attribute");
+  GH_TRY(v.language, parse_text(r, language));
   GH_CHECK(r.finish());
   return v;
 }
@@ -329,37 +363,47 @@ std::string attribute_name(std::uint32_t vendor, std::uint32_t kind) {
       {0, 8, "IETF/PA-TNC Error"}, {0, 9, "IETF/Assessment Result"}, {0, 10, "IETF/Remediation Instructions"},
       {0, 11, "IETF/Forwarding Enabled"}, {0, 12, "IETF/Factory Default Password Enabled"}, {0, 13, "IETF/SWIMA Request"},
       {0, 14, "IETF/SW Identifier Inventory"}, {0, 15, "IETF/SW Identifier Events"}, {0, 16, "IETF/SW Inventory"}, {0, 17, "IETF/SW Events"},
+      {0, 18, "IETF/Subscription Status Request"}, {0, 19, "IETF/Subscription Status Response"},
+      {0, 20, "IETF/Source Metadata Request"}, {0, 21, "IETF/Source Metadata Response"},
       {vendor_ita, 1, "ITA-HSR/Command"}, {vendor_ita, 2, "ITA-HSR/Dummy"}, {vendor_ita, 3, "ITA-HSR/Get Settings"},
-      {vendor_ita, 4, "ITA-HSR/Settings"}, {vendor_ita, 5, "ITA-HSR/Start Angel"}, {vendor_ita, 6, "ITA-HSR/Stop Angel"},
+      {vendor_ita, 4, "ITA-HSR/Settings"}, {vendor_ita, 5, "ITA-HSR/Start Angel"}, {vendor_ita, 6, "ITA-HSR/Stop Angel"}, {vendor_ita, 7, "ITA-HSR/Echo"},
       {vendor_ita, 8, "ITA-HSR/Device ID"}, {vendor_ita, 9, "ITA-HSR/Get Symlinks"}, {vendor_ita, 10, "ITA-HSR/Symlinks"},
+      {vendor_pwg, 1, "PWG/Attributes Natural Language"}, {vendor_pwg, 2, "PWG/Machine Type Model"},
+      {vendor_pwg, 3, "PWG/Vendor Name"}, {vendor_pwg, 4, "PWG/Vendor SMI Code"},
+      {vendor_pwg, 20, "PWG/Default Password Enabled"}, {vendor_pwg, 21, "PWG/Firewall Setting"},
+      {vendor_pwg, 22, "PWG/Forwarding Enabled"}, {vendor_pwg, 40, "PWG/PSTN Fax Enabled"}, {vendor_pwg, 50, "PWG/Time Source"},
+      {vendor_pwg, 60, "PWG/Firmware Name"}, {vendor_pwg, 61, "PWG/Firmware Patches"},
+      {vendor_pwg, 62, "PWG/Firmware String Version"}, {vendor_pwg, 63, "PWG/Firmware Version"},
+      {vendor_pwg, 80, "PWG/Resident Application Name"}, {vendor_pwg, 81, "PWG/Resident Application Patches"},
+      {vendor_pwg, 82, "PWG/Resident Application String Version"}, {vendor_pwg, 83, "PWG/Resident Application Version"},
+      {vendor_pwg, 100, "PWG/User Application Name"}, {vendor_pwg, 101, "PWG/User Application Patches"},
+      {vendor_pwg, 102, "PWG/User Application String Version"}, {vendor_pwg, 103, "PWG/User Application Version"},
+      {vendor_pwg, 104, "PWG/User Application Enabled"}, {vendor_pwg, 105, "PWG/User Application Persistence Enabled"},
+      {vendor_pwg, 200, "PWG/Certification State"}, {vendor_pwg, 201, "PWG/Configuration State"},
       {vendor_tcg, 0x21, "TCG/Segmentation Contract Request"}, {vendor_tcg, 0x22, "TCG/Segmentation Contract Response"},
       {vendor_tcg, 0x23, "TCG/Segment Envelope"}, {vendor_tcg, 0x24, "TCG/Next Segment"},
+      {vendor_tcg, 0x25, "TCG/Cancel"}, {vendor_tcg, 0x26, "TCG/Oversized Message"}, {vendor_tcg, 0x27, "TCG/Contract Exemption"},
       {vendor_tcg, 0x01000000, "TCG/Request PTS Protocol Capabilities"}, {vendor_tcg, 0x02000000, "TCG/PTS Protocol Capabilities"},
       {vendor_tcg, 0x03000000, "TCG/DH Nonce Parameters Request"}, {vendor_tcg, 0x04000000, "TCG/DH Nonce Parameters Response"},
       {vendor_tcg, 0x05000000, "TCG/DH Nonce Finish"}, {vendor_tcg, 0x06000000, "TCG/PTS Measurement Algorithm Request"},
       {vendor_tcg, 0x07000000, "TCG/PTS Measurement Algorithm"}, {vendor_tcg, 0x08000000, "TCG/Get TPM Version Information"},
-      {vendor_tcg, 0x09000000, "TCG/TPM Version Information"}, {vendor_tcg, 0x0D000000, "TCG/Get Attestation Identity Key"},
+      {vendor_tcg, 0x09000000, "TCG/TPM Version Information"},
+      {vendor_tcg, 0x0A000000, "TCG/Request Template Reference Manifest Set Metadata"},
+      {vendor_tcg, 0x0B000000, "TCG/Template Reference Manifest Set Metadata"},
+      {vendor_tcg, 0x0C000000, "TCG/Update Template Reference Manifest"}, {vendor_tcg, 0x0D000000, "TCG/Get Attestation Identity Key"},
       {vendor_tcg, 0x0E000000, "TCG/Attestation Identity Key"}, {vendor_tcg, 0x00100000, "TCG/Request Functional Component Evidence"},
       {vendor_tcg, 0x00200000, "TCG/Generate Attestation Evidence"}, {vendor_tcg, 0x00300000, "TCG/Simple Component Evidence"},
-      {vendor_tcg, 0x00400000, "TCG/Simple Evidence Final"},
+      {vendor_tcg, 0x00400000, "TCG/Simple Evidence Final"}, {vendor_tcg, 0x00500000, "TCG/Verification Result"},
+      {vendor_tcg, 0x00600000, "TCG/Integrity Report"}, {vendor_tcg, 0x00700000, "TCG/Request File Metadata"},
+      {vendor_tcg, 0x00800000, "TCG/Windows-Style File Metadata"}, {vendor_tcg, 0x00900000, "TCG/Unix-Style File Metadata"},
+      {vendor_tcg, 0x00A00000, "TCG/Request Registry Value"}, {vendor_tcg, 0x00B00000, "TCG/Registry Value"},
+      {vendor_tcg, 0x00C00000, "TCG/Request File Measurement"}, {vendor_tcg, 0x00D00000, "TCG/File Measurement"},
+      {vendor_tcg, 0x00E00000, "TCG/Request Integrity Measurement Log"}, {vendor_tcg, 0x00F00000, "TCG/Integrity Measurement Log"},
   };
   for (const Name& n : names)
     if (n.vendor == vendor && n.type == kind) return std::string(n.name);
   std::array<char, 32> out{};
   std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, kind);
-  return out.data();
-}
-
-std::string subtype_name(std::uint32_t vendor, std::uint32_t subtype) {
-  if (vendor == vendor_ietf) {
-    constexpr std::string_view names[] = {"IETF/Testing", "IETF/Operating System", "IETF/Anti-Virus", "IETF/Anti-Spyware",
-                                          "IETF/Anti-Malware", "IETF/Firewall", "IETF/IDPS", "IETF/VPN", "IETF/NEA Client", "IETF/SWIMA"};
-    if (subtype < std::size(names)) return std::string(names[subtype]);
-  }
-  if (vendor == vendor_tcg && subtype == 1) return "TCG/PTS";
-  if (vendor == vendor_ita && subtype == 1) return "ITA-HSR/Test";
-  std::array<char, 32> out{};
-  std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, subtype);
   return out.data();
 }
 

@@ -169,7 +169,7 @@ Result<void> AttestationImc::tell_symlinks(const patnc::Attribute& attribute, Pa
     if (l.link.size() <= 0xFFFF && l.target.size() <= 0xFFFF) told.push_back({l.link, l.target});
   Writer w;
   pts::append_symlinks(w, told);
-  return out.add(0, patnc::vendor_ita, pts::ita_symlinks, w.view());
+  return out.add(0, patnc::vendor_ita, pts::ita_symlinks, std::move(w).take());
 }
 
 Result<void> AttestationImc::collect(const patnc::Attribute& attribute, Packer& out) {

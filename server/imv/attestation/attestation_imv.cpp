@@ -1,7 +1,8 @@
+#include "server/imv/attestation/attestation_imv.h"
+
 #include <algorithm>
 
 #include "base/hex.h"
-#include "server/imv/imv.h"
 
 namespace gatehouse::server {
 namespace {
@@ -12,35 +13,6 @@ constexpr std::uint32_t tcg = patnc::vendor_tcg;
 constexpr std::uint16_t needed_capabilities = pts::capability_tpm | pts::capability_dh;
 constexpr std::uint16_t offered_capabilities = needed_capabilities | pts::capability_verify;
 
-struct Text {
-  std::string_view en, de;
-};
-constexpr Text texts[] = {
-    {"Incorrect component evidence", "Falsche Komponentenmessung"},
-    {"Pending component evidence", "Fehlende Komponentenmessung"},
-    {"No trusted AIK available", "Kein vertrauenswürdiger AIK verfügbar"},
-    {"Invalid TPM Quote signature received", "Ungültige TPM Quote Signatur erhalten"},
-    {"No approved firmware baseline", "Keine freigegebene Firmware-Referenz"},
-};
-
-// A step that is missing, repeated or not ours to take: told to the endpoint where it stands in its message.
-std::unexpected<Error> misplaced(const Reader& r, std::string_view what) {
-  return std::unexpected(Error{Fault::protocol, what, "spec part 2 1.17", r.offset(), {}, {}});
-}
-
-// An error of the PTS protocol's own, to whoever asked (spec part 2 §1.15).
-void say_pts_error(Conversation& c, std::uint32_t code, std::uint16_t first, std::uint16_t second) {
-  Writer value;
-  value.put(std::uint8_t{0});
-  value.put24(tcg);
-  value.put(code);
-  value.put(first);
-  value.put(second);
-  patnc::Builder b = c.builder();
-  b.add(0, patnc::vendor_ietf, patnc::type::pa_tnc_error, value.view());
-  c.say(tcg, patnc::subtype_pts, AttestationImv::id, std::move(b));
-}
-
 bool single_bit(std::uint16_t v) { return v != 0 && (v & (v - 1)) == 0; }
 
 DhGroup group_of(std::uint16_t bit) {
@@ -49,24 +21,6 @@ DhGroup group_of(std::uint16_t bit) {
 }
 
 }  // namespace
-
-std::string_view reason_text(std::string_view english, std::string_view language) {
-  for (const Text& t : texts)
-    if (t.en == english && language == "de") return t.de;
-  return english;
-}
-
-bool supported(std::uint32_t vendor, std::uint32_t type) {
-  namespace t = patnc::type;
-  if (vendor == patnc::vendor_ietf) return type <= t::source_metadata_response;
-  if (vendor == patnc::vendor_ita) return (type >= t::ita_command && type <= t::ita_stop_angel) || (type >= t::ita_device_id && type <= t::ita_symlinks);
-  if (vendor != tcg) return false;
-  constexpr std::uint32_t known[] = {t::contract_request, t::contract_response, t::segment_envelope, t::next_segment, pt::request_capabilities,
-                                     pt::capabilities, pt::dh_nonce_request, pt::dh_nonce_response, pt::dh_nonce_finish, pt::algorithm_request,
-                                     pt::algorithm, pt::get_tpm_version, pt::tpm_version, pt::get_aik, pt::aik, pt::request_component_evidence,
-                                     pt::generate_evidence, pt::simple_component_evidence, pt::simple_evidence_final};
-  return std::find(std::begin(known), std::end(known), type) != std::end(known);
-}
 
 AttestationImv::~AttestationImv() = default;
 
@@ -81,10 +35,10 @@ pipeline::Verdict AttestationImv::blank_verdict() const {
   pipeline::Verdict v;
   v.session = c_.session;
   v.device = c_.info.device_id.value_or("");
-  v.product = device_ && !device_->product.empty() ? device_->product : c_.info.product();
+  v.product = c_.product();
   v.recommendation = pipeline::Recommendation::isolate;
   v.evaluation = pipeline::Evaluation::error;
-  v.generation = intent_.generation;
+  v.generation = c_.intent.generation;
   return v;
 }
 
@@ -93,12 +47,25 @@ void AttestationImv::finish(pipeline::Verdict verdict, std::optional<PublicKey> 
   verdict.findings_total = verdict.findings.size();
   done.outcome.verdict = std::move(verdict);
   done.pending_key = std::move(pending_key);
+  complete(std::move(done));
+}
+
+// The verdict stands: the item is finished by it.
+void AttestationImv::complete(Done done) {
   state_ = std::move(done);
+  const pipeline::Verdict& v = std::get<Done>(state_).outcome.verdict;
+  if (item_ == nullptr) return;
+  std::string text = v.summary;
+  if (v.evaluation == pipeline::Evaluation::error && !v.findings.empty())
+    text += (text.empty() ? "" : "; ") + v.findings.front().reason;
+  finish_item(*item_, v.evaluation, std::move(text));
+  item_ = nullptr;
+  conclude();
 }
 
 // Evidence that was demanded and can't be had, for whatever reason, is never allow.
 void AttestationImv::fail(std::string why) {
-  if (done()) return;
+  if (done() || result()) return;
   c_.host.log(LogLevel::warning, "attestation failed: " + why);
   pipeline::Verdict v = blank_verdict();
   pipeline::Finding f;
@@ -109,32 +76,34 @@ void AttestationImv::fail(std::string why) {
   finish(std::move(v));
 }
 
-bool AttestationImv::refuse(const Error& error, const pbtnc::PaMessage& pa, Bytes header_copy) {
-  const patnc::Refusal refusal{patnc::ErrorCode::invalid_parameter, error.offset, {}, error.reason};
-  c_.say_error(pa.vendor, pa.subtype, id, pa.collector, refusal, header_copy);
-  fail(error.text());
-  return false;
+// What is repeated, out of its time or not ours to take: the endpoint is told where it stands in its message.
+bool AttestationImv::expect(bool good, std::string_view what, std::size_t field) {
+  if (!good) refuse(*message_, Error{Fault::protocol, what, "spec part 2 1.17", at_ + field, {}, {}});
+  return good;
 }
 
-void AttestationImv::batch_end(bool os_settled) {
+void AttestationImv::refuse(const Message& message, const Error& error) {
+  channel().refuse(message, {patnc::ErrorCode::invalid_parameter, error.offset, {}, error.reason});
+  fail(error.text());
+}
+
+void AttestationImv::ask(std::uint32_t type, Bytes value, std::uint8_t flags) {
+  (void)channel().add(flags, tcg, type, value);
+}
+
+void AttestationImv::restart() {
+  state_ = Init{};
+  item_ = nullptr;
+}
+
+void AttestationImv::work() {
   if (std::holds_alternative<Init>(state_)) {
     // The bank that is offered follows from the device: its Device ID has to be known, or known not to come.
-    if (!os_settled && !c_.info.device_id) return;
-    intent_.session = c_.session;
-    intent_.device = c_.info.device_id.value_or("");
-    intent_.product = c_.info.product();
-    intent_.peer = c_.peer.address;
-    intent_.identity = c_.peer.identity;
-    intent_.identity_type = c_.peer.identity_type;
-    intent_.policy = "default";
-    intent_.started = c_.host.now_ms();
-    const auto references = c_.host.references();
-    if (references) intent_.generation = references->generation();
+    if (!c_.identified()) return;
+    item_ = open_item(policy::Type::tpmra);
+    if (item_ == nullptr) return;
     std::vector<HashAlgorithm> banks = c_.settings.banks;
     if (c_.info.device_id) {
-      auto device = c_.state.device(*c_.info.device_id);
-      if (!device) return fail("the state store can't be read: " + std::string(device.error().reason));
-      device_ = std::move(*device);
       if (auto approved = c_.state.approved_baselines(*c_.info.device_id); approved && !approved->empty()) {
         // A weaker or another bank would make every measurement a first one (spec part 2 §8.6).
         banks.clear();
@@ -144,15 +113,12 @@ void AttestationImv::batch_end(bool os_settled) {
     }
     Discovery d;
     for (const HashAlgorithm bank : banks) d.offered |= pts::algorithm_bit(bank);
-    patnc::Builder b = c_.builder();
-    Writer contract, capabilities, algorithms;
-    patnc::append_contract(contract, c_.offered_contract());
+    Writer capabilities, algorithms;
     pts::append_capabilities(capabilities, offered_capabilities);
     pts::append_algorithms(algorithms, d.offered);
-    b.add(0, tcg, patnc::type::contract_request, contract.view());
-    b.add(patnc::noskip, tcg, pt::request_capabilities, capabilities.view());
-    b.add(patnc::noskip, tcg, pt::algorithm_request, algorithms.view());
-    c_.say(tcg, patnc::subtype_pts, id, std::move(b));
+    channel().request_contract();
+    ask(pt::request_capabilities, capabilities.view());
+    ask(pt::algorithm_request, algorithms.view());
     state_ = std::move(d);
     return;
   }
@@ -160,11 +126,9 @@ void AttestationImv::batch_end(bool os_settled) {
     if ((*d->capabilities & needed_capabilities) != needed_capabilities)
       return fail((*d->capabilities & pts::capability_tpm) == 0 ? "no TPM available" : "no DH nonce negotiation");
     const HashAlgorithm bank = *d->bank;
-    patnc::Builder b = c_.builder();
     Writer request;
     pts::append_dh_nonce_request(request, {c_.settings.minimum_nonce, c_.settings.dh_groups});
-    b.add(patnc::noskip, tcg, pt::dh_nonce_request, request.view());
-    c_.say(tcg, patnc::subtype_pts, id, std::move(b));
+    ask(pt::dh_nonce_request, request.view());
     state_ = NonceRequested{bank};
     return;
   }
@@ -175,7 +139,7 @@ void AttestationImv::batch_end(bool os_settled) {
   if (auto* q = std::get_if<AwaitingQuote>(&state_); q != nullptr && !q->asked) request_evidence();
 }
 
-void AttestationImv::client_silent() {
+void AttestationImv::give_up() {
   if (done() || waiting()) return;
   std::string_view what = "no answer from an Attestation IMC";
   if (std::holds_alternative<NonceRequested>(state_)) what = "no DH nonce parameters received";
@@ -184,52 +148,42 @@ void AttestationImv::client_silent() {
   fail(std::string(what));
 }
 
-void AttestationImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) {
+void AttestationImv::receive(const Message& message) {
   if (done()) return;
+  message_ = &message;
+  at_ = message.attributes.front().offset;
   const bool has_evidence = std::any_of(message.attributes.begin(), message.attributes.end(),
                                         [](const Attribute& a) { return a.is(tcg, pt::simple_component_evidence); });
   if (has_evidence) {
     auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (q == nullptr || !q->asked) {
-      const auto first = std::find_if(message.attributes.begin(), message.attributes.end(),
-                                      [](const Attribute& a) { return a.is(tcg, pt::simple_component_evidence); });
-      refuse(Error{Fault::protocol, "Simple Component Evidence that wasn't asked for at this time", "spec part 2 1.17", first->offset, {}, {}}, pa,
-             message.header.copy);
-      return;
-    }
-    q->header_copy = to_vector(message.header.copy);
-    q->collector = pa.collector;
-    submit(pa.body, 0);
+    if (!expect(q != nullptr && q->asked, "Simple Component Evidence that wasn't asked for at this time")) return;
+    q->header_copy = to_vector(message.header_copy);
+    q->collector = message.collector;
+    q->evidence->submit({pipeline::Stream::ima, pipeline::Format::pa_tnc, to_vector(message.bytes), message.base_offset});
   }
   bool final_seen = false;
   for (const Attribute& a : message.attributes) {
     if (done()) return;
+    at_ = a.value_offset();
     if (a.is(tcg, pt::simple_component_evidence)) {
-      if (!final_seen) continue;
-      refuse(Error{Fault::protocol, "Simple Component Evidence after Simple Evidence Final", "spec part 2 2.6", a.offset, {}, {}}, pa, message.header.copy);
-      return;
+      if (!expect(!final_seen, "Simple Component Evidence after Simple Evidence Final")) return;
+      continue;
     }
     if (a.is(tcg, pt::simple_evidence_final)) final_seen = true;
-    on_attribute(pa, message, a);
+    on_attribute(message, a);
   }
 }
 
-void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parsed& message, const Attribute& a) {
+void AttestationImv::on_attribute(const Message& message, const Attribute& a) {
   Reader r(a.value, "spec part 2 1", a.value_offset());
   if (a.vendor == patnc::vendor_ietf && a.type == patnc::type::pa_tnc_error) return on_error(r);
   if (a.vendor == patnc::vendor_ita) {
     if (a.type != pts::ita_symlinks) return;
     auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (q == nullptr || !q->asked || q->symlinks) {
-      refuse(misplaced(r, "Symlinks that weren't asked for, or a second time").error(), pa, message.header.copy);
-      return;
-    }
+    if (!expect(q != nullptr && q->asked && !q->symlinks, "Symlinks that weren't asked for, or a second time")) return;
     q->symlinks = true;
     const auto links = pts::parse_symlinks(r);
-    if (!links) {
-      refuse(links.error(), pa, message.header.copy);
-      return;
-    }
+    if (!links) return refuse(message, links.error());
     // The store knows the distribution's aliases; what the endpoint says is reported and changes nothing.
     for (std::size_t i = 0; i < links->size() && i < 64; ++i)
       q->claims.push_back("symlink " + std::string((*links)[i].link) + " -> " + std::string((*links)[i].target));
@@ -237,31 +191,15 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
   }
   if (a.vendor != tcg) return;
   const auto read = [&](Result<void> good) {
-    if (!good) refuse(good.error(), pa, message.header.copy);
+    if (!good) refuse(message, good.error());
   };
   switch (a.type) {
-    case patnc::type::contract_request: {
-      const auto asked = patnc::parse_contract(r);
-      if (!asked) {
-        refuse(asked.error(), pa, message.header.copy);
-        return;
-      }
-      patnc::Builder b = c_.builder();
-      c_.say_contract_response(b, *asked);
-      c_.say(tcg, patnc::subtype_pts, id, std::move(b), pa.collector);
-      return;
-    }
-    case patnc::type::contract_response: return;  // what the client sends is bounded whatever it agreed to
-    case patnc::type::segment_envelope: return on_envelope(pa, a, message.header.copy);
-    case patnc::type::next_segment: return;
     case pt::capabilities: return read(on_capabilities(r));
     case pt::algorithm: return read(on_algorithm(r));
     case pt::dh_nonce_response: return read(on_dh_response(r));
     case pt::tpm_version: return read(on_tpm_version(r));
     case pt::aik: return read(on_aik(r));
     case pt::simple_evidence_final:
-      if (const auto* q = std::get_if<AwaitingQuote>(&state_); q == nullptr || !q->asked)
-        return read(misplaced(r, "Simple Evidence Final that wasn't asked for at this time, or a second one"));
       // The evidence plane reads it again: here only so that the endpoint is told where it is malformed.
       if (const auto good = pts::parse_simple_evidence_final(r); !good) return read(std::unexpected(good.error()));
       return on_final(a);
@@ -271,24 +209,21 @@ void AttestationImv::on_attribute(const pbtnc::PaMessage& pa, const patnc::Parse
 
 Result<void> AttestationImv::on_capabilities(Reader& r) {
   auto* d = std::get_if<Discovery>(&state_);
-  if (d == nullptr || d->capabilities) return misplaced(r, "PTS Protocol Capabilities that weren't asked for, or a second time");
-  const Reader start = r;
+  if (!expect(d != nullptr && !d->capabilities, "PTS Protocol Capabilities that weren't asked for, or a second time")) return {};
   const auto flags = pts::parse_capabilities(r);
   if (!flags) return std::unexpected(flags.error());
-  if ((*flags & ~offered_capabilities) != 0) return std::unexpected(Error{Fault::protocol, "PTS capabilities that weren't offered", "spec part 2 1.2", start.offset() + 2, {}, {}});
+  if (!expect((*flags & ~offered_capabilities) == 0, "PTS capabilities that weren't offered", 2)) return {};
   d->capabilities = *flags;
   return {};
 }
 
 Result<void> AttestationImv::on_algorithm(Reader& r) {
   auto* d = std::get_if<Discovery>(&state_);
-  if (d == nullptr || d->bank) return misplaced(r, "PTS Measurement Algorithm that wasn't asked for, or a second time");
-  const Reader start = r;
+  if (!expect(d != nullptr && !d->bank, "PTS Measurement Algorithm that wasn't asked for, or a second time")) return {};
   const auto set = pts::parse_algorithms(r);
   if (!set) return std::unexpected(set.error());
   const auto bank = pts::algorithm_of_bit(*set);
-  if (!bank || (*set & d->offered) == 0)
-    return std::unexpected(Error{Fault::protocol, "a measurement algorithm that wasn't offered, or more than one", "spec part 2 1.3", start.offset() + 2, {}, {}});
+  if (!expect(bank && (*set & d->offered) != 0, "a measurement algorithm that wasn't offered, or more than one", 2)) return {};
   d->bank = bank;
   c_.host.log(LogLevel::info, "PTS measurement algorithm is " + std::string(name(*bank)));
   return {};
@@ -296,48 +231,38 @@ Result<void> AttestationImv::on_algorithm(Reader& r) {
 
 Result<void> AttestationImv::on_dh_response(Reader& r) {
   auto* n = std::get_if<NonceRequested>(&state_);
-  if (n == nullptr) return misplaced(r, "DH Nonce Parameters Response that wasn't asked for, or a second time");
-  const std::size_t start = r.offset();
-  const auto mistake = [](std::size_t offset, std::string_view why) { return std::unexpected(Error{Fault::protocol, why, "spec part 2 1.5", offset, {}, {}}); };
+  if (!expect(n != nullptr, "DH Nonce Parameters Response that wasn't asked for, or a second time")) return {};
   const auto v = pts::parse_dh_nonce_response(r);
   if (!v) return std::unexpected(v.error());
-  if (const std::uint8_t least = std::max<std::uint8_t>(c_.settings.minimum_nonce, 17); v->nonce.size() < least) {
-    say_pts_error(c_, pts::error::nonce_not_acceptable, least, 0xFFFF);
-    return fail(mistake(start + 3, "the endpoint's nonce is too short").error().text()), Result<void>();
-  }
-  if (!single_bit(v->group) || (v->group & c_.settings.dh_groups) == 0) return mistake(start + 4, "a DH group that wasn't offered, or more than one");
+  if (!expect(v->nonce.size() >= c_.settings.minimum_nonce && v->nonce.size() >= 17, "the endpoint's nonce is too short", 3)) return {};
+  if (!expect(single_bit(v->group) && (v->group & c_.settings.dh_groups) != 0, "a DH group that wasn't offered, or more than one", 4)) return {};
   // The strongest hash that both know; strongSwan's clients offer the measurement algorithm alone.
   std::optional<HashAlgorithm> hash;
   for (const HashAlgorithm h : {HashAlgorithm::sha512, HashAlgorithm::sha384, HashAlgorithm::sha256})
     if (!hash && (v->hashes & pts::algorithm_bit(h)) != 0) hash = h;
-  if (!hash) {
-    say_pts_error(c_, pts::error::hash_algorithm_not_supported, 0, pts::algorithm_bit(HashAlgorithm::sha512) | pts::algorithm_bit(HashAlgorithm::sha384) | pts::algorithm_bit(HashAlgorithm::sha256));
-    return fail(mistake(start + 6, "no common hash algorithm for the nonce").error().text()), Result<void>();
-  }
+  if (!expect(hash.has_value(), "no common hash algorithm for the nonce", 6)) return {};
   const auto own = KeyAgreement::generate(group_of(v->group));
   if (!own) return fail("the DH key pair can't be made"), Result<void>();
   auto z = own->derive(v->public_value);
-  if (!z) return std::unexpected(Error{Fault::malformed, z.error().reason, z.error().spec, start + 8 + v->nonce.size(), {}, {}});
+  if (!z) return std::unexpected(Error{Fault::malformed, z.error().reason, z.error().spec, at_ + 8 + v->nonce.size(), {}, {}});
   if (const auto fixed = c_.host.fixed_secret()) z = *fixed;
   const ByteVector nonce = c_.host.fixed_nonce().value_or(c_.host.random(v->nonce.size()));
   TpmInit next;
   next.bank = n->bank;
   next.nonce = secret_assessment_value(*hash, nonce, v->nonce, std::move(*z));
-  patnc::Builder b = c_.builder();
   Writer finish;
   pts::append_dh_nonce_finish(finish, {pts::algorithm_bit(*hash), own->public_value(), nonce});
   const std::byte zeros[4] = {};
-  b.add(patnc::noskip, tcg, pt::dh_nonce_finish, finish.view());
-  b.add(patnc::noskip, tcg, pt::get_tpm_version, zeros);
-  b.add(patnc::noskip, tcg, pt::get_aik, zeros);
-  c_.say(tcg, patnc::subtype_pts, id, std::move(b));
+  ask(pt::dh_nonce_finish, finish.view());
+  ask(pt::get_tpm_version, zeros);
+  ask(pt::get_aik, zeros);
   state_ = std::move(next);
   return {};
 }
 
 Result<void> AttestationImv::on_tpm_version(Reader& r) {
   auto* t = std::get_if<TpmInit>(&state_);
-  if (t == nullptr || t->version || t->version_unavailable) return misplaced(r, "TPM Version Information that wasn't asked for, or a second time");
+  if (!expect(t != nullptr && !t->version && !t->version_unavailable, "TPM Version Information that wasn't asked for, or a second time")) return {};
   const auto v = pts::parse_tpm_version(r);
   if (!v) return std::unexpected(v.error());
   t->version = *v;
@@ -350,20 +275,19 @@ Result<void> AttestationImv::on_tpm_version(Reader& r) {
 
 Result<void> AttestationImv::on_aik(Reader& r) {
   auto* t = std::get_if<TpmInit>(&state_);
-  if (t == nullptr || t->key) return misplaced(r, "an AIK that wasn't asked for, or a second one");
-  const std::size_t start = r.offset();
+  if (!expect(t != nullptr && !t->key, "an AIK that wasn't asked for, or a second one")) return {};
   const auto v = pts::parse_aik(r);
   if (!v) return std::unexpected(v.error());
   if (v->naked) {
     auto key = PublicKey::from_spki(v->der);
     if (!key) key = PublicKey::from_pem(as_text(v->der));  // strongSwan's reader takes PEM here too
-    if (!key) return std::unexpected(Error{Fault::malformed, "the AIK isn't a public key", "spec part 2 1.8", start + 1, {}, std::string(key.error().reason)});
+    if (!key) return std::unexpected(Error{Fault::malformed, "the AIK isn't a public key", "spec part 2 1.8", at_ + 1, {}, std::string(key.error().reason)});
     t->key = *key;
     return {};
   }
   const auto certificate = Certificate::from_der(v->der);
   if (!certificate)
-    return std::unexpected(Error{Fault::malformed, "the AIK isn't a certificate", "spec part 2 1.8", start + 1, {}, std::string(certificate.error().reason)});
+    return std::unexpected(Error{Fault::malformed, "the AIK isn't a certificate", "spec part 2 1.8", at_ + 1, {}, std::string(certificate.error().reason)});
   c_.host.log(LogLevel::info, "AIK certificate of '" + certificate->subject() + "'");
   if (!c_.settings.ak_authorities) {
     fail("No trusted AIK available: the AIK came as a certificate and no AK certificate authority is configured");
@@ -393,71 +317,20 @@ void AttestationImv::on_error(Reader& r) {
   fail("the endpoint answered with PA-TNC error " + std::to_string(error->vendor) + "/" + std::to_string(error->code));
 }
 
-void AttestationImv::on_envelope(const pbtnc::PaMessage& pa, const Attribute& a, Bytes header_copy) {
-  Reader r(a.value, "TCG IF-M Segmentation", a.value_offset());
-  const auto envelope = patnc::parse_envelope(r);
-  if (!envelope) {
-    refuse(envelope.error(), pa, header_copy);
-    return;
-  }
-  patnc::Reassembler::Step step = reassembler_.add(*envelope, a.value_offset());
-  if (step.ask_next || step.cancel) {
-    patnc::Builder b = c_.builder();
-    Writer next;
-    patnc::append_next_segment(next, {std::uint8_t(step.cancel ? patnc::cancel_segments : 0), envelope->id});
-    b.add(0, tcg, patnc::type::next_segment, next.view());
-    c_.say(tcg, patnc::subtype_pts, id, std::move(b), pa.collector);
-  }
-  const ByteVector pseudo = patnc::pseudo_header(envelope->id);
-  if (step.refusal) {
-    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, *step.refusal, pseudo);
-    return fail("segmented attribute: " + std::string(step.refusal->reason));
-  }
-  if (step.cancel) return fail("a segmented attribute is larger than allowed, or out of its order");
-  if (!step.attribute) return;
-  // As if it had come alone in a message of its own; offsets count from the base attribute.
-  ByteVector whole = pseudo;
-  whole.insert(whole.end(), step.attribute->begin(), step.attribute->end());
-  Reader inner(Bytes(whole).subspan(patnc::message_header_size), "RFC 5792");
-  Attribute base;
-  if (const auto refusal = patnc::parse_attribute(inner, base)) {
-    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, *refusal, pseudo);
-    return fail("segmented attribute: " + std::string(refusal->reason));
-  }
-  if (!supported(base.vendor, base.type)) {
-    if ((base.flags & patnc::noskip) == 0) return;
-    c_.say_error(pa.vendor, pa.subtype, id, pa.collector, {patnc::ErrorCode::type_not_supported, 0, base, "unsupported attribute"}, pseudo);
-    return fail("segmented attribute of an unsupported type");
-  }
-  patnc::Parsed message;
-  message.header.copy = Bytes(pseudo);
-  if (base.is(tcg, pt::simple_component_evidence)) {
-    auto* q = std::get_if<AwaitingQuote>(&state_);
-    if (q == nullptr || !q->asked) {
-      refuse(misplaced(inner, "Simple Component Evidence that wasn't asked for at this time").error(), pa, pseudo);
-      return;
-    }
-    q->header_copy = pseudo;
-    q->collector = pa.collector;
-    submit(whole, std::size_t(0) - patnc::message_header_size);
-    return;
-  }
-  on_attribute(pa, message, base);
-}
-
 // Who the device is and whether its key is trusted, before anything is asked of it (spec part 2 §5.2).
 void AttestationImv::judge_key() {
   auto& t = std::get<TpmInit>(state_);
   const PublicKey key = *t.key;
-  intent_.key_pin = key.pin();
+  c_.intent.key_pin = key.pin();
   const std::string device = c_.info.device_id.value_or("");
   if (device.empty()) return fail("No trusted AIK available: the endpoint claims no Device ID");
   KeyJudgement judgement = c_.state.judge_key(device, key);
   std::string why;
   if (judgement.standing != KeyStanding::trusted) {
     why = judgement.reason.empty() ? std::string(name(judgement.standing)) : judgement.reason;
-  } else if (device_ && !device_->identities.empty() &&
-             std::find(device_->identities.begin(), device_->identities.end(), c_.peer.identity) == device_->identities.end()) {
+  } else if (c_.device() && !c_.device()->identities.empty() &&
+             std::find(c_.device()->identities.begin(), c_.device()->identities.end(), c_.peer.identity) ==
+                 c_.device()->identities.end()) {
     why = "the device is bound to other identities than '" + escaped(c_.peer.identity) + "'";
   }
   if (!why.empty()) {
@@ -478,11 +351,10 @@ void AttestationImv::judge_key() {
   const std::optional<std::uint8_t> locality = t.version ? std::optional(t.version->locality) : std::nullopt;
   Beginning next{t.bank, t.nonce, locality, key, std::move(judgement)};
   state_ = std::move(next);
-  begun_ = true;
-  c_.host.begin_session(intent_);
+  c_.host.begin_session(c_.intent);
 }
 
-void AttestationImv::session_begun(Result<void> on_disk) {
+void AttestationImv::session_begun(const Result<void>& on_disk) {
   auto* b = std::get_if<Beginning>(&state_);
   if (b == nullptr) return;
   if (!on_disk) return fail("the session can't be recorded: " + std::string(on_disk.error().reason));
@@ -491,12 +363,14 @@ void AttestationImv::session_begun(Result<void> on_disk) {
   context.device = c_.info.device_id.value_or("");
   context.references = c_.host.references();
   context.serve = true;
+  context.boot_requested = item_->has('B');
+  context.ima_requested = item_->has('I');
   context.bank = b->bank;
   if (const HashAlgorithm least = HashAlgorithm::sha256; digest_size(b->bank) < digest_size(least) &&
       std::find(c_.settings.banks.begin(), c_.settings.banks.end(), b->bank) != c_.settings.banks.end())
     context.minimum_bank = b->bank;  // SHA-1 only where it is configured
   const std::string claimed = c_.info.product();
-  context.product = device_ && !device_->product.empty() ? device_->product : claimed;
+  context.product = c_.product();
   context.product_known = context.product == claimed && context.references && context.references->has_product(context.product);
   context.claims = {"Device ID " + context.device, "product " + claimed};
   context.approve_command = c_.settings.command + " device baseline approve " + context.device;
@@ -513,23 +387,20 @@ void AttestationImv::session_begun(Result<void> on_disk) {
 void AttestationImv::request_evidence() {
   auto& q = std::get<AwaitingQuote>(state_);
   q.asked = true;
-  patnc::Builder b = c_.builder();
   Writer components;
-  pts::append_component_requests(components, {{pts::request_pcr, 0, pts::component_boot}, {pts::request_pcr, 0, pts::component_ima}});
+  std::vector<pts::ComponentRequest> wanted;
+  if (item_->has('B')) wanted.push_back({pts::request_pcr, 0, pts::component_boot});
+  if (item_->has('I')) wanted.push_back({pts::request_pcr, 0, pts::component_ima});
+  pts::append_component_requests(components, wanted);
   const std::byte zeros[4] = {};
-  b.add(0, patnc::vendor_ita, pts::ita_get_symlinks, as_bytes("/"));
-  b.add(patnc::noskip, tcg, pt::request_component_evidence, components.view());
-  b.add(patnc::noskip, tcg, pt::generate_evidence, zeros);
-  c_.say(tcg, patnc::subtype_pts, id, std::move(b));
-}
-
-void AttestationImv::submit(Bytes message, std::size_t base_offset) {
-  auto& q = std::get<AwaitingQuote>(state_);
-  q.evidence->submit({pipeline::Stream::ima, pipeline::Format::pa_tnc, to_vector(message), base_offset});
+  (void)channel().add(0, patnc::vendor_ita, pts::ita_get_symlinks, as_bytes("/"));
+  ask(pt::request_component_evidence, components.view());
+  ask(pt::generate_evidence, zeros);
 }
 
 void AttestationImv::on_final(const Attribute& a) {
   auto* q = std::get_if<AwaitingQuote>(&state_);
+  if (!expect(q != nullptr && q->asked, "Simple Evidence Final that wasn't asked for at this time, or a second one")) return;
   pipeline::Finish f;
   f.ak.key = q->key;
   f.ak.trusted = true;
@@ -548,7 +419,7 @@ void AttestationImv::on_final(const Attribute& a) {
   std::get<Judging>(state_).evidence->finish(std::move(f));
 }
 
-void AttestationImv::outcome(Result<pipeline::Outcome> outcome) {
+void AttestationImv::outcome(Result<pipeline::Outcome>& outcome) {
   if (done()) return;
   if (!outcome) {
     const Error& e = outcome.error();
@@ -558,7 +429,7 @@ void AttestationImv::outcome(Result<pipeline::Outcome> outcome) {
     if (const auto* q = std::get_if<AwaitingQuote>(&state_)) copy = q->header_copy, collector = q->collector;
     if (const auto* j = std::get_if<Judging>(&state_)) copy = j->header_copy, collector = j->collector;
     if ((e.fault == Fault::malformed || e.fault == Fault::protocol || e.fault == Fault::limit) && copy.size() == patnc::message_header_size)
-      c_.say_error(tcg, patnc::subtype_pts, id, collector, {patnc::ErrorCode::invalid_parameter, e.offset, {}, e.reason}, copy);
+      channel().refuse({collector, copy, {}, {}, 0}, {patnc::ErrorCode::invalid_parameter, e.offset, {}, e.reason});
     return fail(e.text());
   }
   auto* j = std::get_if<Judging>(&state_);
@@ -566,34 +437,29 @@ void AttestationImv::outcome(Result<pipeline::Outcome> outcome) {
   Done done;
   if (outcome->quote) done.quote_key = j->key;
   done.outcome = std::move(*outcome);
-  state_ = std::move(done);
+  complete(std::move(done));
 }
 
-SessionResult AttestationImv::result(std::int64_t now) {
-  auto& d = std::get<Done>(state_);
-  SessionResult r;
-  r.intent = intent_;
-  if (r.intent.session.empty()) {
-    r.intent.session = c_.session;
-    r.intent.peer = c_.peer.address;
-    r.intent.identity = c_.peer.identity;
-    r.intent.identity_type = c_.peer.identity_type;
-    r.intent.started = now;
-  }
-  r.finished = now;
-  r.verdict = pipeline::to_json(d.outcome.verdict);
-  if (d.pending_key) r.pending_key = SeenKey{*d.pending_key, std::nullopt, std::nullopt};
-  r.quote_key = d.quote_key;
-  r.quote = d.outcome.quote;
-  r.proposed_baseline = d.outcome.measured_boot;
-  return r;
+const pipeline::Verdict* AttestationImv::verdict() const {
+  const auto* d = std::get_if<Done>(&state_);
+  return d != nullptr ? &d->outcome.verdict : nullptr;
+}
+
+void AttestationImv::contribute(pipeline::Verdict&, SessionResult& record) {
+  if (!done()) return;
+  const auto& d = std::get<Done>(state_);
+  if (d.pending_key) record.pending_key = SeenKey{*d.pending_key, std::nullopt, std::nullopt};
+  record.quote_key = d.quote_key;
+  record.quote = d.outcome.quote;
+  record.proposed_baseline = d.outcome.measured_boot;
 }
 
 std::vector<std::string> AttestationImv::reasons() const {
-  const auto& v = std::get<Done>(state_).outcome.verdict;
   std::vector<std::string> out;
+  if (!done()) return out;
+  const auto& v = std::get<Done>(state_).outcome.verdict;
   if (v.recommendation == pipeline::Recommendation::allow) return out;
-  const auto add = [&](std::string_view text) { out.emplace_back(reason_text(text, c_.language)); };
+  const auto add = [&](std::string_view text) { out.emplace_back(c_.text(text)); };
   const auto failed = [&](const char* code) {
     const auto at = v.checks.find(code);
     return at != v.checks.end() && at->second == pipeline::Status::failed;
@@ -606,12 +472,8 @@ std::vector<std::string> AttestationImv::reasons() const {
   return out;
 }
 
-void AttestationImv::say_assessment(pipeline::Evaluation evaluation) {
-  patnc::Builder b = c_.builder();
-  Writer value;
-  patnc::append_u32(value, std::uint32_t(evaluation));
-  b.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view());
-  c_.say(tcg, patnc::subtype_pts, id, std::move(b));
+void AttestationImv::say_last() {
+  if (done()) say_assessment(std::get<Done>(state_).outcome.verdict.evaluation);
 }
 
 }  // namespace gatehouse::server

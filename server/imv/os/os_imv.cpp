@@ -1,7 +1,8 @@
+#include "server/imv/os/os_imv.h"
+
 #include <algorithm>
 
 #include "base/hex.h"
-#include "server/imv/imv.h"
 
 namespace gatehouse::server {
 namespace {
@@ -12,16 +13,16 @@ namespace type = patnc::type;
 // The seven attributes in the order in which they are asked for (spec part 1b §4.3).
 struct Wanted {
   std::uint32_t vendor, type;
-  bool (*there)(const EndpointInfo&);
+  bool (*there)(const EndpointInfo&, const OsImv::Seen&);
 };
 constexpr Wanted wanted[] = {
-    {patnc::vendor_ietf, type::product_information, [](const EndpointInfo& i) { return i.name && i.version; }},
-    {patnc::vendor_ietf, type::string_version, [](const EndpointInfo& i) { return i.name && i.version; }},
-    {patnc::vendor_ietf, type::numeric_version, [](const EndpointInfo& i) { return i.numeric_version; }},
-    {patnc::vendor_ietf, type::operational_status, [](const EndpointInfo& i) { return i.operational_status; }},
-    {patnc::vendor_ietf, type::forwarding_enabled, [](const EndpointInfo& i) { return i.forwarding.has_value(); }},
-    {patnc::vendor_ietf, type::factory_default_password, [](const EndpointInfo& i) { return i.default_password.has_value(); }},
-    {patnc::vendor_ita, type::ita_device_id, [](const EndpointInfo& i) { return i.device_id.has_value(); }},
+    {patnc::vendor_ietf, type::product_information, [](const auto& i, const auto&) { return i.name && i.version; }},
+    {patnc::vendor_ietf, type::string_version, [](const auto& i, const auto&) { return i.name && i.version; }},
+    {patnc::vendor_ietf, type::numeric_version, [](const auto&, const auto& s) { return s.numeric_version; }},
+    {patnc::vendor_ietf, type::operational_status, [](const auto&, const auto& s) { return s.operational_status; }},
+    {patnc::vendor_ietf, type::forwarding_enabled, [](const auto&, const auto& s) { return s.forwarding.has_value(); }},
+    {patnc::vendor_ietf, type::factory_default_password, [](const auto&, const auto& s) { return s.default_password.has_value(); }},
+    {patnc::vendor_ita, type::ita_device_id, [](const auto& i, const auto&) { return i.device_id.has_value(); }},
 };
 
 struct Remedy {
@@ -41,8 +42,7 @@ void learn(std::optional<T>& slot, T value, bool& inconsistent) {
 
 }  // namespace
 
-void OsImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) {
-  patnc::Builder reply = c_.builder();
+void OsImv::receive(const Message& message) {
   for (const Attribute& a : message.attributes) {
     Reader r(a.value, "RFC 5792", a.value_offset());
     std::optional<Error> bad;
@@ -56,83 +56,98 @@ void OsImv::receive(const pbtnc::PaMessage& pa, const patnc::Parsed& message) {
     else if (a.is(patnc::vendor_ietf, type::string_version))
       read(patnc::parse_string_version(r), [&](const auto& v) { learn(info.version, std::string(v.version), info.inconsistent); });
     else if (a.is(patnc::vendor_ietf, type::numeric_version))
-      read(patnc::parse_numeric_version(r), [&](const auto&) { info.numeric_version = true; });
+      read(patnc::parse_numeric_version(r), [&](const auto&) { s_.seen.numeric_version = true; });
     else if (a.is(patnc::vendor_ietf, type::operational_status))
-      read(patnc::parse_operational_status(r), [&](const auto&) { info.operational_status = true; });
+      read(patnc::parse_operational_status(r), [&](const auto&) { s_.seen.operational_status = true; });
     else if (a.is(patnc::vendor_ietf, type::forwarding_enabled))
-      read(patnc::parse_forwarding_enabled(r), [&](const auto& v) { info.forwarding = v; });
+      read(patnc::parse_forwarding_enabled(r), [&](const auto& v) { s_.seen.forwarding = v; });
     else if (a.is(patnc::vendor_ietf, type::factory_default_password))
-      read(patnc::parse_factory_default_password(r), [&](const auto& v) { info.default_password = v; });
+      read(patnc::parse_factory_default_password(r), [&](const auto& v) { s_.seen.default_password = v; });
     else if (a.is(patnc::vendor_ita, type::ita_device_id))
       read(patnc::parse_device_id(r), [&](const auto& v) {
         if (v.empty()) return;
         learn(info.device_id, std::string(v), info.inconsistent);
         c_.host.log(LogLevel::info, "device ID is " + escaped(v));
       });
-    else if (a.is(patnc::vendor_tcg, type::contract_request))
-      read(patnc::parse_contract(r), [&](const auto& v) { c_.say_contract_response(reply, v); });
     else if (a.is(patnc::vendor_ietf, type::pa_tnc_error))
       c_.host.log(LogLevel::warning, "the endpoint answered the OS IMV with a PA-TNC error");
     if (bad) {
       c_.host.log(LogLevel::warning, "operating system message: " + bad->text());
-      patnc::Refusal refusal{patnc::ErrorCode::invalid_parameter, bad->offset, {}, bad->reason};
-      c_.say_error(pa.vendor, pa.subtype, id, pa.collector, refusal, message.header.copy);
-      failed_ = true;
+      channel().refuse(message, {patnc::ErrorCode::invalid_parameter, bad->offset, {}, bad->reason});
+      s_.failed = true;
       return;
     }
   }
-  if (!reply.empty()) c_.say(patnc::vendor_ietf, patnc::subtype_operating_system, id, std::move(reply), pa.collector);
-  if (c_.info.name && c_.info.version && !asked_ && !result_)
+  if (c_.info.name && c_.info.version && !s_.asked && !s_.settled)
     c_.host.log(LogLevel::info, "operating system is '" + escaped(c_.info.product()) + "'");
 }
 
-void OsImv::batch_end() {
-  if (result_) return;
-  const bool complete = std::all_of(std::begin(wanted), std::end(wanted), [&](const Wanted& w) { return w.there(c_.info); });
-  if (complete || asked_ || failed_) {
-    assess();
-    return;
-  }
-  asked_ = true;
-  patnc::Builder b = c_.builder();
-  Writer contract;
-  patnc::append_contract(contract, c_.offered_contract());
-  b.add(0, patnc::vendor_tcg, type::contract_request, contract.view());
+void OsImv::work() {
+  if (s_.settled) return;
+  const bool complete = std::all_of(std::begin(wanted), std::end(wanted), [&](const Wanted& w) { return w.there(c_.info, s_.seen); });
+  if (complete || s_.asked || s_.failed) return settle();
+  // Whatever else is missing, this is enough to know who it is.
+  if (c_.info.device_id && c_.info.name && c_.info.version) identify();
+  s_.asked = true;
+  channel().request_contract();
   std::vector<patnc::TypeName> missing;
   for (const Wanted& w : wanted)
-    if (!w.there(c_.info)) missing.push_back({w.vendor, w.type});
+    if (!w.there(c_.info, s_.seen)) missing.push_back({w.vendor, w.type});
   Writer request;
   patnc::append_attribute_request(request, missing);
-  b.add(0, patnc::vendor_ietf, type::attribute_request, request.view());
-  c_.say(patnc::vendor_ietf, patnc::subtype_operating_system, id, std::move(b));
+  (void)channel().add(0, patnc::vendor_ietf, type::attribute_request, request.view());
 }
 
-// Without a work item: no opinion, but what the endpoint should mend is said (spec part 1b §4.6).
-void OsImv::assess() {
-  const EndpointInfo& info = c_.info;
-  ImvResult r{pipeline::Recommendation::allow, pipeline::Evaluation::unknown};
-  if (failed_ || info.inconsistent || !info.name || !info.version) {
-    r = {pipeline::Recommendation::isolate, pipeline::Evaluation::error};
-    c_.host.log(LogLevel::warning, info.inconsistent ? "the endpoint claims two different identities" : "the endpoint gave no usable product information");
+void OsImv::give_up() {
+  if (!s_.settled) settle();
+}
+
+void OsImv::identify() {
+  if (c_.identified()) return;
+  if (const auto known = c_.identify(); !known) {
+    c_.host.log(LogLevel::error, "the state store can't be read: " + known.error().text());
+    s_.store_failed = true;
   }
-  patnc::Builder b = c_.builder();
-  Writer value;
-  patnc::append_u32(value, std::uint32_t(r.evaluation));
-  b.add(0, patnc::vendor_ietf, type::assessment_result, value.view());
+}
+
+void OsImv::contribute(pipeline::Verdict& verdict, SessionResult&) {
+  if (s_.trouble.empty()) return;
+  pipeline::Finding f;
+  f.component = "device";
+  f.status = pipeline::Status::failed;
+  f.reason = s_.trouble;
+  verdict.findings.insert(verdict.findings.begin(), std::move(f));
+  ++verdict.findings_total;
+}
+
+void OsImv::settle() {
+  s_.settled = true;
+  identify();
+  const EndpointInfo& info = c_.info;
+  if (s_.store_failed) s_.trouble = "the state store can't be read";
+  else if (info.inconsistent) s_.trouble = "the endpoint claims two different identities";
+  else if (s_.failed) s_.trouble = "the operating system message can't be used";
+  else if (!info.name || !info.version) s_.trouble = "the endpoint gave no usable product information";
+  if (s_.trouble.empty()) return;
+  add_assessment({pipeline::Recommendation::isolate, pipeline::Evaluation::error});
+  c_.host.log(LogLevel::warning, std::string(s_.trouble));
+}
+
+// What the endpoint should mend is said whether or not anybody asked for it (spec part 1b §4.6).
+void OsImv::concluding() {
+  say_assessment(evaluation());
   std::string remedy;
   const auto say = [&](const Remedy& text) {
     if (!remedy.empty()) remedy += '\n';
     remedy += c_.language == "de" ? text.de : text.en;
   };
-  if (info.forwarding == 1U) say(forwarding_remedy);
-  if (info.default_password == 1U) say(password_remedy);
+  if (s_.seen.forwarding == 1U) say(forwarding_remedy);
+  if (s_.seen.default_password == 1U) say(password_remedy);
   if (!remedy.empty()) {
     Writer text;
     patnc::append_remediation_string(text, {remedy, c_.language == "de" ? "de" : "en"});
-    b.add(0, patnc::vendor_ietf, type::remediation_instructions, text.view());
+    (void)channel().add(0, patnc::vendor_ietf, type::remediation_instructions, text.view());
   }
-  c_.say(patnc::vendor_ietf, patnc::subtype_operating_system, id, std::move(b));
-  result_ = r;
 }
 
 }  // namespace gatehouse::server

@@ -1,0 +1,76 @@
+// What all IMVs of a session share: who the endpoint says it is, who it is known to be, and the way to speak to it.
+#pragma once
+
+#include "server/imv/host.h"
+#include "server/policy/work_items.h"
+#include "wire/patnc/patnc.h"
+#include "wire/patnc/segmentation.h"
+#include "wire/pbtnc/pbtnc.h"
+
+namespace gatehouse::server {
+
+// What the endpoint says of itself: claims.
+struct EndpointInfo {
+  std::optional<std::string> name, version, device_id;
+  bool inconsistent = false;  // said twice, differently
+  std::string product() const { return name && version ? *name + " " + *version : std::string(); }
+};
+
+struct PaOut {
+  std::uint32_t vendor = 0, subtype = 0;
+  std::uint16_t validator = 0;
+  bool exclusive = false;
+  std::uint16_t collector = pbtnc::any;
+  ByteVector body;
+};
+
+class Conversation {
+ public:
+  Conversation(Host& the_host, const Settings& the_settings, State& the_state, Peer the_peer);
+
+  Host& host;
+  const Settings& settings;
+  State& state;
+  Peer peer;
+  std::string session;
+  EndpointInfo info;
+  std::string language = "en";  // of the policy's catalogue
+  std::string_view text(std::string_view english) const { return settings.policy->catalogue.text(english, language); }
+  std::vector<PaOut> out;
+  bool own_endpoint = false;  // it is a gatehouse-endpoint: it stays in Decided, and knows what SRETRY means there
+
+  // A new assessment on this connection, with a session identifier of its own. What the endpoint prefers stays.
+  void begin_assessment();
+  // Once product and Device ID have come, or are known not to come: who this is, and what the policy asks of it. The
+  // IMVs' work begins then.
+  Result<void> identify();
+  bool identified() const { return identified_; }
+  const policy::Plan& plan() const { return plan_; }
+  // What is known of who it is: the best that an unknown device gets is for the policy to say.
+  policy::Standing standing() const { return standing_; }
+  const std::optional<Device>& device() const { return device_; }  // its record; empty: not known
+  // The recorded product where there is one, else the claimed one.
+  std::string product() const;
+  // The part of the session's record that is known from here on.
+  SessionIntent intent;
+
+  // One PA-TNC message to the endpoint.
+  void say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& builder,
+           std::uint16_t collector = pbtnc::any);
+  patnc::Builder builder() const;
+  // One more PA-TNC Error may be sent on this connection.
+  bool take_error();
+  patnc::Contract offered_contract() const;
+  // What attributes in transfer may hold, of all IMVs together.
+  patnc::ReassemblyBudget reassembly;
+
+ private:
+  std::uint32_t next_message_id_ = 0;
+  unsigned errors_sent_ = 0;
+  bool identified_ = false;
+  policy::Standing standing_ = policy::Standing::unknown;
+  policy::Plan plan_;
+  std::optional<Device> device_;
+};
+
+}  // namespace gatehouse::server

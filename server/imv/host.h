@@ -1,0 +1,76 @@
+// What the sans-I/O core of a session asks of the shell around it, and what it is configured with. Every action is
+// answered through the Session's on_…() calls, never inside the call that asked for it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/scram.h"
+#include "base/secret.h"
+#include "base/x509.h"
+#include "pipeline/graph/pipeline.h"
+#include "server/policy/policy.h"
+#include "server/state/state.h"
+#include "wire/pts/pts.h"
+#include "wire/pttls/pttls.h"
+
+namespace gatehouse::server {
+
+enum class LogLevel : std::uint8_t { debug, info, warning, error };
+
+class Host {
+ public:
+  virtual ~Host() = default;
+  virtual void send(ByteVector plaintext) = 0;
+  // After what was sent: TLS close_notify, then TCP.
+  virtual void close() = 0;
+  virtual void log(LogLevel level, std::string text) = 0;
+  // From now; replaces the one before.
+  virtual void set_deadline(std::chrono::milliseconds from_now) = 0;
+  virtual void check_password(std::string user, Secret password) = 0;              // -> Session::on_password
+  virtual ScramRecord scram_record(const std::string& user) = 0;                   // microseconds
+  virtual std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) = 0;  // -> Session::on_outcome
+  virtual void begin_session(SessionIntent intent) = 0;                            // -> Session::on_session_begun
+  virtual void commit_result(SessionResult result) = 0;                            // -> Session::on_result_committed
+  // Whether a batch more may come in, while `pending` bytes of this session wait to be judged; if not, Session::on_room
+  // is called soon.
+  virtual bool has_room(std::size_t pending) = 0;
+  virtual std::shared_ptr<const refdb::View> references() = 0;                     // the current generation
+  virtual std::int64_t now_ms() = 0;
+  virtual ByteVector random(std::size_t bytes) = 0;
+  // Seams for replays: a fixed nonce and a fixed shared secret.
+  virtual std::optional<ByteVector> fixed_nonce() { return std::nullopt; }
+  virtual std::optional<ByteVector> fixed_secret() { return std::nullopt; }
+};
+
+enum class Auth : std::uint8_t { none, tls, sasl, tls_or_sasl, tls_and_sasl };
+
+struct Settings {
+  Auth auth = Auth::tls;
+  std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};  // offered to a device without a baseline
+  std::uint16_t dh_groups = pts::group_ecp256 | pts::group_ecp384 | pts::group_modp2048;
+  std::uint8_t minimum_nonce = 20;
+  std::size_t max_batch = 65'522;
+  policy::PolicyPtr policy = policy::built_in_policy();
+  std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
+  std::chrono::milliseconds negotiation_deadline{30'000}, idle_deadline{120'000}, total_deadline{600'000};
+  std::chrono::milliseconds kept_deadline{std::chrono::hours(25)};  // of an authenticated endpoint between assessments
+  std::chrono::milliseconds retry_interval{10'000};
+  pttls::ResultWidth sasl_result_width = pttls::ResultWidth::automatic;
+  std::uint64_t max_evidence_bytes = std::uint64_t(256) << 20;
+  unsigned max_empty_rounds = 256, max_retries = 5;
+  std::string command = "gatehouse";  // how commands are named to the operator
+};
+
+struct Peer {
+  std::string address;        // "192.0.2.7:49152"
+  std::string identity;       // authenticated: subject DN or user name; empty: not
+  std::string identity_type;  // "certificate", "password", ""
+  ByteVector exporter;        // the TLS connection's tls-exporter value (RFC 9266); empty: none
+};
+
+}  // namespace gatehouse::server

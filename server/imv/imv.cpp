@@ -1,0 +1,102 @@
+#include "server/imv/imv.h"
+
+#include <algorithm>
+
+#include "base/hex.h"
+
+namespace gatehouse::server {
+
+bool supported(std::uint32_t vendor, std::uint32_t type) {
+  namespace t = patnc::type;
+  namespace pt = pts::type;
+  if (vendor == patnc::vendor_ietf) return type <= t::source_metadata_response;
+  if (vendor == patnc::vendor_ita)
+    return (type >= t::ita_command && type <= t::ita_stop_angel) || (type >= t::ita_device_id && type <= t::ita_symlinks);
+  if (vendor != patnc::vendor_tcg) return false;
+  constexpr std::uint32_t known[] = {t::contract_request, t::contract_response, t::segment_envelope, t::next_segment,
+                                     pt::request_capabilities, pt::capabilities, pt::dh_nonce_request, pt::dh_nonce_response,
+                                     pt::dh_nonce_finish, pt::algorithm_request, pt::algorithm, pt::get_tpm_version,
+                                     pt::tpm_version, pt::get_aik, pt::aik, pt::request_component_evidence,
+                                     pt::generate_evidence, pt::simple_component_evidence, pt::simple_evidence_final};
+  return std::find(std::begin(known), std::end(known), type) != std::end(known);
+}
+
+patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type) {
+  return {supported(vendor, type), std::size_t(16) << 20, false};
+}
+
+void Imv::begin_assessment() {
+  claimed_ = had_work_ = false;
+  open_.clear();
+  assessment_ = {};
+  items_.clear();
+  result_.reset();
+  channel_.discard();
+  restart();
+}
+
+void Imv::claim() {
+  if (claimed_ || !c_.identified()) return;
+  claimed_ = true;
+  for (const policy::WorkItem& item : c_.plan().items)
+    if (policy::validator_of(item.type) == validator()) open_.push_back(&item);
+  had_work_ = !open_.empty();
+}
+
+void Imv::batch_end() {
+  if (result_) return;
+  claim();
+  work();
+  claim();  // one IMV's work is to identify the endpoint
+  if (!result_ && claimed_ && open_.empty() && idle()) conclude();
+}
+
+void Imv::solicit() {
+  if (result_) return;
+  give_up();
+  claim();
+  if (!result_ && idle())
+    for (const policy::WorkItem* item : std::vector(open_)) finish_item(*item, pipeline::Evaluation::unknown, "no answer");
+  if (!result_ && claimed_ && open_.empty() && idle()) conclude();
+}
+
+void Imv::abandon(std::string_view why) {
+  if (result_) return;
+  add_assessment({pipeline::Recommendation::isolate, pipeline::Evaluation::error});
+  for (const policy::WorkItem* item : std::vector(open_)) finish_item(*item, pipeline::Evaluation::error, std::string(why));
+  if (!result_) conclude();
+}
+
+const policy::WorkItem* Imv::open_item(policy::Type type) const {
+  const auto at = std::find_if(open_.begin(), open_.end(), [&](const auto* item) { return item->type == type; });
+  return at != open_.end() ? *at : nullptr;
+}
+
+void Imv::finish_item(const policy::WorkItem& item, pipeline::Evaluation evaluation, std::string text) {
+  std::erase(open_, &item);
+  const pipeline::Recommendation recommendation = policy::recommendation_of(item, evaluation);
+  add_assessment({recommendation, evaluation});
+  c_.host.log(LogLevel::info, "IMV " + std::to_string(id_) + " handled " + std::string(policy::name(item.type)) + " workitem " +
+                                  std::to_string(item.id) + ": " + std::string(name(recommendation)) + " - " + escaped(text));
+  items_.push_back({std::string(policy::name(item.type)), item.argument, recommendation, evaluation, std::move(text)});
+}
+
+void Imv::conclude() {
+  if (result_) return;
+  concluding();
+  policy::ValidatorResult result;
+  result.assessment = assessment_;
+  result.required = had_work_;
+  result.idle = !had_work_ && assessment_.recommendation == pipeline::Recommendation::none;
+  // Without work there is nothing against it, and no opinion.
+  if (result.idle) result.assessment = {pipeline::Recommendation::allow, pipeline::Evaluation::unknown};
+  result_ = result;
+}
+
+void Imv::say_assessment(pipeline::Evaluation evaluation) {
+  Writer value;
+  patnc::append_u32(value, std::uint32_t(evaluation));
+  (void)channel_.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view());
+}
+
+}  // namespace gatehouse::server

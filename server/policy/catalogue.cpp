@@ -1,0 +1,128 @@
+#include "server/policy/catalogue.h"
+
+#include <algorithm>
+
+namespace gatehouse::server::policy {
+namespace {
+
+struct German {
+  std::string_view en, de;
+};
+constexpr German german[] = {
+    {text::bad_packages, "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden"},
+    {text::bad_settings, "Unzulässige OS Einstellungen wurden festgestellt"},
+    {text::blacklisted_title, "Gesperrte Softwarepakete"},
+    {text::blacklisted_description, "Gefährliche Softwarepakete wurden gefunden"},
+    {text::blacklisted_header, "Bitte entfernen Sie die folgenden Softwarepakete:"},
+    {text::vulnerable_title, "Sicherheitsaktualisierungen"},
+    {text::vulnerable_description, "Softwarepakete mit Schwachstellen wurden gefunden"},
+    {text::vulnerable_header, "Bitte aktualisieren Sie die folgenden Softwarepakete:"},
+    {text::forwarding_title, "IP Paket Weiterleitung"},
+    {text::forwarding_description, "Bitte deaktivieren Sie das Forwarding von IP Paketen"},
+    {text::password_title, "Default Passwort"},
+    {text::password_description, "Bitte ändern Sie das default Passwort"},
+    {text::unknown_source_title, "Unbekannte Softwareherkunft"},
+    {text::unknown_source_description, "Erlauben Sie keine Installation von Apps aus unbekannten Quellen"},
+    {text::file_incorrect, "Falsche Dateimessung"},
+    {text::file_pending, "Ausstehende Dateimessung"},
+    {text::no_trusted_ak, "Kein vertrauenswürdiger AIK verfügbar"},
+    {text::component_incorrect, "Falsche Komponentenmessung"},
+    {text::component_pending, "Fehlende Komponentenmessung"},
+    {text::quote_invalid, "Ungültige TPM Quote Signatur erhalten"},
+    {text::no_baseline, "Keine freigegebene Firmware-Referenz"},
+    {text::open_ports, "Offene Serverports wurden festgestellt"},
+    {text::denied, "Die Zugangsregeln verweigern diesem Gerät den Zugang"},
+    {text::not_measured, "Eine verlangte Messung fehlt"},
+    {text::unknown_device, "Dieses Gerät ist nicht bekannt"},
+};
+
+std::string lower(std::string_view tag) {
+  std::string out(tag);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  return out;
+}
+
+}  // namespace
+
+std::span<const std::string_view> texts() {
+  static const std::vector<std::string_view> all = [] {
+    std::vector<std::string_view> out;
+    for (const German& g : german) out.push_back(g.en);
+    return out;
+  }();
+  return all;
+}
+
+bool is_language_tag(std::string_view tag) {
+  if (tag.empty() || tag.size() > 35) return false;
+  std::size_t length = 0;
+  bool primary = true;
+  for (const char c : tag) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (c == '-') {
+      if (length == 0) return false;
+      length = 0;
+      primary = false;
+    } else if ((letter || (!primary && c >= '0' && c <= '9')) && length < 8) {
+      ++length;
+    } else {
+      return false;
+    }
+  }
+  return length != 0;
+}
+
+Catalogue::Catalogue() {
+  for (const German& g : german) {
+    languages_["en"].emplace(g.en, g.en);
+    languages_["de"].emplace(g.en, g.de);
+  }
+}
+
+void Catalogue::add(std::string_view language, std::string_view english, std::string translated) {
+  languages_[lower(language)][std::string(english)] = std::move(translated);
+}
+
+const Catalogue::Wordings* Catalogue::find(std::string_view language) const {
+  const auto at = languages_.find(language);
+  return at == languages_.end() ? nullptr : &at->second;
+}
+
+std::string Catalogue::choose(std::span<const std::string> preferred) const {
+  for (const std::string& tag : preferred) {
+    if (!is_language_tag(tag)) continue;
+    // RFC 4647 3.4: subtags are taken away from the end until something fits.
+    for (std::string range = lower(tag);; range.resize(range.rfind('-'))) {
+      if (find(range) != nullptr) return range;
+      if (range.find('-') == range.npos) break;
+    }
+  }
+  return "en";
+}
+
+std::string_view Catalogue::text(std::string_view english, std::string_view language) const {
+  const std::string tag = lower(language);
+  for (std::string_view range = tag;; range = range.substr(0, range.rfind('-'))) {
+    if (const Wordings* const wordings = find(range); wordings != nullptr)
+      if (const auto at = wordings->find(english); at != wordings->end()) return at->second;
+    if (range.find('-') == range.npos) break;
+  }
+  if (const auto at = languages_.at("en").find(english); at != languages_.at("en").end()) return at->second;
+  return english;
+}
+
+std::vector<std::string> Catalogue::languages() const {
+  std::vector<std::string> out;
+  for (const auto& [tag, wordings] : languages_) out.push_back(tag);
+  return out;
+}
+
+std::string canonical(const Catalogue& catalogue) {
+  std::string out;
+  for (const auto& [tag, wordings] : catalogue.languages_)
+    for (const auto& [english, wording] : wordings) out += "text " + tag + '\n' + english + '\n' + wording + '\n';
+  return out;
+}
+
+}  // namespace gatehouse::server::policy
