@@ -67,6 +67,12 @@ patnc::Builder Conversation::builder() const { return {patnc::max_message(settin
 void Conversation::say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& b,
                        std::uint16_t collector) {
   for (ByteVector& body : b.take()) {
+    Reader r(body, "RFC 5792");
+    (void)r.skip(patnc::message_header_size);
+    for (patnc::Attribute a; !r.empty() && !patnc::parse_attribute(r, a);)
+      host.log(LogLevel::debug, "sending PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " +
+                                    std::to_string(a.value.size()) + " bytes, in a message of type '" +
+                                    patnc::subtype_name(vendor, subtype) + "', " + std::to_string(body.size()) + " bytes");
     // Identifiers are unique within the connection: a random start, then a counter (RFC 5792 3.6).
     const std::uint32_t identifier = next_message_id_++;
     for (int i = 0; i < 4; ++i) body[4 + std::size_t(i)] = std::byte(identifier >> (24 - 8 * i));

@@ -9,6 +9,8 @@ namespace gatehouse::server {
 namespace {
 
 constexpr std::size_t max_reason = 4096;
+// Answers that wait for room in a batch: an endpoint that makes us say more without listening is told to stop.
+constexpr std::size_t max_waiting_bytes = std::size_t(1) << 20;
 
 pbtnc::Refusal local_error(std::string_view why) { return {pbtnc::ErrorCode::local_error, 0, 0, why}; }
 
@@ -128,6 +130,14 @@ void Session::record_failure(std::string_view why) {
   host_.commit_result(std::move(record));
 }
 
+// The session has ended: evidence that isn't judged, attributes in transfer and answers in waiting go at once, not with
+// the connection.
+void Session::forget() {
+  imvs_.clear();
+  queue_.clear();
+  result_.reset();
+}
+
 void Session::on_batch(Bytes bytes) {
   evidence_bytes_ += bytes.size();
   const auto batch = pbtnc::parse_batch(bytes, true);
@@ -233,9 +243,20 @@ void Session::deliver(const pbtnc::Batch& batch) {
       for (Imv* imv : receivers) imv->malformed(parsed.error().text());
       continue;
     }
-    for (const patnc::Attribute& a : parsed->attributes)
-      if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence))
+    std::size_t measurements = 0, measured_bytes = 0;
+    for (const patnc::Attribute& a : parsed->attributes) {
+      if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence)) {
         host_.log(LogLevel::debug, "PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " + std::to_string(a.value.size()) + " bytes");
+        continue;
+      }
+      ++measurements;
+      measured_bytes += a.value.size();
+    }
+    if (measurements != 0) {
+      host_.log(LogLevel::debug, std::to_string(measurements) + " PA-TNC attributes '" +
+                                     patnc::attribute_name(patnc::vendor_tcg, pts::type::simple_component_evidence) + "', " +
+                                     std::to_string(measured_bytes) + " bytes");
+    }
     if (parsed->refusal)
       host_.log(LogLevel::warning, "PA-TNC message refused at offset " + std::to_string(parsed->refusal->offset) + ": " + std::string(parsed->refusal->reason));
     for (Imv* imv : receivers) imv->channel().take(pa, *parsed, *imv);
@@ -258,6 +279,7 @@ void Session::advance() {
   for (const auto& imv : imvs_) pending += imv->pending_bytes();
   if (!host_.has_room(pending)) return;  // on_room() comes
   enqueue();
+  if (queue_.bytes() > max_waiting_bytes) return refuse_batch(local_error("more to answer than the endpoint takes"));
   const ByteVector messages = queue_.take();
   answer_due_ = false;
   send_batch(pbtnc::BatchType::sdata, messages);
@@ -288,7 +310,11 @@ void Session::conclude() {
   host_.commit_result(std::move(record));
 }
 
-void Session::on_result_committed(Result<void> on_disk) {
+void Session::on_result_committed(std::string_view session, Result<void> on_disk) {
+  if (session != conversation_.session) {
+    if (!on_disk) host_.log(LogLevel::error, "the result of session " + std::string(session) + " can't be recorded: " + on_disk.error().text());
+    return;
+  }
   committing_ = false;
   recorded_ = true;
   if (phase_ != Phase::data) return;
@@ -341,6 +367,7 @@ void Session::send_what_fits() {
   if (next.type == pbtnc::BatchType::result) result_.reset();
   answer_due_ = false;
   send_batch(next.type, next.messages);
+  if (stopping_ && pb_.state() == pbtnc::State::decided) return finish_with({});
   await_client();
 }
 
@@ -359,23 +386,32 @@ void Session::log_verdict() {
   }
 }
 
-void Session::on_session_begun(Result<void> on_disk) {
+// After an answer, what came in behind its batch is looked at: the state machine judges it.
+void Session::on_session_begun(std::string_view session, Result<void> on_disk) {
+  if (phase_ == Phase::ended || session != conversation_.session) return;
   for (const auto& imv : imvs_) imv->session_begun(on_disk);
   advance();
+  pump();
 }
 
-void Session::on_staged(Result<void> on_disk) {
+void Session::on_staged(std::string_view session, Result<void> on_disk) {
+  if (phase_ == Phase::ended || session != conversation_.session) return;
   for (const auto& imv : imvs_) imv->staged(on_disk);
   advance();
+  pump();
 }
 
-void Session::on_outcome(Result<pipeline::Outcome> outcome) {
-  if (phase_ == Phase::ended) return;
+void Session::on_outcome(std::string_view session, Result<pipeline::Outcome> outcome) {
+  if (phase_ == Phase::ended || session != conversation_.session) return;
   for (const auto& imv : imvs_) imv->outcome(outcome);
   advance();
+  pump();
 }
 
-void Session::on_room() { advance(); }
+void Session::on_room() {
+  advance();
+  pump();
+}
 
 void Session::on_deadline() {
   if (phase_ == Phase::ended) return;
@@ -384,6 +420,17 @@ void Session::on_deadline() {
     return refuse_batch(local_error("the assessment takes too long"));
   }
   finish_with("the endpoint was silent for too long");
+}
+
+void Session::on_stop() {
+  if (phase_ == Phase::ended) return;
+  stopping_ = true;
+  if (pb_.state() == pbtnc::State::decided) {
+    send_batch(pbtnc::BatchType::close, {});
+    finish_with({});
+  } else if (pb_.state() == pbtnc::State::init) {
+    finish_with("the server stops");
+  }
 }
 
 void Session::on_peer_gone() {
@@ -395,6 +442,7 @@ void Session::on_peer_gone() {
     host_.log(LogLevel::warning, "the endpoint vanished");
   }
   record_failure("the endpoint vanished before the verdict");
+  forget();
 }
 
 }  // namespace gatehouse::server

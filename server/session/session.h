@@ -4,7 +4,7 @@
 //
 //   Session session(host, settings, state, peer);
 //   session.feed(plaintext);              // as often as bytes arrive
-//   session.on_session_begun(result);     // answers to what the host was asked to do
+//   session.on_session_begun(id, result);  // answers to what the host was asked to do
 //
 // PT-TLS: RFC 6876; PB-TNC: RFC 5793; spec part 1a §1, §4, §7.
 #pragma once
@@ -32,14 +32,18 @@ class Session {
 
   void feed(Bytes plaintext);
   void on_password(bool good);
-  void on_session_begun(Result<void> on_disk);
-  void on_staged(Result<void> on_disk);
-  void on_outcome(Result<pipeline::Outcome> outcome);
-  void on_result_committed(Result<void> on_disk);
+  // `session`: of the intent, context or result that the host was given. A client that starts over has another session,
+  // and what belonged to the one it left comes too late.
+  void on_session_begun(std::string_view session, Result<void> on_disk);
+  void on_staged(std::string_view session, Result<void> on_disk);
+  void on_outcome(std::string_view session, Result<pipeline::Outcome> outcome);
+  void on_result_committed(std::string_view session, Result<void> on_disk);
   // The host's timer, set by Host::set_deadline.
   void on_deadline();
   // The evidence plane has room again, or may have.
   void on_room();
+  // The server stops: between assessments the session ends now, else when its verdict is told.
+  void on_stop();
   // TCP or TLS ended.
   void on_peer_gone();
   // Asks for another assessment on a kept connection (SRETRY); false where that can't be: to an endpoint that isn't ours,
@@ -77,10 +81,11 @@ class Session {
   void log_verdict();
   void send_message(pttls::Type type, Bytes value);
   void send_batch(pbtnc::BatchType type, Bytes messages);
-  void refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why);
+  void refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why, std::size_t offset = 0);
   void refuse_batch(const pbtnc::Refusal& refusal);
   void finish_with(std::string_view why);
   void record_failure(std::string_view why);
+  void forget();
   void start_assessment();
   void await_client();
 
@@ -99,7 +104,7 @@ class Session {
   std::optional<pbtnc::Queue::ResultContent> result_;  // while it waits for what goes before it
   bool answer_due_ = false;      // a batch was taken in and not answered yet: nothing more is read
   bool client_silent_ = false;   // that batch was empty
-  bool committing_ = false, recorded_ = false, pumping_ = false;
+  bool committing_ = false, recorded_ = false, pumping_ = false, stopping_ = false;
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;
   std::int64_t started_ = 0, last_retry_ = 0;

@@ -6,6 +6,9 @@
 namespace gatehouse::server {
 namespace {
 
+// The longest message before the negotiation has ended: SASL Authentication Data (spec part 1a §7).
+constexpr std::size_t max_negotiation_message = 16'400;
+
 std::string_view text(Auth auth) {
   switch (auth) {
     case Auth::none: return "none";
@@ -35,7 +38,12 @@ void Session::pump() {
       refuse_transport(message.error().code, message.error().copy, message.error().reason);
       break;
     }
-    if (*message == nullptr) break;
+    if (*message == nullptr) {
+      // Who hasn't said who it is gets no memory for a batch.
+      if (phase_ != Phase::data && framer_.buffered() > max_negotiation_message)
+        refuse_transport(pttls::ErrorCode::invalid_message, {}, "message too long for the negotiation");
+      break;
+    }
     on_message(**message);
   }
   pumping_ = false;
@@ -47,11 +55,11 @@ void Session::send_message(pttls::Type type, Bytes value) {
   host_.send(std::move(w).take());
 }
 
-void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why) {
+void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why, std::size_t offset) {
   Writer w;
   pttls::append_error(w, code, offending);
   send_message(pttls::Type::error, w.view());
-  finish_with("PT-TLS: " + std::string(why));
+  finish_with("PT-TLS error " + std::to_string(std::uint32_t(code)) + " at offset " + std::to_string(offset) + ": " + std::string(why));
 }
 
 void Session::finish_with(std::string_view why) {
@@ -59,6 +67,7 @@ void Session::finish_with(std::string_view why) {
   phase_ = Phase::ended;
   if (!why.empty()) host_.log(LogLevel::warning, "session ended: " + std::string(why));
   record_failure(why.empty() ? "the conversation ended early" : why);
+  forget();
   host_.close();
 }
 
@@ -93,7 +102,7 @@ void Session::on_message(const pttls::Message& m) {
 
 void Session::on_version(const pttls::Message& m) {
   const auto range = pttls::parse_version_request(m.value);
-  if (!range) return refuse_transport(pttls::error_code(range.error()), m.whole, range.error().reason);
+  if (!range) return refuse_transport(pttls::error_code(range.error()), m.whole, range.error().reason, range.error().offset);
   if (!pttls::supported(*range)) return refuse_transport(pttls::ErrorCode::version_not_supported, m.whole, "no common version");
   Writer version;
   pttls::append_version_response(version, 1);

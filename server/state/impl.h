@@ -106,18 +106,11 @@ bool acceptable_session_id(std::string_view id);
 // One moment of the store for several reads.
 class Moment {
  public:
-  explicit Moment(const Families& families)
-      : families_(families), snapshot_(families.db->GetSnapshot()), view(families, nullptr, snapshot_) {}
-  ~Moment() { families_.db->ReleaseSnapshot(snapshot_); }
+  explicit Moment(const Store& store) : view(store.view()) { view.pin(); }
   Moment(const Moment&) = delete;
   Moment& operator=(const Moment&) = delete;
 
- private:
-  Families families_;
-  const rocksdb::Snapshot* snapshot_;
-
- public:
-  const StoreView view;
+  StoreView view;
 };
 
 }  // namespace gatehouse::server

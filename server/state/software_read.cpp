@@ -141,7 +141,7 @@ Result<std::optional<SoftwareHead>> State::software_head(std::string_view device
 
 Result<SoftwarePage> State::software_at(std::string_view device, std::optional<std::int64_t> time, std::size_t most,
                                         const SoftwareCursor& from) const {
-  const Moment moment(impl_->store->families());
+  const Moment moment(*impl_->store);
   GH_TRY(const auto start, place_in(from, "ij"));
   GH_TRY(const auto head, read_head(moment.view, device));
   SoftwarePage out;
@@ -257,14 +257,14 @@ class History {
 
 Result<SoftwareHistoryPage> State::software_history(std::string_view device, std::size_t most,
                                                     const SoftwareCursor& from) const {
-  const Moment moment(impl_->store->families());
+  const Moment moment(*impl_->store);
   GH_TRY(auto start, place_in(from, "cej"));
   return History(moment.view, device, most, std::move(start)).read();
 }
 
 Result<SoftwarePage> State::software_without_tag(std::string_view device, std::size_t most,
                                                  const SoftwareCursor& from) const {
-  const Moment moment(impl_->store->families());
+  const Moment moment(*impl_->store);
   GH_TRY(const auto start, place_in(from, "i"));
   GH_TRY(const auto head, read_head(moment.view, device));
   SoftwarePage out;

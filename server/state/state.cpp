@@ -150,7 +150,8 @@ Result<void> State::Impl::check_format(bool fresh) {
 
 // Checks or writes the format, closes the books on sessions of a process that is gone, counts, starts writing.
 Result<void> State::Impl::begin_life() {
-  const StoreView view = store->view();
+  std::optional<StoreView> reading(store->view());
+  const StoreView& view = *reading;
   GH_TRY(const auto format, view.read(layout::format_key));
   bool empty = true;
   if (!format) GH_CHECK(view.each("", "", [&](auto, auto) { return empty = false; }));
@@ -187,6 +188,7 @@ Result<void> State::Impl::begin_life() {
   GH_CHECK(read);
   GH_TRY(const auto last_number, view.read(layout::counter_key));
   if (last_number) numbers = layout::read_number64(*last_number);
+  reading.reset();
   store->start(tallies);
 
   if (!ours || !open_sessions.empty() || !left.empty()) {
@@ -299,7 +301,7 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
 }
 
 KeyJudgement State::judge_key(std::string_view device, const PublicKey& key) const {
-  const Moment moment(impl_->store->families());
+  const Moment moment(*impl_->store);
   auto judgement = judge(moment.view, device, key);
   if (judgement) return *std::move(judgement);
   return {KeyStanding::unknown, "the AK can't be looked up: the state store failed", false, std::nullopt, {}};
@@ -357,7 +359,7 @@ Result<std::optional<SessionRecord>> State::session(std::string_view id) const {
 }
 
 Result<SessionPage> State::sessions(std::string_view device, std::size_t most, const SessionCursor& from) const {
-  const Moment moment(impl_->store->families());
+  const Moment moment(*impl_->store);
   const std::string prefix = device.empty() ? "l" : layout::device_session_prefix(device);
   std::string before = prefix;
   if (from.empty()) {

@@ -1,10 +1,16 @@
 #include "server/state/store.h"
 
+#include <fcntl.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
+#include <array>
 #include <exception>
+#include <filesystem>
 #include <future>
 
 namespace gatehouse::server {
@@ -15,6 +21,21 @@ constexpr std::size_t max_group = 1024;
 constexpr std::size_t max_group_bytes = std::size_t(8) << 20;
 // First letters of the keys of software (docs/formats/state.md).
 constexpr std::string_view software_letters = "hijcenwWNg";
+
+// RocksDB's own log would be a file on the same disk: where that is full, its writer ends the process (7.8.3 as Debian
+// builds it, with assertions). What it has to say comes with each status.
+class NoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, std::va_list) override {}
+};
+
+// After a write that failed RocksDB's recovery, automatic or asked for, goes on with the same file writer, which is
+// good for nothing then, and ends the process. We open the database anew.
+class NoRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* automatic) override { *automatic = false; }
+};
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
 std::string_view view_of(const rocksdb::Slice& s) { return {s.data(), s.size()}; }
@@ -33,8 +54,9 @@ rocksdb::Options database_options(bool may_create) {
   options.compression = rocksdb::kLZ4Compression;
   options.bottommost_compression = rocksdb::kZSTD;
   options.allow_fallocate = false;  // small stores stay small; a full disk is noticed at the write
-  options.keep_log_file_num = 2;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = std::make_shared<NoLog>();
+  options.listeners = {std::make_shared<NoRecovery>()};
+  options.max_bgerror_resume_count = 0;
   options.max_background_jobs = 2;
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
@@ -61,12 +83,25 @@ rocksdb::ColumnFamilyHandle* Families::of(std::string_view key) const {
   return !key.empty() && software_letters.find(key.front()) != std::string_view::npos ? software : rest;
 }
 
-StoreView::StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, const rocksdb::Snapshot* snapshot)
-    : families_(families), batch_(batch) {
-  options_.snapshot = snapshot;
+namespace {
+
+std::unexpected<Error> not_open() {
+  return fail(Error{Fault::environment, "state can't be read", {}, 0, {}, "its database couldn't be opened again after a failed write"});
+}
+
+}  // namespace
+
+StoreView::StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, std::shared_lock<std::shared_mutex> open)
+    : families_(families), open_(std::move(open)), batch_(batch) {}
+
+void StoreView::pin() {
+  if (families_.db == nullptr) return;
+  snapshot_ = {families_.db->GetSnapshot(), Release{families_.db}};
+  options_.snapshot = snapshot_.get();
 }
 
 Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
+  if (families_.db == nullptr) return not_open();
   std::string value;
   rocksdb::ColumnFamilyHandle* const family = families_.of(key);
   const rocksdb::Status status = batch_ ? batch_->GetFromBatchAndDB(families_.db, options_, family, slice(key), &value)
@@ -84,6 +119,7 @@ std::unique_ptr<rocksdb::Iterator> StoreView::iterator(std::string_view prefix) 
 }
 
 Result<void> StoreView::each(std::string_view prefix, std::string_view from, const Visit& visit) const {
+  if (families_.db == nullptr) return not_open();
   const auto it = iterator(prefix);
   for (it->Seek(slice(from < prefix ? prefix : from)); it->Valid() && it->key().starts_with(slice(prefix)); it->Next())
     if (!visit(view_of(it->key()), view_of(it->value()))) break;
@@ -92,6 +128,7 @@ Result<void> StoreView::each(std::string_view prefix, std::string_view from, con
 }
 
 Result<void> StoreView::each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const {
+  if (families_.db == nullptr) return not_open();
   const auto it = iterator(prefix);
   it->SeekForPrev(slice(before));
   if (it->Valid() && view_of(it->key()) == before) it->Prev();
@@ -108,17 +145,36 @@ void Batch::erase(std::string_view key) { batch_.Delete(families_.of(key), slice
 void Batch::erase_range(std::string_view begin, std::string_view end) { ranges_.emplace_back(begin, end); }
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool may_create, const StateOptions& options) {
-  std::unique_ptr<Store> store(new Store(options));
+  std::unique_ptr<Store> store(new Store(options, path));
+  GH_CHECK(store->open_database(may_create));
+  return store;
+}
+
+Result<void> Store::open_database(bool may_create) {
   const rocksdb::Options database = database_options(may_create);
   const std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {{rocksdb::kDefaultColumnFamilyName, database},
                                                                {"software", database}};
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(database, path, wanted, &handles, &db);
+  const rocksdb::Status status = rocksdb::DB::Open(database, path_, wanted, &handles, &db);
   if (!status.ok()) return fail_store("state can't be opened", status);
-  store->db_.reset(db);
-  store->families_ = {db, handles.at(0), handles.at(1)};
-  return store;
+  db_.reset(db);
+  families_ = {db, handles.at(0), handles.at(1)};
+  return {};
+}
+
+void Store::close_database() {
+  if (!db_) return;
+  db_->DestroyColumnFamilyHandle(families_.software);
+  db_->DestroyColumnFamilyHandle(families_.rest);
+  db_->Close();
+  db_.reset();
+  families_ = {};
+}
+
+StoreView Store::view() const {
+  std::shared_lock open(open_mutex_);
+  return {families_, nullptr, std::move(open)};
 }
 
 void Store::start(Tallies tallies) {
@@ -133,10 +189,7 @@ Store::~Store() {
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
-  if (!db_) return;
-  db_->DestroyColumnFamilyHandle(families_.software);
-  db_->DestroyColumnFamilyHandle(families_.rest);
-  db_->Close();
+  close_database();
 }
 
 void Store::submit(Change change, Completion completion, std::size_t weight) {
@@ -187,6 +240,12 @@ void Store::run() {
 }
 
 void Store::write(std::deque<Waiting>& group) {
+  if (broken_) {
+    if (const Result<void> good = open_anew(); !good) {
+      for (Waiting& one : group) one.outcome = good, one.again = false;
+      return;
+    }
+  }
   Batch batch(families_, tallies_);
   for (Waiting& one : group) {
     const Tallies before = batch.tallies;
@@ -220,12 +279,6 @@ void Store::write(std::deque<Waiting>& group) {
 }
 
 Result<void> Store::write_batch(Batch& batch) {
-  // RocksDB refuses writes after one that failed until it is told to go on: the disk may have room again.
-  if (resume_) {
-    const rocksdb::Status status = db_->Resume();
-    if (!status.ok()) return fail_store("state can't be written", status);
-    resume_ = false;
-  }
   if (options_.before_write) GH_CHECK(options_.before_write());
   // Below the index, which knows no ranges; nothing is read from the batch any longer.
   for (const auto& [begin, end] : batch.ranges_) {
@@ -237,8 +290,42 @@ Result<void> Store::write_batch(Batch& batch) {
   synced.sync = true;
   const rocksdb::Status status = db_->Write(synced, batch.batch_.GetWriteBatch());
   if (status.ok()) return {};
-  resume_ = true;
+  broken_ = true;
   return fail_store("state can't be written", status);
+}
+
+// Whether opening the database, which writes what its log holds into a table, may be expected to succeed.
+Result<void> Store::look_for_room() const {
+  std::uintmax_t needed = std::uintmax_t(1) << 20;
+  std::error_code code;
+  for (std::filesystem::directory_iterator it(path_, code), end; !code && it != end; it.increment(code)) {
+    std::error_code gone;
+    const std::uintmax_t size = it->path().extension() == ".log" ? it->file_size(gone) : 0;
+    if (!gone) needed += size;
+  }
+  struct statvfs disk{};
+  if (::statvfs(path_.c_str(), &disk) != 0) return fail_errno("state can't be written", path_);
+  if (std::uintmax_t(disk.f_bavail) * disk.f_frsize < needed)
+    return fail(Error{Fault::environment, "state can't be written", {}, 0, path_, "no room on its disk"});
+  const std::string probe = path_ + ".probe";
+  const int fd = ::open(probe.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const std::array<char, 4096> block{};
+  const bool good = fd >= 0 && ::write(fd, block.data(), block.size()) == ssize_t(block.size()) && ::fsync(fd) == 0;
+  const Result<void> outcome = good ? Result<void>() : fail_errno("state can't be written", probe);
+  if (fd >= 0) ::close(fd);
+  ::unlink(probe.c_str());
+  return outcome;
+}
+
+// What was acknowledged is read back from the log; what came in after the write that failed was refused. The old one
+// serves readers until there is room for the new one.
+Result<void> Store::open_anew() {
+  if (db_) GH_CHECK(look_for_room());
+  const std::lock_guard closed(open_mutex_);
+  close_database();
+  GH_CHECK(open_database(false));
+  broken_ = false;
+  return {};
 }
 
 }  // namespace gatehouse::server

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -41,10 +42,16 @@ struct Families {
 // Called for each key and value until it returns false.
 using Visit = std::function<bool(std::string_view key, std::string_view value)>;
 
-// Reads see the store, and what a batch adds to it where there is one.
+// Reads see the store, and what a batch adds to it where there is one. While a view that isn't a batch lives, the
+// database isn't opened anew: a view is for a few reads, never across a wait for a write.
 class StoreView {
  public:
-  StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, const rocksdb::Snapshot* snapshot = nullptr);
+  // Without a database (it couldn't be opened anew after a failed write) every read is an error.
+  StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, std::shared_lock<std::shared_mutex> open = {});
+  StoreView(StoreView&&) = default;
+  StoreView& operator=(StoreView&&) = delete;
+  // From now on reads see this one moment.
+  void pin();
   Result<std::optional<std::string>> read(std::string_view key) const;
   // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out). An empty
   // prefix has the keys that aren't of software.
@@ -55,8 +62,14 @@ class StoreView {
   Families families_;
 
  private:
+  struct Release {
+    rocksdb::DB* db;
+    void operator()(const rocksdb::Snapshot* snapshot) const { db->ReleaseSnapshot(snapshot); }
+  };
   std::unique_ptr<rocksdb::Iterator> iterator(std::string_view prefix) const;
+  std::shared_lock<std::shared_mutex> open_;
   rocksdb::WriteBatchWithIndex* batch_;
+  std::unique_ptr<const rocksdb::Snapshot, Release> snapshot_{nullptr, Release{nullptr}};
   rocksdb::ReadOptions options_;
 };
 
@@ -96,8 +109,7 @@ class Store {
   void submit(Change change, Completion completion, std::size_t weight = 0);
   // Waits until it is on disk.
   Result<void> submit_blocking(Change change);
-  StoreView view() const { return {families_, nullptr}; }
-  const Families& families() const { return families_; }
+  StoreView view() const;
   // Before the first change.
   void start(Tallies tallies);
 
@@ -109,16 +121,23 @@ class Store {
     Result<void> outcome{};
     bool again = false;
   };
-  explicit Store(const StateOptions& options) : options_(options) {}
+  Store(const StateOptions& options, std::string path) : options_(options), path_(std::move(path)) {}
   void run();
   void write(std::deque<Waiting>& group);
   Result<void> write_batch(Batch& batch);
+  Result<void> open_database(bool may_create);
+  void close_database();
+  Result<void> open_anew();
+  Result<void> look_for_room() const;
 
   const StateOptions& options_;
+  const std::string path_;
+  mutable std::shared_mutex open_mutex_;
+  // Changed by the writing thread alone, with open_mutex_ held.
   std::unique_ptr<rocksdb::DB> db_;
   Families families_;
   Tallies tallies_;            // of the writing thread
-  bool resume_ = false;        // of the writing thread: the last write failed
+  bool broken_ = false;        // of the writing thread: a write failed
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Waiting> queue_;  // guarded by mutex_

@@ -52,16 +52,19 @@ class Connection;
 }  // namespace
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
-  Impl(Config c, ReferenceSource r) : config(std::move(c)), source(std::move(r)), signals(io), refresh(io), grace(io), workers(1) {}
+  Impl(Config c, ReferenceSource r)
+      : config(std::move(c)), source(std::move(r)), own(asio::make_strand(io)), signals(own), refresh(own), grace(own), workers(1) {}
 
   Config config;
   ReferenceSource source;
   asio::io_context io;
+  asio::strand<asio::io_context::executor_type> own;  // signals, reload, stop: the server's own doings
   std::unique_ptr<State> state;
   std::unique_ptr<pipeline::Pipeline> pipeline;
   asio::signal_set signals;
   asio::steady_timer refresh, grace;
-  std::vector<tcp::acceptor> acceptors;
+  std::vector<tcp::acceptor> acceptors;  // each of its executor, a strand
+  std::vector<std::uint16_t> ports;
   std::vector<std::unique_ptr<asio::steady_timer>> pauses;
   asio::thread_pool workers;  // password checks: milliseconds each, apart from the sessions' threads
   std::unique_ptr<ControlServer> control;
@@ -98,7 +101,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
  public:
   Connection(std::shared_ptr<Server::Impl> server, tcp::socket socket, std::string address, std::string host)
       : server_(std::move(server)), tls_(server_->current(server_->tls)), settings_(server_->current(server_->settings)),
-        users_(server_->current(server_->users)), view_(server_->current(server_->view)), context_(asio::ssl::context::tls_server),
+        users_(server_->current(server_->users)), view_(server_->current(server_->view)), work_(server_->io.get_executor()),
+        context_(asio::ssl::context::tls_server),
         strand_(socket.get_executor()), timer_(strand_), room_timer_(strand_), address_(std::move(address)), host_(std::move(host)) {
     // Asio's context is only a place to put ours.
     SSL_CTX_up_ref(tls_->native());
@@ -109,25 +113,30 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     const std::lock_guard lock(server_->mutex);
     if (--server_->per_address[host_] == 0) server_->per_address.erase(host_);
     server_->open.erase(this);
-    asio::post(server_->io, [server = server_] { server->maybe_done(); });
+    asio::post(server_->own, [server = server_] { server->maybe_done(); });
   }
 
   void start() {
-    arm(handshake_deadline, [](Connection& c) { c.abort("TLS handshake took too long"); });
+    arm(std::min<std::chrono::steady_clock::duration>(handshake_deadline, server_->config.idle_deadline), [](Connection& c) { c.abort("TLS handshake took too long"); });
     stream_->async_handshake(asio::ssl::stream_base::server, asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
       if (self->gone_) return;
       if (ec) {
-        log::write(log::Level::warning, {}, "TLS handshake with " + self->address_ + " failed: " + ec.message());
-        return self->abort({});
+        const std::string refused = refused_certificate(self->stream_->native_handle());
+        log::write(log::Level::warning, {}, "TLS handshake with " + self->address_ + " failed: " + ec.message() + (refused.empty() ? "" : ": " + refused));
+        // The alert was sent: it has to arrive.
+        self->arm(closing_deadline, [](Connection& c) { c.abort({}); });
+        return self->linger();
       }
       self->established();
     }));
   }
-  // The server stops: what is between conversations ends now, the rest may go on.
+  // The server stops: what is between assessments ends now, an assessment when its verdict is told.
   void drain() {
     asio::post(strand_, [self = shared_from_this()] {
-      if (!self->session_ || !self->gone_) self->draining_ = true;
-      if (!self->session_) self->abort({});
+      if (self->gone_) return;
+      if (!self->session_) return self->abort({});
+      self->session_->on_stop();
+      self->after();
     });
   }
   // Whether the session here was asked for another assessment, told on the strand.
@@ -179,25 +188,29 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     return users_ ? users_->scram_record(user) : nobody.scram_record(user);
   }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
-    return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_](Result<pipeline::Outcome> outcome) {
+    const std::string id = context.session;
+    return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_, id](Result<pipeline::Outcome> outcome) {
       // Completions come on the evidence plane's threads.
       auto shared = std::make_shared<Result<pipeline::Outcome>>(std::move(outcome));
-      asio::post(strand, [weak, shared] {
+      asio::post(strand, [weak, shared, id] {
         const auto self = weak.lock();
         if (!self || !self->session_) return;
-        self->session_->on_outcome(std::move(*shared));
+        self->session_->on_outcome(id, std::move(*shared));
         self->after();
       });
     });
   }
   void begin_session(SessionIntent intent) override {
-    server_->state->begin_session(std::move(intent), completion([](Session& s, Result<void> r) { s.on_session_begun(std::move(r)); }));
+    const std::string id = intent.session;
+    server_->state->begin_session(std::move(intent), completion([id](Session& s, Result<void> r) { s.on_session_begun(id, std::move(r)); }));
   }
   void commit_result(SessionResult result) override {
-    server_->state->commit_result(std::move(result), completion([](Session& s, Result<void> r) { s.on_result_committed(std::move(r)); }));
+    const std::string id = result.intent.session;
+    server_->state->commit_result(std::move(result), completion([id](Session& s, Result<void> r) { s.on_result_committed(id, std::move(r)); }));
   }
   void stage_software(SoftwareChunk chunk) override {
-    server_->state->stage_software(std::move(chunk), completion([](Session& s, Result<void> r) { s.on_staged(std::move(r)); }));
+    std::string id = chunk.session;
+    server_->state->stage_software(std::move(chunk), completion([id](Session& s, Result<void> r) { s.on_staged(id, std::move(r)); }));
   }
   bool has_room(std::size_t pending) override {
     if (pending <= max_session_pending && server_->pipeline->has_room(settings_->max_batch)) return true;
@@ -241,9 +254,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   void established() {
     SSL* const ssl = stream_->native_handle();
     const std::string subject = peer_subject(ssl);
-    log::write(log::Level::info, {}, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, *settings_, *server_->state, std::move(peer));
+    log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     read();
   }
   void read() {
@@ -255,6 +268,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       if (self->gone_) return;
       if (ec) {
         // An end without close_notify is a truncation; either way nothing more comes.
+        if (!self->session_->ended()) self->log(LogLevel::debug, "connection ended: " + ec.message());
         self->session_->on_peer_gone();
         return self->close();
       }
@@ -293,7 +307,22 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   void shut_down() {
     if (shutting_ || gone_) return;
     shutting_ = true;
-    stream_->async_shutdown(asio::bind_executor(strand_, [self = shared_from_this()](error_code) { self->abort({}); }));
+    stream_->async_shutdown(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
+      if (ec) self->linger();
+      else self->abort({});
+    }));
+  }
+  // Reads away what the peer still sends, until it closes or the deadline comes: a socket that is closed over unread
+  // bytes resets the connection, and takes what we said last with it.
+  void linger() {
+    if (gone_) return;
+    error_code ignored;
+    stream_->next_layer().shutdown(tcp::socket::shutdown_send, ignored);
+    in_.resize(16'384);
+    stream_->next_layer().async_read_some(asio::buffer(in_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t) {
+      if (ec) self->abort({});
+      else self->linger();
+    }));
   }
   void abort(std::string why) {
     if (gone_) return;
@@ -311,6 +340,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   const std::shared_ptr<const Settings> settings_;
   const std::shared_ptr<const UserFile> users_;
   const std::shared_ptr<const refdb::View> view_;
+  // While there is a connection there is work, also where only the store owes it an answer.
+  const asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::ssl::context context_;
   asio::strand<asio::any_io_executor> strand_;
   std::optional<asio::ssl::stream<tcp::socket>> stream_;
@@ -320,7 +351,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   ByteVector in_, current_;
   std::deque<ByteVector> out_;
   std::size_t queued_ = 0;
-  bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false, draining_ = false;
+  bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false;
 };
 
 // All mistakes of a policy file, for the operator to mend in one go.
@@ -360,6 +391,7 @@ Result<void> Server::Impl::load() {
   s->raw_evidence = config.raw_evidence;
   s->raw_vendor = config.raw_vendor;
   s->idle_deadline = config.idle_deadline;
+  s->negotiation_deadline = std::min<std::chrono::milliseconds>(s->negotiation_deadline, config.idle_deadline);
   s->total_deadline = config.total_deadline;
   s->test_imv = config.test_imv;
   s->test_rounds = config.test_rounds;
@@ -380,13 +412,12 @@ Result<void> Server::Impl::load() {
     GH_TRY(UserFile file, UserFile::load(config.users));
     new_users = std::make_shared<const UserFile>(std::move(file));
   }
-  {
-    const std::lock_guard lock(mutex);
-    tls = std::move(new_tls);
-    settings = std::move(s);
-    users = std::move(new_users);
-  }
-  return reload_references();
+  GH_CHECK(reload_references());
+  const std::lock_guard lock(mutex);
+  tls = std::move(new_tls);
+  settings = std::move(s);
+  users = std::move(new_users);
+  return {};
 }
 
 Result<void> Server::Impl::reload_references() {
@@ -400,7 +431,7 @@ Result<void> Server::Impl::reload_references() {
 Result<void> Server::Impl::listen() {
   for (const std::string& where : config.listen) {
     GH_TRY(const tcp::endpoint endpoint, endpoint_of(where));
-    tcp::acceptor acceptor(io);
+    tcp::acceptor acceptor(asio::make_strand(io));
     error_code ec;
     acceptor.open(endpoint.protocol(), ec);
     if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
@@ -408,8 +439,9 @@ Result<void> Server::Impl::listen() {
     if (!ec) acceptor.listen(4096, ec);
     if (ec) return fail(Error{Fault::environment, "can't listen", {}, 0, where, ec.message()});
     log::write(log::Level::info, {}, "PT-TLS listening on " + where.substr(0, where.rfind(':')) + ":" + std::to_string(acceptor.local_endpoint().port()));
+    ports.push_back(acceptor.local_endpoint().port());
+    pauses.push_back(std::make_unique<asio::steady_timer>(acceptor.get_executor()));
     acceptors.push_back(std::move(acceptor));
-    pauses.push_back(std::make_unique<asio::steady_timer>(io));
   }
   for (std::size_t i = 0; i < acceptors.size(); ++i) accept(i);
   return {};
@@ -449,6 +481,7 @@ void Server::Impl::accept(std::size_t which) {
       self->open[connection.get()] = connection;
     }
     connection->start();
+    if (self->stopping) connection->drain();
   });
 }
 
@@ -482,7 +515,12 @@ void Server::Impl::await_refresh() {
 void Server::Impl::begin_stop() {
   if (stopping.exchange(true)) return;
   error_code ignored;
-  for (tcp::acceptor& acceptor : acceptors) acceptor.close(ignored);
+  for (std::size_t i = 0; i < acceptors.size(); ++i)
+    asio::post(acceptors[i].get_executor(), [self = shared_from_this(), i] {
+      error_code gone;
+      self->acceptors[i].close(gone);
+      self->pauses[i]->cancel();
+    });
   signals.cancel(ignored);
   refresh.cancel();
   control.reset();
@@ -596,9 +634,9 @@ void Server::run() {
 }
 
 void Server::stop() {
-  asio::post(impl_->io, [impl = impl_] { impl->begin_stop(); });
+  asio::post(impl_->own, [impl = impl_] { impl->begin_stop(); });
 }
-std::uint16_t Server::port() const { return impl_->acceptors.front().local_endpoint().port(); }
+std::uint16_t Server::port() const { return impl_->ports.front(); }
 std::size_t Server::connections() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->open.size();

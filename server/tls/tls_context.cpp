@@ -4,6 +4,9 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include <memory>
+
+#include "base/hex.h"
 #include "base/x509.h"
 
 namespace gatehouse::server {
@@ -11,6 +14,42 @@ namespace {
 
 // Forward secrecy and AEAD only; strongSwan's clients offer these in TLS 1.2, their default.
 constexpr char tls12_ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!aPSK";
+
+// Of the client's chain and its certificates, and so of what one of them may cost (spec part 1a §7).
+constexpr long max_chain_bytes = 65'536;
+
+struct FreeText {
+  void operator()(char* text) const { OPENSSL_free(text); }
+};
+
+std::string subject_of(X509* certificate) {
+  if (certificate == nullptr) return {};
+  const std::unique_ptr<char, FreeText> text(X509_NAME_oneline(X509_get_subject_name(certificate), nullptr, 0));
+  return text ? escaped(text.get(), 256) : std::string();
+}
+
+void free_refusal(void*, void* data, CRYPTO_EX_DATA*, int, long, void*) { delete static_cast<std::string*>(data); }
+int refusal_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, &free_refusal);
+  return index;
+}
+
+// OpenSSL's judgement of each certificate of the path, kept where it is a refusal. A revocation list is needed of the
+// issuer of the client's certificate; of the authorities above it, those that are given count.
+int on_certificate(int good, X509_STORE_CTX* path) {
+  const int error = X509_STORE_CTX_get_error(path);
+  if (good == 1) return 1;
+  if (error == X509_V_ERR_UNABLE_TO_GET_CRL && X509_STORE_CTX_get_error_depth(path) > 0) {
+    X509_STORE_CTX_set_error(path, X509_V_OK);
+    return 1;
+  }
+  auto* const ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(path, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  if (ssl == nullptr || SSL_get_ex_data(ssl, refusal_index()) != nullptr) return 0;
+  auto why = std::make_unique<std::string>("certificate of '" + subject_of(X509_STORE_CTX_get_current_cert(path)) +
+                                           "': " + X509_verify_cert_error_string(error));
+  if (SSL_set_ex_data(ssl, refusal_index(), why.get()) == 1) (void)why.release();
+  return 0;
+}
 
 std::unexpected<Error> bad(std::string_view why, const std::string& file) {
   return fail(Error{Fault::environment, why, {}, 0, file, tls_error()});
@@ -48,17 +87,23 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config)
     if (names == nullptr) return bad("no client CA", config.client_ca);
     SSL_CTX_set_client_CA_list(context, names);
     const bool needed = config.auth == Auth::tls || config.auth == Auth::tls_and_sasl;
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (needed ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (needed ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), &on_certificate);
     SSL_CTX_set_verify_depth(context, 6);
+    SSL_CTX_set_max_cert_list(context, max_chain_bytes);
     if (!config.client_crl.empty()) {
       X509_STORE* const store = SSL_CTX_get_cert_store(context);
       X509_LOOKUP* const lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
       if (lookup == nullptr || X509_load_crl_file(lookup, config.client_crl.c_str(), X509_FILETYPE_PEM) < 1)
         return bad("can't use the revocation list", config.client_crl);
-      X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+      X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     }
   }
   return out;
+}
+
+std::string refused_certificate(SSL* ssl) {
+  const auto* const why = static_cast<const std::string*>(SSL_get_ex_data(ssl, refusal_index()));
+  return why != nullptr ? *why : std::string();
 }
 
 ByteVector tls_exporter(SSL* ssl) {

@@ -117,28 +117,29 @@ void LoopHost::check_password(std::string user, Secret password) {
 }
 std::unique_ptr<pipeline::Evidence> LoopHost::open_evidence(pipeline::Context context) {
   expect();
-  return world_.pipeline->open(std::move(context), [this](Result<pipeline::Outcome> outcome) {
+  std::string id = context.session;
+  return world_.pipeline->open(std::move(context), [this, id](Result<pipeline::Outcome> outcome) {
     auto shared = std::make_shared<Result<pipeline::Outcome>>(std::move(outcome));
-    post([shared](server::Session& s) { s.on_outcome(std::move(*shared)); });
+    post([id, shared](server::Session& s) { s.on_outcome(id, std::move(*shared)); });
   });
 }
 void LoopHost::begin_session(server::SessionIntent intent) {
   expect();
-  world_.state->begin_session(std::move(intent), [this](Result<void> r) { post([r](server::Session& s) { s.on_session_begun(r); }); });
+  std::string id = intent.session;
+  world_.state->begin_session(std::move(intent), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_session_begun(id, r); }); });
 }
 void LoopHost::commit_result(server::SessionResult result) {
   expect();
-  world_.state->commit_result(std::move(result), [this](Result<void> r) { post([r](server::Session& s) { s.on_result_committed(r); }); });
+  std::string id = result.intent.session;
+  world_.state->commit_result(std::move(result), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_result_committed(id, r); }); });
 }
 
 void LoopHost::stage_software(server::SoftwareChunk chunk) {
   expect();
-  world_.state->stage_software(std::move(chunk), [this](Result<void> r) { post([r](server::Session& s) { s.on_staged(r); }); });
+  std::string id = chunk.session;
+  world_.state->stage_software(std::move(chunk), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_staged(id, r); }); });
 }
 
-namespace {
-
-// Whole PT-TLS messages of a byte string.
 std::vector<ByteVector> messages_of(Bytes bytes) {
   std::vector<ByteVector> out;
   pttls::Framer framer;
@@ -150,7 +151,74 @@ std::vector<ByteVector> messages_of(Bytes bytes) {
   }
 }
 
-}  // namespace
+std::vector<ByteVector> attributes_of(Bytes body) {
+  std::vector<ByteVector> out;
+  Reader r(body, "test");
+  EXPECT_TRUE(r.skip(8));
+  while (!r.empty()) {
+    const std::size_t at = r.offset();
+    patnc::Attribute a;
+    EXPECT_FALSE(patnc::parse_attribute(r, a));
+    out.push_back(to_vector(body.subspan(at, r.offset() - at)));
+  }
+  return out;
+}
+std::uint32_t type_of(const ByteVector& attribute) { return *Reader(Bytes(attribute).subspan(4), "test").get<std::uint32_t>(); }
+void set_length(ByteVector& attribute) {
+  const auto n = std::uint32_t(attribute.size());
+  for (std::size_t i = 0; i < 4; ++i) attribute[8 + i] = std::byte(n >> (24 - 8 * i));
+}
+
+std::optional<ByteVector> with_attributes(const ByteVector& message, const std::function<bool(std::vector<ByteVector>&)>& change) {
+  const Bytes batch = Bytes(message).subspan(pttls::header_size);
+  const auto parsed = pbtnc::parse_batch(batch, true);
+  if (!parsed) return std::nullopt;
+  bool applied = false;
+  Writer messages;
+  for (const pbtnc::Message& m : parsed->messages) {
+    if (m.type != pbtnc::type::pa || applied) {
+      pbtnc::append_message(messages, m.noskip, m.vendor, m.type, m.value);
+      continue;
+    }
+    pbtnc::PaMessage pa = pbtnc::pa_message(m);
+    ByteVector body = to_vector(pa.body);
+    if (pa.vendor == patnc::vendor_tcg) {
+      auto all = attributes_of(body);
+      if (change(all)) {
+        applied = true;
+        body.resize(8);
+        for (const ByteVector& a : all) body.insert(body.end(), a.begin(), a.end());
+      }
+    }
+    pa.body = body;
+    pbtnc::append_pa(messages, pa);
+  }
+  if (!applied) return std::nullopt;
+  Writer out;
+  pttls::append_message(out, pttls::Type::pb_tnc_batch, 1, pbtnc::batch(parsed->type, false, messages.view()));
+  return std::move(out).take();
+}
+
+Client::Client(const Machine& m, const ClientOptions& options) {
+  auto boot = endpoint::firmware_evidence(m.log, HashAlgorithm::sha256, {});
+  auto list = endpoint::ima_evidence(m.list, HashAlgorithm::sha256, {});
+  EXPECT_TRUE(boot && list);
+  evidence_.emplace(*boot, *list, std::uint8_t{3},
+                    std::vector<endpoint::SymlinkTarget>{{"/bin", "/usr/bin"}, {"/lib", "/usr/lib"}});
+  endpoint::OsInfo os;
+  os.name = "Debian";
+  endpoint::set_version(os, options.os_version);
+  os.forwarding = 0;
+  os.device_id = options.device_id.empty() ? m.tpm->ak().key_id() : options.device_id;
+  os_.emplace(os);
+  attestation_.emplace(endpoint::AttestationConfig{}, *m.tpm, *evidence_);
+  endpoint::Session::Config config;
+  config.tnc.max_batch = options.max_batch;
+  config.tnc.keep = options.keep;
+  config.user = options.user;
+  config.password = Secret(as_bytes(options.password));
+  session_.emplace(std::move(config), collectors());
+}
 
 Outcome converse(World& world, const Machine& m, const ClientOptions& options, const Tamper& tamper) {
   Outcome out;
@@ -162,24 +230,12 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
     return double(now.tv_sec) * 1e6 + double(now.tv_nsec) / 1e3;
   };
   const double setup = cpu_us();
-  auto boot = endpoint::firmware_evidence(m.log, HashAlgorithm::sha256, {});
-  auto list = endpoint::ima_evidence(m.list, HashAlgorithm::sha256, {});
-  EXPECT_TRUE(boot && list);
-  endpoint::FixedEvidence evidence(*boot, *list, std::uint8_t{3}, {{"/bin", "/usr/bin"}, {"/lib", "/usr/lib"}});
-  endpoint::OsInfo os;
-  os.name = "Debian";
-  endpoint::set_version(os, options.os_version);
-  os.forwarding = 0;
-  os.device_id = options.device_id.empty() ? m.tpm->ak().key_id() : options.device_id;
-  endpoint::OsImc os_imc(os);
-  endpoint::AttestationImc attestation_imc({}, *m.tpm, evidence);
+  Client machine_client(m, options);
+  endpoint::Session& client = machine_client.session();
   out.setup_cpu_us = cpu_us() - setup;
   {
     server::Session session(host, world.settings, *world.state, {"127.0.0.1:1", "CN=test", "certificate"});
     session_id = session.id();
-    endpoint::Session::Config config;
-    config.tnc.max_batch = options.max_batch;
-    endpoint::Session client(std::move(config), {&os_imc, &attestation_imc});
     endpoint::Session::Step step = client.start();
     for (int turn = 0; turn < 10'000; ++turn) {
       for (ByteVector& message : messages_of(std::exchange(step.send, {}))) {
@@ -200,6 +256,7 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
     while (host.carry(session)) {
     }
     out.answer = client.outcome();
+    out.notes = client.notes();
   }
   if (const auto record = world.state->session(session_id); record && *record && !(*record)->verdict.empty()) {
     auto verdict = pipeline::verdict_from_json((*record)->verdict);

@@ -22,6 +22,7 @@
 #include "server/session/session.h"
 #include "server/state/state.h"
 #include "server/state/users.h"
+#include "wire/patnc/patnc.h"
 
 namespace gatehouse::test {
 
@@ -93,6 +94,7 @@ struct Outcome {
   double client_cpu_us = 0;                   // CPU time of the client's side
   double setup_cpu_us = 0;                    // and of making its evidence
   std::vector<std::string> lines;
+  std::vector<std::string> notes;             // PB-TNC and PA-TNC errors that the client was told
 };
 
 // The recorded firmware log and a list, and a TPM whose PCRs agree with them.
@@ -108,7 +110,35 @@ struct ClientOptions {
   std::string device_id;  // empty: the AK's key id
   std::string os_version = "12 x86_64";
   std::size_t max_batch = 65'522;
+  std::string user, password;
+  bool keep = false;  // no CLOSE after the verdict
 };
+
+// Our endpoint's client on that machine.
+class Client {
+ public:
+  explicit Client(const Machine& machine, const ClientOptions& options = {});
+  endpoint::Session& session() { return *session_; }
+  // The collectors alone: another session on the same machine.
+  std::vector<endpoint::Imc*> collectors() { return {&*os_, &*attestation_}; }
+
+ private:
+  std::optional<endpoint::FixedEvidence> evidence_;
+  std::optional<endpoint::OsImc> os_;
+  std::optional<endpoint::AttestationImc> attestation_;
+  std::optional<endpoint::Session> session_;
+};
+
+// Whole PT-TLS messages of a byte string.
+std::vector<ByteVector> messages_of(Bytes bytes);
+
+// The attributes of a PA-TNC message as bytes, headers included.
+std::vector<ByteVector> attributes_of(Bytes body);
+std::uint32_t type_of(const ByteVector& attribute);
+void set_length(ByteVector& attribute);  // its header says how long it is
+// A batch with the attributes of its first PTS message that `change` returns true for; nullopt: of none.
+std::optional<ByteVector> with_attributes(const ByteVector& message,
+                                          const std::function<bool(std::vector<ByteVector>&)>& change);
 
 // One assessment; `tamper` may change what the client sends (whole PT-TLS messages).
 using Tamper = std::function<ByteVector(ByteVector)>;

@@ -17,25 +17,6 @@ namespace {
 using Random = std::mt19937_64;
 using pts::type::simple_component_evidence;
 
-// A PA-TNC attribute as bytes, header included.
-std::vector<ByteVector> attributes_of(Bytes body) {
-  std::vector<ByteVector> out;
-  Reader r(body, "test");
-  EXPECT_TRUE(r.skip(8));
-  while (!r.empty()) {
-    const std::size_t at = r.offset();
-    patnc::Attribute a;
-    EXPECT_FALSE(patnc::parse_attribute(r, a));
-    out.push_back(to_vector(body.subspan(at, r.offset() - at)));
-  }
-  return out;
-}
-std::uint32_t type_of(const ByteVector& attribute) { return *Reader(Bytes(attribute).subspan(4), "test").get<std::uint32_t>(); }
-void set_length(ByteVector& attribute) {
-  const auto n = std::uint32_t(attribute.size());
-  for (std::size_t i = 0; i < 4; ++i) attribute[8 + i] = std::byte(n >> (24 - 8 * i));
-}
-
 // What one mutation does to the attributes of one PTS message; true: it was applied.
 struct Kind {
   std::string_view name;
@@ -177,37 +158,6 @@ constexpr Kind kinds[] = {
      }},
 };
 
-// The one PTS message of a batch that can take the mutation, rebuilt; nullopt: none can.
-std::optional<ByteVector> mutate(const ByteVector& message, const Kind& kind, Random& random) {
-  const Bytes batch = Bytes(message).subspan(pttls::header_size);
-  const auto parsed = pbtnc::parse_batch(batch, true);
-  if (!parsed) return std::nullopt;
-  bool applied = false;
-  Writer messages;
-  for (const pbtnc::Message& m : parsed->messages) {
-    if (m.type != pbtnc::type::pa || applied) {
-      pbtnc::append_message(messages, m.noskip, m.vendor, m.type, m.value);
-      continue;
-    }
-    pbtnc::PaMessage pa = pbtnc::pa_message(m);
-    ByteVector body = to_vector(pa.body);
-    if (pa.vendor == patnc::vendor_tcg) {
-      auto all = attributes_of(body);
-      if (kind.apply(all, random)) {
-        applied = true;
-        body.resize(8);
-        for (const ByteVector& a : all) body.insert(body.end(), a.begin(), a.end());
-      }
-    }
-    pa.body = body;
-    pbtnc::append_pa(messages, pa);
-  }
-  if (!applied) return std::nullopt;
-  Writer out;
-  pttls::append_message(out, pttls::Type::pb_tnc_batch, 1, pbtnc::batch(parsed->type, false, messages.view()));
-  return std::move(out).take();
-}
-
 // Which check refused it, for the report.
 std::string refused_by(const Outcome& out) {
   if (!out.verdict) return "protocol";
@@ -237,7 +187,7 @@ TEST(Mutations, OverTheProtocolAreNeverAllowed) {
     const Outcome out = converse(world, m, {}, [&](ByteVector message) {
       if (applied || message.size() < 24 || message[7] != std::byte{7}) return message;
       Random copy = random;
-      auto changed = mutate(message, kind, copy);
+      auto changed = with_attributes(message, [&](auto& all) { return kind.apply(all, copy); });
       if (!changed || (seen++ < skip && kind.name.find("entr") != std::string_view::npos)) return message;
       random = copy;
       applied = true;

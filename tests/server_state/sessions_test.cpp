@@ -197,8 +197,10 @@ TEST(Sessions, AFullDiskLosesNothingThatWasAcknowledged) {
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
     EXPECT_GT(refused, 0);
     EXPECT_FALSE(acknowledged.empty());
-    // Whether the database goes on by itself when there is room again is its decision; its answer must be true.
-    if (commit(*state, result_of(intent("later", "d", 5000)))) acknowledged.emplace_back("later");
+    const auto later = commit(*state, result_of(intent("later", "d", 5000)));
+    EXPECT_TRUE(later) << "there is room again: " << later.error().text();
+    acknowledged.emplace_back("later");
+    for (const std::string& session : acknowledged) EXPECT_TRUE(*state->session(session)) << session;
   }
   std::signal(SIGXFSZ, old_signal);
   const auto state = open_state(folder / "state");

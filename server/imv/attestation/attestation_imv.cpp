@@ -129,8 +129,9 @@ void AttestationImv::fail(std::string why) {
   c_.host.log(LogLevel::warning, "file measurement failed: " + why);
 }
 
-bool AttestationImv::expect(bool good, std::string_view what) {
-  if (!good) fail(std::string(what));
+// What is repeated, out of its time or not ours to take: the endpoint is told where it stands in its message.
+bool AttestationImv::expect(bool good, std::string_view what, std::size_t field) {
+  if (!good) refuse(*message_, Error{Fault::protocol, what, "spec part 2 1.17", at_ + field, {}, {}});
   return good;
 }
 
@@ -236,6 +237,8 @@ void AttestationImv::give_up() {
 
 void AttestationImv::receive(const Message& message) {
   if (result()) return;
+  message_ = &message;
+  at_ = message.attributes.front().offset;
   const auto is_component = [](const Attribute& a) { return a.is(tcg, pt::simple_component_evidence); };
   if (!done() && std::any_of(message.attributes.begin(), message.attributes.end(), is_component)) {
     EvidenceIntake* const q = intake();
@@ -245,6 +248,7 @@ void AttestationImv::receive(const Message& message) {
   bool final_seen = false;
   for (const Attribute& a : message.attributes) {
     if (result()) return;
+    at_ = a.value_offset();
     if (is_component(a)) {
       if (!done() && !expect(!final_seen, "Simple Component Evidence after Simple Evidence Final")) return;
       continue;
@@ -309,7 +313,7 @@ Result<void> AttestationImv::on_capabilities(Reader& r) {
   if (!expect(d != nullptr && !d->capabilities, "PTS Protocol Capabilities that weren't asked for, or a second time")) return {};
   const auto flags = pts::parse_capabilities(r);
   if (!flags) return std::unexpected(flags.error());
-  if (!expect((*flags & ~offered_capabilities) == 0, "PTS capabilities that weren't offered")) return {};
+  if (!expect((*flags & ~offered_capabilities) == 0, "PTS capabilities that weren't offered", 2)) return {};
   d->capabilities = *flags;
   return {};
 }
@@ -360,7 +364,7 @@ Result<void> AttestationImv::on_dh_response(const Message& message, Reader& r) {
   const auto own = KeyAgreement::generate(group_of(v.group));
   if (!own) return fail_attestation("the DH key pair can't be made"), Result<void>();
   auto z = own->derive(v.public_value);
-  if (!z) return std::unexpected(Error{Fault::malformed, z.error().reason, z.error().spec, r.offset(), {}, {}});
+  if (!z) return std::unexpected(Error{Fault::malformed, z.error().reason, z.error().spec, at_ + 8 + v.nonce.size(), {}, {}});
   if (const auto fixed = c_.host.fixed_secret()) z = *fixed;
   const ByteVector nonce = c_.host.fixed_nonce().value_or(c_.host.random(v.nonce.size()));
   TpmInit next;
@@ -398,12 +402,13 @@ Result<void> AttestationImv::on_aik(Reader& r) {
   if (v->naked) {
     auto key = PublicKey::from_spki(v->der);
     if (!key) key = PublicKey::from_pem(as_text(v->der));  // strongSwan's reader takes PEM here too
-    if (!key) return fail_attestation("the AIK isn't a public key: " + std::string(key.error().reason)), Result<void>();
+    if (!key) return std::unexpected(Error{Fault::malformed, "the AIK isn't a public key", "spec part 2 1.8", at_ + 1, {}, std::string(key.error().reason)});
     t->key = *key;
     return {};
   }
   const auto certificate = Certificate::from_der(v->der);
-  if (!certificate) return fail_attestation("the AIK isn't a certificate: " + std::string(certificate.error().reason)), Result<void>();
+  if (!certificate)
+    return std::unexpected(Error{Fault::malformed, "the AIK isn't a certificate", "spec part 2 1.8", at_ + 1, {}, std::string(certificate.error().reason)});
   c_.host.log(LogLevel::info, "AIK certificate of '" + certificate->subject() + "'");
   if (!c_.settings.ak_authorities) {
     fail_attestation("No trusted AIK available: the AIK came as a certificate and no AK certificate authority is configured");

@@ -94,7 +94,8 @@ class AttestationImv final : public Imv {
   void complete(Done done);
   void finish(pipeline::Verdict verdict, std::optional<PublicKey> pending_key = std::nullopt);
   pipeline::Verdict blank_verdict() const;
-  bool expect(bool good, std::string_view what);
+  // `field`: in the attribute's value.
+  bool expect(bool good, std::string_view what, std::size_t field = 0);
   void refuse(const Message& message, const Error& error);
   void say_error(const Message& message, Writer&& value);
   void ask(std::uint32_t type, Bytes value);
@@ -122,6 +123,8 @@ class AttestationImv final : public Imv {
   FileItems files_;
   std::uint16_t raw_parts_ = 0;  // that the endpoint can give
   std::string trouble_;          // before there were items
+  const Message* message_ = nullptr;  // while it is received
+  std::size_t at_ = 0;                // of the attribute in it
 };
 
 }  // namespace gatehouse::server

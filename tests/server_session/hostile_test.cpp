@@ -1,0 +1,807 @@
+// What bad input gets: a clear error where the protocol has one, a line in the log with offset and reason, the end of
+// the session with nothing left behind, and no effect on any other session.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/server_session/conversation.h"
+
+namespace gatehouse::test {
+namespace {
+
+struct Answer {
+  pttls::Header header;
+  ByteVector value;
+  bool is(pttls::Type type) const { return header.known() && header.kind() == type; }
+};
+
+// Says what it likes to one session of the server.
+class Peer {
+ public:
+  explicit Peer(World& world, const std::string& identity = "CN=peer")
+      : host(world), session(host, world.settings, *world.state, {"192.0.2.7:49152", identity, identity.empty() ? "" : "certificate"}) {}
+  ~Peer() {
+    if (!session.ended()) session.on_peer_gone();
+    while (host.carry(session)) {
+    }
+  }
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+
+  std::vector<Answer> say(Bytes bytes) {
+    session.feed(bytes);
+    while (!session.wants_data() && !session.ended() && host.carry(session)) {
+    }
+    std::vector<Answer> out;
+    for (const ByteVector& message : messages_of(std::exchange(host.out, {}))) {
+      pttls::Framer framer;
+      framer.feed(message);
+      const auto m = framer.next();
+      if (m && *m != nullptr) out.push_back({(*m)->header, to_vector((*m)->value)});
+    }
+    return out;
+  }
+  std::vector<Answer> say(pttls::Type type, Bytes value) {
+    Writer w;
+    pttls::append_message(w, type, 7, value);
+    return say(w.view());
+  }
+  std::vector<Answer> batch(pbtnc::BatchType type, Bytes messages) {
+    return say(pttls::Type::pb_tnc_batch, pbtnc::batch(type, false, messages));
+  }
+  std::vector<Answer> negotiate() {
+    Writer w;
+    pttls::append_version_request(w, {});
+    return say(pttls::Type::version_request, w.view());
+  }
+  bool logged(std::string_view text) const {
+    return std::any_of(host.lines.begin(), host.lines.end(),
+                       [&](const std::string& line) { return line.find(text) != std::string::npos; });
+  }
+  std::string log() const {
+    std::string out;
+    for (const std::string& line : host.lines) out += line + "\n";
+    return out;
+  }
+
+  LoopHost host;
+  server::Session session;
+};
+
+ByteVector bytes(std::initializer_list<unsigned> list) {
+  ByteVector out;
+  for (const unsigned b : list) out.push_back(std::byte(b));
+  return out;
+}
+ByteVector header(std::uint32_t vendor, std::uint32_t type, std::uint32_t length) {
+  Writer w;
+  w.put(std::uint8_t{0});
+  w.put24(vendor);
+  w.put(type);
+  w.put(length);
+  w.put(std::uint32_t{7});
+  return std::move(w).take();
+}
+ByteVector operator+(ByteVector a, Bytes b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// --- PT-TLS
+
+struct Transport {
+  std::string_view name;
+  bool negotiated;  // said after the negotiation
+  ByteVector said;
+  pttls::ErrorCode error;
+  std::string_view logged;
+};
+
+std::vector<Transport> transport_rows() {
+  using E = pttls::ErrorCode;
+  return {
+      {"reserved vendor", false, header(0xFFFFFF, 1, 20), E::invalid_parameter, "reserved PT-TLS vendor"},
+      {"reserved type", false, header(0, 0xFFFFFFFF, 20), E::invalid_parameter, "reserved PT-TLS type"},
+      {"zero length", false, header(0, 1, 0), E::invalid_parameter, "PT-TLS length below its header"},
+      {"length below the header", true, header(0, 7, 15), E::invalid_parameter, "PT-TLS length below its header"},
+      {"batch longer than any may be", true, header(0, 7, 0x7FFFFFFF), E::invalid_parameter, "PT-TLS length out of the type's range"},
+      {"unknown message longer than what is skipped", true, header(0x123456, 1, 16 + 65'537), E::type_not_supported,
+       "PT-TLS message of an unknown type too long to skip"},
+      {"trailing byte in the version request", false, header(0, 1, 21) + bytes({0, 1, 1, 1, 0}), E::invalid_parameter,
+       "PT-TLS length out of the type's range"},
+      {"version that isn't spoken", false, header(0, 1, 20) + bytes({0, 2, 3, 2}), E::version_not_supported, "no common version"},
+      {"version range that contradicts itself", false, header(0, 1, 20) + bytes({0, 1, 0, 1}), E::invalid_parameter,
+       "version range contradicts itself"},
+      {"unknown message in the negotiation", false, header(0x123456, 1, 16), E::invalid_message, "message not allowed in this phase"},
+      {"batch before the negotiation ended", false, header(0, 7, 24) + bytes({2, 0, 0, 1, 0, 0, 0, 8}), E::invalid_message,
+       "message not allowed in this phase"},
+      {"negotiation again", true, header(0, 1, 20) + bytes({0, 1, 1, 1}), E::invalid_message, "message not allowed in this phase"},
+      {"mechanism where none was offered", true, header(0, 4, 22) + bytes({5, 'P', 'L', 'A', 'I', 'N'}), E::invalid_message,
+       "message not allowed in this phase"},
+      {"message that only a server sends", true, header(0, 2, 20) + bytes({0, 0, 0, 1}), E::invalid_message,
+       "message not allowed in this phase"},
+  };
+}
+
+TEST(BadTransport, IsAnsweredWithItsErrorAndEndsTheSession) {
+  World world;
+  for (const Transport& row : transport_rows()) {
+    Peer peer(world);
+    if (row.negotiated) peer.negotiate();
+    const auto answers = peer.say(row.said);
+    ASSERT_FALSE(answers.empty()) << row.name;
+    ASSERT_TRUE(answers.back().is(pttls::Type::error)) << row.name;
+    const auto error = pttls::parse_error(answers.back().value);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->code, std::uint32_t(row.error)) << row.name;
+    EXPECT_TRUE(std::equal(error->copy.begin(), error->copy.end(), row.said.begin())) << row.name << ": the copy isn't what was said";
+    EXPECT_TRUE(peer.host.closed && peer.session.ended()) << row.name;
+    EXPECT_TRUE(peer.logged(row.logged)) << row.name << '\n' << peer.log();
+    EXPECT_TRUE(peer.logged("at offset ")) << row.name << '\n' << peer.log();
+    EXPECT_TRUE(peer.say(header(0, 1, 20) + bytes({0, 1, 1, 1})).empty()) << row.name << ": it goes on after the end";
+  }
+}
+
+TEST(BadTransport, SaslMistakesAreAnsweredInSasl) {
+  World world;
+  world.settings.auth = server::Auth::sasl;
+  struct Row {
+    std::string_view name;
+    ByteVector value;
+    std::optional<pttls::ErrorCode> error;  // nullopt: a SASL result
+  };
+  const std::string long_user(256, 'u'), long_password(1025, 'p');
+  const auto plain = [](std::string_view user, std::string_view password) {
+    return bytes({5, 'P', 'L', 'A', 'I', 'N'}) + pttls::plain_message(user, password);
+  };
+  const Row rows[] = {
+      {"a mechanism that wasn't offered", bytes({8, 'C', 'R', 'A', 'M', '-', 'M', 'D', '5'}), pttls::ErrorCode::sasl_mechanism},
+      {"an empty mechanism name", bytes({0, 'x'}), pttls::ErrorCode::invalid_parameter},
+      {"a mechanism name of 31 letters", ByteVector(32, std::byte(31)), pttls::ErrorCode::invalid_parameter},
+      {"a mechanism name longer than the message", bytes({20, 'P', 'L'}), pttls::ErrorCode::malformed},
+      {"no NUL", bytes({5, 'P', 'L', 'A', 'I', 'N', 'x'}), std::nullopt},
+      {"an empty user", plain("", "x"), std::nullopt},
+      {"a long user", plain(long_user, "x"), std::nullopt},
+      {"a long password", plain("host1", long_password), std::nullopt},
+      {"another identity", bytes({5, 'P', 'L', 'A', 'I', 'N', 'r', 'o', 'o', 't', 0, 'h', 0, 'p'}), std::nullopt},
+      {"a wrong password", plain("host1", "secret word"), std::nullopt},
+  };
+  for (const Row& row : rows) {
+    Peer peer(world, "");
+    (void)peer.negotiate();
+    const auto answers = peer.say(pttls::Type::sasl_selection, row.value);
+    ASSERT_EQ(answers.size(), 1U) << row.name;
+    if (row.error) {
+      ASSERT_TRUE(answers[0].is(pttls::Type::error)) << row.name;
+      EXPECT_EQ(pttls::parse_error(answers[0].value)->code, std::uint32_t(*row.error)) << row.name;
+    } else {
+      ASSERT_TRUE(answers[0].is(pttls::Type::sasl_result)) << row.name;
+      EXPECT_NE(pttls::parse_sasl_result(answers[0].value)->code, pttls::SaslResult::success) << row.name;
+    }
+    EXPECT_TRUE(peer.host.closed && peer.session.ended()) << row.name;
+    EXPECT_TRUE(peer.logged("session ended")) << row.name;
+    EXPECT_FALSE(peer.logged("secret word")) << "the password is in the log";
+  }
+}
+
+// Before a peer has said who it is, it gets no memory for more than a negotiation needs.
+TEST(BadTransport, ABatchIsNotCollectedBeforeTheNegotiationEnded) {
+  World world;
+  world.settings.auth = server::Auth::sasl;
+  Peer peer(world, "");
+  peer.negotiate();
+  EXPECT_TRUE(peer.say(header(0, 7, 2'000'000)).empty());
+  std::vector<Answer> answers;
+  std::size_t sent = 0;
+  for (; answers.empty() && sent < 2'000'000; sent += 8'192) answers = peer.say(ByteVector(8'192));
+  ASSERT_FALSE(answers.empty());
+  EXPECT_TRUE(answers[0].is(pttls::Type::error));
+  EXPECT_LE(sent, 32'768U);
+  EXPECT_TRUE(peer.session.ended());
+}
+
+TEST(BadTransport, UnknownMessagesAreSkippedButNotForEver) {
+  World world;
+  Peer peer(world);
+  peer.negotiate();
+  for (int n = 0; n < 8; ++n) {
+    const auto answers = peer.say(header(0x123456, 1, 16));
+    ASSERT_EQ(answers.size(), 1U);
+    EXPECT_EQ(pttls::parse_error(answers[0].value)->code, std::uint32_t(pttls::ErrorCode::type_not_supported));
+    EXPECT_FALSE(peer.session.ended());
+  }
+  peer.say(header(0x123456, 1, 16));
+  EXPECT_TRUE(peer.session.ended());
+  EXPECT_TRUE(peer.logged("too many unknown messages"));
+}
+
+// --- PB-TNC
+
+struct BatchRow {
+  std::string_view name;
+  ByteVector batch;
+  pbtnc::ErrorCode error;
+  std::uint32_t offset;
+  std::string_view logged;
+};
+
+ByteVector raw_message(unsigned flags, std::uint32_t vendor, std::uint32_t type, std::uint32_t length, Bytes value = {}) {
+  Writer w;
+  w.put(std::uint8_t(flags));
+  w.put24(vendor);
+  w.put(type);
+  w.put(length);
+  w.put_bytes(value);
+  return std::move(w).take();
+}
+ByteVector cdata(Bytes messages) { return pbtnc::batch(pbtnc::BatchType::cdata, false, messages); }
+
+std::vector<BatchRow> batch_rows() {
+  using E = pbtnc::ErrorCode;
+  ByteVector many;
+  for (int n = 0; n < 1025; ++n) many = std::move(many) + raw_message(0x80, 0, 1, 24, bytes({0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1}));
+  return {
+      {"empty", {}, E::invalid_parameter, 0, "truncated batch header"},
+      {"cut in its header", bytes({2, 0, 0, 1, 0, 0, 0}), E::invalid_parameter, 0, "truncated batch header"},
+      {"version 3", bytes({3, 0, 0, 1, 0, 0, 0, 8}), E::version_not_supported, 0, "PB-TNC version isn't 2"},
+      {"a server's batch", bytes({2, 0x80, 0, 1, 0, 0, 0, 8}), E::invalid_parameter, 1, "directionality of the other side"},
+      {"type 0", bytes({2, 0, 0, 0, 0, 0, 0, 8}), E::invalid_parameter, 3, "unknown batch type"},
+      {"type 7", bytes({2, 0, 0, 7, 0, 0, 0, 8}), E::invalid_parameter, 3, "unknown batch type"},
+      {"shorter than it says", bytes({2, 0, 0, 1, 0, 0, 0, 9}), E::invalid_parameter, 4, "batch length isn't"},
+      {"longer than it says", bytes({2, 0, 0, 1, 0, 0, 0, 8, 0}), E::invalid_parameter, 4, "batch length isn't"},
+      {"trailing bytes", cdata(bytes({0, 0, 0, 0})), E::invalid_parameter, 8, "truncated message header"},
+      {"message of no length", cdata(raw_message(0x80, 0, 1, 0)), E::invalid_parameter, 16, "message length out of the batch"},
+      {"message longer than the batch", cdata(raw_message(0x80, 0, 1, 0xFFFFFFFF)), E::invalid_parameter, 16, "message length out of the batch"},
+      {"messages that overlap", cdata(raw_message(0x80, 0, 1, 30, bytes({0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1})) + raw_message(0x80, 0, 1, 12)),
+       E::invalid_parameter, 38, "truncated message header"},
+      {"reserved vendor", cdata(raw_message(0, 0xFFFFFF, 1, 12)), E::invalid_parameter, 9, "reserved message vendor"},
+      {"reserved type", cdata(raw_message(0, 0, 0xFFFFFFFF, 12)), E::invalid_parameter, 12, "reserved message type"},
+      {"unknown message that mustn't be skipped", cdata(raw_message(0x80, 0x123456, 1, 12)), E::unsupported_mandatory_message, 8,
+       "unsupported message with NOSKIP"},
+      {"PB-PA that may be skipped", cdata(raw_message(0, 0, 1, 24, bytes({0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 1}))), E::invalid_parameter, 8,
+       "NOSKIP flag contradicts"},
+      {"PB-PA without its header", cdata(raw_message(0x80, 0, 1, 12)), E::invalid_parameter, 16, "message length out of the type's range"},
+      {"assessment result of a client", cdata(raw_message(0x80, 0, 2, 16, bytes({0, 0, 0, 0}))), E::invalid_parameter, 8,
+       "message that only a server sends"},
+      {"more messages than allowed", cdata(many), E::local_error, 0, "more than 1024 messages"},
+  };
+}
+
+// The fatal error of a CLOSE batch.
+std::optional<pbtnc::PbError> fatal_error(const std::vector<Answer>& answers) {
+  if (answers.empty() || !answers.back().is(pttls::Type::pb_tnc_batch)) return std::nullopt;
+  const auto batch = pbtnc::parse_batch(answers.back().value, false);
+  if (!batch || batch->type != pbtnc::BatchType::close || batch->messages.size() != 1) return std::nullopt;
+  return pbtnc::pb_error(batch->messages[0]);
+}
+
+TEST(BadBatch, IsAnsweredWithAFatalErrorInACloseBatch) {
+  World world;
+  for (const BatchRow& row : batch_rows()) {
+    std::string id;
+    {
+      Peer peer(world);
+      id = peer.session.id();
+      peer.negotiate();
+      const auto error = fatal_error(peer.say(pttls::Type::pb_tnc_batch, row.batch));
+      ASSERT_TRUE(error) << row.name;
+      EXPECT_TRUE(error->fatal) << row.name;
+      EXPECT_EQ(error->code, std::uint16_t(row.error)) << row.name;
+      if (row.error == pbtnc::ErrorCode::invalid_parameter || row.error == pbtnc::ErrorCode::unsupported_mandatory_message) {
+        EXPECT_EQ(error->offset, row.offset) << row.name;
+      }
+      EXPECT_TRUE(peer.host.closed && peer.session.ended()) << row.name;
+      EXPECT_TRUE(peer.logged("at offset " + std::to_string(row.offset) + ": " + std::string(row.logged))) << row.name << '\n' << peer.log();
+    }
+    const auto record = world.state->session(id);
+    ASSERT_TRUE(record);
+    if (*record) {
+      EXPECT_NE(pipeline::verdict_from_json((*record)->verdict)->recommendation, pipeline::Recommendation::allow) << row.name;
+    }
+  }
+}
+
+TEST(BadBatch, InTheWrongStateIsRefused) {
+  World world;
+  using T = pbtnc::BatchType;
+  // Init takes CDATA and CLOSE; Client Working also CRETRY; only a server sends the others.
+  for (const T type : {T::sdata, T::result, T::cretry, T::sretry}) {
+    Peer peer(world);
+    peer.negotiate();
+    Writer result;
+    if (type == T::result) pbtnc::append_assessment_result(result, 0);
+    const auto error = fatal_error(peer.batch(type, type == T::result ? Bytes() : result.view()));
+    ASSERT_TRUE(error) << pbtnc::name(type);
+    EXPECT_TRUE(peer.session.ended() && peer.logged("offset")) << peer.log();
+  }
+  for (const T type : {T::sdata, T::sretry}) {
+    Peer peer(world);
+    peer.negotiate();
+    peer.batch(T::cdata, {});
+    EXPECT_FALSE(peer.session.ended());
+    const auto error = fatal_error(peer.batch(type, {}));
+    ASSERT_TRUE(error) << pbtnc::name(type);
+    EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::unexpected_batch_type));
+    EXPECT_TRUE(peer.logged("batch type not allowed in this state"));
+  }
+}
+
+TEST(BadBatch, AfterTheVerdictOnlyARetryOrAClose) {
+  World world;
+  const Machine m = machine();
+  Peer peer(world);
+  Client client(m);
+  endpoint::Session::Step step = client.session().start();
+  while (!client.session().outcome()) {
+    const auto answers = peer.say(step.send);
+    ASSERT_FALSE(answers.empty());
+    ByteVector all;
+    for (const Answer& a : answers) {
+      Writer w;
+      pttls::append_message(w, a.header.kind(), a.header.identifier, a.value);
+      all = std::move(all) + w.view();
+    }
+    step = client.session().feed(all);
+  }
+  const auto error = fatal_error(peer.batch(pbtnc::BatchType::cdata, {}));
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::unexpected_batch_type));
+  EXPECT_TRUE(peer.session.ended());
+}
+
+TEST(BadBatch, RoundsThatBringNothingEndTheConversation) {
+  World world;
+  world.settings.max_empty_rounds = 20;
+  Peer peer(world);
+  peer.negotiate();
+  std::optional<pbtnc::PbError> error;
+  unsigned rounds = 0;
+  bool decided = false;
+  while (!error && !decided && rounds < 100) {
+    ++rounds;
+    const auto answers = peer.batch(pbtnc::BatchType::cdata, {});
+    ASSERT_FALSE(answers.empty());
+    const auto batch = pbtnc::parse_batch(answers.back().value, false);
+    ASSERT_TRUE(batch);
+    decided = batch->type == pbtnc::BatchType::result;
+    error = fatal_error(answers);
+  }
+  EXPECT_TRUE(error || decided);
+  EXPECT_LE(rounds, 21U);
+}
+
+// What a peer asks for is bounded by what it sends; a server that can't say all of it in one batch says so.
+TEST(BadBatch, AFloodOfContractRequestsEndsOnlyItsOwnSession) {
+  World world;
+  for (const bool pts : {true, false}) {
+    Peer peer(world);
+    peer.negotiate();
+    peer.batch(pbtnc::BatchType::cdata, {});
+    ByteVector body = bytes({1, 0, 0, 0, 0, 0, 0, 1});
+    for (int n = 0; n < 4096; ++n) {
+      Writer w, contract;
+      patnc::append_contract(contract, {});
+      patnc::append_attribute(w, 0, patnc::vendor_tcg, patnc::type::contract_request, contract.view());
+      body = std::move(body) + w.view();
+    }
+    Writer messages;
+    pbtnc::append_pa(messages, {false, pts ? patnc::vendor_tcg : patnc::vendor_ietf,
+                                pts ? patnc::subtype_pts : patnc::subtype_operating_system, 3, pbtnc::any, body});
+    const auto answers = peer.batch(pbtnc::BatchType::cdata, messages.view());
+    ASSERT_FALSE(answers.empty());
+    for (const Answer& a : answers) EXPECT_LE(a.value.size(), world.settings.max_batch);
+  }
+}
+
+// --- starting over
+
+ByteVector as_messages(const std::vector<Answer>& answers) {
+  Writer w;
+  for (const Answer& a : answers) pttls::append_message(w, a.header.kind(), a.header.identifier, a.value);
+  return std::move(w).take();
+}
+
+// A client that is past the negotiation: its first batch.
+ByteVector first_batch(Client& client) {
+  client.session().start();
+  Writer w, version;
+  pttls::append_version_response(version, 1);
+  pttls::append_message(w, pttls::Type::version_response, 0, version.view());
+  pttls::append_message(w, pttls::Type::sasl_mechanisms, 1, {});
+  return client.session().feed(w.view()).send;
+}
+
+// Whatever belonged to the assessment that was left comes too late and changes nothing in the new one.
+TEST(StartingOver, InTheMiddleOfTheEvidenceGivesTheVerdictOfTheNewAssessment) {
+  World world;
+  const Machine m = machine();
+  world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
+  converse(world, m);
+  world.approve(m.tpm->ak().key_id());
+  ClientOptions small;
+  small.max_batch = 2080;
+  std::size_t rounds = 0;
+  for (std::size_t leave_after = 0; leave_after < 12; ++leave_after) {
+    Peer peer(world);
+    Client first(m, small);
+    endpoint::Session::Step step = first.session().start();
+    for (rounds = 0; rounds <= leave_after; ++rounds) step = first.session().feed(as_messages(peer.say(step.send)));
+    const std::string left = peer.session.id();
+    Client second(m);
+    ByteVector batch = first_batch(second);
+    ASSERT_EQ(batch[pttls::header_size + 3], std::byte(pbtnc::BatchType::cdata));
+    batch[pttls::header_size + 3] = std::byte(pbtnc::BatchType::cretry);
+    if (leave_after == 0) {  // before the first batch there is nothing to start over
+      EXPECT_TRUE(fatal_error(peer.say(batch)));
+      continue;
+    }
+    step.send = batch;
+    while (!second.session().outcome() && !peer.session.ended()) step = second.session().feed(as_messages(peer.say(step.send)));
+    ASSERT_TRUE(second.session().outcome()) << "after " << leave_after << " rounds\n" << peer.log();
+    EXPECT_EQ(second.session().outcome()->recommendation, endpoint::Recommendation::allow) << "after " << leave_after << " rounds\n" << peer.log();
+    EXPECT_NE(peer.session.id(), left);
+    peer.say(step.send);
+    const auto record = world.state->session(left);
+    ASSERT_TRUE(record && *record) << "the assessment that was left has no record";
+    EXPECT_EQ((*record)->state, server::SessionState::complete);
+    EXPECT_NE(pipeline::verdict_from_json((*record)->verdict)->recommendation, pipeline::Recommendation::allow);
+  }
+  EXPECT_EQ(world.pipeline->bytes_in_flight(), 0U);
+}
+
+TEST(StartingOver, TooOftenIsRefused) {
+  World world;
+  Peer peer(world);
+  peer.negotiate();
+  peer.batch(pbtnc::BatchType::cdata, {});
+  std::optional<pbtnc::PbError> error;
+  unsigned retries = 0;
+  while (!error && retries < 20) {
+    error = fatal_error(peer.batch(pbtnc::BatchType::cretry, {}));
+    ++retries;
+  }
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::local_error));
+  EXPECT_EQ(retries, world.settings.max_retries + 1);
+  EXPECT_TRUE(peer.logged("too many retries"));
+}
+
+// --- PA-TNC and PTS
+
+constexpr std::uint32_t tcg = patnc::vendor_tcg;
+namespace pt = pts::type;
+using Attributes = std::vector<ByteVector>;
+
+ByteVector* first(Attributes& all, std::uint32_t type) {
+  const auto at = std::find_if(all.begin(), all.end(), [&](const ByteVector& a) { return type_of(a) == type; });
+  return at == all.end() ? nullptr : &*at;
+}
+ByteVector attribute(unsigned flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+  Writer w;
+  patnc::append_attribute(w, std::uint8_t(flags), vendor, type, value);
+  return std::move(w).take();
+}
+// Sets bytes of the first attribute of a type, from an offset in its value on.
+std::function<bool(Attributes&)> set(std::uint32_t type, std::size_t offset, ByteVector value) {
+  return [=](Attributes& all) {
+    ByteVector* const a = first(all, type);
+    if (a == nullptr) return false;
+    std::copy(value.begin(), value.end(), a->begin() + std::ptrdiff_t(12 + offset));
+    return true;
+  };
+}
+// Cuts the value of the first attribute of a type to a size, or fills it up with zeros.
+std::function<bool(Attributes&)> resize(std::uint32_t type, std::size_t size) {
+  return [=](Attributes& all) {
+    ByteVector* const a = first(all, type);
+    if (a == nullptr) return false;
+    a->resize(12 + size);
+    set_length(*a);
+    return true;
+  };
+}
+std::function<bool(Attributes&)> grow(std::uint32_t type, std::size_t by) {
+  return [=](Attributes& all) {
+    ByteVector* const a = first(all, type);
+    if (a == nullptr) return false;
+    a->resize(a->size() + by);
+    set_length(*a);
+    return true;
+  };
+}
+std::function<bool(Attributes&)> repeat(std::uint32_t type) {
+  return [=](Attributes& all) {
+    const ByteVector* const a = first(all, type);
+    if (a == nullptr) return false;
+    all.push_back(ByteVector(*a));
+    return true;
+  };
+}
+std::function<bool(Attributes&)> drop(std::uint32_t type) {
+  return [=](Attributes& all) { return std::erase_if(all, [&](const ByteVector& a) { return type_of(a) == type; }) != 0; };
+}
+std::function<bool(Attributes&)> beside(std::uint32_t type, ByteVector another) {
+  return [=](Attributes& all) {
+    if (first(all, type) == nullptr) return false;
+    all.push_back(another);
+    return true;
+  };
+}
+// The length of the first attribute of a type says something else than it is long.
+std::function<bool(Attributes&)> lie(std::uint32_t type, std::uint32_t length) {
+  return [=](Attributes& all) {
+    ByteVector* const a = first(all, type);
+    if (a == nullptr) return false;
+    for (std::size_t i = 0; i < 4; ++i) (*a)[8 + i] = std::byte(length >> (24 - 8 * i));
+    return true;
+  };
+}
+
+constexpr std::string_view invalid = "IMV 3 sent PA-TNC error 1 of vendor 0";
+constexpr std::string_view refused = "IMV 3 sent PA-TNC error ";  // Invalid Parameter, or the PTS error for it
+
+struct BadAttribute {
+  std::string_view name;
+  std::function<bool(Attributes&)> change;
+  std::string_view logged;  // with "byte N" or "at offset N" before it
+  std::string_view told;    // empty: the protocol has no error for it
+};
+
+std::vector<BadAttribute> bad_attributes() {
+  constexpr std::uint32_t caps = pt::capabilities, algorithm = pt::algorithm, dh = pt::dh_nonce_response, version = pt::tpm_version, aik = pt::aik,
+                          evidence = pt::simple_component_evidence, final = pt::simple_evidence_final, links = pts::ita_symlinks;
+  const ByteVector ff4 = bytes({0xFF, 0xFF, 0xFF, 0xFF});
+  return {
+      // Lengths.
+      {"attribute of no length", lie(caps, 0), "attribute length below its header", invalid},
+      {"attribute that ends in its header", lie(caps, 11), "attribute length below its header", invalid},
+      {"attribute longer than the message", lie(caps, 0x7FFFFFFF), "attribute longer than the message", invalid},
+      {"attributes that overlap", lie(caps, 17), "attribute longer than the message", invalid},
+      {"trailing bytes behind the attributes", beside(caps, bytes({0, 0, 0})), "truncated attribute header", invalid},
+      {"reserved attribute vendor", beside(caps, attribute(0, 0xFFFFFF, 1, {})), "reserved attribute vendor", invalid},
+      {"reserved attribute type", beside(caps, attribute(0, tcg, 0xFFFFFFFF, {})), "reserved attribute type", invalid},
+      {"unknown attribute that mustn't be skipped", beside(caps, attribute(0x80, tcg, 0x0BADC0DE, {})), "unsupported attribute with NOSKIP",
+       "IMV 3 sent PA-TNC error 3 of vendor 0"},
+      {"capabilities cut", resize(caps, 3), "PTS Protocol Capabilities shorter than 4 bytes", invalid},
+      {"algorithm empty", resize(algorithm, 0), "PTS Measurement Algorithm shorter than 4 bytes", invalid},
+      {"DH response cut", resize(dh, 15), "DH Nonce Parameters Response shorter than 16 bytes", invalid},
+      {"nonce longer than the DH response", set(dh, 3, bytes({0xFF})), "nonce longer than the attribute", invalid},
+      {"TPM version cut", resize(version, 3), "TPM Version Information shorter than 4 bytes", invalid},
+      {"TPM version with trailing bytes", grow(version, 1), "TPM 2.0 version information isn't 16 bytes", invalid},
+      {"AIK empty", resize(aik, 0), "AIK shorter than 4 bytes", invalid},
+      {"AIK cut", resize(aik, 60), "the AIK isn't a public key", invalid},
+      {"AIK with trailing bytes", grow(aik, 1), "the AIK isn't a public key", invalid},
+      {"AIK that claims to be a certificate", set(aik, 0, bytes({0})), "the AIK isn't a certificate", invalid},
+      {"evidence cut", resize(evidence, 39), "Simple Component Evidence shorter than 40 bytes", invalid},
+      {"evidence of no length", resize(evidence, 0), "Simple Component Evidence shorter than 40 bytes", invalid},
+      {"measurement with trailing bytes", grow(evidence, 1), "measurement isn't as long as its algorithm's digest", invalid},
+      {"policy URI longer than the evidence", [](Attributes& all) {
+         for (ByteVector& a : all)
+           if (type_of(a) == evidence && (a[12] & std::byte{0x60}) == std::byte{0x60}) return a[52] = a[53] = std::byte{0xFF}, true;
+         return false;
+       }, "policy URI longer than the attribute", invalid},
+      {"final cut", resize(final, 3), "Simple Evidence Final shorter than 4 bytes", invalid},
+      {"composite longer than the final", set(final, 4, ff4), "part longer than the attribute or its type", invalid},
+      {"final with trailing bytes", grow(final, 1), "trailing bytes", invalid},
+      {"more symlinks than there are bytes", set(links, 0, ff4), "symlink", invalid},
+      // Versions, types, banks.
+      {"algorithm that wasn't offered", set(algorithm, 2, bytes({0x20, 0})), "a measurement algorithm that wasn't offered", refused},
+      {"two algorithms", set(algorithm, 2, bytes({0x60, 0})), "or more than one", refused},
+      {"unknown algorithm", set(algorithm, 2, bytes({0, 1})), "a measurement algorithm that wasn't offered", refused},
+      {"no algorithm", set(algorithm, 2, bytes({0, 0})), "a measurement algorithm that wasn't offered", refused},
+      {"capabilities that weren't offered", set(caps, 2, bytes({0xFF, 0xFF})), "PTS capabilities that weren't offered", invalid},
+      {"TPM 1.2", set(version, 0, bytes({0, 0x30})), "not the version information of a TPM 2.0", invalid},
+      {"evidence in another bank", set(evidence, 16, bytes({0x20, 0})), "measurement in another algorithm", invalid},
+      {"unknown quote format", set(final, 0, bytes({0xC0})), "quote format isn't that of a TPM 2.0", invalid},
+      {"unknown functional name family", set(evidence, 7, bytes({0xC1})), "functional name family isn't binary enumeration", invalid},
+      {"unknown measurement type", set(evidence, 12, bytes({0x40})), "measurement type isn't a hash", invalid},
+      {"time that isn't one", set(evidence, 20, bytes({'x'})), "measurement time isn't", invalid},
+      // Steps.
+      {"capabilities twice", repeat(caps), "PTS Protocol Capabilities that weren't asked for, or a second time", invalid},
+      {"algorithm twice", repeat(algorithm), "PTS Measurement Algorithm that wasn't asked for, or a second time", invalid},
+      {"DH response twice", repeat(dh), "DH Nonce Parameters Response that wasn't asked for, or a second time", invalid},
+      {"TPM version twice", repeat(version), "TPM Version Information that wasn't asked for, or a second time", invalid},
+      {"second AIK", repeat(aik), "an AIK that wasn't asked for, or a second one", invalid},
+      {"symlinks twice", repeat(links), "Symlinks that weren't asked for, or a second time", invalid},
+      {"final twice", repeat(final), "attestation failed", ""},
+      {"AIK before its time", beside(caps, attribute(0, tcg, aik, bytes({0x80, 1, 2, 3}))), "an AIK that wasn't asked for", invalid},
+      {"evidence before its time", beside(caps, attribute(0, tcg, evidence, ByteVector(72))), "Simple Component Evidence that wasn't asked for", invalid},
+      {"final before its time", beside(dh, attribute(0, tcg, final, ByteVector(4))), "Simple Evidence Final that wasn't asked for", invalid},
+      {"evidence after the final", [](Attributes& all) {
+         const ByteVector* const a = first(all, evidence);
+         if (a == nullptr || first(all, final) == nullptr) return false;
+         all.push_back(ByteVector(*a));
+         return true;
+       }, "Simple Component Evidence after Simple Evidence Final", invalid},
+      {"no AIK", drop(aik), "no AIK received", ""},
+      {"no DH response", drop(dh), "no DH nonce parameters received", ""},
+      {"no algorithm at all", drop(algorithm), "no answer from an Attestation IMC", ""},
+      // What wasn't asked for.
+      {"evidence of another component", set(evidence, 4, bytes({0, 0, 1})), "evidence of a component that wasn't asked for", invalid},
+      {"evidence for a PCR of no firmware", set(evidence, 13, bytes({0, 0, 23})), "firmware evidence for a PCR that firmware doesn't extend", invalid},
+      {"evidence for a PCR that no TPM has", set(evidence, 13, bytes({0xFF, 0xFF, 0xFF})), "firmware evidence for a PCR", invalid},
+      {"evidence of a sub-component", set(evidence, 1, bytes({0, 0, 1})), "sub-component evidence wasn't asked for", invalid},
+      // The nonce.
+      {"short nonce", [](Attributes& all) {
+         ByteVector* const a = first(all, dh);
+         if (a == nullptr) return false;
+         (*a)[15] = std::byte{16};
+         a->erase(a->begin() + 20, a->begin() + 24);
+         set_length(*a);
+         return true;
+       }, "the endpoint's nonce is too short", refused},
+      {"no hash for the nonce", set(dh, 6, bytes({0, 0})), "no common hash algorithm", refused},
+      {"two DH groups", set(dh, 4, bytes({0x18, 0})), "a DH group that wasn't offered, or more than one", refused},
+      {"a DH group that wasn't offered", set(dh, 4, bytes({0x80, 0})), "a DH group that wasn't offered", refused},
+      {"a DH point off its curve", [](Attributes& all) {
+         ByteVector* const a = first(all, dh);
+         if (a == nullptr) return false;
+         a->back() ^= std::byte{1};
+         return true;
+       }, "DH public value isn't in its group", invalid},
+      {"a DH point of another size", grow(dh, 1), "", invalid},
+      {"the point at infinity", [](Attributes& all) {
+         ByteVector* const a = first(all, dh);
+         if (a == nullptr) return false;
+         std::fill(a->end() - 64, a->end(), std::byte{0});
+         return true;
+       }, "", invalid},
+  };
+}
+
+TEST(BadAttribute, IsToldWhereTheProtocolHasAnErrorAndLoggedWithItsPlace) {
+  World world;
+  const Machine m = machine();
+  world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
+  converse(world, m);
+  world.approve(m.tpm->ak().key_id());
+  for (const BadAttribute& row : bad_attributes()) {
+    bool applied = false;
+    const Outcome out = converse(world, m, {}, [&](ByteVector message) {
+      if (applied || message.size() < 24 || message[7] != std::byte{7}) return message;
+      auto changed = with_attributes(message, row.change);
+      if (!changed) return message;
+      applied = true;
+      return std::move(*changed);
+    });
+    ASSERT_TRUE(applied) << row.name;
+    std::string log;
+    for (const std::string& line : out.lines)
+      if (line.find("PA-TNC attribute") == std::string::npos && line.find("received") == std::string::npos) log += line + "\n";
+    ASSERT_TRUE(out.verdict) << row.name << '\n' << log;
+    EXPECT_NE(out.verdict->recommendation, pipeline::Recommendation::allow) << row.name;
+    EXPECT_TRUE(!out.answer || out.answer->recommendation != endpoint::Recommendation::allow) << row.name;
+    const bool logged = std::any_of(out.lines.begin(), out.lines.end(), [&](const std::string& line) {
+      const bool placed = row.told.empty() || line.find("byte ") != std::string::npos || line.find("at offset ") != std::string::npos;
+      return placed && (line.find("attestation failed") != std::string::npos || line.find("refused") != std::string::npos) &&
+             line.find(row.logged) != std::string::npos;
+    });
+    EXPECT_TRUE(logged) << row.name << '\n' << log;
+    const bool told = row.told.empty() || std::any_of(out.notes.begin(), out.notes.end(), [&](const std::string& note) {
+                        return note.find(row.told) != std::string::npos;
+                      });
+    EXPECT_TRUE(told) << row.name << ": " << (out.notes.empty() ? "the endpoint was told nothing" : out.notes.back()) << '\n' << log;
+    EXPECT_EQ(world.pipeline->bytes_in_flight(), 0U) << row.name;
+  }
+  // None of it hurt the good one.
+  EXPECT_EQ(converse(world, m).answer->recommendation, endpoint::Recommendation::allow);
+}
+
+// Bad sessions come and go between all the steps of a good one, which notices nothing.
+TEST(BadAttribute, TouchesNoOtherSession) {
+  World world;
+  const Machine m = machine(), other = machine();
+  world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
+  world.enrol(other.tpm->ak(), other.tpm->ak().key_id());
+  converse(world, m);
+  world.approve(m.tpm->ak().key_id());
+  const auto rows = bad_attributes();
+  std::size_t next = 0;
+  const Outcome good = converse(world, m, {}, [&](ByteVector message) {
+    for (int n = 0; n < 6; ++n) {
+      const BadAttribute& row = rows[next++ % rows.size()];
+      converse(world, other, {}, [&](ByteVector theirs) {
+        if (theirs.size() < 24 || theirs[7] != std::byte{7}) return theirs;
+        auto changed = with_attributes(theirs, row.change);
+        return changed ? std::move(*changed) : theirs;
+      });
+    }
+    return message;
+  });
+  EXPECT_GT(next, 30U);
+  ASSERT_TRUE(good.answer) << good.error;
+  EXPECT_EQ(good.answer->recommendation, endpoint::Recommendation::allow);
+}
+
+TEST(BadMessage, OfAnUnknownVersionOrCutInItsHeaderIsNoEvidence) {
+  World world;
+  for (const bool cut : {true, false}) {
+    Peer peer(world);
+    peer.negotiate();
+    const ByteVector body = cut ? bytes({1, 0, 0, 0, 0, 0, 0}) : bytes({2, 0, 0, 0, 0, 0, 0, 9});
+    for (const std::uint32_t vendor : {patnc::vendor_ietf, patnc::vendor_tcg}) {
+      Writer messages;
+      pbtnc::append_pa(messages, {false, vendor, 1, 1, pbtnc::any, body});
+      peer.batch(pbtnc::BatchType::cdata, messages.view());
+    }
+    const std::string id = peer.session.id();
+    peer.batch(pbtnc::BatchType::cdata, {});
+    EXPECT_TRUE(peer.logged(cut ? "truncated PA-TNC header" : "at offset 0: PA-TNC version isn't 1")) << peer.log();
+    const auto record = world.state->session(id);
+    ASSERT_TRUE(record && *record) << peer.log();
+    EXPECT_NE(pipeline::verdict_from_json((*record)->verdict)->recommendation, pipeline::Recommendation::allow);
+  }
+}
+
+// --- peers that stall or vanish
+
+// At each step of a good conversation, with nothing left of it afterwards.
+TEST(Peer, ThatStallsOrVanishesAtAnyStepLeavesARecordAndNothingElse) {
+  World world;
+  const Machine m = machine();
+  world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
+  converse(world, m);
+  world.approve(m.tpm->ak().key_id());
+  ClientOptions options;
+  options.max_batch = 16'384;
+  for (const bool stalls : {true, false}) {
+    bool decided = false;
+    std::size_t steps = 0;
+    for (; !decided; ++steps) {
+      ASSERT_LT(steps, 100U);
+      std::string id;
+      bool begun = false;
+      {
+        Peer peer(world);
+        Client client(m, options);
+        endpoint::Session::Step step = client.session().start();
+        for (std::size_t n = 0; n < steps && !client.session().outcome(); ++n) step = client.session().feed(as_messages(peer.say(step.send)));
+        id = peer.session.id();
+        begun = steps > 1;
+        decided = client.session().outcome().has_value();
+        if (stalls) peer.session.on_deadline();
+        else peer.session.on_peer_gone();
+        EXPECT_TRUE(peer.session.ended()) << steps;
+        if (!decided) {
+          EXPECT_TRUE(peer.logged(stalls ? "the endpoint was silent for too long" : "the endpoint vanished")) << peer.log();
+        }
+        EXPECT_TRUE(peer.say(step.send).empty()) << "it goes on after its end";
+      }
+      EXPECT_EQ(world.pipeline->bytes_in_flight(), 0U) << steps;
+      const auto record = world.state->session(id);
+      ASSERT_TRUE(record);
+      if (!begun || !*record) continue;
+      EXPECT_EQ((*record)->state, server::SessionState::complete) << steps;
+      const auto verdict = pipeline::verdict_from_json((*record)->verdict);
+      ASSERT_TRUE(verdict);
+      EXPECT_EQ(verdict->recommendation == pipeline::Recommendation::allow, decided) << steps;
+    }
+    EXPECT_GT(steps, 10U);
+  }
+  const auto all = world.state->sessions({}, 200);
+  ASSERT_TRUE(all);
+  for (const server::SessionRecord& record : all->sessions) EXPECT_EQ(record.state, server::SessionState::complete) << record.intent.session;
+}
+
+// While store and evidence plane are at work it is the server's turn: the endpoint is told, and the late answer is dropped.
+TEST(Peer, IsToldWhenTheServerTakesTooLong) {
+  World world;
+  const Machine m = machine();
+  world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
+  Peer peer(world);
+  Client client(m);
+  endpoint::Session::Step step = client.session().start();
+  while (peer.session.wants_data()) {
+    peer.session.feed(step.send);
+    if (!peer.session.wants_data()) break;
+    step = client.session().feed(as_messages(peer.say({})));
+  }
+  peer.session.on_deadline();
+  const auto error = fatal_error(peer.say({}));
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::local_error));
+  EXPECT_TRUE(peer.session.ended());
+}
+
+}  // namespace
+}  // namespace gatehouse::test

@@ -1,0 +1,512 @@
+// The server over real TLS on loopback: what the I/O shell adds to the session core. Certificates and versions, stalls,
+// peers that vanish, last words, stopping, reloading, many idle connections.
+#include "server/tls/server.h"
+
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include "base/log.h"
+#include "server/state/users.h"
+#include "tests/server_session/conversation.h"
+#include "tests/server_tls/certificates.h"
+#include "tests/server_tls/tls_peer.h"
+
+namespace gatehouse::test {
+namespace {
+
+// What the process writes to stderr goes to a file for as long as this lives.
+class Captured {
+ public:
+  explicit Captured(const std::string& path) : path_(path), saved_(::dup(STDERR_FILENO)) {
+    FILE* const file = std::fopen(path.c_str(), "we");
+    ::dup2(::fileno(file), STDERR_FILENO);
+    std::fclose(file);
+  }
+  ~Captured() {
+    ::dup2(saved_, STDERR_FILENO);
+    ::close(saved_);
+  }
+  Captured(const Captured&) = delete;
+  Captured& operator=(const Captured&) = delete;
+  std::string text() const {
+    std::stringstream out;
+    out << std::ifstream(path_).rdbuf();
+    return out.str();
+  }
+  bool has(std::string_view what) const { return text().find(what) != std::string::npos; }
+
+ private:
+  std::string path_;
+  int saved_;
+};
+
+class ServerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder = world.folder;
+    authority.emplace(folder);
+    authority->issue("server", {.purpose = "serverAuth"});
+    authority->issue("client");
+    config.listen = {"127.0.0.1:0"};
+    config.certificate = folder + "/server.pem";
+    config.key = folder + "/server.key";
+    config.client_ca = authority->certificate();
+    config.refdb = folder + "/refdb";
+    config.state = folder + "/state";
+    config.control_socket = folder + "/control.sock";
+    config.threads = 2;
+    config.grace = std::chrono::seconds(20);
+    endpoint.emplace(machine());
+    const std::string device = endpoint->tpm->ak().key_id();
+    world.enrol(endpoint->tpm->ak(), device);
+    converse(world, *endpoint);
+    world.approve(device);
+    world.state.reset();  // the server's from now on
+    log.emplace(folder + "/log");
+    log::configure(log::Level::debug, LogFormat::text);
+  }
+  void TearDown() override {
+    stop();
+    log.reset();
+  }
+  void start() {
+    auto started = server::Server::start(config, {[this](const std::string&) -> Result<std::shared_ptr<const refdb::View>> { return world.references; },
+                                                  [this](const std::string&) -> Result<std::uint64_t> { return world.references->generation(); }});
+    ASSERT_TRUE(started) << started.error().text();
+    ::prctl(PR_SET_DUMPABLE, 1);  // a leak checker attaches to this process
+    server = std::move(*started);
+    thread = std::thread([this] { server->run(); });
+  }
+  // Returns when every connection is gone: the server waits for each.
+  void stop() {
+    if (!thread.joinable()) return;
+    server->stop();
+    thread.join();
+    EXPECT_EQ(server->connections(), 0U);
+    server.reset();
+  }
+  TlsWanted with(const std::string& name, int version = TLS1_3_VERSION) const {
+    return {version, {}, folder + "/" + name + ".pem", folder + "/" + name + ".key"};
+  }
+  // Speaks for the client until its session ends or, where it is kept, has its verdict; or for so many answers.
+  static void speak(TlsPeer& peer, endpoint::Session& client, std::size_t steps = 10'000) {
+    endpoint::Session::Step step = client.start();
+    for (std::size_t n = 0; n < steps; ++n) {
+      const bool written = peer.write(step.send);
+      if (step.ended || !written || (client.outcome() && step.send.empty())) return;
+      const ByteVector answer = peer.read();
+      step = answer.empty() ? client.end_of_stream() : client.feed(answer);
+    }
+  }
+  // Whether a good endpoint is allowed now.
+  testing::AssertionResult allowed(int version = TLS1_3_VERSION) {
+    TlsPeer peer(server->port(), with("client", version));
+    if (!peer.good()) return testing::AssertionFailure() << peer.error();
+    Client client(*endpoint);
+    speak(peer, client.session());
+    if (!client.session().outcome()) return testing::AssertionFailure() << (client.session().error() ? client.session().error()->text() : "no outcome");
+    if (client.session().outcome()->recommendation != endpoint::Recommendation::allow) return testing::AssertionFailure() << log->text();
+    return testing::AssertionSuccess();
+  }
+
+  World world;
+  std::string folder;
+  std::optional<Authority> authority;
+  std::optional<Machine> endpoint;
+  server::Config config;
+  std::unique_ptr<server::Server> server;
+  std::thread thread;
+  std::optional<Captured> log;
+};
+
+TEST_F(ServerTest, AllowsAGoodEndpointInBothVersionsOfTls) {
+  start();
+  EXPECT_TRUE(allowed());
+  EXPECT_TRUE(log->has("TLSv1.3 with TLS_AES_256_GCM_SHA384"));
+  EXPECT_TRUE(allowed(TLS1_2_VERSION));
+  EXPECT_TRUE(log->has("TLSv1.2 with ECDHE-ECDSA-"));
+  EXPECT_TRUE(log->has("endpoint authenticated by certificate as 'CN=client'"));
+}
+
+TEST_F(ServerTest, RefusesCertificatesThatAreNotGoodAndSaysWhy) {
+  Authority stranger(folder, "another CA"), middle(*authority, "middle CA"), gone(*authority, "gone CA");
+  authority->issue("expired", {.from_days = -3, .to_days = -1});
+  authority->issue("early", {.from_days = 1, .to_days = 2});
+  authority->issue("for-servers", {.purpose = "serverAuth"});
+  authority->issue("revoked");
+  authority->issue("any-purpose", {.purpose = ""});
+  middle.issue("below");
+  middle.issue("below-revoked");
+  gone.issue("below-gone");
+  stranger.issue("strange");
+  config.client_crl = folder + "/crl.pem";
+  authority->revoke({folder + "/revoked.pem", gone.certificate()}, config.client_crl);
+  middle.revoke({folder + "/below-revoked.pem"}, config.client_crl);
+  gone.revoke({}, config.client_crl);
+  start();
+  struct Row {
+    std::string name, logged;
+    std::string_view alert;
+  };
+  const Row rows[] = {
+      {"expired", "certificate of '/CN=expired': certificate has expired", "certificate expired"},
+      {"early", "certificate of '/CN=early': certificate is not yet valid", ""},
+      {"for-servers", "certificate of '/CN=for-servers': un", "unsupported certificate"},
+      {"revoked", "certificate of '/CN=revoked': certificate revoked", "certificate revoked"},
+      {"below-revoked", "certificate of '/CN=below-revoked': certificate revoked", "certificate revoked"},
+      {"below-gone", "certificate of '/CN=gone CA': certificate revoked", "certificate revoked"},
+      {"strange", "certificate of '/CN=strange': unable to get local issuer certificate", "unknown ca"},
+      {"", "peer did not return a certificate", ""},
+  };
+  for (const int version : {TLS1_3_VERSION, TLS1_2_VERSION})
+    for (const Row& row : rows) {
+      TlsPeer peer(server->port(), row.name.empty() ? TlsWanted{version} : with(row.name, version));
+      // In TLS 1.3 a client hears of it with the first answer.
+      EXPECT_TRUE(version == TLS1_3_VERSION || !peer.good()) << row.name;
+      if (peer.good()) {
+        EXPECT_TRUE(peer.read().empty()) << row.name;
+      }
+      EXPECT_NE(peer.error().find("alert"), std::string::npos) << row.name << ": " << peer.error();
+      EXPECT_NE(peer.error().find(row.alert), std::string::npos) << row.name << ": " << peer.error();
+    }
+  for (const char* name : {"client", "any-purpose", "below"}) {
+    TlsPeer peer(server->port(), with(name, TLS1_2_VERSION));
+    EXPECT_TRUE(peer.good()) << name << ": " << peer.error();
+  }
+  EXPECT_TRUE(allowed());
+  stop();
+  std::map<std::string, int> said;
+  std::istringstream lines(log->text());
+  for (std::string line; std::getline(lines, line);)
+    for (const Row& row : rows)
+      said[row.name] += line.find("TLS handshake with 127.0.0.1:") != std::string::npos && line.find(row.logged) != std::string::npos;
+  for (const Row& row : rows) EXPECT_EQ(said[row.name], 2) << row.logged << '\n' << log->text();
+}
+
+TEST_F(ServerTest, SpeaksTls12OnlyWithForwardSecrecyAndAead) {
+  authority->issue("rsa-server", {.purpose = "serverAuth", .rsa = true});
+  config.certificate = folder + "/rsa-server.pem";
+  config.key = folder + "/rsa-server.key";
+  start();
+  TlsWanted wanted = with("client", TLS1_2_VERSION);
+  for (const char* good : {"ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305", "DHE-RSA-AES256-GCM-SHA384"}) {
+    wanted.ciphers = good;
+    TlsPeer peer(server->port(), wanted);
+    ASSERT_TRUE(peer.good()) << good << ": " << peer.error();
+    EXPECT_EQ(peer.cipher(), good);
+    EXPECT_EQ(SSL_session_reused(peer.ssl()), 0);
+  }
+  for (const char* bad : {"AES256-GCM-SHA384", "AES128-SHA", "ECDHE-RSA-AES256-SHA384", "ECDHE-RSA-AES128-SHA", "DHE-RSA-AES128-SHA256", "ADH-AES128-GCM-SHA256"}) {
+    wanted.ciphers = bad;
+    TlsPeer peer(server->port(), wanted);
+    EXPECT_FALSE(peer.good()) << bad;
+    EXPECT_NE(peer.error().find("handshake failure"), std::string::npos) << bad << ": " << peer.error();
+  }
+  for (const int old : {TLS1_VERSION, TLS1_1_VERSION}) {
+    TlsWanted older = with("client", old);
+    TlsPeer peer(server->port(), older);
+    EXPECT_FALSE(peer.good());
+    EXPECT_NE(peer.error().find("protocol version"), std::string::npos) << peer.error();
+  }
+  EXPECT_TRUE(allowed(TLS1_2_VERSION));
+  stop();
+  config.tls_13_only = true;
+  start();
+  TlsPeer peer(server->port(), with("client", TLS1_2_VERSION));
+  EXPECT_FALSE(peer.good());
+  EXPECT_TRUE(allowed());
+}
+
+TEST_F(ServerTest, DoesNotRenegotiate) {
+  start();
+  TlsPeer peer(server->port(), with("client", TLS1_2_VERSION));
+  ASSERT_TRUE(peer.good()) << peer.error();
+  ASSERT_EQ(SSL_renegotiate(peer.ssl()), 1);
+  EXPECT_NE(SSL_do_handshake(peer.ssl()), 1);
+  ERR_clear_error();
+  EXPECT_TRUE(allowed(TLS1_2_VERSION));
+}
+
+TEST_F(ServerTest, TakesPasswordsAndKeepsThemOutOfTheLog) {
+  server::UserFile users;
+  ASSERT_TRUE(users.set("host1", Secret(std::string("correct horse battery"))));
+  config.users = folder + "/users.db";
+  ASSERT_TRUE(users.save(config.users));
+  config.auth = server::Auth::sasl;
+  start();
+  for (const bool right : {true, false}) {
+    TlsPeer peer(server->port(), TlsWanted{});
+    ASSERT_TRUE(peer.good()) << peer.error();
+    Client with_password(*endpoint, {.user = "host1", .password = right ? "correct horse battery" : "wrong donkey staple"});
+    speak(peer, with_password.session());
+    EXPECT_EQ(with_password.session().outcome().has_value(), right);
+  }
+  const std::string text = log->text();
+  EXPECT_NE(text.find("endpoint authenticated by password as 'host1'"), std::string::npos);
+  EXPECT_NE(text.find(" authentication of 'host1' failed"), std::string::npos);
+  for (const char* secret : {"correct horse", "wrong donkey", "PRIVATE KEY"}) EXPECT_EQ(text.find(secret), std::string::npos) << secret;
+  // Sizes of batches, messages and attributes are there, for whoever debugs.
+  for (const char* line : {"received PB-TNC CDATA batch, ", "PB-PA message of type 'TCG/PTS', ", "PA-TNC attribute 'TCG/Simple Evidence Final', ",
+                           "PA-TNC attributes 'TCG/Simple Component Evidence', ", "sending PA-TNC attribute 'TCG/DH Nonce Finish', "})
+    EXPECT_NE(text.find(line), std::string::npos) << line;
+}
+
+// A write that ends in the middle of something, at every step of a conversation.
+struct Stall {
+  std::string_view name;
+  bool tls;
+  std::size_t steps;  // of the conversation, before
+  ByteVector then;
+};
+std::vector<Stall> stalls() {
+  const auto some = [](std::initializer_list<unsigned> list) {
+    ByteVector out;
+    for (const unsigned b : list) out.push_back(std::byte(b));
+    return out;
+  };
+  return {
+      {"nothing", false, 0, {}},
+      {"half a ClientHello", false, 0, some({0x16, 3, 1, 2, 0, 1, 0})},
+      {"no TLS at all", false, 0, some({'G', 'E', 'T', ' ', '/'})},
+      {"a silent connection", true, 0, {}},
+      {"half a PT-TLS header", true, 0, some({0, 0, 0, 0, 0, 0})},
+      {"half a PT-TLS message", true, 0, some({0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 20, 0, 0, 0, 0, 0})},
+      {"silence after the negotiation", true, 1, {}},
+      {"half a batch", true, 1, some({0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 1})},
+      {"silence after the first batch", true, 2, {}},
+      {"silence after the capabilities", true, 3, {}},
+      {"silence after the nonce", true, 4, {}},
+      {"silence after the AIK", true, 5, {}},
+      {"silence in the evidence", true, 6, {}},
+      {"half an evidence batch", true, 6, some({0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0xFF, 0, 0, 0, 0, 0, 2, 0, 0, 1})},
+  };
+}
+
+TEST_F(ServerTest, EndsPeersThatStallAtAnyStep) {
+  config.idle_deadline = std::chrono::seconds(1);
+  start();
+  std::vector<std::thread> peers;
+  for (const Stall& row : stalls())
+    peers.emplace_back([&, row] {
+      if (!row.tls) {
+        TlsPeer peer(server->port());
+        peer.write_raw(row.then);
+        EXPECT_TRUE(peer.ended_raw()) << row.name;
+        return;
+      }
+      TlsPeer peer(server->port(), with("client"));
+      ASSERT_TRUE(peer.good()) << row.name << ": " << peer.error();
+      Client client(*endpoint, {.max_batch = 16'384});
+      if (row.steps != 0) speak(peer, client.session(), row.steps);
+      EXPECT_TRUE(peer.write(row.then)) << row.name;
+      peer.read_all();
+      EXPECT_EQ(peer.error(), "close_notify") << row.name;
+      EXPECT_FALSE(client.session().outcome()) << row.name;
+    });
+  for (std::thread& peer : peers) peer.join();
+  EXPECT_TRUE(log->has("TLS handshake took too long"));
+  EXPECT_TRUE(log->has("session ended: the endpoint was silent for too long"));
+  EXPECT_TRUE(allowed());
+}
+
+TEST_F(ServerTest, ForgetsPeersThatVanishAtAnyStep) {
+  start();
+  for (const Stall& row : stalls()) {
+    if (!row.tls) {
+      TlsPeer peer(server->port());
+      peer.write_raw(row.then);
+      peer.reset();
+      continue;
+    }
+    TlsPeer peer(server->port(), with("client"));
+    ASSERT_TRUE(peer.good()) << row.name << ": " << peer.error();
+    Client client(*endpoint, {.max_batch = 16'384});
+    if (row.steps != 0) speak(peer, client.session(), row.steps);
+    peer.write(row.then);
+    peer.reset();
+  }
+  EXPECT_TRUE(allowed());
+  stop();
+  EXPECT_TRUE(log->has("the endpoint vanished"));
+}
+
+// The peer is in the middle of what it says when the server refuses it: the refusal must arrive, not a reset.
+TEST_F(ServerTest, LastWordsArriveAlsoWhenThePeerIsStillSpeaking) {
+  start();
+  for (int n = 0; n < 3; ++n) {
+    TlsPeer peer(server->port(), with("client"));
+    ASSERT_TRUE(peer.good()) << peer.error();
+    Client client(*endpoint);
+    speak(peer, client.session(), 1);
+    ByteVector batch(16 + 16'000'000, std::byte{0});  // more than the sockets' buffers hold
+    batch[7] = std::byte{7};
+    batch[8] = std::byte{0x7F};  // longer than any batch may be
+    EXPECT_TRUE(peer.write(batch)) << "reset while it spoke";
+    const auto answers = messages_of(peer.read_all());
+    ASSERT_FALSE(answers.empty()) << peer.error();
+    EXPECT_EQ(answers.back()[7], std::byte{8}) << "a PT-TLS error";
+    EXPECT_EQ(peer.error(), "close_notify");
+  }
+  EXPECT_TRUE(allowed());
+}
+
+TEST_F(ServerTest, StopsWhenTheSessionsInFlightHaveTheirVerdict) {
+  start();
+  TlsPeer silent(server->port(), with("client")), negotiated(server->port(), with("client")), decided(server->port(), with("client")),
+      at_work(server->port(), with("client"));
+  Client first(*endpoint), second(*endpoint, {.keep = true}), third(*endpoint);
+  speak(negotiated, first.session(), 1);
+  speak(decided, second.session());
+  ASSERT_TRUE(second.session().outcome());
+  endpoint::Session::Step step = third.session().start();
+  for (int n = 0; n < 4; ++n) {
+    at_work.write(step.send);
+    step = third.session().feed(at_work.read());
+  }
+  server->stop();
+  // Between assessments: ended at once, long before the grace period.
+  silent.read_all();
+  negotiated.read_all();
+  const ByteVector last = decided.read_all();
+  EXPECT_EQ(silent.error(), "close_notify");
+  EXPECT_EQ(negotiated.error(), "close_notify");
+  EXPECT_EQ(decided.error(), "close_notify");
+  ASSERT_EQ(last.size(), 24U);
+  EXPECT_EQ(last[19], std::byte(pbtnc::BatchType::close));
+  // An assessment goes on to its verdict.
+  while (!step.ended && !third.session().outcome()) {
+    at_work.write(step.send);
+    const ByteVector answer = at_work.read();
+    step = answer.empty() ? third.session().end_of_stream() : third.session().feed(answer);
+  }
+  ASSERT_TRUE(third.session().outcome()) << log->text();
+  EXPECT_EQ(third.session().outcome()->recommendation, endpoint::Recommendation::allow);
+  thread.join();
+  EXPECT_EQ(server->connections(), 0U);
+  EXPECT_FALSE(log->has("grace period is over"));
+}
+
+TEST_F(ServerTest, CutsWhatIsLeftAfterTheGracePeriod) {
+  config.grace = std::chrono::seconds(1);
+  start();
+  TlsPeer peer(server->port(), with("client"));
+  Client client(*endpoint);
+  speak(peer, client.session(), 4);
+  server->stop();
+  peer.read_all();
+  thread.join();
+  EXPECT_TRUE(log->has("the grace period is over: 1 sessions are cut"));
+}
+
+TEST_F(ServerTest, ReadsCertificatesAgainWithoutDroppingASession) {
+  server::UserFile users;
+  ASSERT_TRUE(users.set("host1", Secret(std::string("first"))));
+  config.users = folder + "/users.db";
+  ASSERT_TRUE(users.save(config.users));
+  config.auth = server::Auth::tls_or_sasl;
+  config.client_crl = folder + "/crl.pem";
+  authority->issue("other");
+  authority->revoke({}, config.client_crl);
+  start();
+  TlsPeer before(server->port(), with("client"));
+  ASSERT_TRUE(before.good());
+  const std::string old_serial = before.server_serial();
+  Client client(*endpoint);
+  endpoint::Session::Step step = client.session().start();
+  for (int n = 0; n < 4; ++n) {
+    before.write(step.send);
+    step = client.session().feed(before.read());
+  }
+  EXPECT_TRUE(TlsPeer(server->port(), with("other", TLS1_2_VERSION)).good());
+  // A key that isn't the certificate's: nothing is replaced.
+  std::filesystem::rename(folder + "/server.key", folder + "/server.key.away");
+  std::filesystem::copy(folder + "/client.key", folder + "/server.key");
+  ASSERT_EQ(::raise(SIGHUP), 0);
+  while (!log->has("reload failed, what was loaded before stays")) {
+  }
+  EXPECT_TRUE(TlsPeer(server->port(), with("other", TLS1_2_VERSION)).good());
+  // Another server certificate, a revoked client, another password.
+  authority->issue("server", {.purpose = "serverAuth"});
+  std::filesystem::remove(config.client_crl);
+  authority->revoke({folder + "/other.pem"}, config.client_crl);
+  ASSERT_TRUE(users.set("host1", Secret(std::string("second"))));
+  ASSERT_TRUE(users.save(config.users));
+  ASSERT_EQ(::raise(SIGHUP), 0);
+  std::string serial = old_serial;
+  while (serial == old_serial) {
+    TlsPeer now(server->port(), with("client", TLS1_2_VERSION));
+    ASSERT_TRUE(now.good()) << now.error();
+    serial = now.server_serial();
+  }
+  EXPECT_FALSE(TlsPeer(server->port(), with("other", TLS1_2_VERSION)).good());
+  TlsPeer password(server->port(), TlsWanted{});
+  Client by_password(*endpoint, {.user = "host1", .password = "second"});
+  speak(password, by_password.session());
+  EXPECT_TRUE(by_password.session().outcome());
+  // The session that began before ends as if nothing had happened.
+  while (!step.ended && !client.session().outcome()) {
+    before.write(step.send);
+    step = client.session().feed(before.read());
+  }
+  ASSERT_TRUE(client.session().outcome());
+  EXPECT_EQ(client.session().outcome()->recommendation, endpoint::Recommendation::allow);
+}
+
+std::size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::size_t pages = 0, resident = 0;
+  statm >> pages >> resident;
+  return resident * std::size_t(::sysconf(_SC_PAGESIZE));
+}
+
+TEST_F(ServerTest, HoldsFiveHundredIdleConnections) {
+  rlimit files{};
+  ::getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  constexpr std::size_t count = 500;
+  if (files.rlim_cur < 2 * count + 200) GTEST_SKIP() << "only " << files.rlim_cur << " file descriptors: nothing was tested";
+  start();
+  ASSERT_TRUE(allowed());
+  const std::size_t before = resident_bytes();
+  std::vector<std::unique_ptr<TlsPeer>> peers;
+  for (std::size_t n = 0; n < count; ++n) {
+    peers.push_back(std::make_unique<TlsPeer>(server->port(), with("client", TLS1_2_VERSION)));
+    ASSERT_TRUE(peers.back()->good()) << n << ": " << peers.back()->error();
+    Client client(*endpoint);
+    speak(*peers.back(), client.session(), 1);
+  }
+  const std::size_t each = (resident_bytes() - std::min(before, resident_bytes())) / count;
+  RecordProperty("bytes_each", int(each));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_LT(each, 256U << 10) << "both ends of a connection";
+#endif
+  EXPECT_TRUE(allowed());
+  stop();
+  for (auto& peer : peers) peer->read_all();
+}
+
+TEST_F(ServerTest, RefusesMoreConnectionsThanConfigured) {
+  config.max_connections_per_address = 2;
+  start();
+  TlsPeer first(server->port(), with("client")), second(server->port(), with("client"));
+  ASSERT_TRUE(first.good() && second.good());
+  TlsPeer third(server->port(), with("client"));
+  EXPECT_FALSE(third.good());
+  EXPECT_TRUE(log->has("refused: too many connections"));
+  first.reset();
+  // One has gone: the server notices at the end of its stream.
+  bool good = false;
+  while (!good) good = TlsPeer(server->port(), with("client")).good();
+}
+
+}  // namespace
+}  // namespace gatehouse::test
