@@ -304,7 +304,12 @@ Result<void> AttestationImv::on_evidence(const Message& message, const Attribute
   EvidenceIntake* const q = intake();
   if (!expect(q != nullptr, "evidence that wasn't asked for at this time")) return {};
   if (a.vendor == patnc::vendor_ita) return q->take_symlinks(a);
-  if (a.vendor == tcg) return q->take_final(a);
+  if (a.vendor == tcg) {
+    // The evidence plane reads it again: here only so that the endpoint is told where it is malformed.
+    Reader r(a.value, "spec part 2 1.12", a.value_offset());
+    GH_CHECK(pts::parse_simple_evidence_final(r));
+    return q->take_final(a);
+  }
   return q->take_raw(message, a);
 }
 
