@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/public_key.h"
 #include "cli/commands.h"
 #include "cli/state_access.h"
@@ -234,7 +235,7 @@ int run_import(const Options& options) {
   if (file.bad()) return complain(fail_errno("can't read", options.file).error());
   if (const auto sent = import.send(); !sent) return complain(sent.error());
   for (const json::value& one : import.failed)
-    std::cerr << "gatehouse: " << options.file << ":" << shown(one.get_object(), "line") << ": "
+    std::cerr << "gatehouse: " << escaped(options.file) << ":" << shown(one.get_object(), "line") << ": "
               << shown(one.get_object(), "reason") << '\n';
   const bool good = import.failed.empty();
   if (options.where.json) {
@@ -327,11 +328,11 @@ void add_device(CLI::App& app, Run& run) {
   }, "gatehouse device baseline list 8a1b… --state state"));
   auto* const approve = device(command(baseline, "approve", "Approve the newest proposed baseline", run_approve,
                                        "gatehouse device baseline approve 8a1b… --state state"));
-  approve->add_option("--number", options->number, "approve this one");
+  unsigned_only(approve->add_option("--number", options->number, "approve this one"));
   approve->add_flag("--replace", options->replace, "retire the approved ones of its bank");
   auto* const diff = device(command(baseline, "diff", "What the newest proposed baseline changes", run_diff,
                                     "gatehouse device baseline diff 8a1b… --state state"));
-  diff->add_option("--number", options->number, "this one");
+  unsigned_only(diff->add_option("--number", options->number, "this one"));
 }
 
 }  // namespace gatehouse::cli

@@ -1,5 +1,6 @@
 #include "server/config/config.h"
 
+#include <charconv>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -37,12 +38,12 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   c.file = path;
   Reader r{c.file, std::filesystem::path(path).parent_path(), {}};
   const auto bytes = read_file(path, std::size_t(1) << 20);
-  if (!bytes) return std::unexpected(ConfigMistakes{{path + ":0: " + bytes.error().text()}});
+  if (!bytes) return std::unexpected(ConfigMistakes{{bytes.error().text()}, bytes.error().fault});
   toml::table root;
   try {
     root = toml::parse(as_text(*bytes), path);
   } catch (const toml::parse_error& e) {
-    return std::unexpected(ConfigMistakes{{path + ":" + std::to_string(e.source().begin.line) + ": toml: " + std::string(e.description())}});
+    return std::unexpected(ConfigMistakes{{path + ":" + std::to_string(e.source().begin.line) + ": toml: " + std::string(e.description())}, Fault::usage});
   }
 
   bool auth_set = false;
@@ -70,7 +71,13 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   const std::map<std::string, std::map<std::string, Use>> known = {
       {"pt_tls",
        {{"listen", strings([&](const toml::node& n, const std::string& k, const std::string& text) {
-           if (text.rfind(':') == std::string::npos || text.back() == ':') r.mistake(n.source(), k, "wants ADDRESS:PORT");
+           const std::size_t colon = text.rfind(':');
+           std::uint16_t port = 0;
+           const char* const end = text.data() + text.size();
+           const char* const digits = colon == std::string::npos ? end : text.data() + colon + 1;
+           const auto parsed = std::from_chars(digits, end, port);
+           if (colon == std::string::npos || colon == 0 || parsed.ec != std::errc{} || parsed.ptr != end)
+             r.mistake(n.source(), k, "wants ADDRESS:PORT, with a port up to 65535");
            else c.listen.push_back(text);
          })},
         {"certificate", file(c.certificate)},
@@ -146,17 +153,12 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       else use->second(value, full);
     }
   }
-  const auto needed = [&](bool there, const std::string& key) {
-    if (!there) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
-  };
-  needed(!c.listen.empty(), "pt_tls.listen");
-  needed(!c.certificate.empty(), "pt_tls.certificate");
-  needed(!c.key.empty(), "pt_tls.key");
-  needed(!c.refdb.empty(), "refdb.path");
-  needed(!c.state.empty(), "state.path");
+  for (const char* const key : {"pt_tls.listen", "pt_tls.certificate", "pt_tls.key", "refdb.path", "state.path"})
+    if (!root.at_path(key)) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
     else if (!c.users.empty()) c.auth = Auth::sasl;
+    else if (!root.at_path("pt_tls.client_ca")) c.auth = Auth::none;  // contract: absent means no client certificates
     else c.auth = Auth::tls;
   }
   const bool tls = c.auth == Auth::tls || c.auth == Auth::tls_and_sasl;

@@ -480,6 +480,14 @@ Server::~Server() {
   if (impl_) impl_->workers.join();
 }
 
+Result<void> Server::check(const Config& config) {
+  for (const std::string& address : config.listen) GH_CHECK(endpoint_of(address));
+  GH_CHECK(TlsContext::make(config));
+  if (!config.ak_ca.empty()) GH_CHECK(TrustAnchors::load(config.ak_ca, config.ak_crl));
+  if (!config.users.empty()) GH_CHECK(UserFile::load(config.users));
+  return {};
+}
+
 Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource references) {
   // Keys and passwords are in memory: no core files, no ptrace by others.
   const rlimit none{0, 0};
