@@ -219,7 +219,7 @@ TEST(Public, OtherKindsOfKeys) {
   EXPECT_EQ(reason(key), "");
   EXPECT_EQ(reason("0008" + key.substr(4)), "key type is neither RSA nor ECC");
   EXPECT_EQ(reason(key.substr(0, 4) + "9999" + key.substr(8)), "unknown name algorithm");
-  const std::size_t curve = 2 * 20;
+  const std::size_t curve = std::size_t{2} * 16;
   EXPECT_EQ(key.substr(curve, 4), "0003");
   for (const std::string other : {"0000", "0001", "0002", "0010", "0020"})
     EXPECT_EQ(reason(key.substr(0, curve) + other + key.substr(curve + 4)), "unsupported curve") << other;
