@@ -243,14 +243,22 @@ TEST_F(Made, LimitsHoldToTheByte) {
 
 TEST_F(Made, EveryTruncationIsRefused) {
   file("usr/bin/a", "content of a file");
-  const ByteVector deb = read_file(build(), 1 << 20).value();
+  ByteVector deb = read_file(build(), 1 << 20).value();
+  const auto whole = read_deb(Bytes(deb), "whole.deb", {sha256});
+  ASSERT_TRUE(whole) << whole.error().text();
+  // The byte that pads an odd member isn't part of it.
+  const bool padded = !read_deb(Bytes(deb).first(deb.size() - 2), "cut.deb", {sha256}) &&
+                      read_deb(Bytes(deb).first(deb.size() - 1), "cut.deb", {sha256});
+  if (padded) {
+    EXPECT_EQ(deb.back(), std::byte{'\n'});
+    deb.pop_back();
+  }
   for (std::size_t n = 0; n < deb.size(); ++n) {
     const auto p = read_deb(Bytes(deb).first(n), "cut.deb", {sha256});
     ASSERT_FALSE(p) << n;
     EXPECT_EQ(p.error().fault, Fault::malformed) << n;
     EXPECT_EQ(p.error().source, "cut.deb");
   }
-  ASSERT_TRUE(read_deb(Bytes(deb), "whole.deb", {sha256}));
 }
 
 TEST_F(Made, EveryChangedByteIsReadOrRefused) {

@@ -270,7 +270,7 @@ TEST(Generation, FurtherAlgorithmsJoinTheSameSource) {
 TEST(Generation, PruningLeavesTheCurrentTheNewestAndTheHeld) {
   const Folder folder;
   const std::string store = folder / "refdb";
-  constexpr int many = 24;
+  constexpr int many = 20;
   Questions questions{{debian}, {}, {}};
   std::shared_ptr<const View> held;
   for (int i = 1; i <= many; ++i) {
