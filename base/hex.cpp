@@ -31,6 +31,14 @@ std::size_t utf8_length(std::string_view s) {
   return 0;
 }
 
+// The same for printable characters: 0 also for a control character.
+std::size_t printable_length(std::string_view text) {
+  const std::size_t n = utf8_length(text);
+  const auto c = std::uint8_t(text[0]);
+  const bool c1_control = n == 2 && c == 0xC2 && std::uint8_t(text[1]) < 0xA0;  // terminals act on U+0080..U+009F
+  return (n == 1 && (c < 0x20 || c == 0x7F)) || c1_control ? 0 : n;
+}
+
 }  // namespace
 
 std::string to_hex(Bytes bytes) {
@@ -70,10 +78,9 @@ std::string escaped(std::string_view text, std::size_t limit) {
   const bool cut = text.size() > limit;
   if (cut) text = text.substr(0, limit);
   while (!text.empty()) {
-    const std::size_t n = utf8_length(text);
-    const auto c = std::uint8_t(text[0]);
-    const bool c1_control = n == 2 && c == 0xC2 && std::uint8_t(text[1]) < 0xA0;  // terminals act on U+0080..U+009F
-    if (n == 0 || (n == 1 && (c < 0x20 || c == 0x7F)) || c1_control) {
+    const std::size_t n = printable_length(text);
+    if (n == 0) {
+      const auto c = std::uint8_t(text[0]);
       out += "\\x";
       out += upper[c >> 4];
       out += upper[c & 15];
@@ -85,6 +92,15 @@ std::string escaped(std::string_view text, std::size_t limit) {
   }
   if (cut) out += "...";
   return out;
+}
+
+bool is_printable(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t n = printable_length(text);
+    if (n == 0) return false;
+    text.remove_prefix(n);
+  }
+  return true;
 }
 
 }  // namespace gatehouse

@@ -41,8 +41,6 @@ Result<Secret> read_secret_file(const std::string& path) {
   return secret;
 }
 
-namespace {
-
 // RFC 8018 section 5.2 with HMAC-SHA-256. The KDF is fetched once a process.
 ByteVector salted_password(Bytes password, Bytes salt, std::uint32_t iterations) {
   static EVP_KDF* const kdf = EVP_KDF_fetch(nullptr, "PBKDF2", nullptr);
@@ -63,6 +61,8 @@ ByteVector salted_password(Bytes password, Bytes salt, std::uint32_t iterations)
   EVP_KDF_CTX_free(context);
   return out;
 }
+
+namespace {
 
 // RFC 5802 section 3.
 struct Keys {

@@ -56,5 +56,7 @@ inline constexpr std::uint32_t min_iterations = 4'096, max_iterations = 10'000'0
 PasswordVerifier make_verifier(const Secret& password, std::uint32_t iterations = default_iterations);
 // Costs as much whether the password is right or not.
 bool verify_password(const PasswordVerifier& verifier, const Secret& password);
+// SaltedPassword, 32 bytes: as good as the password, so wipe it. Milliseconds of CPU.
+ByteVector salted_password(Bytes password, Bytes salt, std::uint32_t iterations);
 
 }  // namespace gatehouse

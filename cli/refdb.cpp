@@ -70,7 +70,8 @@ int run_ingest(const Options& o) {
     out["bytes"] = report->bytes;
     out["skipped"] = report->skipped;
     json::array failed;
-    for (const refdb::FailedSource& f : report->failed) failed.push_back({{"source", escaped(f.source)}, {"reason", escaped(f.reason, f.reason.size())}});
+    for (const refdb::FailedSource& f : report->failed)
+      failed.push_back({{"source", escaped(f.source)}, {"reason", escaped(f.reason, f.reason.size())}});
     out["failed"] = std::move(failed);
     out["generation"] = report->generation;
     std::cout << json::serialize(out) << '\n';
@@ -115,7 +116,9 @@ Result<std::vector<refdb::Reference>> look_up(const refdb::View& view, const std
     }
     return all;
   }
-  const auto refuse = [&](std::string_view why) { return fail(Error{Fault::usage, why, {}, 0, query.substr(0, 100), {}}); };
+  const auto refuse = [&](std::string_view why) {
+    return fail(Error{Fault::usage, why, {}, 0, query.substr(0, 100), {}});
+  };
   const std::size_t colon = query.find(':');
   const auto digest = from_hex(colon == std::string::npos ? query : query.substr(colon + 1));
   if (!digest || digest->size() < 20 || digest->size() > max_digest_size)
@@ -189,16 +192,22 @@ void add_refdb(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand("refdb", "The reference store: take packages in, look files up");
   command->require_subcommand(1);
-  command->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" root:/srv/image sha256sums:site.txt");
+  command->footer(
+      "Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" root:/srv/image "
+      "sha256sums:site.txt");
   CLI::App* const ingest = command->add_subcommand("ingest", "Take references from packages, trees and lists into a new generation");
   not_empty(ingest->add_option("--refdb", o->refdb, "reference store")->required());
-  not_empty(ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")->required());
+  not_empty(ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")
+                ->required());
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
   ingest->add_option("--hash", o->hashes, "file digests to compute: sha1, sha256, sha384, sha512 (default: all)")->delimiter(',');
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
-  ingest->add_option("SOURCE", o->sources,
-                     "a .deb, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
-                     "that tool's with absolute paths)")->required();
+  ingest
+      ->add_option(
+          "SOURCE", o->sources,
+          "a .deb, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
+          "that tool's with absolute paths)")
+      ->required();
   ingest->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool");
   ingest->callback([o, &run] { run = [o] { return run_ingest(*o); }; });
   CLI::App* const lookup = command->add_subcommand("lookup", "What is known of a path or a digest");

@@ -42,7 +42,8 @@ void add_serve(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand("serve", "Run the policy decision point in the foreground");
   command->add_option("--config", o->config, "configuration file (TOML)")->required();
-  command->add_flag("--check", o->check, "validate the configuration, and the certificates and user files that it names, and exit");
+  command->add_flag("--check", o->check,
+                    "validate the configuration, and the certificates and user files that it names, and exit");
   command->add_option("--log-format", o->log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
   command->add_option("--log-level", o->log_level, "debug, info or warning")->check(CLI::IsMember({"debug", "info", "warning"}));
   command->footer("Example:\n  gatehouse serve --config /etc/gatehouse/gatehouse.toml\n\n"

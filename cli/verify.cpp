@@ -177,7 +177,8 @@ void add_verify(CLI::App& app, Run& run) {
   command->add_option("--symlink", o->symlinks, "FROM=TO, a path prefix that is a symbolic link (repeatable)")->allow_extra_args(false);
   not_empty(command->add_option("--policy", o->policy, "policy file"));
   unsigned_only(command->add_option("--threads", o->threads, "worker threads (default: all)"));
-  unsigned_only(command->add_option("--segment-bytes", o->segment_bytes, "size of the pieces in which logs enter the pipeline"));
+  unsigned_only(
+      command->add_option("--segment-bytes", o->segment_bytes, "size of the pieces in which logs enter the pipeline"));
   command->add_flag("--json", o->json, "the verdict object on standard output");
   command->footer("Example:\n  gatehouse verify --quote q.attest --signature q.sig --ak ak.pem --nonce 2f6d --eventlog log.bin \\\n"
                   "    --ima list.bin --refdb refdb --product \"Debian 12 x86_64\" --json");

@@ -103,6 +103,7 @@ class Attest final : public Command {
     transport_.deadline = std::chrono::seconds(deadline_);
     GH_TRY(Transport transport, Transport::connect(transport_));
     if (verbose_) std::fprintf(stderr, "gatehouse-endpoint: connected to %s: %s\n", server_.c_str(), transport.description().c_str());
+    session.bind_channel(transport.channel_binding());
     auto held = converse(session, transport);
     diagnostics_ = session.notes();
     diagnostics_.insert(diagnostics_.end(), attestation.warnings().begin(), attestation.warnings().end());

@@ -1,14 +1,12 @@
 #include "endpoint/client/session.h"
 
-#include <algorithm>
-
+#include "base/base64.h"
 #include "base/hash.h"
 
 namespace gatehouse::endpoint {
 namespace {
 
-constexpr std::string_view plain = "PLAIN";
-constexpr unsigned max_ignored = 8;  // messages of unknown types
+constexpr std::size_t nonce_bytes = 18;
 
 }  // namespace
 
@@ -72,71 +70,103 @@ Session::Step Session::feed(Bytes plaintext) {
   return all;
 }
 
+pttls::Phase Session::pttls_phase() const {
+  if (phase_ == Phase::data) return pttls::Phase::data;
+  return phase_ == Phase::version ? pttls::Phase::version : pttls::Phase::authentication;
+}
+
 Session::Step Session::on_message(const pttls::Message& m) {
-  if (!m.header.known()) {
-    if (++ignored_ > max_ignored) return refuse(pttls::ErrorCode::type_not_supported, m.whole, "too many PT-TLS messages of unknown types");
-    Writer value;
-    pttls::append_error(value, pttls::ErrorCode::type_not_supported, m.whole);
-    return {message(pttls::Type::error, value.view()), false};
-  }
-  if (m.header.kind() == pttls::Type::error) {
-    // Never answered with an error.
-    const auto error = pttls::parse_error(m.value);
-    return stop(Error{Fault::protocol, "the server sent a PT-TLS error", "RFC 6876 3.9", 0, {}, error ? "code " + std::to_string(error->code) : "malformed"});
-  }
-  const auto wrong_time = [&] { return refuse(pttls::ErrorCode::invalid_message, m.whole, "PT-TLS message at the wrong time"); };
-  switch (phase_) {
-    case Phase::version: {
-      if (m.header.kind() != pttls::Type::version_response) return wrong_time();
-      const auto version = pttls::parse_version_response(m.value);
-      if (!version) return refuse(pttls::ErrorCode::malformed, m.whole, version.error().reason);
-      if (*version != 1) return refuse(pttls::ErrorCode::version_not_supported, m.whole, "the server chose a PT-TLS version that wasn't offered");
-      phase_ = Phase::mechanisms;
-      return {};
+  using Act = pttls::Ruling::Act;
+  const pttls::Ruling ruling = pttls::rule(pttls::Role::client, pttls_phase(), m.header);
+  switch (ruling.act) {
+    case Act::peer_error:
+      return on_error(m);
+    case Act::refuse:
+      return refuse(ruling.code, m.whole, "PT-TLS message at the wrong time");
+    case Act::skip: {
+      if (++ignored_ > pttls::max_answers)
+        return refuse(ruling.code, m.whole, "too many PT-TLS messages of unknown types");
+      Writer value;
+      pttls::append_error(value, ruling.code, m.whole);
+      return {message(pttls::Type::error, value.view()), false};
     }
-    case Phase::mechanisms: return m.header.kind() == pttls::Type::sasl_mechanisms ? on_mechanisms(m) : wrong_time();
-    case Phase::sasl_result: {
-      if (m.header.kind() != pttls::Type::sasl_result) return wrong_time();
-      const auto result = pttls::parse_sasl_result(m.value);
-      if (!result) return refuse(pttls::ErrorCode::malformed, m.whole, result.error().reason);
-      if (*result != pttls::SaslResult::success)
-        return stop(Error{Fault::environment, "the server refused user or password", "RFC 6876 3.8.7", 0, {}, "SASL result " + std::to_string(int(*result))});
-      authenticated_ = true;
-      phase_ = Phase::mechanisms;
-      return {};
-    }
-    case Phase::data: return m.header.kind() == pttls::Type::pb_tnc_batch ? from(tnc_.receive(m.value)) : wrong_time();
-    case Phase::start:
-    case Phase::ended: break;
+    case Act::take:
+      break;
   }
-  return {{}, true};
+  if (m.header.kind() == pttls::Type::version_response) return on_version(m);
+  if (m.header.kind() == pttls::Type::pb_tnc_batch) return from(tnc_.receive(m.value));
+  if (phase_ == Phase::mechanisms && m.header.kind() == pttls::Type::sasl_mechanisms) return on_mechanisms(m);
+  if (phase_ == Phase::sasl && m.header.kind() == pttls::Type::sasl_data) return on_sasl_data(m);
+  if (phase_ == Phase::sasl && m.header.kind() == pttls::Type::sasl_result) return on_sasl_result(m);
+  return refuse(pttls::ErrorCode::invalid_message, m.whole, "SASL message at the wrong time");
+}
+
+// Never answered with an error.
+Session::Step Session::on_error(const pttls::Message& m) {
+  const auto error = pttls::parse_error(m.value);
+  if (error && !m.truncated && !pttls::fatal(*error, pttls_phase()) && ++ignored_ <= pttls::max_answers) return {};
+  return stop(Error{Fault::protocol,
+                    "the server sent a PT-TLS error",
+                    "RFC 6876 3.9",
+                    0,
+                    {},
+                    error ? "code " + std::to_string(error->code) : "malformed"});
+}
+
+Session::Step Session::on_version(const pttls::Message& m) {
+  const auto version = pttls::parse_version_response(m.value);
+  if (!version) return refuse(pttls::error_code(version.error()), m.whole, version.error().reason);
+  if (*version != 1)
+    return refuse(pttls::ErrorCode::version_not_supported, m.whole,
+                  "the server chose a PT-TLS version that wasn't offered");
+  phase_ = Phase::mechanisms;
+  return {};
+}
+
+Session::Step Session::refuse_sasl(const pttls::Message& m, Error error) {
+  Step step = refuse(pttls::ErrorCode::sasl_mechanism, m.whole, error.reason);
+  error_ = std::move(error);
+  return step;
 }
 
 // An empty list ends the negotiation: what TLS or SASL has shown is enough for the server.
 Session::Step Session::on_mechanisms(const pttls::Message& m) {
   const auto names = pttls::parse_mechanisms(m.value);
-  if (!names) return refuse(pttls::ErrorCode::malformed, m.whole, names.error().reason);
+  if (!names) return refuse(pttls::error_code(names.error()), m.whole, names.error().reason);
   if (names->empty()) {
     phase_ = Phase::data;
     return from(tnc_.start());
   }
-  const auto no_mechanism = [&](std::string_view why) {
-    Step step = refuse(pttls::ErrorCode::sasl_mechanism, m.whole, why);
-    error_->fault = Fault::environment;
-    return step;
+  const auto unable = [&](std::string_view why) {
+    return refuse_sasl(m, Error{Fault::environment, why, "RFC 6876 3.8", 0, {}, {}});
   };
-  if (authenticated_) return no_mechanism("the server wants a second SASL authentication");
-  if (config_.user.empty()) return no_mechanism("the server wants a user and a password, and none was given");
-  if (std::find(names->begin(), names->end(), plain) == names->end()) return no_mechanism("the server offers no SASL mechanism that we know");
-  ByteVector secret = pttls::plain_message(config_.user, as_text(config_.password.reveal()));
-  Writer value;
-  pttls::append_selection(value, {plain, secret});
-  Step step{message(pttls::Type::sasl_selection, value.view()), false};
-  wipe(secret);
-  ByteVector used = std::move(value).take();
-  wipe(used);
-  phase_ = Phase::sasl_result;
+  if (authenticated_) return unable("the server wants a second SASL authentication");
+  if (config_.user.empty()) return unable("the server wants a user and a password, and none was given");
+  sasl_.emplace(config_.user, std::move(config_.password), to_base64(random_bytes(nonce_bytes)), exporter_);
+  auto selection = sasl_->select(*names);
+  if (!selection) return refuse_sasl(m, std::move(selection).error());
+  phase_ = Phase::sasl;
+  Step step{message(pttls::Type::sasl_selection, *selection), false};
+  wipe(*selection);
   return step;
+}
+
+Session::Step Session::on_sasl_data(const pttls::Message& m) {
+  const auto answer = sasl_->respond_blocking(m.value);
+  if (!answer) return refuse_sasl(m, answer.error());
+  return {message(pttls::Type::sasl_data, *answer), false};
+}
+
+Session::Step Session::on_sasl_result(const pttls::Message& m) {
+  const auto result = pttls::parse_sasl_result(m.value);
+  if (!result) return refuse(pttls::error_code(result.error()), m.whole, result.error().reason);
+  if (auto finished = sasl_->finish(*result); !finished)
+    return result->code == pttls::SaslResult::success ? refuse_sasl(m, std::move(finished).error())
+                                                      : stop(std::move(finished).error());
+  sasl_.reset();
+  authenticated_ = true;
+  phase_ = Phase::mechanisms;
+  return {};
 }
 
 Session::Step Session::end_of_stream() {

@@ -16,7 +16,7 @@ std::uint32_t first_identifier(const TncClient::Config& config) {
   return value;
 }
 
-bool is(const pbtnc::Message& m, std::uint32_t type) { return m.vendor == pbtnc::vendor_ietf && m.type == type; }
+bool is(const pbtnc::Message& m, std::uint32_t type) { return m.is(pbtnc::vendor_ietf, type); }
 
 Recommendation recommendation_of(std::uint16_t code) {
   return code == 1 ? Recommendation::allow : code == 3 ? Recommendation::isolate : Recommendation::block;
@@ -78,11 +78,10 @@ TncClient::Step TncClient::start() {
 }
 
 TncClient::Step TncClient::send(pbtnc::BatchType type) {
-  const auto next = pbtnc::next(pbtnc::client_sends, state_, type);
-  GH_ASSERT(next.has_value());
-  state_ = *next;
+  const auto sent = machine_.send(type);
+  GH_ASSERT(sent.has_value());
   if (type == pbtnc::BatchType::close) queue_.clear();
-  return {batch(type, queue_.take()), state_ == pbtnc::State::end};
+  return {batch(type, queue_.take()), state() == pbtnc::State::end};
 }
 
 ByteVector TncClient::batch(pbtnc::BatchType type, Bytes messages) const {
@@ -92,7 +91,7 @@ ByteVector TncClient::batch(pbtnc::BatchType type, Bytes messages) const {
 }
 
 TncClient::Step TncClient::stop(Error error) {
-  state_ = pbtnc::State::end;
+  machine_.transport_ended();
   queue_.clear();
   outcome_.reset();
   error_ = std::move(error);
@@ -111,9 +110,7 @@ std::optional<Error> TncClient::fatal_error(const pbtnc::Batch& batch) {
   for (const pbtnc::Message& m : batch.messages) {
     if (!is(m, pbtnc::type::error)) continue;
     const pbtnc::PbError e = pbtnc::pb_error(m);
-    std::string text = e.vendor == 0 && e.code <= 4 ? std::string(pbtnc::name(pbtnc::ErrorCode(e.code)))
-                                                    : "code " + std::to_string(e.code) + " of vendor " + std::to_string(e.vendor);
-    if (e.offset) text += " at offset " + std::to_string(*e.offset) + " of our batch";
+    const std::string text = pbtnc::description(e);
     if (e.fatal) return Error{Fault::protocol, "the server sent a fatal PB-TNC error", "RFC 5793 4.9", 0, {}, text};
     note("the server sent a PB-TNC error that isn't fatal: " + text);
   }
@@ -121,7 +118,7 @@ std::optional<Error> TncClient::fatal_error(const pbtnc::Batch& batch) {
 }
 
 TncClient::Step TncClient::receive(Bytes bytes) {
-  if (state_ == pbtnc::State::end) return {{}, true};
+  if (state() == pbtnc::State::end) return {{}, true};
   const auto received = pbtnc::parse_batch(bytes, false);
   if (!received) {
     const pbtnc::Refusal& refusal = received.error();
@@ -130,27 +127,28 @@ TncClient::Step TncClient::receive(Bytes bytes) {
   if (config_.log) config_.log("received PB-TNC " + std::string(pbtnc::name(received->type)) + " batch (" + std::to_string(bytes.size()) + " bytes)");
   // Before anything else in whatever batch: what comes with a fatal error isn't to be trusted (spec part 1a §4.6).
   if (auto error = fatal_error(*received)) return stop(*std::move(error));
-  const auto next = pbtnc::next(pbtnc::client_receives, state_, received->type);
-  if (!next)
-    return refuse({pbtnc::ErrorCode::unexpected_batch_type, 0, 0, next.error().reason},
-                  Error{next.error()}.with(std::string(pbtnc::name(received->type)) + " batch in state " + std::string(pbtnc::name(state_))));
+  const pbtnc::State before = state();
+  const auto effect = machine_.receive(received->type);
+  if (!effect)
+    return refuse({pbtnc::ErrorCode::unexpected_batch_type, 0, 0, effect.error().reason},
+                  Error{effect.error()}.with(std::string(pbtnc::name(received->type)) + " batch in state " + std::string(pbtnc::name(before))));
   if (++rounds_ > config_.max_rounds)
     return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}}, Error{Fault::limit, "more batches than a session may have", "RFC 5793 3.2", 0, {}, {}});
   if (received->type == pbtnc::BatchType::close) {
-    state_ = pbtnc::State::end;
     if (!outcome_) return stop(Error{Fault::protocol, "the server closed the conversation without a result", "RFC 5793 3.2", 0, {}, {}});
     return {{}, true};
   }
-  if (received->type == pbtnc::BatchType::result &&
-      std::count_if(received->messages.begin(), received->messages.end(), [](const pbtnc::Message& m) { return is(m, pbtnc::type::access_recommendation); }) > 1)
-    return refuse({pbtnc::ErrorCode::invalid_parameter, 0, 0, {}},
-                  Error{Fault::protocol, "RESULT batch with more than one access recommendation", "RFC 5793 4.1", 0, {}, {}});
   const bool empty_before = received->messages.empty();
-  state_ = *next;
-  if (received->type == pbtnc::BatchType::sretry) {
+  if (*effect == pbtnc::Effect::start_over || *effect == pbtnc::Effect::start_over_unheard) {
     queue_.clear();
     outcome_.reset();
     if (auto begun = begin(); !begun) return stop(std::move(begun).error());
+  }
+  if (*effect == pbtnc::Effect::start_over_unheard) return {};  // SDATA follows
+  for (const pbtnc::Refusal& remark : received->remarks) {
+    Writer w;
+    pbtnc::append_error(w, remark);
+    queue_.push(std::move(w).take());
   }
   if (auto delivered = deliver(*received); !delivered)
     return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}}, std::move(delivered).error());
@@ -159,7 +157,7 @@ TncClient::Step TncClient::receive(Bytes bytes) {
     queue_.clear();  // nothing that is left to say changes the result
     return config_.keep ? Step{} : send(pbtnc::BatchType::close);
   }
-  if (state_ != pbtnc::State::client_working) return {};  // SRETRY after the result: SDATA follows (RFC 5793 3.2)
+  if (state() != pbtnc::State::client_working) return {};  // SRETRY after the result: SDATA follows (RFC 5793 3.2)
   if (!empty_before || !queue_.empty()) empty_rounds_ = 0;
   else if (++empty_rounds_ > config_.max_empty_rounds)
     return refuse({pbtnc::ErrorCode::local_error, 0, 0, {}},
@@ -194,7 +192,7 @@ void TncClient::take_result(const pbtnc::Batch& batch) {
 }
 
 TncClient::Step TncClient::retry() {
-  if (state_ != pbtnc::State::decided) return {{}, state_ == pbtnc::State::end};
+  if (state() != pbtnc::State::decided) return {{}, state() == pbtnc::State::end};
   outcome_.reset();
   rounds_ = empty_rounds_ = 0;
   if (auto begun = begin(); !begun) return stop(std::move(begun).error());
@@ -202,14 +200,14 @@ TncClient::Step TncClient::retry() {
 }
 
 TncClient::Step TncClient::close() {
-  if (state_ == pbtnc::State::end) return {{}, true};
+  if (state() == pbtnc::State::end) return {{}, true};
   return send(pbtnc::BatchType::close);
 }
 
 void TncClient::transport_ended() {
-  if (state_ == pbtnc::State::end) return;
+  if (state() == pbtnc::State::end) return;
   if (!outcome_) error_ = Error{Fault::environment, "the connection ended before the server's result", {}, 0, {}, {}};
-  state_ = pbtnc::State::end;  // RFC 5793 3.2: as a CLOSE batch
+  machine_.transport_ended();  // RFC 5793 3.2: as a CLOSE batch
 }
 
 }  // namespace gatehouse::endpoint

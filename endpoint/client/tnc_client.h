@@ -60,7 +60,7 @@ class TncClient {
   // The transport ended.
   void transport_ended();
 
-  pbtnc::State state() const { return state_; }
+  pbtnc::State state() const { return machine_.state(); }
   const std::optional<Outcome>& outcome() const { return outcome_; }
   const std::optional<Error>& error() const { return error_; }
   // PB-TNC and PA-TNC errors that the server sent, in order.
@@ -83,7 +83,7 @@ class TncClient {
   std::uint32_t next_identifier_;
   std::vector<Exchange> exchanges_;
   pbtnc::Queue queue_;
-  pbtnc::State state_ = pbtnc::State::init;
+  pbtnc::StateMachine machine_{pbtnc::Role::client};
   std::size_t rounds_ = 0, empty_rounds_ = 0;
   std::optional<Outcome> outcome_;
   std::optional<Error> error_;

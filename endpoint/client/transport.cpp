@@ -204,6 +204,15 @@ void Transport::finish(std::chrono::seconds patience) {
   }
 }
 
+ByteVector Transport::channel_binding() const {
+  constexpr std::string_view label = "EXPORTER-Channel-Binding";
+  ByteVector out(32);
+  if (SSL_version(state_->ssl) < TLS1_3_VERSION) return {};
+  if (SSL_export_keying_material(state_->ssl, reinterpret_cast<unsigned char*>(out.data()), out.size(), label.data(), label.size(), nullptr, 0, 1) != 1)
+    return {};
+  return out;
+}
+
 std::string Transport::description() const {
   return std::string(SSL_get_version(state_->ssl)) + " " + SSL_CIPHER_get_name(SSL_get_current_cipher(state_->ssl));
 }

@@ -34,6 +34,9 @@ class Transport {
   // close_notify, then what the server still sends until it closes, for at most this long: closing a socket with unread
   // bytes would reset the connection and might take our last batch with it.
   void finish(std::chrono::seconds patience = std::chrono::seconds(5));
+  // What SCRAM binds to: tls-exporter of RFC 9266, 32 bytes. Empty with TLS 1.2, where it is safe only with extensions that
+  // not every server has.
+  ByteVector channel_binding() const;
   // "TLSv1.3 TLS_AES_256_GCM_SHA384"
   std::string description() const;
 

@@ -72,7 +72,8 @@ Result<std::vector<ByteVector>> Exchange::receive(const pbtnc::PaMessage& pa) {
   }
   if (parsed->refusal) return refuse(*parsed->refusal, parsed->header.copy, pa);
   // Validators choose their ids: a server that changes them all the time gets no memory for each.
-  if (segmenters_.size() > 64 && !segmenters_.contains(pa.validator)) return fail(Fault::limit, "messages of more than 64 validators", "RFC 5793 4.5");
+  if (segmenters_.size() > 64 && !segmenters_.contains(pa.validator))
+    return fail(Fault::limit, "messages of more than 64 validators", "RFC 5793 4.5");
   patnc::Segmenter& sender = segmenter(pa.validator);
   Packer out(max_message_, next_identifier_, sender);
   for (const patnc::Attribute& attribute : parsed->attributes) {
@@ -119,9 +120,11 @@ Result<void> Exchange::accept_contract(const patnc::Attribute& attribute, Incomi
 Result<void> Exchange::accept_segment(const patnc::Attribute& attribute, Incoming in) {
   Reader r(attribute.value, "TCG IF-M Segmentation", attribute.value_offset());
   GH_TRY(const patnc::Envelope envelope, patnc::parse_envelope(r));
-  patnc::Reassembler::Limits limits;
-  limits.attribute_bytes = std::size_t(1) << 20;  // a server's requests are small
-  const auto transfer = reassembly_.try_emplace(in.validator, limits).first;
+  const auto admit = [supported = imc_.supported()](std::uint32_t vendor, std::uint32_t kind) {
+    // A server's requests are small.
+    return patnc::Reassembler::Admission{.known = supported(vendor, kind), .bytes = std::size_t(1) << 20};
+  };
+  const auto transfer = reassembly_.try_emplace(in.validator, patnc::Reassembler::Limits{}, admit).first;
   auto step = transfer->second.add(envelope, attribute.value_offset());
   in.out.add_answer(step);
   // Errors about a segmented attribute count from its own start and quote a header made of its id (spec part 1b §3.6).
@@ -135,11 +138,6 @@ Result<void> Exchange::accept_segment(const patnc::Attribute& attribute, Incomin
   Reader whole(*step.attribute, spec);
   patnc::Attribute base;
   if (const auto refusal = patnc::parse_attribute(whole, base)) return refuse_base(*refusal);
-  if (!imc_.supported()(base.vendor, base.type)) {
-    if ((base.flags & patnc::noskip) == 0) return {};
-    base.value = {};
-    return refuse_base({patnc::ErrorCode::type_not_supported, 0, base, "unsupported attribute with NOSKIP"});
-  }
   const auto accepted = accept(base, in);
   if (accepted || !is_peers(accepted.error())) return accepted;
   if (base.is(patnc::vendor_ietf, type::pa_tnc_error)) return {};

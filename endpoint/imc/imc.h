@@ -33,8 +33,8 @@ class Packer {
   Packer(std::size_t limit, std::uint32_t& next_identifier, patnc::Segmenter& segmenter)
       : out_(limit, next_identifier), next_identifier_(next_identifier), segmenter_(segmenter) {}
 
-  // Fault::limit: it fits into no message, and there is no contract to segment it. The second form copies a value that has
-  // to wait.
+  // Fault::limit: it fits into no message, and there is no contract to segment it. The second form copies a value that
+  // has to wait.
   Result<void> add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, ByteVector&& value);
   Result<void> add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value);
   // A complete attribute, header included.
@@ -97,7 +97,9 @@ class Exchange {
   Result<void> accept_segment(const patnc::Attribute& attribute, Incoming in);
   Result<void> note(const patnc::Attribute& attribute, std::uint16_t validator);
   Result<std::vector<ByteVector>> refuse(const patnc::Refusal& refusal, Bytes header_copy, const pbtnc::PaMessage& pa);
-  patnc::Segmenter& segmenter(std::uint16_t validator) { return segmenters_.try_emplace(validator, max_message_).first->second; }
+  patnc::Segmenter& segmenter(std::uint16_t validator) {
+    return segmenters_.try_emplace(validator, max_message_).first->second;
+  }
   std::vector<ByteVector> pa_messages(std::vector<ByteVector> bodies, std::uint16_t validator) const;
 
   Imc& imc_;

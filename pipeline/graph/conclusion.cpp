@@ -233,8 +233,11 @@ void Judgement::check_aggregate(Verdict& v, const QuoteResult& quote, bool& refu
   };
   if (aggregate_trouble_) refuse(*aggregate_trouble_);
   if (!aggregate_) {
-    if (items_ != 0) refuse("the first entry isn't boot_aggregate");
-    else v.findings.push_back(simple("ima", Status::absent, "the list has no entry, not even boot_aggregate: it says nothing of the machine"));
+    if (items_ != 0)
+      refuse("the first entry isn't boot_aggregate");
+    else
+      v.findings.push_back(simple("ima", Status::absent,
+                                  "the list has no entry, not even boot_aggregate: it says nothing of the machine"));
     return;
   }
   if (!aggregate_->contradiction.empty()) refuse(std::string(aggregate_->contradiction));
@@ -271,7 +274,8 @@ void Judgement::check_aggregate(Verdict& v, const QuoteResult& quote, bool& refu
 void Judgement::check_presence(Verdict& v, const Finish& finish, bool& refused) const {
   if (!context_.serve) {
     if (v.quote.status == Status::absent) return;
-    if (!finish.nonce) v.findings.push_back(simple("quote", Status::absent, "no nonce was given: the quote may be an old one"));
+    if (!finish.nonce)
+      v.findings.push_back(simple("quote", Status::absent, "no nonce was given: the quote may be an old one"));
     if (!boot_given_) v.findings.push_back(simple("boot", Status::absent, "no firmware event log was given"));
     if (!ima_given_) v.findings.push_back(simple("ima", Status::absent, "no IMA list was given"));
     return;
@@ -341,7 +345,8 @@ Outcome Judgement::conclude(const Finish& finish) {
 
   const bool bad_files = v.ima.differ != 0 || v.ima.failed != 0 || v.boot.differ != 0 || v.boot.failed != 0;
   // A list without entries is no evidence of what ran (spec part 2 §7.9: the first is boot_aggregate).
-  const bool all_given = (boot_given_ || !context_.boot_requested) && ((ima_given_ && items_ != 0) || !context_.ima_requested);
+  const bool all_given =
+      (boot_given_ || !context_.boot_requested) && ((ima_given_ && items_ != 0) || !context_.ima_requested);
   const bool complete = v.quote.status == Status::ok && finish.nonce && !quote.unbound && all_given;
   const bool broken = v.quote.status == Status::failed || refused || bad_files;
   if (finish.session_failed || quote.untrusted) {  // spec part 2 §8.2

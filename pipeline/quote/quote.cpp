@@ -150,8 +150,9 @@ struct Verifier {
         out.locality = locality;
       }
       if (!bytes) {
-        leave_open("Q7", "the quote selects PCR " + numbers(missing) + ", which can't be computed: the log wasn't given, or "
-                         "has no digest for the bank; the quote binds neither log");
+        leave_open("Q7", "the quote selects PCR " + numbers(missing) +
+                             ", which can't be computed: the log wasn't given, or "
+                             "has no digest for the bank; the quote binds neither log");
         return;
       }
       if (equal(hasher(*bytes).view(), claimed)) {
@@ -311,6 +312,7 @@ struct Verifier {
     }
     out.quote.hash = name(*hash);
     verify_attest(*attest, *hash);
+    if (in.context.serve) set("Q13", true);
     if (!in.finish.ak.key) {
       // Unless something else is wrong, nothing can be said of the quote.
       if (out.quote.status == Status::ok) out.quote.status = Status::absent;

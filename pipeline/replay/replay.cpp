@@ -45,7 +45,9 @@ Result<void> for_each_event(Bytes log, const std::function<void(const eventlog::
   });
 }
 
-Result<void> check_eventlog(Bytes log) { return for_each_event(log, [](const eventlog::Event&) {}); }
+Result<void> check_eventlog(Bytes log) {
+  return for_each_event(log, [](const eventlog::Event&) {});
+}
 
 Result<void> check_ima(Bytes list) {
   ima::Cursor cursor(ima::form_of(list));
@@ -81,8 +83,10 @@ Result<LogReplay> replay_eventlog(Bytes log) {
       ++chain.digests;
       auto at = chain.pcrs.find(event.pcr);
       if (at == chain.pcrs.end())
-        at = chain.pcrs.emplace(event.pcr, initial_pcr(*chain.bank->algorithm, event.pcr,
-                                                       cursor.startup_locality().value_or(0))).first;
+        at = chain.pcrs
+                 .emplace(event.pcr,
+                          initial_pcr(*chain.bank->algorithm, event.pcr, cursor.startup_locality().value_or(0)))
+                 .first;
       chain.hasher.extend(at->second, digest->value);
     }
     return {};
@@ -132,7 +136,8 @@ Result<ListReplay> replay_ima(Bytes list) {
         value = chain.hasher(entry.template_data);
         if (bank == HashAlgorithm::sha1 && !equal(value.view(), entry.recorded_hash)) {
           if (++contradictions <= max_warnings)
-            out.warnings.push_back("entry " + std::to_string(out.entries) + " at offset " + std::to_string(entry.offset) +
+            out.warnings.push_back("entry " + std::to_string(out.entries) + " at offset " +
+                                   std::to_string(entry.offset) +
                                    ": the recorded template hash contradicts the template data");
           value = Digest(entry.recorded_hash);
         }

@@ -85,7 +85,8 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       }
       case Source::Kind::unsupported:
         return fail(Error{Fault::malformed, "this kind of package isn't supported by this version", {}, 0, source.path, {}});
-      case Source::Kind::missing: return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
+      case Source::Kind::missing:
+        return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
     if (!package) return std::unexpected(std::move(package).error());
     package->product = o.product;
@@ -103,8 +104,9 @@ Result<IngestReport> ingest(const IngestOptions& o) {
     return {};
   };
   // oneTBB says on stderr when a worker is missing; no more jobs than sources are of use.
-  const unsigned jobs = o.jobs == 0 ? unsigned(oneapi::tbb::info::default_concurrency())
-                                    : unsigned(std::min<std::size_t>({o.jobs, std::max<std::size_t>(sources.size(), 1), 256}));
+  const unsigned jobs = o.jobs == 0
+                            ? unsigned(oneapi::tbb::info::default_concurrency())
+                            : unsigned(std::min<std::size_t>({o.jobs, std::max<std::size_t>(sources.size(), 1), 256}));
   const oneapi::tbb::global_control workers(oneapi::tbb::global_control::max_allowed_parallelism, jobs + 1);
   oneapi::tbb::task_arena arena{int(jobs)};
   arena.execute([&] {

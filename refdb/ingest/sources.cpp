@@ -29,7 +29,8 @@ struct ArchiveFree {
 using Archive = std::unique_ptr<archive, ArchiveFree>;
 
 // `offset`: in the package file. Inside a compressed member it is where its compressed bytes had been read to.
-std::unexpected<Error> malformed(std::string_view why, const std::string& source, std::size_t offset, std::string detail = {}) {
+std::unexpected<Error> malformed(std::string_view why, const std::string& source, std::size_t offset,
+                                 std::string detail = {}) {
   return fail(Error{Fault::malformed, why, "deb(5)", offset, source, std::move(detail)});
 }
 std::string why(archive* a) {
@@ -44,7 +45,8 @@ struct Members {
   std::string control_name, data_name;
 };
 Result<Members> members_of(Bytes package, const std::string& source) {
-  if (package.size() < 8 || as_text(package.first(8)) != "!<arch>\n") return malformed("not a Debian package", source, 0);
+  if (package.size() < 8 || as_text(package.first(8)) != "!<arch>\n")
+    return malformed("not a Debian package", source, 0);
   Members out;
   bool version = false;
   std::size_t at = 8;
@@ -65,8 +67,10 @@ Result<Members> members_of(Bytes package, const std::string& source) {
     if (size > package.size() - at) return malformed("member longer than the file", source, at - 12);  // its size field
     const Bytes body = package.subspan(at, std::size_t(size));
     if (name == "debian-binary") version = as_text(body).starts_with("2.");
-    else if (name.starts_with("control.tar") && out.control.empty()) out.control = body, out.control_name = name, out.control_at = at;
-    else if (name.starts_with("data.tar") && out.data.empty()) out.data = body, out.data_name = name, out.data_at = at;
+    else if (name.starts_with("control.tar") && out.control.empty())
+      out.control = body, out.control_name = name, out.control_at = at;
+    else if (name.starts_with("data.tar") && out.data.empty())
+      out.data = body, out.data_name = name, out.data_at = at;
     at += std::size_t(size) + (size & 1);
   }
   if (!version) return malformed("debian-binary is missing or of another version", source, 8);
@@ -83,7 +87,8 @@ Result<Archive> open_tar(Bytes bytes, const std::string& source, std::size_t off
   archive_read_support_filter_zstd(a.get());
   archive_read_support_filter_bzip2(a.get());
   archive_read_support_filter_lzma(a.get());
-  if (archive_read_open_memory(a.get(), bytes.data(), bytes.size()) != ARCHIVE_OK) return malformed("can't open the member", source, offset, why(a.get()));
+  if (archive_read_open_memory(a.get(), bytes.data(), bytes.size()) != ARCHIVE_OK)
+    return malformed("can't open the member", source, offset, why(a.get()));
   return a;
 }
 
@@ -132,7 +137,9 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
   std::set<std::string> conffiles;
   {
     GH_TRY(const Archive a, open_tar(members.control, source, members.control_at));
-    const auto at = [&] { return members.control_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0)); };
+    const auto at = [&] {
+      return members.control_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0));
+    };
     archive_entry* entry = nullptr;
     int rc = ARCHIVE_OK;
     while ((rc = archive_read_next_header(a.get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
@@ -163,10 +170,13 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
     }
     if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a.get()));
   }
-  if (out.name.empty() || out.version.empty()) return malformed("the control file names no package or version", source, members.control_at);
+  if (out.name.empty() || out.version.empty())
+    return malformed("the control file names no package or version", source, members.control_at);
 
   GH_TRY(const Archive a, open_tar(members.data, source, members.data_at));
-  const auto at = [&] { return members.data_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0)); };
+  const auto at = [&] {
+    return members.data_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0));
+  };
   Hashers hashers(algorithms);
   std::map<std::string, std::size_t> by_path;
   std::vector<std::byte> buffer(block);
@@ -180,14 +190,16 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
     if (hard == nullptr && archive_entry_filetype(entry) != AE_IFREG) continue;
     const auto path = canonical_path(raw);
     if (!path) return malformed("a member with an unusable path", source, at(), escaped(raw, 200));
-    if (out.files.size() >= limits.files) return fail(Error{Fault::limit, "more files than allowed", "deb(5)", at(), source, {}});
+    if (out.files.size() >= limits.files)
+      return fail(Error{Fault::limit, "more files than allowed", "deb(5)", at(), source, {}});
     ReferenceFile file;
     file.path = *path;
     file.is_mutable = conffiles.contains(*path);
     if (hard != nullptr) {
       const auto target = canonical_path(hard);
       const auto linked = target ? by_path.find(*target) : by_path.end();
-      if (linked == by_path.end()) return malformed("a hard link to a member that isn't there", source, at(), escaped(raw, 200));
+      if (linked == by_path.end())
+        return malformed("a hard link to a member that isn't there", source, at(), escaped(raw, 200));
       file.size = out.files[linked->second].size;
       file.digests = out.files[linked->second].digests;
     } else {
@@ -196,7 +208,8 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
       while ((n = archive_read_data(a.get(), buffer.data(), buffer.size())) > 0) {
         file.size += std::uint64_t(n);
         total += std::uint64_t(n);
-        if (file.size > limits.file_bytes || total > limits.package_bytes) return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
+        if (file.size > limits.file_bytes || total > limits.package_bytes)
+          return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
         hashers.update(Bytes(buffer.data(), std::size_t(n)));
       }
       if (n < 0) return malformed("can't read a member of the data archive", source, at(), why(a.get()));
@@ -239,7 +252,8 @@ Result<Folder> open_folder(const std::string& path, bool top) {
 }
 
 // A regular file's size and digests; nullopt: it isn't one any more.
-Result<std::optional<ReferenceFile>> hash_file(const std::string& path, Hashers& hashers, std::vector<std::byte>& buffer) {
+Result<std::optional<ReferenceFile>> hash_file(const std::string& path, Hashers& hashers,
+                                               std::vector<std::byte>& buffer) {
   // Not blocking: it may have become a FIFO.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0) {
@@ -284,12 +298,15 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
       if (name == "." || name == "..") continue;
       std::string path = folder + "/" + std::string(name);
       struct stat st {};
-      if (::lstat((root + path).c_str(), &st) != 0 || st.st_dev != top.st_dev) continue;  // another file system: /proc, /sys
-      if (S_ISDIR(st.st_mode)) folders.push_back(std::move(path));
+      if (::lstat((root + path).c_str(), &st) != 0 || st.st_dev != top.st_dev)
+        continue;  // another file system: /proc, /sys
+      if (S_ISDIR(st.st_mode))
+        folders.push_back(std::move(path));
       else if (S_ISREG(st.st_mode)) {
         const auto canonical = canonical_path(path);
         if (!canonical) continue;
-        if (out.files.size() >= limits.files) return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
+        if (out.files.size() >= limits.files)
+          return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
         GH_TRY(std::optional<ReferenceFile> file, hash_file(root + path, hashers, buffer));
         if (!file) continue;
         file->path = *canonical;

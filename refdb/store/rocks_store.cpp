@@ -15,6 +15,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <unordered_set>
 #include <utility>
 
 #include "base/file.h"
@@ -245,7 +246,8 @@ Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64
   if (!s.ok()) return store_error("the generation is damaged: it has no totals", path, s);
   const Totals totals = decode_totals(value);
   if (totals.generation != generation)
-    return store_error("the generation is damaged: its contents are another's", path, std::to_string(totals.generation));
+    return store_error("the generation is damaged: its contents are another's", path,
+                       std::to_string(totals.generation));
   return totals;
 }
 
@@ -309,6 +311,15 @@ class GenerationView final : public View {
     return out;
   }
 
+  // Endpoints ask for hundreds of packages at a time: the first question reads them all, once for the generation.
+  Result<bool> has_package(std::string_view product, std::string_view package, std::string_view version) const override {
+    const auto at = products_.find(product);
+    if (at == products_.end()) return false;
+    std::call_once(packages_read_, [&] { packages_good_ = read_packages(); });
+    if (!packages_good_) return std::unexpected(packages_good_.error());
+    return packages_.contains(package_version(at->second, package, version));
+  }
+
   Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const override {
     std::vector<Reference> out;
     const std::string prefix = digest_prefix(digest.view());
@@ -335,6 +346,23 @@ class GenerationView final : public View {
   }
 
  private:
+  static std::string package_version(std::uint32_t product, std::string_view package, std::string_view version) {
+    std::string out;
+    put(out, product);
+    out += package;
+    out += '\0';
+    out += version;
+    return out;
+  }
+  Result<void> read_packages() const {
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
+    for (it->Seek("k"); it->Valid() && it->key().starts_with("k"); it->Next()) {
+      const Package p = decode_package(text_of(it->value()));
+      if (!p.name.empty()) packages_.insert(package_version(p.product, p.name, p.version));
+    }
+    if (!it->status().ok()) return store_error("can't read the packages", path_, it->status());
+    return {};
+  }
   Result<void> add_package(std::uint32_t id, Reference& r) const {
     std::string value;
     if (const rocksdb::Status s = db_->Get(rocksdb::ReadOptions(), package_key(id), &value); !s.ok()) return store_error("can't read a package", path_, s);
@@ -362,6 +390,9 @@ class GenerationView final : public View {
   std::map<std::uint32_t, std::string> names_;
   mutable std::mutex mutex_;
   mutable std::set<std::string, std::less<>> interned_;
+  mutable std::once_flag packages_read_;
+  mutable Result<void> packages_good_;              // both since packages_read_
+  mutable std::unordered_set<std::string> packages_;  // package_version()
 };
 
 // The number that a generation's folder is named by; nullopt: another name.
@@ -408,7 +439,8 @@ Result<std::uint64_t> current_generation(const std::string& path) {
   // generation.
   const std::string_view text = as_text(*bytes);
   const auto n = generation_number(text.substr(0, text.size() - std::min<std::size_t>(text.size(), 1)));
-  if (!n || text.back() != '\n') return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
+  if (!n || text.back() != '\n')
+    return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
   return *n;
 }
 
@@ -515,7 +547,8 @@ Result<Builder> Builder::open(const std::string& path) {
   for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
     const std::string name = entry.path().filename().string();
     const auto number = generation_number(name);
-    if (name.ends_with(".new") || number == s->base + 1) left.push_back(entry.path());
+    if (name.ends_with(".new") || number == s->base + 1)
+      left.push_back(entry.path());
     else if (number && *number > s->base)
       return store_error("the generation pointer is older than the newest generation", path + "/CURRENT", name);
   }
@@ -564,7 +597,8 @@ Result<void> Builder::State::read(const std::string& key, std::string& value) co
   return {};
 }
 
-Result<bool> Builder::State::known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const {
+Result<bool> Builder::State::known(std::string_view product, const Digest& identity,
+                                   std::vector<HashAlgorithm>& algorithms) const {
   const auto at = products.find(product);
   if (at == products.end()) return false;
   const std::string key = identity_key(at->second, identity.view());
@@ -624,13 +658,15 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   std::uint32_t id = 0;
   std::string old;
   if (const auto row = s.rows.find(identity_row); row != s.rows.end()) old = row->second;
-  else GH_CHECK(s.read(identity_row, old));
+  else
+    GH_CHECK(s.read(identity_row, old));
   if (!old.empty()) {
     std::string_view v = old;
     id = number<std::uint32_t>(v);
     std::string record;
     if (const auto row = s.rows.find(package_key(id)); row != s.rows.end()) record = row->second;
-    else GH_CHECK(s.read(package_key(id), record));
+    else
+      GH_CHECK(s.read(package_key(id), record));
     const Package before = decode_package(record);
     s.totals.files -= before.files;
     if (!before.name.empty()) --s.totals.packages;

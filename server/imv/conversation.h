@@ -13,6 +13,7 @@ namespace gatehouse::server {
 struct EndpointInfo {
   std::optional<std::string> name, version, device_id;
   bool inconsistent = false;  // said twice, differently
+  std::optional<std::int64_t> last_boot;  // milliseconds since 1970
   std::string product() const { return name && version ? *name + " " + *version : std::string(); }
 };
 
@@ -37,6 +38,7 @@ class Conversation {
   std::string language = "en";  // of the policy's catalogue
   std::string_view text(std::string_view english) const { return settings.policy->catalogue.text(english, language); }
   std::vector<PaOut> out;
+  bool own_endpoint = false;  // it is a gatehouse-endpoint: it stays in Decided, and knows what SRETRY means there
 
   // A new assessment on this connection, with a session identifier of its own. What the endpoint prefers stays.
   void begin_assessment();

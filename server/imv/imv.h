@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "server/imv/channel.h"
+#include "server/imv/remedy.h"
 #include "server/policy/combine.h"
 
 namespace gatehouse::server {
@@ -45,6 +46,7 @@ class Imv : public Receiver {
   // The store or the evidence plane is at work: no answer yet. What comes back is for the one that asked, who takes it.
   virtual bool waiting() const { return false; }
   virtual void session_begun(const Result<void>& /*on_disk*/) {}
+  virtual void staged(const Result<void>& /*on_disk*/) {}
   virtual void outcome(Result<pipeline::Outcome>& /*outcome*/) {}
   virtual std::size_t pending_bytes() const { return 0; }  // of evidence that isn't judged yet
 
@@ -53,6 +55,8 @@ class Imv : public Receiver {
   // When all have a result: what this one adds to the verdict's findings and to the session's record.
   virtual void contribute(pipeline::Verdict& /*verdict*/, SessionResult& /*record*/) {}
   const std::vector<pipeline::ItemResult>& items() const { return items_; }
+  // The same under the keys that a later session's policy asks for.
+  const std::vector<ItemResult>& kept_items() const { return kept_items_; }
   // Why it doesn't recommend to allow, in the endpoint's language.
   virtual std::vector<std::string> reasons() const { return {}; }
   // Its part of the RESULT batch.
@@ -70,6 +74,10 @@ class Imv : public Receiver {
   // Before the result stands: what depends on all items being finished.
   virtual void concluding() {}
 
+  // Takes up the IMV's items as soon as the endpoint is identified; called around work().
+  void claim();
+  // It has an opinion though no item asks for it.
+  void claim_opinion() { had_work_ = true; }
   // The IMV's work, by id, once the endpoint is identified.
   const std::vector<const policy::WorkItem*>& open_items() const { return open_; }
   const policy::WorkItem* open_item(policy::Type type) const;
@@ -81,21 +89,26 @@ class Imv : public Receiver {
   pipeline::Evaluation evaluation() const { return assessment_.evaluation; }
   // The assessment as this IMV's last words, instead of what it wanted to ask in the same batch.
   void say_assessment(pipeline::Evaluation evaluation);
+  // Behind it, unless all is compliant: what is to be mended, and the policy's remediation URI when there is something
+  // or the endpoint isn't allowed (spec part 1b §4.6).
+  void say_remedies(std::span<const Remedy> remedies, RemedyForm form = RemedyForm::plain);
   Conversation& c_;
 
  private:
-  void claim();
   const std::uint16_t id_;
   Channel channel_;
   bool claimed_ = false, had_work_ = false;
   std::vector<const policy::WorkItem*> open_;
   policy::Assessment assessment_;
   std::vector<pipeline::ItemResult> items_;
+  std::vector<ItemResult> kept_items_;
   std::optional<policy::ValidatorResult> result_;
 };
 
 // Known attributes of all subtypes: an unknown one is skipped or refused as its flag says.
 bool supported(std::uint32_t vendor, std::uint32_t type);
+// The same, and the attributes of the raw-evidence extension where it is on.
+patnc::Supported supported_with(const Settings& settings);
 // What may come in segments where an IMV has no rule of its own: what is known, up to 16 MiB, as a whole.
 patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type);
 

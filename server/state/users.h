@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/scram.h"
 #include "base/secret.h"
 
 namespace gatehouse::server {
@@ -22,6 +23,9 @@ class UserFile {
 
   // Constant time; for an unknown user the same work is done with a verifier that nothing matches.
   bool check_blocking(std::string_view user, const Secret& password) const;
+  // For SCRAM; microseconds. An unknown user gets a salt that is always the same for the name, as a known one does: it comes
+  // from the name and from a secret of this process, which outlives a reload of the file.
+  ScramRecord scram_record(std::string_view user) const;
   std::vector<std::string> names() const;
   bool contains(std::string_view user) const;
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
 #include <csignal>
@@ -87,6 +88,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void await_signal();
   void await_refresh();
   void begin_stop();
+  std::size_t reassess(std::string_view device);
   void maybe_done();
 };
 
@@ -128,6 +130,14 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       if (!self->session_) self->abort({});
     });
   }
+  // Whether the session here was asked for another assessment, told on the strand.
+  void reassess(std::string device, std::function<void(bool)> done) {
+    asio::post(strand_, [self = shared_from_this(), device = std::move(device), done = std::move(done)] {
+      const bool asked = !self->gone_ && self->session_ && self->session_->device() == device && self->session_->reassess();
+      done(asked);
+      if (asked) self->after();
+    });
+  }
   void cut() {
     asio::post(strand_, [self = shared_from_this()] { self->abort("the server stops"); });
   }
@@ -164,6 +174,10 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       });
     });
   }
+  ScramRecord scram_record(const std::string& user) override {
+    static const UserFile nobody;
+    return users_ ? users_->scram_record(user) : nobody.scram_record(user);
+  }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
     return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_](Result<pipeline::Outcome> outcome) {
       // Completions come on the evidence plane's threads.
@@ -181,6 +195,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
   void commit_result(SessionResult result) override {
     server_->state->commit_result(std::move(result), completion([](Session& s, Result<void> r) { s.on_result_committed(std::move(r)); }));
+  }
+  void stage_software(SoftwareChunk chunk) override {
+    server_->state->stage_software(std::move(chunk), completion([](Session& s, Result<void> r) { s.on_staged(std::move(r)); }));
   }
   bool has_room(std::size_t pending) override {
     if (pending <= max_session_pending && server_->pipeline->has_room(settings_->max_batch)) return true;
@@ -225,7 +242,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     SSL* const ssl = stream_->native_handle();
     const std::string subject = peer_subject(ssl);
     log::write(log::Level::info, {}, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
-    Peer peer{address_, subject, subject.empty() ? "" : "certificate"};
+    Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, *settings_, *server_->state, std::move(peer));
     read();
   }
@@ -306,6 +323,14 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false, draining_ = false;
 };
 
+// All mistakes of a policy file, for the operator to mend in one go.
+Error policy_error(const policy::Mistakes& mistakes, const std::string& file) {
+  if (mistakes.unreadable) return *mistakes.unreadable;
+  std::string all;
+  for (const policy::Mistake& m : mistakes.list) all += "\n" + m.text();
+  return Error{Fault::usage, "the policy has mistakes", {}, 0, file, all};
+}
+
 Result<tcp::endpoint> endpoint_of(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   std::string host = text.substr(0, colon);
@@ -330,8 +355,22 @@ Result<void> Server::Impl::load() {
   auto s = std::make_shared<Settings>();
   s->auth = config.auth;
   s->banks = config.banks;
+  s->dh_groups = config.dh_groups;
+  s->minimum_nonce = config.min_nonce;
+  s->raw_evidence = config.raw_evidence;
+  s->raw_vendor = config.raw_vendor;
   s->idle_deadline = config.idle_deadline;
   s->total_deadline = config.total_deadline;
+  s->test_imv = config.test_imv;
+  s->test_rounds = config.test_rounds;
+  if (config.test_imv)
+    log::write(log::Level::warning, {}, "the Test IMV is on ([imv] test): endpoints' Test collectors say what is recommended; not for production");
+  if (!config.policy_file.empty()) {
+    auto read = policy::read_policy(config.policy_file);
+    if (!read) return fail(policy_error(read.error(), config.policy_file));
+    s->policy = std::move(*read);
+  }
+  for (const std::string& warning : s->policy->warnings) log::write(log::Level::warning, {}, warning);
   if (!config.ak_ca.empty()) {
     GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));
     s->ak_authorities = std::make_shared<const TrustAnchors>(std::move(anchors));
@@ -469,6 +508,34 @@ void Server::Impl::begin_stop() {
   maybe_done();
 }
 
+// On the control socket's thread, which waits for each connection's answer; a server that stops doesn't give them all.
+std::size_t Server::Impl::reassess(std::string_view device) {
+  struct Count {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t pending = 0, asked = 0;
+  };
+  const auto count = std::make_shared<Count>();
+  std::vector<std::shared_ptr<Connection>> live;
+  {
+    const std::lock_guard lock(mutex);
+    for (const auto& [_, one] : open)
+      if (auto connection = one.lock()) live.push_back(std::move(connection));
+  }
+  count->pending = live.size();
+  for (const auto& connection : live)
+    connection->reassess(std::string(device), [count](bool asked) {
+      const std::lock_guard lock(count->mutex);
+      --count->pending;
+      count->asked += asked ? 1 : 0;
+      count->changed.notify_all();
+    });
+  live.clear();
+  std::unique_lock lock(count->mutex);
+  count->changed.wait_for(lock, 5s, [&] { return count->pending == 0; });
+  return count->asked;
+}
+
 void Server::Impl::maybe_done() {
   if (!stopping) return;
   const std::lock_guard lock(mutex);
@@ -502,7 +569,13 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   impl->signals.add(SIGINT);
   impl->signals.add(SIGHUP);
   State* const state = impl->state.get();
-  GH_TRY(impl->control, ControlServer::start(impl->config.control_socket, [state](std::string_view request) { return execute(*state, request); }));
+  const std::weak_ptr<Impl> weak = impl;
+  const Live live{[weak](std::string_view device) {
+    const auto server = weak.lock();
+    return server ? server->reassess(device) : 0;
+  }};
+  GH_TRY(impl->control, ControlServer::start(impl->config.control_socket,
+                                             [state, live](std::string_view request) { return execute(*state, request, &live); }));
   GH_CHECK(impl->state->announce_socket(impl->config.control_socket));
   GH_CHECK(impl->listen());
   impl->await_signal();

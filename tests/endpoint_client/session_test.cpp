@@ -1,5 +1,6 @@
 // What the client session does with a server's messages: outcomes, refusals, retries.
 #include "base/hex.h"
+#include "base/scram.h"
 #include "harness.h"
 
 namespace gatehouse::endpoint::test {
@@ -120,7 +121,7 @@ TEST(Session, password_goes_only_to_a_server_that_wants_one) {
   Writer version, mechanisms;
   pttls::append_version_response(version, 1);
   c.server->send(pttls::Type::version_response, version.view());
-  pttls::append_mechanisms(mechanisms, {"SCRAM-SHA-256", "PLAIN"});
+  pttls::append_mechanisms(mechanisms, {"PLAIN"});
   c.server->send(pttls::Type::sasl_mechanisms, mechanisms.view());
   EXPECT_EQ(c.server->types.back(), pttls::Type::sasl_selection);
   EXPECT_EQ(to_hex(c.server->values.back()), "05504c41494e00686f737431004172336574546e70");  // as recorded
@@ -129,6 +130,75 @@ TEST(Session, password_goes_only_to_a_server_that_wants_one) {
   c.server->send(pttls::Type::sasl_mechanisms, {});
   ASSERT_EQ(c.server->batches.size(), 1U);
   EXPECT_EQ(batch_type(c.server->batches[0]), BatchType::cdata);
+}
+
+// A server that can do better never sees the password, and has to prove that it knows it.
+TEST(Session, password_stays_here_where_the_server_can_scram) {
+  const PasswordVerifier verifier = make_verifier(Secret(std::string("Ar3etTnp")), min_iterations);
+  for (const bool honest : {true, false}) {
+    Session::Config config;
+    config.user = "host1";
+    config.password = Secret(std::string("Ar3etTnp"));
+    Client c(std::move(config));
+    c.server->start();
+    Writer version, mechanisms, result;
+    pttls::append_version_response(version, 1);
+    c.server->send(pttls::Type::version_response, version.view());
+    pttls::append_mechanisms(mechanisms, {"PLAIN", "SCRAM-SHA-256"});
+    c.server->send(pttls::Type::sasl_mechanisms, mechanisms.view());
+    const auto selection = pttls::parse_selection(c.server->values.back());
+    ASSERT_TRUE(selection);
+    EXPECT_EQ(selection->mechanism, "SCRAM-SHA-256");
+    ScramServer scram;
+    EXPECT_EQ(scram.client_first(selection->initial_response).value(), "host1");
+    c.server->send(pttls::Type::sasl_data, scram.challenge({verifier, true}, "nonce-of-the-server"));
+    ASSERT_EQ(c.server->types.back(), pttls::Type::sasl_data);
+    for (const ByteVector& value : c.server->values) EXPECT_EQ(as_text(value).find("Ar3etTnp"), std::string_view::npos);
+    const auto last = scram.client_final(c.server->values.back());
+    ASSERT_TRUE(last);
+    pttls::append_sasl_result(result, pttls::SaslResult::success, pttls::ResultWidth::automatic, honest ? Bytes(*last) : as_bytes("v=AAAA"));
+    c.server->send(pttls::Type::sasl_result, result.view());
+    EXPECT_EQ(c.server->last.ended, !honest);
+    if (honest) {
+      c.server->send(pttls::Type::sasl_mechanisms, {});
+      ASSERT_EQ(c.server->batches.size(), 1U);
+    } else {
+      EXPECT_EQ(c.session->error()->fault, Fault::environment);
+      EXPECT_EQ(pttls::parse_error(c.server->values.back())->code, 5U);
+    }
+  }
+}
+
+TEST(Session, sasl_messages_at_the_wrong_time_are_refused) {
+  for (const auto& [type, value] : {std::pair{pttls::Type::sasl_data, ""}, std::pair{pttls::Type::sasl_result, "0000"}, std::pair{pttls::Type::sasl_selection, "0141"}}) {
+    Client c;
+    c.server->start();
+    Writer version;
+    pttls::append_version_response(version, 1);
+    c.server->send(pttls::Type::version_response, version.view());
+    c.server->send(type, *from_hex(value));
+    EXPECT_TRUE(c.server->last.ended);
+    EXPECT_EQ(pttls::parse_error(c.server->values.back())->code, 4U);
+  }
+}
+
+TEST(Session, only_errors_that_say_so_end_it) {
+  for (const auto& [code, ends] : {std::pair{0U, false}, std::pair{3U, false}, std::pair{99U, false}, std::pair{1U, true}, std::pair{4U, true}}) {
+    Client c;
+    c.server->negotiate();
+    Writer value;
+    pttls::append_error(value, pttls::ErrorCode(code), {});
+    const std::size_t said = c.server->types.size();
+    c.server->send(pttls::Type::error, value.view());
+    EXPECT_EQ(c.server->last.ended, ends) << code;
+    EXPECT_EQ(c.server->types.size(), said) << "an error is never answered with one";
+  }
+  Client c;
+  c.server->negotiate();
+  Writer value;
+  pttls::append_error(value, pttls::ErrorCode::type_not_supported, {});
+  for (int i = 0; i < 9; ++i) c.server->send(pttls::Type::error, value.view());
+  EXPECT_TRUE(c.server->last.ended) << "nor without end";
 }
 
 TEST(Session, two_messages_in_one_record_and_one_in_many_are_the_same) {
@@ -161,6 +231,8 @@ TEST(Session, refused_transport_messages_are_answered_with_their_error) {
       {"length beyond the type's range", "00000000000000020000001500000000", 6, Fault::protocol},
       {"batch longer than TLS records carry", "00000000000000077fffffff00000000", 6, Fault::protocol},
       {"reserved vendor", "00ffffff000000020000001400000000" "00000001", 6, Fault::protocol},
+      {"unknown message in the negotiation", "00123456000000630000001200000000" "0102", 4, Fault::protocol},
+      {"experimental", "00000000000000000000001200000000" "0102", 4, Fault::protocol},
       {"error", "00000000000000080000001800000000" "0000000000000004", std::nullopt, Fault::protocol},
   };
   for (const Row& row : rows) {
@@ -185,7 +257,7 @@ TEST(Session, refused_transport_messages_are_answered_with_their_error) {
 
 TEST(Session, unknown_transport_messages_are_skipped_but_not_for_ever) {
   Client c;
-  c.server->start();
+  c.server->negotiate();
   for (int i = 0; i < 8; ++i) {
     c.server->send_bytes(*from_hex("00123456000000630000001200000000" "0102"));
     EXPECT_FALSE(c.server->last.ended);
@@ -214,7 +286,7 @@ TEST(Session, authentication_that_fails_is_no_verdict) {
   at_mechanisms(without, {"PLAIN"});
   EXPECT_EQ(without.session->error()->fault, Fault::environment);
   Client no_common(config());
-  at_mechanisms(no_common, {"SCRAM-SHA-256"});
+  at_mechanisms(no_common, {"EXTERNAL", "SCRAM-SHA-1"});
   EXPECT_EQ(no_common.session->error()->fault, Fault::environment);
   EXPECT_EQ(pttls::parse_error(no_common.server->values.back())->code, 5U);
   for (const char* result : {"01", "02", "0001", "0002"}) {  // both widths in use
@@ -329,6 +401,45 @@ TEST(Session, only_the_state_tables_batches_are_taken) {
         EXPECT_EQ(c.server->fatal()->code, 0) << pbtnc::name(row.state) << " " << pbtnc::name(batch);
       }
     }
+}
+
+// Our CRETRY and the server's SRETRY cross: ours is ignored over there, so what it said is said again.
+TEST(Session, retries_that_cross_make_one_assessment) {
+  Session::Config config;
+  config.tnc.keep = true;
+  Client c(std::move(config));
+  c.server->negotiate();
+  c.server->send_batch(BatchType::result, Server::result(1, 3));
+  const Session::Step retry = c.session->retry();
+  const auto lost = pa_records(Bytes(retry.send).subspan(pttls::header_size));
+  const auto feed = [&](BatchType type, const ByteVector& messages) {
+    Writer w;
+    pttls::append_message(w, pttls::Type::pb_tnc_batch, 9, pbtnc::batch(type, true, messages));
+    return c.session->feed(w.view());
+  };
+  EXPECT_TRUE(feed(BatchType::sretry, {}).send.empty());
+  const Session::Step answer = feed(BatchType::sdata, {});
+  const Bytes batch = Bytes(answer.send).subspan(pttls::header_size);
+  EXPECT_EQ(batch_type(batch), BatchType::cdata);
+  const auto said = pa_records(batch);
+  ASSERT_EQ(said.size(), lost.size());
+  EXPECT_EQ(said[0].attributes, lost[0].attributes);
+  EXPECT_FALSE(feed(BatchType::result, Server::result(0, 1)).ended);
+  EXPECT_EQ(c.session->outcome()->recommendation, Recommendation::allow);
+}
+
+TEST(Session, malformed_language_list_of_a_server_is_answered_and_let_pass) {
+  Client c;
+  c.server->negotiate();
+  Writer w;
+  pbtnc::append_language_preference(w, "???");
+  c.server->send_batch(BatchType::sdata, w.view());
+  EXPECT_FALSE(c.server->last.ended);
+  const auto parsed = pbtnc::parse_batch(c.server->batches.back(), true);
+  ASSERT_TRUE(parsed);
+  ASSERT_EQ(parsed->messages.size(), 1U);
+  EXPECT_FALSE(pbtnc::pb_error(parsed->messages[0]).fatal);
+  EXPECT_EQ(pbtnc::pb_error(parsed->messages[0]).offset, 8U + 12U + 17U);
 }
 
 TEST(Session, kept_session_attests_again_with_fresh_messages) {

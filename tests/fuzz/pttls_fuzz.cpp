@@ -1,24 +1,60 @@
+// The stream in pieces of 7 bytes and in one: the same messages. What parses is written and parsed again.
+#include <cstdlib>
+
 #include "wire/pttls/pttls.h"
 
 using namespace gatehouse;
 
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  const Bytes all(reinterpret_cast<const std::byte*>(data), size);
+namespace {
+
+void expect(bool holds) {
+  if (!holds) std::abort();
+}
+
+void look_at(const pttls::Message& m) {
+  const Bytes v = m.value;
+  expect(m.whole.size() <= m.header.length || (m.header.kind() == pttls::Type::error && m.value.empty()));
+  for (const auto role : {pttls::Role::client, pttls::Role::server})
+    for (const auto phase : {pttls::Phase::version, pttls::Phase::authentication, pttls::Phase::data})
+      (void)pttls::rule(role, phase, m.header);
+  (void)pttls::parse_version_request(v);
+  (void)pttls::parse_version_response(v);
+  if (const auto names = pttls::parse_mechanisms(v)) {
+    Writer w;
+    pttls::append_mechanisms(w, *names);
+    const auto again = pttls::parse_mechanisms(w.view());
+    expect(again && *again == *names);
+  }
+  if (const auto s = pttls::parse_selection(v)) (void)pttls::parse_plain(s->initial_response);
+  if (const auto result = pttls::parse_sasl_result(v)) {
+    Writer w;
+    pttls::append_sasl_result(w, result->code, pttls::ResultWidth::sixteen, result->data);
+    const auto again = pttls::parse_sasl_result(w.view());
+    expect(again && again->code == result->code && equal(again->data, result->data));
+  }
+  if (const auto error = pttls::parse_error(v)) (void)pttls::fatal(*error, pttls::Phase::data);
+}
+
+std::size_t count(Bytes all, std::size_t piece) {
   pttls::Framer framer;
-  for (std::size_t at = 0; at < size; at += 7) {
-    framer.feed(all.subspan(at, std::min<std::size_t>(7, size - at)));
+  std::size_t messages = 0;
+  for (std::size_t at = 0; at < all.size(); at += piece) {
+    framer.feed(all.subspan(at, std::min(piece, all.size() - at)));
     for (;;) {
       const auto m = framer.next();
-      if (!m) return 0;
+      if (!m) return messages;
       if (*m == nullptr) break;
-      const Bytes v = (*m)->value;
-      (void)pttls::parse_version_request(v);
-      (void)pttls::parse_version_response(v);
-      (void)pttls::parse_mechanisms(v);
-      if (const auto s = pttls::parse_selection(v)) (void)pttls::parse_plain(s->initial_response);
-      (void)pttls::parse_sasl_result(v);
-      (void)pttls::parse_error(v);
+      look_at(**m);
+      ++messages;
     }
   }
+  return messages;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const Bytes all(reinterpret_cast<const std::byte*>(data), size);
+  expect(count(all, 7) == count(all, size == 0 ? 1 : size));
   return 0;
 }

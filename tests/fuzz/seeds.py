@@ -91,6 +91,17 @@ for path in glob.glob(interop + "/*/facts.json"):
             add("pts_fuzz" if key == "simple_evidence_final" else "tpm_fuzz", data)
             if key == "simple_evidence_final":
                 add("evidence_fuzz", data)
+add("raw_evidence_fuzz", b"\x05" + bytes.fromhex("0101000f"))
+add("raw_evidence_fuzz", b"\x05" + bytes.fromhex("0100000e000001130000000100000000000006c5"))
+add("raw_evidence_fuzz", b"\x07" + bytes.fromhex("010000000000000000000000") + bytes(64))
+for path in glob.glob(interop + "/*/facts.json"):
+    facts = json.load(open(path))
+    parts = [bytes.fromhex(facts[key]) for key in ("tpms_attest", "tpmt_signature") if facts.get(key)]
+    if len(parts) == 2:
+        add("raw_evidence_fuzz", b"\x09\x01\x00" + b"".join(struct.pack(">H", len(p)) + p for p in parts + [bytes(90)]))
+digest = hashlib.sha256(b"").digest()
+add("pts_fuzz", struct.pack(">QHH", 1, 7, 32) + digest + b"\x00\x02ls")
+add("pts_fuzz", struct.pack(">QHBB6Q", 1, 54, 8, 0, 1, 2, 3, 4, 5, 6) + b"ls")
 for path in glob.glob(interop + "/*/index.json"):
     for message in json.load(open(path))["messages"]:
         if message.get("hex"):
@@ -114,6 +125,19 @@ for batch in batches():
                 add("pts_fuzz", body[at:at + length])
                 add_swima(body[at:at + length])
                 at += length
+for text in (b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO", b"p=tls-exporter,a=user,n=us=2Cer,r=abc,x=1", b"r=clientXYZ,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+             b"c=biws,r=clientserver,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", b"e=invalid-proof"):
+    add("scram_fuzz", text)
+    add("pttls_fuzz", struct.pack(">IIII", 0, 5, len(text) + 16, 1) + text)
+add("pttls_fuzz", struct.pack(">IIII", 0, 3, 35, 1) + b"\x0dSCRAM-SHA-256\x05PLAIN")
+add("pttls_fuzz", struct.pack(">IIII", 0x902A, 5, 2016, 1) + bytes(2000) + struct.pack(">IIIII", 0, 8, 24, 0, 0) + bytes(4))
+# A server's batch with one of each message that the recordings don't have.
+rare = [(0, 0, b""), (0, 4, struct.pack(">II", 0, 1) + b"https://example.org"), (0, 4, struct.pack(">III", 0, 2, 2) + b"do\x02en"), (0, 4, struct.pack(">II", 0x902A, 9)),
+        (0, 6, b"Accept-Language: de;q=0.5, en, *;q=0.1"), (0, 7, struct.pack(">I", 3) + b"why\x02en"), (0x5597, 1, struct.pack(">III", 0x5597, 0, 271) + b"pdp"),
+        (0x5597, 1, struct.pack(">IIII", 0x5597, 1, 271, 0xC0000201)), (0x5597, 1, struct.pack(">III", 0x5597, 2, 271) + bytes(16)), (0x902A, 1, struct.pack(">I", 0x80000000))]
+rare = b"".join(struct.pack(">III", vendor, kind, len(value) + 12) + value for vendor, kind, value in rare)
+rare += struct.pack(">IIIIHHI", 0x80000000, 5, 24, 0, 1, 0, 8)
+add("pbtnc_fuzz", struct.pack(">II", 0x02800002, len(rare) + 8) + rare)
 for data in files(corpus + "/packages/*.deb", 60000):
     add("deb_fuzz", data)
 for data in files(corpus + "/packages/bad/*.deb", 60000):
@@ -123,3 +147,27 @@ add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\n
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
         add("policy_fuzz", block.split("```")[0].encode())
+add("policy_fuzz", b"[\n")
+paragraph = b"Package: %s\nStatus: %s\nArchitecture: amd64\nVersion: %s\nDescription: example\n more\n .\n\n"
+add("dpkg_status_fuzz", paragraph % (b"dpkg", b"install ok installed", b"1.21.23") +
+    paragraph % (b"libaudit-common", b"hold ok installed", b"1:3.0.9-1+b1") +
+    paragraph % (b"gone", b"deinstall ok config-files", b"2"))
+
+
+def inventory(instances, events, last):
+    out = b"gatehouse-inventory 1\n" + struct.pack(">IIII", 0x38CD4CC6, 1, last, len(instances) + 1)
+    out += struct.pack(">I", len(instances))
+    for number, (name, version, installed) in enumerate(instances, 1):
+        out += struct.pack(">IBB", number, 1, installed)
+        for text in (name, version, b"amd64"):
+            out += struct.pack(">H", len(text)) + text
+        out += hashlib.sha256(name).digest()
+    out += struct.pack(">I", len(events))
+    for event in events:
+        out += struct.pack(">IQIB", *event)
+    return out
+
+
+add("endpoint_log_fuzz", inventory([], [], 0))
+add("endpoint_log_fuzz", inventory([(b"dpkg", b"1.21.22", 0), (b"adduser", b"3.134", 1), (b"dpkg", b"1.21.23", 1)],
+                                   [(1, 1000, 1, 1), (1, 1000, 2, 1), (2, 2000, 1, 2), (2, 2000, 3, 1)], 2))

@@ -81,14 +81,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const std::uint16_t argument = r.get<std::uint16_t>().value_or(0);
     patnc::Builder out(message_size, 1);
     switch (operation % 7) {
-      case 0: (void)pair.sender.agree({patnc::unlimited, 12 + argument % 600U}); break;
+      case 0:
+        (void)pair.sender.agree({patnc::unlimited, 12 + argument % 600U});
+        break;
       case 1: {
         const ByteVector value(argument % (largest - 12), std::byte(operation));
         pair.sent[++type] = value;
         if (!pair.sender.add(out, 0, 0, type, Bytes(value))) pair.sent.erase(type);
         break;
       }
-      case 2: (void)pair.sender.next(out, {0, argument % 8U}); break;
+      case 2:
+        (void)pair.sender.next(out, {0, argument % 8U});
+        break;
       case 3: {
         auto part = r.sub(std::min<std::size_t>(argument % 128, r.remaining()));
         const auto envelope = patnc::parse_envelope(*part);
@@ -96,13 +100,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         auto step = pair.lied_to.add(*envelope, 20);
         check(!(step.ask_next && (step.cancel || step.refusal)));
         if (step.attribute) check(step.attribute->size() >= 12 && step.attribute->size() <= largest);
-        if (step.piece && step.piece->bytes.size() % 5 == 4) step = pair.lied_to.refuse(step, 12 + step.piece->at, "fuzz");
+        if (step.piece && step.piece->bytes.size() % 5 == 4)
+          step = pair.lied_to.refuse(step, 12 + step.piece->at, "fuzz");
         if (step.refusal) (void)patnc::error_value(*step.refusal, patnc::pseudo_header(step.id));
         (void)patnc::add_next_segment(out, step);
         (void)out.take();
         break;
       }
-      case 4: (void)pair.lied_to.batch_end(argument % 2 == 0); break;
+      case 4:
+        (void)pair.lied_to.batch_end(argument % 2 == 0);
+        break;
       case 5:
         pair.lied_to.issue({patnc::unlimited, argument});
         (void)pair.lied_to.agree({patnc::unlimited, argument / 2U});

@@ -38,8 +38,10 @@ class Missing : public ::testing::Test {
     if (quoted.list) take(pipeline::replay_ima(*quoted.list).value().pcrs);
     ByteVector composite;
     for (std::uint32_t pcr = 0; pcr < 24; ++pcr)
-      if ((selected >> pcr & 1) != 0) composite.insert(composite.end(), values[pcr].view().begin(), values[pcr].view().end());
-    const ByteVector name = from_hex("000b" + std::string(64, '7')).value(), nonce = from_hex("0102030405060708").value();
+      if ((selected >> pcr & 1) != 0)
+        composite.insert(composite.end(), values[pcr].view().begin(), values[pcr].view().end());
+    const ByteVector name = from_hex("000b" + std::string(64, '7')).value(),
+                     nonce = from_hex("0102030405060708").value();
     Writer w;
     w.put(tpm::generated_value);
     w.put(tpm::st_attest_quote);
@@ -64,7 +66,8 @@ class Missing : public ::testing::Test {
     pipeline::Pipeline graph({.threads = 2});
     std::promise<Result<pipeline::Outcome>> promise;
     auto future = promise.get_future();
-    const auto evidence = graph.open({}, [&](Result<pipeline::Outcome> outcome) { promise.set_value(std::move(outcome)); });
+    const auto evidence =
+        graph.open({}, [&](Result<pipeline::Outcome> outcome) { promise.set_value(std::move(outcome)); });
     const auto submit = [&](pipeline::Stream stream, pipeline::Format format, const ByteVector& bytes) {
       evidence->submit({stream, format, bytes, 0});
       evidence->wait_until_pending_at_most(0);
@@ -79,7 +82,8 @@ class Missing : public ::testing::Test {
   }
   static bool says(const pipeline::Verdict& v, std::string_view component, std::string_view text) {
     return std::any_of(v.findings.begin(), v.findings.end(), [&](const pipeline::Finding& f) {
-      return f.component == component && f.status == pipeline::Status::absent && f.reason.find(text) != std::string::npos;
+      return f.component == component && f.status == pipeline::Status::absent &&
+             f.reason.find(text) != std::string::npos;
     });
   }
   const Signer key_ = Signer::ecc();

@@ -57,14 +57,16 @@ std::string fed(Bytes log, std::size_t step) {
 TEST(Replay, PaddingIsTheSameHoweverTheLogIsCut) {
   const ByteVector log = file("evidence/common/eventlog.bin");
   if (log.empty()) GTEST_SKIP() << "no corpus";
-  for (const ByteVector& tail : {of(0, 0), of(1, 0), of(12, 0), of(1000, 0), of(1000, 0xFF), of(500, 0) + of(500, 0xFF),
-                                 of(16 * mebi, 0), of(16 * mebi, 0xFF), of(16 * mebi + 1, 0), of(17 * mebi, 0xFF),
-                                 of(17 * mebi, 0) + of(1, 7)}) {
+  for (const ByteVector& tail :
+       {of(0, 0), of(1, 0), of(12, 0), of(1000, 0), of(1000, 0xFF), of(500, 0) + of(500, 0xFF), of(16 * mebi, 0),
+        of(16 * mebi, 0xFF), of(16 * mebi + 1, 0), of(17 * mebi, 0xFF), of(17 * mebi, 0) + of(1, 7)}) {
     const ByteVector whole = log + tail;
     const std::string at_once = fed(whole, whole.size());
-    for (const std::size_t step : {std::size_t{4096}, mebi, 16 * mebi + 5}) EXPECT_EQ(fed(whole, step), at_once) << tail.size();
+    for (const std::size_t step : {std::size_t{4096}, mebi, 16 * mebi + 5})
+      EXPECT_EQ(fed(whole, step), at_once) << tail.size();
   }
-  EXPECT_EQ(pipeline::replay_eventlog(log + of(16 * mebi, 0xFF)).value().pcrs, pipeline::replay_eventlog(log).value().pcrs);
+  EXPECT_EQ(pipeline::replay_eventlog(log + of(16 * mebi, 0xFF)).value().pcrs,
+            pipeline::replay_eventlog(log).value().pcrs);
   EXPECT_EQ(pipeline::replay_eventlog(log + of(16 * mebi + 1, 0xFF)).error().fault, Fault::limit);
 }
 

@@ -63,7 +63,8 @@ TEST_F(Sources, ATreeGivesItsRegularFilesAndNothingElse) {
   fs::create_directory_symlink("../../outside", folder_ + "/tree/opt/out");
   fs::create_symlink("loop", folder_ + "/tree/loop");
   ASSERT_EQ(::mkfifo((folder_ + "/tree/fifo").c_str(), 0600), 0);
-  const std::vector<std::string> expected{"/opt/My App/x y", "/opt/new\nline", "/opt/\xFF\x1B[31m", "/usr/bin/a", "/usr/bin/hard"};
+  const std::vector<std::string> expected{"/opt/My App/x y", "/opt/new\nline", "/opt/\xFF\x1B[31m", "/usr/bin/a",
+                                          "/usr/bin/hard"};
   for (const std::string& root : {folder_ + "/tree", folder_ + "/tree/", folder_ + "/./outside/../tree"}) {
     const auto p = read_root(root, sha256);
     ASSERT_TRUE(p) << p.error().text();
@@ -106,7 +107,8 @@ TEST(Sums, MalformedLinesAreNamedByTheirOffset) {
   EXPECT_EQ(sums(good + d + "  /../a\n"), at + "path can't be used");
   EXPECT_EQ(sums(good + d + "  /" + std::string(4096, 'x') + "\n"), at + "path can't be used");
   EXPECT_EQ(sums(good + std::string(64, 'z') + "  /a\n"), at + "digest isn't hexadecimal");
-  for (const std::string& line : {d.substr(1) + "  /a", d + d + "  /a", d + " /a", d + "\t /a", "SHA256 (/a) = " + d, d, std::string("\\")})
+  for (const std::string& line :
+       {d.substr(1) + "  /a", d + d + "  /a", d + " /a", d + "\t /a", "SHA256 (/a) = " + d, d, std::string("\\")})
     EXPECT_EQ(sums(good + line + "\n"), at + "not a line of a sha256sum list") << line;
 }
 
@@ -129,8 +131,8 @@ TEST_F(Sources, ABadSourceFailsAloneUnderTheNameThatItWasGiven) {
   IngestOptions options;
   options.refdb = folder_ + "/refdb";
   options.product = "p";
-  options.sources = {"sha256sums:" + folder_ + "/good.txt", "sha256sums:" + folder_ + "/bad.txt", "root:" + folder_ + "/absent",
-                     folder_ + "/absent.deb", "sha256sums:" + folder_ + "/twice.txt"};
+  options.sources = {"sha256sums:" + folder_ + "/good.txt", "sha256sums:" + folder_ + "/bad.txt",
+                     "root:" + folder_ + "/absent", folder_ + "/absent.deb", "sha256sums:" + folder_ + "/twice.txt"};
   for (const unsigned jobs : {1U, 2U, 8U, 1000U}) {
     fs::remove_all(options.refdb);
     options.jobs = jobs;
@@ -140,7 +142,8 @@ TEST_F(Sources, ABadSourceFailsAloneUnderTheNameThatItWasGiven) {
     EXPECT_EQ(report->files, read_stats(options.refdb)->files);
     std::vector<std::string> failed;
     for (const FailedSource& f : report->failed) failed.push_back(f.source);
-    EXPECT_EQ(failed, (std::vector<std::string>{folder_ + "/absent.deb", "root:" + folder_ + "/absent", "sha256sums:" + folder_ + "/bad.txt"}));
+    EXPECT_EQ(failed, (std::vector<std::string>{folder_ + "/absent.deb", "root:" + folder_ + "/absent",
+                                                "sha256sums:" + folder_ + "/bad.txt"}));
   }
 }
 

@@ -53,23 +53,31 @@ class Store : public ::testing::Test {
   static std::string text(const Result<std::vector<Reference>>& found) {
     if (!found) return found.error().text();
     std::string out;
-    for (const Reference& r : *found) out += (out.empty() ? "" : " ") + r.path + ":" + r.digest(HashAlgorithm::sha256)->hex().substr(0, 4);
+    for (const Reference& r : *found)
+      out += (out.empty() ? "" : " ") + r.path + ":" + r.digest(HashAlgorithm::sha256)->hex().substr(0, 4);
     return out;
   }
-  void write(const std::string& name, const std::string& content) const { std::ofstream(path_ + "/" + name) << content; }
+  void write(const std::string& name, const std::string& content) const {
+    std::ofstream(path_ + "/" + name) << content;
+  }
 
   std::string folder_, path_;
 };
 
-std::string hex4(std::string_view content) { return digest_of(HashAlgorithm::sha256, as_bytes(content)).hex().substr(0, 4); }
+std::string hex4(std::string_view content) {
+  return digest_of(HashAlgorithm::sha256, as_bytes(content)).hex().substr(0, 4);
+}
 
 TEST_F(Store, KeepsEveryFileThatAKernelReportsUnderOneName) {
-  ASSERT_TRUE(take(package("p", {{"/opt/a b", "blank"}, {"/opt/a_b", "line"}, {"/bin/x", "old"}, {"/usr/bin/x", "new"}, {"/usr/bin/y", "y"}})));
+  ASSERT_TRUE(take(package(
+      "p",
+      {{"/opt/a b", "blank"}, {"/opt/a_b", "line"}, {"/bin/x", "old"}, {"/usr/bin/x", "new"}, {"/usr/bin/y", "y"}})));
   const auto view = open_view(path_).value();
   const std::string both = "/opt/a b:" + hex4("blank") + " /opt/a_b:" + hex4("line");
   EXPECT_EQ(text(view->references_of_path(product, "/opt/a_b")), both);
   EXPECT_EQ(text(view->references_of_path(product, "/opt/a b")), both);
-  EXPECT_EQ(text(view->references_of_path(product, "/usr/bin/x")), "/bin/x:" + hex4("old") + " /usr/bin/x:" + hex4("new"));
+  EXPECT_EQ(text(view->references_of_path(product, "/usr/bin/x")),
+            "/bin/x:" + hex4("old") + " /usr/bin/x:" + hex4("new"));
   // A digest leads to the file that has it, in every algorithm.
   for (const auto& [content, path] : std::vector<std::pair<std::string, std::string>>{
            {"blank", "/opt/a b"}, {"line", "/opt/a_b"}, {"old", "/bin/x"}, {"new", "/usr/bin/x"}, {"y", "/usr/bin/y"}})

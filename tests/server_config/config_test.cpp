@@ -36,7 +36,8 @@ class ConfigFile : public ::testing::Test {
   std::string folder_;
 };
 
-const std::string least = "[pt_tls]\nlisten = [\"127.0.0.1:0\", \"[::]:271\"]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
+const std::string least =
+    "[pt_tls]\nlisten = [\"127.0.0.1:0\", \"[::]:271\"]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
 const std::string rest = "[refdb]\npath = \"refdb\"\n[state]\npath = \"state\"\n";
 
 TEST_F(ConfigFile, NeedsOnlyListenerReferencesAndState) {
@@ -56,17 +57,30 @@ TEST_F(ConfigFile, AuthenticationIsWhatAuthoritiesAndUsersAllow) {
   EXPECT_FALSE(mistakes(least + "client_ca = 3\n" + rest).empty());  // a mistake, not a server that asks for nothing
 }
 
+TEST_F(ConfigFile, LetsEndpointsDecideOnlyWhereItSaysSo) {
+  EXPECT_FALSE(read(least + rest)->test_imv);
+  EXPECT_FALSE(read(least + rest + "[imv]\ntest = false\n")->test_imv);
+  const auto on = read(least + rest + "[imv]\ntest = true\ntest_rounds = 2\n");
+  ASSERT_TRUE(on);
+  EXPECT_TRUE(on->test_imv);
+  EXPECT_EQ(on->test_rounds, 2U);
+  EXPECT_EQ(mistakes(least + rest + "[imv]\ntest = \"yes\"\n"), std::vector<std::string>{"10: imv.test: is true or false"});
+}
+
 TEST_F(ConfigFile, AWrongValueIsOneMistakeAndNotAMissingKey) {
   EXPECT_EQ(mistakes("[pt_tls]\nlisten = \"x\"\ncertificate = \"c\"\nkey = \"k\"\n" + rest),
             std::vector<std::string>{"2: pt_tls.listen: wants a list of strings"});
-  EXPECT_EQ(mistakes(least + "[refdb]\npath = 3\n[state]\npath = \"s\"\n"), std::vector<std::string>{"6: refdb.path: wants a path"});
+  EXPECT_EQ(mistakes(least + "[refdb]\npath = 3\n[state]\npath = \"s\"\n"),
+            std::vector<std::string>{"6: refdb.path: wants a path"});
   EXPECT_EQ(mistakes(least + "[refdb]\npath = \"r\"\n"), std::vector<std::string>{"0: state.path: is missing"});
 }
 
 TEST_F(ConfigFile, PortsAreNumbers) {
-  for (const std::string address : {"127.0.0.1:99999", "127.0.0.1:65536", "127.0.0.1:", "127.0.0.1", ":271", "127.0.0.1:x", "127.0.0.1:-1", ""})
+  for (const std::string address :
+       {"127.0.0.1:99999", "127.0.0.1:65536", "127.0.0.1:", "127.0.0.1", ":271", "127.0.0.1:x", "127.0.0.1:-1", ""})
     EXPECT_EQ(mistakes("[pt_tls]\nlisten = [\"" + address + "\"]\ncertificate = \"c\"\nkey = \"k\"\n" + rest),
-              std::vector<std::string>{"2: pt_tls.listen: wants ADDRESS:PORT, with a port up to 65535"}) << address;
+              std::vector<std::string>{"2: pt_tls.listen: wants ADDRESS:PORT, with a port up to 65535"})
+        << address;
 }
 
 TEST_F(ConfigFile, AFileThatCannotBeReadIsTheEnvironments) {

@@ -40,6 +40,26 @@ TEST(Users, AreKeptAsVerifiers) {
   EXPECT_FALSE(changed.check_blocking("bob", secret("pass word")));
 }
 
+// Who asks for a name's salt learns nothing of whether there is such a user.
+TEST(Users, UnknownNamesHaveASaltOfTheirOwn) {
+  UserFile users;
+  ASSERT_TRUE(users.set("carol", secret("Ar3etTnp"), min_iterations));
+  const Folder folder;
+  ASSERT_TRUE(users.save(folder / "users.db"));
+  const auto loaded = UserFile::load(folder / "users.db"), reloaded = UserFile::load(folder / "users.db");
+  ASSERT_TRUE(loaded && reloaded);
+  const ScramRecord carol = loaded->scram_record("carol"), mallory = loaded->scram_record("mallory");
+  EXPECT_TRUE(carol.known);
+  EXPECT_TRUE(verify_password(carol.verifier, secret("Ar3etTnp")));
+  EXPECT_FALSE(mallory.known);
+  EXPECT_EQ(mallory.verifier.salt.size(), carol.verifier.salt.size());
+  EXPECT_EQ(mallory.verifier.iterations, carol.verifier.iterations);
+  EXPECT_EQ(mallory.verifier.stored_key.size(), carol.verifier.stored_key.size());
+  EXPECT_EQ(loaded->scram_record("mallory").verifier.salt, mallory.verifier.salt);
+  EXPECT_EQ(reloaded->scram_record("mallory").verifier.salt, mallory.verifier.salt) << "after a reload";
+  EXPECT_NE(loaded->scram_record("mallorz").verifier.salt, mallory.verifier.salt);
+}
+
 TEST(Users, NamesAndPasswordsThatPlainCantCarryAreRefused) {
   UserFile users;
   for (const char* name : {"", "a b", "a\tb", "a\nb", "\xff"}) EXPECT_FALSE(users.set(name, secret("x"), min_iterations));

@@ -1,4 +1,5 @@
-// The receiver of segments: every row of the violation table, the caps, and a recorded transfer (spec part 1b §3.6, §3.8, §9.4).
+// The receiver of segments: every row of the violation table, the caps, and a recorded transfer (spec part 1b §3.6,
+// §3.8, §9.4).
 #include <algorithm>
 #include <filesystem>
 
@@ -47,11 +48,13 @@ TEST(Reassembler, violations_give_code_offset_and_answer) {
     bool unsupported = false;
   };
   const ByteVector good = with(header(0, 0, 1, 60), 20), rest = pattern(28), over = pattern(29), shorter = pattern(27);
-  const ByteVector eleven = pattern(11), small = header(0, 0, 1, 11), large = header(0, 0, 1, 101), most = header(0, 0, 1, 100),
-                   large_incremental = header(0, 0, 7, 201), vendor = header(0, 0xFFFFFF, 1, 20), kind = header(0, 0, 0xFFFFFFFF, 20),
-                   nested_contract = header(0, patnc::vendor_tcg, 0x21, 30), nested_envelope = header(0, patnc::vendor_tcg, 0x23, 30),
-                   nested_last = header(0, patnc::vendor_tcg, 0x27, 30), unknown = header(0, 0, 99, 30), unknown_noskip = header(0x80, 0, 99, 30),
-                   longer = pattern(601);
+  const ByteVector eleven = pattern(11), small = header(0, 0, 1, 11), large = header(0, 0, 1, 101),
+                   most = header(0, 0, 1, 100), large_incremental = header(0, 0, 7, 201),
+                   vendor = header(0, 0xFFFFFF, 1, 20), kind = header(0, 0, 0xFFFFFFFF, 20),
+                   nested_contract = header(0, patnc::vendor_tcg, 0x21, 30),
+                   nested_envelope = header(0, patnc::vendor_tcg, 0x23, 30),
+                   nested_last = header(0, patnc::vendor_tcg, 0x27, 30), unknown = header(0, 0, 99, 30),
+                   unknown_noskip = header(0x80, 0, 99, 30), longer = pattern(601);
   const patnc::Envelope first{0xC0, 5, good};
   const Row rows[] = {
       {"empty segment", {}, {0xC0, 5, {}}, at + 4, false, true, 0},
@@ -94,7 +97,10 @@ TEST(Reassembler, violations_give_code_offset_and_answer) {
       EXPECT_EQ(step.about_base, row.about_base);
     }
     if (row.unsupported && step.refusal) {
-      EXPECT_EQ(to_hex(patnc::error_value(*step.refusal, patnc::pseudo_header(5))), "0000000000000003" "ffffffff00000005" "8000000000000063");
+      EXPECT_EQ(to_hex(patnc::error_value(*step.refusal, patnc::pseudo_header(5))),
+                "0000000000000003"
+                "ffffffff00000005"
+                "8000000000000063");
     }
     EXPECT_EQ(step.cancel, row.cancel);
     EXPECT_EQ(receiver.transfers(), row.transfers_after);
@@ -165,7 +171,8 @@ TEST(Reassembler, interleaved_ids_are_put_together_apart) {
 TEST(Reassembler, fifth_transfer_is_cancelled) {
   Reassembler receiver;
   const ByteVector base = attribute(0, 0, 1, pattern(30));
-  for (std::uint32_t id = 1; id <= 4; ++id) EXPECT_TRUE(receiver.add(envelope(0xC0, id, Bytes(base).first(20)), at).ask_next);
+  for (std::uint32_t id = 1; id <= 4; ++id)
+    EXPECT_TRUE(receiver.add(envelope(0xC0, id, Bytes(base).first(20)), at).ask_next);
   const auto step = receiver.add(envelope(0xC0, 5, Bytes(base).first(20)), at);
   EXPECT_TRUE(step.cancel);
   EXPECT_FALSE(step.refusal);
@@ -178,7 +185,8 @@ TEST(Reassembler, segment_4097_cancels) {
   Reassembler receiver;
   const ByteVector base = attribute(0, 0, 1, pattern(10'000));
   EXPECT_TRUE(receiver.add(envelope(0xC0, 1, Bytes(base).first(12)), at).ask_next);
-  for (std::size_t i = 1; i < 4'096; ++i) ASSERT_TRUE(receiver.add(envelope(0x80, 1, Bytes(base).subspan(11 + i, 1)), at).ask_next);
+  for (std::size_t i = 1; i < 4'096; ++i)
+    ASSERT_TRUE(receiver.add(envelope(0x80, 1, Bytes(base).subspan(11 + i, 1)), at).ask_next);
   const auto step = receiver.add(envelope(0x80, 1, Bytes(base).subspan(4'107, 1)), at);
   EXPECT_TRUE(step.cancel);
   EXPECT_EQ(receiver.transfers(), 0U);
@@ -213,7 +221,8 @@ TEST(Reassembler, pieces_of_an_incremental_attribute_are_its_value) {
     for (std::size_t from = 0; from < base.size();) {
       const std::size_t n = std::min(size, base.size() - from);
       const bool last = from + n == base.size();
-      const auto step = receiver.add(envelope(std::uint8_t((from == 0 ? 0x40 : 0) | (last ? 0 : 0x80)), 3, Bytes(base).subspan(from, n)), at);
+      const auto step = receiver.add(
+          envelope(std::uint8_t((from == 0 ? 0x40 : 0) | (last ? 0 : 0x80)), 3, Bytes(base).subspan(from, n)), at);
       ASSERT_TRUE(step.piece) << size;
       EXPECT_FALSE(step.attribute);
       EXPECT_EQ(step.ask_next, !last);
@@ -235,10 +244,14 @@ TEST(Reassembler, refused_value_is_cancelled_only_while_there_is_more) {
   const ByteVector base = attribute(0, 0, 7, pattern(60));
   for (const bool more : {true, false}) {
     Reassembler receiver({}, admit);
-    const auto step = receiver.add(envelope(std::uint8_t(more ? 0xC0 : 0x40), 7, Bytes(base).first(more ? 30 : 72)), at);
+    const auto step =
+        receiver.add(envelope(std::uint8_t(more ? 0xC0 : 0x40), 7, Bytes(base).first(more ? 30 : 72)), at);
     const auto refused = receiver.refuse(step, 12 + 4, "bad record");
     ASSERT_TRUE(refused.refusal);
-    EXPECT_EQ(to_hex(patnc::error_value(*refused.refusal, patnc::pseudo_header(7))), "0000000000000001" "ffffffff00000007" "00000010");
+    EXPECT_EQ(to_hex(patnc::error_value(*refused.refusal, patnc::pseudo_header(7))),
+              "0000000000000001"
+              "ffffffff00000007"
+              "00000010");
     EXPECT_TRUE(refused.about_base);
     EXPECT_EQ(refused.cancel, more);
     EXPECT_EQ(receiver.transfers(), 0U);
@@ -288,7 +301,8 @@ TEST(Reassembler, recorded_segments_are_put_together) {
   std::sort(files.begin(), files.end());
   ASSERT_FALSE(files.empty());
   std::map<std::uint32_t, Reassembler> receivers;  // by subtype
-  std::map<std::uint32_t, std::vector<std::uint32_t>> asked;  // ids that the recorded server asked for after a batch of the client
+  std::map<std::uint32_t, std::vector<std::uint32_t>>
+      asked;  // ids that the recorded server asked for after a batch of the client
   std::map<std::uint32_t, std::vector<std::uint32_t>> expected;
   std::size_t complete = 0, segments = 0;
   for (const std::string& file : files) {
@@ -319,7 +333,8 @@ TEST(Reassembler, recorded_segments_are_put_together) {
         EXPECT_EQ(patnc::attribute_name(base.vendor, base.type).find("0x"), std::string::npos);
       }
     }
-    for (auto& [subtype, receiver] : receivers) EXPECT_TRUE(!from_client || receiver.batch_end(!batch->messages.empty()).empty());
+    for (auto& [subtype, receiver] : receivers)
+      EXPECT_TRUE(!from_client || receiver.batch_end(!batch->messages.empty()).empty());
   }
   EXPECT_GT(complete, 0U);
   EXPECT_GT(segments, complete);

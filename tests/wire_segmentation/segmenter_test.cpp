@@ -48,10 +48,10 @@ struct Transfer {
 };
 
 // The three packages of §8.11.
-const ByteVector packages = hex(
-    "00000003 04 62617368 0e 352e302d367562756e7475312e31"
-    "04 64706b67 0d 312e31392e377562756e747533"
-    "09 6c696273736c312e31 12 312e312e31662d317562756e7475322e3133");
+const ByteVector packages =
+    hex("00000003 04 62617368 0e 352e302d367562756e7475312e31"
+        "04 64706b67 0d 312e31392e377562756e747533"
+        "09 6c696273736c312e31 12 312e312e31662d317562756e7475322e3133");
 
 }  // namespace
 
@@ -103,8 +103,10 @@ TEST(Segmenter, example_of_the_specification_byte_for_byte) {
   Segmenter sender(600);
   sender.agree({patnc::unlimited, 40});
   const char* expected[] = {
-      "00005597 00000023 00000038 c0000001 00000000 00000007 00000054 00000003 04626173680e352e302d367562756e7475312e3104 64706b",
-      "00005597 00000023 00000038 80000001 670d312e31392e377562756e74753309 6c696273736c312e3112312e312e31662d317562756e7475",
+      "00005597 00000023 00000038 c0000001 00000000 00000007 00000054 00000003 "
+      "04626173680e352e302d367562756e7475312e3104 64706b",
+      "00005597 00000023 00000038 80000001 670d312e31392e377562756e74753309 "
+      "6c696273736c312e3112312e312e31662d317562756e7475",
       "00005597 00000023 00000014 00000001 322e3133"};
   Builder out(600, 1);
   ASSERT_TRUE(sender.add(out, 0, 0, 7, ByteVector(packages)));
@@ -122,7 +124,9 @@ TEST(Segmenter, example_of_the_specification_byte_for_byte) {
   const auto step = receiver.add(envelope(0xC0, 1, attribute(0, 0, 7, packages)), 20);
   Builder answer(600, 1);
   ASSERT_TRUE(add_next_segment(answer, step));
-  EXPECT_EQ(to_hex(Bytes(answer.take().at(0)).subspan(8)), "000055970000002400000010" "00000001");
+  EXPECT_EQ(to_hex(Bytes(answer.take().at(0)).subspan(8)),
+            "000055970000002400000010"
+            "00000001");
 }
 
 // §8.11: with 40 octets left the first envelope carries 24, the following up to the segment size.
@@ -272,9 +276,10 @@ TEST(Segmenter, agrees_to_the_least_of_both_sizes_and_the_transport) {
   struct Row {
     patnc::Contract asked, agreed;
   };
-  for (const Row& row : {Row{{patnc::unlimited, 32'698}, {patnc::unlimited, 32'698}}, Row{{patnc::unlimited, 65'467}, {patnc::unlimited, 65'466}},
-                         Row{{1'000, 2'000}, {1'000, 1'000}}, Row{{1'000, 500}, {1'000, 500}}, Row{{1'000, patnc::unlimited}, {1'000, patnc::unlimited}},
-                         Row{{4, 2'000}, {4, 12}}}) {
+  for (const Row& row : {Row{{patnc::unlimited, 32'698}, {patnc::unlimited, 32'698}},
+                         Row{{patnc::unlimited, 65'467}, {patnc::unlimited, 65'466}},
+                         Row{{1'000, 2'000}, {1'000, 1'000}}, Row{{1'000, 500}, {1'000, 500}},
+                         Row{{1'000, patnc::unlimited}, {1'000, patnc::unlimited}}, Row{{4, 2'000}, {4, 12}}}) {
     Segmenter sender(65'490);
     EXPECT_EQ(sender.agree(row.asked), row.agreed);
     EXPECT_EQ(sender.contract(), row.agreed);

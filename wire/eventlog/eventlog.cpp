@@ -160,8 +160,7 @@ Result<void> Cursor::parse_spec_id(Reader r) {
     banks_.push_back(bank);
   }
   const auto vendor = r.get<std::uint8_t>();
-  if (!vendor || r.remaining() != *vendor)
-    warn(r.offset(), "vendor information size contradicts the header's size");
+  if (!vendor || r.remaining() != *vendor) warn(r.offset(), "vendor information size contradicts the header's size");
   return {};
 }
 

@@ -74,7 +74,8 @@ Contract Segmenter::agree(const Contract& asked) {
     return agreed;
   }
   if (agreed.max_segment_size != unlimited) {
-    const std::size_t most = std::min<std::size_t>({agreed.max_segment_size, agreed.max_message_size, max_segment(max_message_)});
+    const std::size_t most =
+        std::min<std::size_t>({agreed.max_segment_size, agreed.max_message_size, max_segment(max_message_)});
     agreed.max_segment_size = std::uint32_t(std::max(most, attribute_header_size));
   }
   contract_ = agreed;
@@ -95,12 +96,14 @@ Result<bool> Segmenter::admit(std::size_t value_size) {
   return true;
 }
 
-Result<void> Segmenter::add_whole(Builder& out, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value) {
+Result<void> Segmenter::add_whole(Builder& out, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type,
+                                  Bytes value) {
   if (out.add(flags, vendor, type, value)) return {};
   return fail(Fault::limit, "attribute larger than a message, and the peer has no contract to segment it", spec);
 }
 
-Result<void> Segmenter::add(Builder& out, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, ByteVector&& value) {
+Result<void> Segmenter::add(Builder& out, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type,
+                            ByteVector&& value) {
   GH_TRY(const bool segmented, admit(value.size()));
   if (!segmented) return add_whole(out, flags, vendor, type, value);
   begin(out, flags, vendor, type, std::move(value));
@@ -138,7 +141,8 @@ bool Segmenter::add_segment(Builder& out, std::uint32_t id, Transfer& t, std::si
   // The first segment holds the whole base header: no other needs any of it.
   const std::size_t of_header = t.sent == 0 ? t.header.size() : 0;
   const Bytes value = Bytes(t.value).subspan(t.sent + of_header - t.header.size(), size - of_header);
-  const bool added = out.add(0, vendor_tcg, type::segment_envelope, {head.view(), Bytes(t.header).first(of_header), value});
+  const bool added =
+      out.add(0, vendor_tcg, type::segment_envelope, {head.view(), Bytes(t.header).first(of_header), value});
   GH_ASSERT(added);
   t.sent += size;
   return size == left;
@@ -240,7 +244,8 @@ Reassembler::Step Reassembler::add(const Envelope& e, std::size_t value_offset) 
 
 // The base attribute's header: the checks of §1.3, except that the value may be incomplete.
 Reassembler::Step Reassembler::start(const Envelope& e) {
-  if (e.segment.size() < attribute_header_size) return refuse(e, 0, "first segment without the base attribute's header");
+  if (e.segment.size() < attribute_header_size)
+    return refuse(e, 0, "first segment without the base attribute's header");
   Transfer t;
   Reader r(e.segment, spec);
   t.base.flags = *r.get<std::uint8_t>();
@@ -252,7 +257,8 @@ Reassembler::Step Reassembler::start(const Envelope& e) {
   if (t.base.type == type_reserved) return refuse(e, 4, "reserved attribute type");
   if (t.base.vendor == vendor_tcg && t.base.type >= type::contract_request && t.base.type <= 0x27)
     return refuse(e, 12, "segmentation attribute inside a segment");
-  const Admission admission = admit_ ? admit_(t.base.vendor, t.base.type) : Admission{true, limits_.attribute_bytes, false};
+  const Admission admission =
+      admit_ ? admit_(t.base.vendor, t.base.type) : Admission{true, limits_.attribute_bytes, false};
   if (!admission.known) {
     Step step = stop(e, "unsupported attribute");
     step.cancel = (e.flags & more_segments) != 0;
@@ -274,14 +280,21 @@ Reassembler::Step Reassembler::proceed(Transfers::iterator at, const Envelope& e
   const bool more = (e.flags & more_segments) != 0;
   if (e.segment.size() > t.total - t.got) return refuse(e, 8, "segments are longer than the base attribute");
   if (++t.segments > limits_.segments) return lose(e, "too many segments");
-  if (!more && e.segment.size() != t.total - t.got) return refuse(e, 8, "the last segment leaves the base attribute incomplete");
+  if (!more && e.segment.size() != t.total - t.got)
+    return refuse(e, 8, "the last segment leaves the base attribute incomplete");
   Step step = step_for(e.id);
   step.ask_next = more;
   t.fed = true;
   if (t.incremental) {
     const std::size_t of_header = t.got == 0 ? attribute_header_size : 0;
-    step.piece = Piece{t.base.flags, t.base.vendor, t.base.type, t.total - attribute_header_size,
-                       t.got + of_header - attribute_header_size, e.segment.subspan(of_header), !more};
+    step.piece = Piece{e.id,
+                       t.base.flags,
+                       t.base.vendor,
+                       t.base.type,
+                       t.total - attribute_header_size,
+                       t.got + of_header - attribute_header_size,
+                       e.segment.subspan(of_header),
+                       !more};
   } else {
     // Room for all of it at once: growing would copy, and so hold the attribute twice.
     // And for a message header in front, which the receiver may want.

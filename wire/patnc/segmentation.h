@@ -68,24 +68,24 @@ ByteVector pseudo_header(std::uint32_t id);
 class Segmenter {
  public:
   struct Limits {
-    std::size_t transfers = 16;                       // attributes that wait to be fetched
-    std::size_t bytes = std::size_t(64) << 20;        // of all of them
-    std::uint32_t max_id = 0xFFFFFF;                  // Base Message IDs go from 1 to this, and start again
+    std::size_t transfers = 16;                 // attributes that wait to be fetched
+    std::size_t bytes = std::size_t(64) << 20;  // of all of them
+    std::uint32_t max_id = 0xFFFFFF;            // Base Message IDs go from 1 to this, and start again
   };
   // `max_message`: of a PA-TNC message on this transport, at least 64.
   explicit Segmenter(std::size_t max_message) : Segmenter(max_message, Limits{}) {}
   Segmenter(std::size_t max_message, Limits limits);
 
-  // The peer's Contract Request takes effect; answer with what is returned: the segment size lowered to what we can send
-  // (§3.4). The null contract ends the one before and drops what waits.
+  // The peer's Contract Request takes effect; answer with what is returned: the segment size lowered to what we can
+  // send (§3.4). The null contract ends the one before and drops what waits.
   Contract agree(const Contract& asked);
   const std::optional<Contract>& contract() const { return contract_; }
   // Whether an attribute of this size, header included, goes in segments (§3.5 rules 1-3).
   bool segments(std::size_t total) const;
 
-  // Adds an attribute to `out`, whole or as its first segment in the room that is left. The second form copies the value
-  // only where it has to wait. Fault::limit: it fits into no message and there is no contract that allows to cut it, or
-  // too much waits to be fetched already; nothing was added.
+  // Adds an attribute to `out`, whole or as its first segment in the room that is left. The second form copies the
+  // value only where it has to wait. Fault::limit: it fits into no message and there is no contract that allows to cut
+  // it, or too much waits to be fetched already; nothing was added.
   Result<void> add(Builder& out, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, ByteVector&& value);
   Result<void> add(Builder& out, std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, Bytes value);
 
@@ -140,28 +140,29 @@ class ReassemblyBudget {
   std::size_t used_ = 0;
 };
 
-// The receiver's side. Attributes are put together, each held once and never more than the caps allow, or handed on piece
-// by piece and not held at all.
+// The receiver's side. Attributes are put together, each held once and never more than the caps allow, or handed on
+// piece by piece and not held at all.
 class Reassembler {
  public:
   struct Limits {
     std::size_t attribute_bytes = std::size_t(16) << 20;  // base attribute with its header, where `admit` doesn't say
     std::size_t transfers = 4;
-    std::size_t segments = 4096;          // of one transfer
+    std::size_t segments = 4096;            // of one transfer
     std::size_t segment_bytes = unlimited;  // a message of the connection: no segment is longer
-    std::size_t batches = 256;            // of the peer in a row without a segment
-    bool without_contract = true;         // take segments though issue() wasn't called
+    std::size_t batches = 256;              // of the peer in a row without a segment
+    bool without_contract = true;           // take segments though issue() wasn't called
   };
   // What may come in segments, by the type of the base attribute.
   struct Admission {
-    bool known = true;         // false: refused with NOSKIP, else not fetched
-    std::size_t bytes = 0;     // most of the base attribute with its header
-    bool incremental = false;  // hand on the value's pieces as they come
+    bool known = true;                          // false: refused with NOSKIP, else not fetched
+    std::size_t bytes = std::size_t(16) << 20;  // most of the base attribute with its header
+    bool incremental = false;                   // hand on the value's pieces as they come
   };
   using Admit = std::function<Admission(std::uint32_t vendor, std::uint32_t type)>;
 
   // A piece of an incremental attribute's value.
   struct Piece {
+    std::uint32_t id = 0;  // of the transfer: errors quote pseudo_header(id)
     std::uint8_t flags = 0;
     std::uint32_t vendor = 0, type = 0;
     std::size_t value_size = 0;  // of the whole value
@@ -175,11 +176,11 @@ class Reassembler {
     bool ask_next = false, cancel = false;  // answer with Next Segment
     std::optional<ByteVector> attribute;    // complete: header and value
     std::optional<Piece> piece;
-    std::optional<Refusal> refusal;         // answer with a PA-TNC error ...
-    bool about_base = true;                 // ... that quotes pseudo_header(id); false: the message's own header
-    bool lost = false;                      // what was cancelled is something that the receiver wanted
-    std::string_view why;                   // literal: why it was cancelled or refused; empty for a stray segment of what
-                                            // was cancelled before
+    std::optional<Refusal> refusal;  // answer with a PA-TNC error ...
+    bool about_base = true;          // ... that quotes pseudo_header(id); false: the message's own header
+    bool lost = false;               // what was cancelled is something that the receiver wanted
+    std::string_view why;            // literal: why it was cancelled or refused; empty for a stray segment of what
+                                     // was cancelled before
   };
   // What batch_end() gave up.
   struct Dropped {
@@ -192,7 +193,8 @@ class Reassembler {
 
   // We asked this peer, or any, for this contract.
   void issue(const Contract& asked);
-  // The peer's Contract Response: a smaller segment size counts, everything else is ours (§3.3). False: we asked for none.
+  // The peer's Contract Response: a smaller segment size counts, everything else is ours (§3.3). False: we asked for
+  // none.
   bool agree(const Contract& response);
   const std::optional<Contract>& contract() const { return contract_; }
 
@@ -203,10 +205,10 @@ class Reassembler {
   Step refuse(const Step& step, std::size_t offset, std::string_view why);
   // The rest isn't wanted.
   Step cancel(const Step& step, std::string_view why);
-  // The end of a batch from the peer. `spoke`: it held a PA-TNC message, of whatever subtype. A peer sends what it has in
-  // order, so a segment may come batches after its Next Segment, behind other subtypes' messages; a transfer is dead after
-  // a batch in which the peer had nothing to say, and after Limits::batches without a segment. Not to be called for a
-  // batch that came before our Next Segment was sent.
+  // The end of a batch from the peer. `spoke`: it held a PA-TNC message, of whatever subtype. A peer sends what it has
+  // in order, so a segment may come batches after its Next Segment, behind other subtypes' messages; a transfer is dead
+  // after a batch in which the peer had nothing to say, and after Limits::batches without a segment. Not to be called
+  // for a batch that came before our Next Segment was sent.
   std::vector<Dropped> batch_end(bool spoke);
 
   std::size_t transfers() const { return transfers_.size(); }

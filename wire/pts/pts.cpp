@@ -1,6 +1,8 @@
 #include "wire/pts/pts.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 
 namespace gatehouse::pts {
 namespace {
@@ -319,6 +321,45 @@ void append_simple_evidence_final(Writer& w, const SimpleEvidenceFinal& v) {
   w.put(std::uint32_t(v.signature.size()));
   w.put_bytes(v.signature);
 }
+
+std::string component_name(const Component& c) {
+  constexpr std::string_view tcg[] = {"Ignore", "CRTM", "BIOS", "Platform Extensions", "Motherboard Firmware",
+                                      "Initial Program Loader", "Option ROMs"};
+  constexpr std::string_view ita[] = {"", "Trusted GRUB Boot Loader", "Trusted Boot", "Linux IMA"};
+  constexpr std::string_view kinds[] = {"Unknown", "Trusted Platform", "Operating System", "Graphical User Interface",
+                                        "Application", "Networking", "Library", "TNC Defined Component"};
+  std::array<char, 48> unnamed{};
+  std::string name;
+  if (c.vendor == vendor_tcg && c.name < std::size(tcg)) {
+    name = "TCG/" + std::string(tcg[c.name]);
+  } else if (c.vendor == vendor_ita && c.name > 0 && c.name < std::size(ita)) {
+    name = "ITA-HSR/" + std::string(ita[c.name]);
+  } else {
+    std::snprintf(unnamed.data(), unnamed.size(), "0x%06x/0x%08x", c.vendor, c.name);
+    name = unnamed.data();
+  }
+  if (c.qualifier == 0x3F) return name + " [*] All Matching Components";
+  name += (c.qualifier & 0x20) != 0 ? " [K" : " [.";
+  name += (c.qualifier & 0x10) != 0 ? "S] " : ".] ";
+  const unsigned kind = c.qualifier & 0x0FU;
+  if (kind == 0x0F) return name + "All Matching Components";
+  if (kind < std::size(kinds)) return name + std::string(kinds[kind]);
+  std::snprintf(unnamed.data(), unnamed.size(), "0x%x", kind);
+  return name + unnamed.data();
+}
+
+Result<std::string_view> parse_get_symlinks(Reader& r) {
+  const auto start = r;
+  GH_TRY(const Bytes bytes, r.take(r.remaining()));
+  const std::string_view directory = as_text(bytes);
+  if (const std::size_t nul = directory.find('\0'); nul != std::string_view::npos) {
+    Reader at = start;
+    GH_CHECK(at.skip(nul));
+    return at.fail("NUL in a path");
+  }
+  return directory;
+}
+void append_get_symlinks(Writer& w, std::string_view directory) { w.put_text(directory); }
 
 Result<std::vector<Symlink>> parse_symlinks(Reader& r) {
   if (r.remaining() < 4) return r.fail("Symlinks shorter than 4 bytes");

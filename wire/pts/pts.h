@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,15 +24,23 @@ inline constexpr std::uint32_t request_capabilities = 0x01000000, capabilities =
     dh_nonce_request = 0x03000000, dh_nonce_response = 0x04000000, dh_nonce_finish = 0x05000000,
     algorithm_request = 0x06000000, algorithm = 0x07000000, get_tpm_version = 0x08000000, tpm_version = 0x09000000,
     get_aik = 0x0D000000, aik = 0x0E000000, request_component_evidence = 0x00100000, generate_evidence = 0x00200000,
-    simple_component_evidence = 0x00300000, simple_evidence_final = 0x00400000;
+    simple_component_evidence = 0x00300000, simple_evidence_final = 0x00400000, request_file_metadata = 0x00700000,
+    unix_file_metadata = 0x00900000, request_file_measurement = 0x00C00000, file_measurement = 0x00D00000;
+// Those that have a name and nothing else: unsupported, refused where NOSKIP is set.
+inline constexpr std::uint32_t request_manifest_metadata = 0x0A000000, manifest_metadata = 0x0B000000,
+    update_manifest = 0x0C000000, verification_result = 0x00500000, integrity_report = 0x00600000,
+    windows_file_metadata = 0x00800000, request_registry_value = 0x00A00000, registry_value = 0x00B00000,
+    request_measurement_log = 0x00E00000, measurement_log = 0x00F00000;
 }  // namespace type
 // Attribute types of vendor_ita that travel in the PTS subtype.
 inline constexpr std::uint32_t ita_get_symlinks = 9, ita_symlinks = 10;
 
 // PTS error codes (PA-TNC Error with vendor_tcg).
 namespace error {
-inline constexpr std::uint32_t hash_algorithm_not_supported = 1, dh_group_not_supported = 6,
-    nonce_not_acceptable = 7, tpm_version_unavailable = 9, unable_to_collect_current = 14, unable_to_validate = 13,
+inline constexpr std::uint32_t hash_algorithm_not_supported = 1, invalid_path = 2, file_not_found = 3,
+    registry_not_supported = 4, registry_key_not_found = 5, dh_group_not_supported = 6, nonce_not_acceptable = 7,
+    invalid_name_family = 8, tpm_version_unavailable = 9, invalid_delimiter = 10, operation_not_supported = 11,
+    unable_to_update_manifest = 12, unable_to_validate = 13, unable_to_collect_current = 14,
     unable_to_determine_transitive_trust = 15, unable_to_determine_pcr = 16;
 }  // namespace error
 
@@ -96,6 +105,9 @@ struct Component {
 };
 inline constexpr Component component_boot{vendor_ita, 0x21, 3};  // firmware log
 inline constexpr Component component_ima{vendor_ita, 0x22, 3};   // IMA list
+inline constexpr Component component_tboot{vendor_ita, 0x21, 2};
+inline constexpr Component component_tgrub{vendor_ita, 0x21, 1};
+std::string component_name(const Component& c);  // for logs: "ITA-HSR/Linux IMA [K.] Trusted Platform"
 
 // §1.9
 inline constexpr std::uint8_t request_ttc = 0x80, request_verify = 0x40, request_current = 0x20, request_pcr = 0x10;
@@ -143,9 +155,12 @@ Result<SimpleEvidenceFinal> parse_simple_evidence_final(Reader& r);
 void append_simple_evidence_final(Writer& w, const SimpleEvidenceFinal& v);
 
 // §1.16
+Result<std::string_view> parse_get_symlinks(Reader& r);  // the directory; a NUL is an error at its offset
+void append_get_symlinks(Writer& w, std::string_view directory);
 struct Symlink {
   std::string_view link, target;
 };
+// The whole list; wire/pts/records.h reads one that arrives in segments.
 Result<std::vector<Symlink>> parse_symlinks(Reader& r);
 void append_symlinks(Writer& w, const std::vector<Symlink>& v);
 

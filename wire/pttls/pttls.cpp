@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <limits>
 
 namespace gatehouse::pttls {
 namespace {
@@ -10,19 +11,35 @@ namespace {
 constexpr std::string_view spec = "RFC 6876";
 
 struct Bounds {
-  std::uint32_t least, most;
+  std::uint64_t least, most;
 };
-// Message lengths, header included (§7).
+// Message lengths by type, header included (spec part 1a §7). A batch below its own header's size is PB-TNC's to
+// refuse.
 constexpr Bounds bounds[] = {
-    {16, 16 + max_skipped}, {20, 20}, {20, 20}, {16, 1040}, {18, 4096}, {16, 16400}, {17, 16400}, {16, std::uint32_t(max_batch + header_size)},
-    {16, 16 + 8 + 16384},
+    {header_size, header_size + max_skipped},  // Experimental
+    {20, 20},
+    {20, 20},
+    {16, 1'040},
+    {18, 4'096},
+    {16, 16'400},
+    {17, 16'400},
+    {16, header_size + max_batch},
+    {0, std::numeric_limits<std::uint32_t>::max()},  // Error
 };
+constexpr std::size_t longest_error = header_size + 8 + max_copy;
 
 }  // namespace
 
 std::string name(std::uint32_t vendor, std::uint32_t type) {
-  constexpr std::string_view names[] = {"Experimental", "Version Request", "Version Response", "SASL Mechanisms", "SASL Mechanism Selection",
-                                        "SASL Authentication Data", "SASL Result", "PB-TNC Batch", "PT-TLS Error"};
+  constexpr std::string_view names[] = {"Experimental",
+                                        "Version Request",
+                                        "Version Response",
+                                        "SASL Mechanisms",
+                                        "SASL Mechanism Selection",
+                                        "SASL Authentication Data",
+                                        "SASL Result",
+                                        "PB-TNC Batch",
+                                        "PT-TLS Error"};
   if (vendor == 0 && type < std::size(names)) return std::string(names[type]);
   std::array<char, 32> out{};
   std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, type);
@@ -30,12 +47,28 @@ std::string name(std::uint32_t vendor, std::uint32_t type) {
 }
 
 void Framer::feed(Bytes bytes) {
+  if (lost_) return;
+  const std::size_t useless = std::min(skip_, bytes.size());
+  skip_ -= useless;
+  bytes = bytes.subspan(useless);
   buffer_.erase(buffer_.begin(), buffer_.begin() + std::ptrdiff_t(at_));
   at_ = 0;
   buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
 }
 
+const Message* Framer::deliver(std::size_t bytes) {
+  const Bytes rest = Bytes(buffer_).subspan(at_);
+  message_.whole = rest.first(bytes);
+  message_.value = message_.whole.subspan(header_size);
+  message_.truncated = bytes < message_.header.length;
+  const std::size_t passed = std::min<std::size_t>(rest.size(), message_.header.length);
+  at_ += passed;
+  skip_ = message_.header.length - passed;
+  return &message_;
+}
+
 std::expected<const Message*, Refusal> Framer::next() {
+  if (lost_) return nullptr;
   const Bytes rest = Bytes(buffer_).subspan(at_);
   if (rest.size() < header_size) {
     // Nothing is kept of a connection that is between messages.
@@ -52,17 +85,61 @@ std::expected<const Message*, Refusal> Framer::next() {
   h.type = *r.get<std::uint32_t>();
   h.length = *r.get<std::uint32_t>();
   h.identifier = *r.get<std::uint32_t>();
-  const auto refuse = [&](std::string_view why) { return std::unexpected(Refusal{ErrorCode::invalid_parameter, why, rest.first(header_size)}); };
-  if (h.vendor == 0xFFFFFF) return refuse("reserved PT-TLS vendor");
-  if (h.type == 0xFFFFFFFF) return refuse("reserved PT-TLS type");
-  if (h.length < header_size) return refuse("PT-TLS length below its header");
-  const Bounds b = h.known() ? bounds[h.type] : bounds[0];
-  if (h.length < b.least || h.length > b.most) return refuse("PT-TLS length out of the type's range");
-  if (rest.size() < h.length) return nullptr;
-  message_.whole = rest.first(h.length);
-  message_.value = message_.whole.subspan(header_size);
-  at_ += h.length;
-  return &message_;
+  const auto refuse = [&](ErrorCode code, std::string_view why) {
+    lost_ = true;
+    return std::unexpected(Refusal{code, why, rest.first(header_size)});
+  };
+  if (h.known() && h.kind() == Type::error && h.length < header_size) {
+    lost_ = true;
+    message_.whole = rest.first(header_size);
+    message_.value = {};
+    message_.truncated = false;
+    return &message_;
+  }
+  if (h.vendor == 0xFFFFFF) return refuse(ErrorCode::invalid_parameter, "reserved PT-TLS vendor");
+  if (h.type == 0xFFFFFFFF) return refuse(ErrorCode::invalid_parameter, "reserved PT-TLS type");
+  if (h.length < header_size) return refuse(ErrorCode::invalid_parameter, "PT-TLS length below its header");
+  if (!h.known() && h.length > header_size + max_skipped)
+    return refuse(ErrorCode::type_not_supported, "PT-TLS message of an unknown type too long to skip");
+  if (h.known()) {
+    Bounds b = bounds[h.type];
+    if (h.kind() == Type::pb_tnc_batch) b.most = std::min<std::uint64_t>(b.most, header_size + max_batch_);
+    if (h.length < b.least || h.length > b.most)
+      return refuse(ErrorCode::invalid_parameter, "PT-TLS length out of the type's range");
+  }
+  std::size_t wanted = h.length;
+  if (!h.known() || h.kind() == Type::experimental) wanted = std::min<std::size_t>(wanted, max_copy);
+  if (h.known() && h.kind() == Type::error) wanted = std::min(wanted, longest_error);
+  if (rest.size() < wanted) return nullptr;
+  return deliver(wanted);
+}
+
+Ruling rule(Role receiver, Phase phase, const Header& h) {
+  using Act = Ruling::Act;
+  if (!h.known())
+    return phase == Phase::data ? Ruling{Act::skip, ErrorCode::type_not_supported}
+                                : Ruling{Act::refuse, ErrorCode::invalid_message};
+  struct Row {
+    Role receiver;
+    Phase phase;
+    Type type;
+  };
+  static constexpr Row rows[] = {
+      {Role::server, Phase::version, Type::version_request},
+      {Role::server, Phase::authentication, Type::sasl_selection},
+      {Role::server, Phase::authentication, Type::sasl_data},
+      {Role::server, Phase::data, Type::pb_tnc_batch},
+      {Role::client, Phase::version, Type::version_response},
+      {Role::client, Phase::authentication, Type::sasl_mechanisms},
+      {Role::client, Phase::authentication, Type::sasl_data},
+      {Role::client, Phase::authentication, Type::sasl_result},
+      {Role::client, Phase::data, Type::pb_tnc_batch},
+  };
+  if (h.kind() == Type::error) return {Act::peer_error, ErrorCode::invalid_message};
+  const bool listed = std::any_of(std::begin(rows), std::end(rows), [&](const Row& row) {
+    return row.receiver == receiver && row.phase == phase && row.type == h.kind();
+  });
+  return {listed ? Act::take : Act::refuse, ErrorCode::invalid_message};
 }
 
 void append_message(Writer& w, Type type, std::uint32_t identifier, Bytes value) {
@@ -83,7 +160,8 @@ Result<VersionRequest> parse_version_request(Bytes value) {
   GH_TRY(v.maximum, r.get<std::uint8_t>());
   GH_TRY(v.preferred, r.get<std::uint8_t>());
   GH_CHECK(r.finish());
-  if (v.minimum > v.maximum || v.preferred < v.minimum || v.preferred > v.maximum) return at.fail("version range contradicts itself");
+  if (v.minimum > v.maximum || v.preferred < v.minimum || v.preferred > v.maximum)
+    return at.fail(Fault::protocol, "version range contradicts itself");
   return v;
 }
 void append_version_request(Writer& w, const VersionRequest& v) {
@@ -114,7 +192,8 @@ Result<std::string_view> mechanism(Reader& r) {
   if (length > r.remaining()) return at.fail("SASL mechanism name longer than the message");
   GH_TRY(const Bytes bytes, r.take(length));
   for (const char c : as_text(bytes))
-    if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_')) return at.fail("character in a SASL mechanism name");
+    if (!((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+      return at.fail("character in a SASL mechanism name");
   return as_text(bytes);
 }
 
@@ -148,17 +227,30 @@ void append_selection(Writer& w, const Selection& v) {
   w.put_bytes(v.initial_response);
 }
 
-Result<SaslResult> parse_sasl_result(Bytes value) {
+Result<SaslOutcome> parse_sasl_result(Bytes value) {
   Reader r(value, "RFC 6876 3.8.7", header_size);
   const auto at = r;
-  GH_TRY(const auto first, r.get<std::uint8_t>());
-  if (value.size() >= 2 && first == 0) {
-    GH_TRY(const auto second, r.get<std::uint8_t>());
-    if (second > 3) return at.fail("unknown SASL result");
-    return SaslResult(second);
+  GH_TRY(auto code, r.get<std::uint8_t>());
+  if (code == 0 && !r.empty()) {
+    GH_TRY(code, r.get<std::uint8_t>());
   }
-  if (first > 3) return at.fail("unknown SASL result");
-  return SaslResult(first);
+  if (code > 3) return at.fail("unknown SASL result");
+  return SaslOutcome{SaslResult(code), r.rest()};
+}
+
+std::optional<ResultWidth> result_width(std::string_view text) {
+  if (text == "auto") return ResultWidth::automatic;
+  if (text == "8") return ResultWidth::eight;
+  if (text == "16") return ResultWidth::sixteen;
+  return std::nullopt;
+}
+
+void append_sasl_result(Writer& w, SaslResult code, ResultWidth width, Bytes data) {
+  const bool two = width == ResultWidth::sixteen || (width == ResultWidth::automatic && code == SaslResult::success) ||
+                   !data.empty();
+  if (two) w.put(std::uint8_t{0});
+  w.put(std::uint8_t(code));
+  w.put_bytes(data);
 }
 
 Result<Plain> parse_plain(Bytes message) {
@@ -172,7 +264,8 @@ Result<Plain> parse_plain(Bytes message) {
   if (v.user.empty() || v.user.size() > 255) return bad("PLAIN user length out of range");
   if (v.password.empty() || v.password.size() > 1024) return bad("PLAIN password length out of range");
   if (v.password.find('\0') != std::string_view::npos) return bad("NUL in a PLAIN password");
-  if (!v.authorization.empty() && v.authorization != v.user) return bad("PLAIN authorization identity differs from the user");
+  if (!v.authorization.empty() && v.authorization != v.user)
+    return bad("PLAIN authorization identity differs from the user");
   return v;
 }
 ByteVector plain_message(std::string_view user, std::string_view password) {
@@ -193,11 +286,35 @@ Result<ErrorMessage> parse_error(Bytes value) {
   v.copy = r.rest();
   return v;
 }
+ErrorCode error_code(const Error& error) {
+  return error.fault == Fault::protocol ? ErrorCode::invalid_parameter : ErrorCode::malformed;
+}
+bool fatal(const ErrorMessage& error, Phase phase) {
+  if (error.vendor != 0 || error.code > std::uint32_t(ErrorCode::invalid_parameter)) return phase != Phase::data;
+  return error.code != 0 && error.code != std::uint32_t(ErrorCode::type_not_supported);
+}
+std::string_view name(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::malformed:
+      return "Malformed Message";
+    case ErrorCode::version_not_supported:
+      return "Version Not Supported";
+    case ErrorCode::type_not_supported:
+      return "Type Not Supported";
+    case ErrorCode::invalid_message:
+      return "Invalid Message";
+    case ErrorCode::sasl_mechanism:
+      return "SASL Mechanism Error";
+    case ErrorCode::invalid_parameter:
+      return "Invalid Parameter";
+  }
+  return "unknown";
+}
 void append_error(Writer& w, ErrorCode code, Bytes offending) {
   w.put(std::uint8_t{0});
   w.put24(0);
   w.put(std::uint32_t(code));
-  w.put_bytes(offending.first(std::min<std::size_t>(offending.size(), 1024)));
+  w.put_bytes(offending.first(std::min<std::size_t>(offending.size(), max_copy)));
 }
 
 }  // namespace gatehouse::pttls

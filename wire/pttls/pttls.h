@@ -15,7 +15,8 @@ namespace gatehouse::pttls {
 
 inline constexpr std::size_t header_size = 16;
 inline constexpr std::size_t max_batch = 2'097'136;  // 128 TLS records less this header
-inline constexpr std::size_t max_skipped = 65'536;    // value of a message of unknown type
+inline constexpr std::size_t max_skipped = 65'536;   // value of a message of unknown type
+inline constexpr std::size_t max_copy = 1'024;       // of the offending message in an error
 
 enum class Type : std::uint32_t {
   experimental = 0,
@@ -49,7 +50,8 @@ struct Header {
 struct Message {
   Header header;
   Bytes value;
-  Bytes whole;  // header and value, for the copy in errors
+  Bytes whole;             // header and value, for the copy in errors
+  bool truncated = false;  // only the beginning is here: unknown and experimental messages, over-long errors
 };
 
 // What is wrong with a header, before its value is read (§7).
@@ -59,19 +61,46 @@ struct Refusal {
   Bytes copy;  // the header as it came
 };
 
-// Finds messages in a byte stream that is cut anywhere. A header is checked as soon as it is there.
+// Finds messages in a byte stream that is cut anywhere. A header is judged as soon as it is there, so a length that its
+// type may not have costs no memory. Of messages that nobody will read, the first 1,024 bytes are kept for the copy in
+// an error; the rest is dropped as it comes. A PT-TLS Error is never refused, because it must not be answered with one:
+// an impossible one comes out as it is, and parse_error() tells.
 class Framer {
  public:
+  explicit Framer(std::size_t largest_batch = max_batch) : max_batch_(largest_batch) {}
   void feed(Bytes bytes);
   // nullptr: more bytes are needed. The refusal is final.
   std::expected<const Message*, Refusal> next();
   std::size_t buffered() const { return buffer_.size() - at_; }
 
  private:
+  const Message* deliver(std::size_t bytes);
+
+  std::size_t max_batch_;
   ByteVector buffer_;
   std::size_t at_ = 0;
+  std::size_t skip_ = 0;  // bytes of the current message that are still to come and of no use
+  bool lost_ = false;     // where the next message begins can't be known any more
   Message message_;
 };
+
+// What a receiver does with a message by its type alone (spec part 1a §1.3).
+enum class Role : std::uint8_t { client, server };
+// version: the server waits for a Version Request, the client for its answer. authentication: until the empty SASL
+// Mechanisms message; what a mechanism expects at a moment is its own business. data: PB-TNC batches.
+enum class Phase : std::uint8_t { version, authentication, data };
+struct Ruling {
+  enum class Act : std::uint8_t {
+    take,        // it may come now
+    skip,        // answer with an error of this code, at most max_answers a connection, and go on
+    refuse,      // answer with an error of this code and close
+    peer_error,  // it is a PT-TLS Error: see fatal()
+  };
+  Act act = Act::take;
+  ErrorCode code = ErrorCode::invalid_message;
+};
+inline constexpr unsigned max_answers = 8;
+Ruling rule(Role receiver, Phase phase, const Header& header);
 
 void append_message(Writer& w, Type type, std::uint32_t identifier, Bytes value);
 
@@ -79,6 +108,8 @@ struct VersionRequest {
   std::uint8_t minimum = 1, maximum = 1, preferred = 1;
 };
 Result<VersionRequest> parse_version_request(Bytes value);
+// Version 1 is the only one there is; without it in the range: version_not_supported.
+constexpr bool supported(const VersionRequest& v) { return v.minimum <= 1 && v.maximum >= 1; }
 void append_version_request(Writer& w, const VersionRequest& v);
 Result<std::uint8_t> parse_version_response(Bytes value);
 void append_version_response(Writer& w, std::uint8_t version);
@@ -93,8 +124,20 @@ Result<Selection> parse_selection(Bytes value);
 void append_selection(Writer& w, const Selection& v);
 
 enum class SaslResult : std::uint8_t { success = 0, failure = 1, abort = 2, mechanism_failure = 3 };
-// Both widths in use: one octet, or two (RFC 6876); spec part 1a §1.5.
-Result<SaslResult> parse_sasl_result(Bytes value);
+struct SaslOutcome {
+  SaslResult code = SaslResult::abort;
+  Bytes data;  // of the mechanism; mostly empty
+};
+// Both widths in use: one octet, or two (RFC 6876). Two or more octets of which the first is 0 begin with a code of two
+// octets; everything else begins with a code of one (spec part 1a §1.5).
+Result<SaslOutcome> parse_sasl_result(Bytes value);
+
+// `[pt_tls] sasl_result_width`: "auto", "8", "16". strongSwan's clients read one octet, so two octets of failure would
+// be a success to them, while two of success are read alike by everybody: automatic means two for success, else one.
+enum class ResultWidth : std::uint8_t { automatic, eight, sixteen };
+std::optional<ResultWidth> result_width(std::string_view text);
+// With data always two octets: only a client that follows the RFC knows a mechanism that has some.
+void append_sasl_result(Writer& w, SaslResult code, ResultWidth width, Bytes data = {});
 
 struct Plain {
   std::string_view authorization, user, password;
@@ -108,6 +151,14 @@ struct ErrorMessage {
   Bytes copy;
 };
 Result<ErrorMessage> parse_error(Bytes value);
+// The code that answers what a parser here refused: invalid_parameter for a field out of its range (Fault::protocol),
+// else malformed.
+ErrorCode error_code(const Error& error);
+// An Error that is malformed or truncated ends the connection, and so does one that is fatal. Whether the receiver
+// closes: code 0 is for debugging, 3 tells of a skipped message; codes that nobody has defined and those of other
+// vendors are let pass in the data phase.
+bool fatal(const ErrorMessage& error, Phase phase);
+std::string_view name(ErrorCode code);
 // `offending`: the message that is answered; its first 1,024 bytes are copied.
 void append_error(Writer& w, ErrorCode code, Bytes offending);
 
