@@ -1,5 +1,5 @@
-"""The built gatehouse on the whole corpus: every item gives its facts, and what is malformed ends with exit code 3 within
-two seconds of CPU and 64 MiB over its own size."""
+"""The built gatehouse on the whole corpus: every item gives its facts, and what is malformed ends with exit code 3
+within two seconds of CPU and 64 MiB over its own size."""
 import json, os, re, subprocess, sys, tempfile, unittest
 
 GATEHOUSE = os.environ['GATEHOUSE']
@@ -19,12 +19,14 @@ def items(folder):
 def measured(*arguments):
     """Exit code, standard output, standard error, CPU seconds, peak resident bytes."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = subprocess.Popen([GATEHOUSE, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        child = subprocess.Popen([GATEHOUSE, *arguments],
+                                 stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = usage.ru_utime + usage.ru_stime
         out.seek(0)
         err.seek(0)
-        return child.returncode, out.read(), err.read().decode(), usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+        return child.returncode, out.read(), err.read().decode(), seconds, usage.ru_maxrss * 1024
 
 
 @unittest.skipUnless(os.path.isdir(CORPUS), '../shared/corpus is absent: the tests on real files are left out')
@@ -34,13 +36,15 @@ class Corpus(unittest.TestCase):
         if not os.path.exists(check):
             self.skipTest('../shared/corpus/check_corpus.py is absent')
         command = [sys.executable, check, CORPUS, GATEHOUSE, '--slow', '20' if SANITIZE else '4']
-        ran = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True)
         failed = {line.split(' (ingest)')[0] for line in ran.stdout.splitlines() if ' (ingest)' in line}
         others = [line for line in ran.stdout.splitlines()
                   if not any(line.startswith(name) for name in RPM) and not re.match(r'\d+ items: ', line)]
         self.assertEqual(others, [])
         self.assertEqual(failed, RPM)
-        summary = re.search(r'(\d+) items: (\d+) hold, (\d+) do not \(\d+ mismatches\); 0 skipped, 0 absent', ran.stdout)
+        summary = re.search(r'(\d+) items: (\d+) hold, (\d+) do not \(\d+ mismatches\); 0 skipped, 0 absent',
+                            ran.stdout)
         self.assertIsNotNone(summary, ran.stdout[-500:])
         self.assertEqual(int(summary[3]), len(RPM))
         self.assertGreaterEqual(int(summary[2]), 168)
@@ -69,7 +73,8 @@ class Corpus(unittest.TestCase):
             path = os.path.join(CORPUS, 'packages', 'bad', name)
             with tempfile.TemporaryDirectory(prefix='gatehouse-corpus-') as folder, self.subTest(name):
                 refdb = os.path.join(folder, 'refdb')
-                code, out, err, seconds, _ = measured('refdb', 'ingest', '--refdb', refdb, '--product', 'p', '--json', path)
+                ingest = ['refdb', 'ingest', '--refdb', refdb, '--product', 'p', '--json', path]
+                code, out, err, seconds, _ = measured(*ingest)
                 self.assertEqual(code, 3)
                 self.assertIn(path, err)
                 report = json.loads(out)

@@ -8,7 +8,8 @@ BUILD = os.environ['GATEHOUSE_BUILD']
 
 
 def run(*command):
-    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
 
 
 def cache(build):
@@ -42,13 +43,15 @@ class Install(unittest.TestCase):
         for folder, _, names in os.walk(os.path.join(SOURCE, 'docs')):
             documents |= {os.path.relpath(os.path.join(folder, name), SOURCE) for name in names}
         self.assertIn('docs/operations.md', documents)
-        self.assertEqual({f for f in files if f.startswith('share/')}, {'share/doc/gatehouse/' + name for name in documents})
+        self.assertEqual({f for f in files if f.startswith('share/')},
+                         {'share/doc/gatehouse/' + name for name in documents})
         # Nothing else: no library, header or file of the tests.
         self.assertEqual({f for f in files if not f.startswith('share/')}, {'bin/gatehouse', 'bin/gatehouse-endpoint'})
 
     def test_the_endpoint_configures_without_the_servers_libraries(self):
         built = cache(BUILD)
-        missing = [f'-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON' for name in ('RocksDB', 'TBB', 'LibArchive', 'Boost', 'spdlog')]
+        missing = [f'-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON'
+                   for name in ('RocksDB', 'TBB', 'LibArchive', 'Boost', 'spdlog')]
         build = os.path.join(self.folder, 'build')
         configure = [CMAKE, '-S', SOURCE, '-B', build, '-G', built['CMAKE_GENERATOR'], '-DGATEHOUSE_TESTS=OFF',
                      '-DCMAKE_CXX_COMPILER=' + built['CMAKE_CXX_COMPILER'], *missing]
