@@ -41,7 +41,7 @@ say "fuzz corpora, $seconds s for each parser"
 GATEHOUSE_FUZZ_SECONDS=$seconds ctest --test-dir build/fuzz --output-on-failure -j "$jobs" --timeout $((seconds + 300))
 
 if [ -n "$long" ]; then
-  build clang
+  build clang all check_headers
   run clang
   say "an inventory of 1,000,000 records in bounded memory"
   GATEHOUSE_LARGE_INVENTORY=1000000 build/clang/bin/server_state_test --gtest_filter='*ALargeInventory*'

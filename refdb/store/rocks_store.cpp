@@ -16,6 +16,7 @@
 #include <mutex>
 #include <set>
 #include <unordered_set>
+#include <utility>
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -215,6 +216,28 @@ Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write
   return std::unique_ptr<rocksdb::DB>(raw);
 }
 
+// Kept while a view is open, so that its generation isn't pruned: a shared lock on a file that every generation has.
+class Hold {
+ public:
+  Hold() = default;
+  Hold(Hold&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Hold& operator=(Hold&&) = delete;
+  ~Hold() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  // `operation`: LOCK_SH for a reader, LOCK_EX for who removes the generation. Never waits.
+  static Result<Hold> take(const std::string& generation, int operation) {
+    Hold out;
+    out.fd_ = ::open((generation + "/CURRENT").c_str(), O_RDONLY | O_CLOEXEC);
+    if (out.fd_ < 0) return fail_errno("can't open the generation", generation);
+    if (::flock(out.fd_, operation | LOCK_NB) != 0) return store_error("the generation is held, or being removed", generation, std::string());
+    return out;
+  }
+
+ private:
+  int fd_ = -1;
+};
+
 // A database that lost the end of its manifest opens as an older one, or as an empty one, where every file is unknown:
 // the totals, written last and with the generation's number, tell.
 Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64_t generation) {
@@ -230,7 +253,8 @@ Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64
 
 class GenerationView final : public View {
  public:
-  GenerationView(std::string path, std::uint64_t number, std::unique_ptr<rocksdb::DB> db) : path_(std::move(path)), number_(number), db_(std::move(db)) {}
+  GenerationView(std::string path, std::uint64_t number, Hold hold, std::unique_ptr<rocksdb::DB> db)
+      : path_(std::move(path)), number_(number), hold_(std::move(hold)), db_(std::move(db)) {}
 
   Result<void> load() {
     GH_CHECK(read_totals(*db_, path_, number_));
@@ -360,6 +384,7 @@ class GenerationView final : public View {
 
   const std::string path_;
   const std::uint64_t number_;
+  const Hold hold_;
   const std::unique_ptr<rocksdb::DB> db_;
   std::map<std::string, std::uint32_t, std::less<>> products_;
   std::map<std::uint32_t, std::string> names_;
@@ -402,8 +427,13 @@ Result<std::uint64_t> current_generation(const std::string& path) {
   GH_CHECK(check_format(path));
   const auto bytes = read_file(path + "/CURRENT", 64);
   if (!bytes) {
-    if (!fs::exists(path + "/CURRENT")) return std::uint64_t{0};
-    return std::unexpected(bytes.error());
+    if (fs::exists(path + "/CURRENT")) return std::unexpected(bytes.error());
+    // Before the first switch there is at most the generation that it would switch to.
+    std::error_code ec;
+    for (const auto& entry : fs::directory_iterator(path + "/generations", ec))
+      if (generation_number(entry.path().filename().string()).value_or(0) > 1)
+        return store_error("the generation pointer is gone", path + "/CURRENT", std::string());
+    return std::uint64_t{0};
   }
   // Written at once, so anything else than a number and its line's end is damage; a part of a number would name another
   // generation.
@@ -416,8 +446,9 @@ Result<std::uint64_t> current_generation(const std::string& path) {
 
 Result<std::shared_ptr<const View>> open_view(const std::string& path, std::uint64_t generation) {
   const std::string where = generation_path(path, generation);
+  GH_TRY(Hold hold, Hold::take(where, LOCK_SH));
   GH_TRY(auto db, open_db(where, false));
-  auto view = std::make_shared<GenerationView>(where, generation, std::move(db));
+  auto view = std::make_shared<GenerationView>(where, generation, std::move(hold), std::move(db));
   GH_CHECK(view->load());
   return view;
 }
@@ -436,18 +467,25 @@ Result<Stats> read_stats(const std::string& path) {
     GH_TRY(const auto db, open_db(generation_path(path, out.generation), false));
     GH_TRY(t, read_totals(*db, generation_path(path, out.generation), out.generation));
     const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
+    std::set<std::uint32_t> products;
+    for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
+      std::string_view v = text_of(it->value());
+      products.insert(number<std::uint32_t>(v));
+    }
     std::string last;
     for (it->Seek("d"); it->Valid() && it->key().starts_with("d"); it->Next()) {
-      // The digest ends where product and package begin: the path behind them starts with '/'.
-      std::string_view key = text_of(it->key());
-      const std::size_t slash = key.find('/', 1 + 20);
-      for (const std::size_t size : {std::size_t{20}, std::size_t{32}, std::size_t{48}, std::size_t{64}})
-        if (key.size() > 1 + size + 8 && key[1 + size + 8] == '/' && slash >= 1 + size + 8) {
-          const std::string digest(key.substr(0, 1 + size));
-          if (digest != last) ++out.digests;
-          last = digest;
-          break;
-        }
+      // A digest ends where a product that there is, a package and a path begin.
+      const std::string_view key = text_of(it->key());
+      for (const HashAlgorithm algorithm : common_banks) {
+        const std::size_t end = 1 + digest_size(algorithm);
+        if (key.size() <= end + 8 || key[end + 8] != '/') continue;
+        std::string_view product = key.substr(end);
+        if (!products.contains(number<std::uint32_t>(product))) continue;
+        const std::string_view digest = key.substr(0, end);
+        if (digest != last) ++out.digests;
+        last = digest;
+        break;
+      }
     }
     if (!it->status().ok()) return store_error("can't read the digests", path, it->status());
   }
@@ -760,7 +798,13 @@ Result<std::size_t> prune_generations(const std::string& path, std::size_t keep)
   }
   std::sort(old.rbegin(), old.rend());
   std::size_t removed = 0;
-  for (std::size_t i = keep; i < old.size(); ++i, ++removed) fs::remove_all(generation_path(path, old[i]), ec);
+  for (std::size_t i = keep; i < old.size(); ++i) {
+    const std::string where = generation_path(path, old[i]);
+    const auto hold = Hold::take(where, LOCK_EX);
+    if (!hold && fs::exists(where + "/CURRENT")) continue;
+    if (fs::remove_all(where, ec); ec) return store_error("can't remove the generation", where, ec.message());
+    ++removed;
+  }
   return removed;
 }
 

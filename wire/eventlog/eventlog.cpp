@@ -144,6 +144,7 @@ Result<void> Cursor::parse_spec_id(Reader r) {
   GH_CHECK(r.skip(16 + 4 + 4));  // signature, platform class, version, errata, uintn size
   const auto at_count = r;
   GH_TRY(const auto count, r.get_le<std::uint32_t>());
+  banks_.clear();  // of an attempt that failed: asked again, the error is the same
   if (count == 0 || count > max_banks) return at_count.fail("number of algorithms outside 1 to 16");
   for (std::uint32_t i = 0; i < count; ++i) {
     const auto at = r;

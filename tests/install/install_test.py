@@ -1,0 +1,73 @@
+"""What `cmake --install` leaves in an empty root, and that the endpoint's part configures where the server's libraries
+are not installed."""
+import os, shutil, subprocess, tempfile, unittest
+
+CMAKE = os.environ['CMAKE']
+SOURCE = os.environ['GATEHOUSE_SOURCE']
+BUILD = os.environ['GATEHOUSE_BUILD']
+
+
+def run(*command):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True)
+
+
+def cache(build):
+    """The entries of a build's cache."""
+    with open(os.path.join(build, 'CMakeCache.txt'), encoding='utf-8') as f:
+        lines = [line.rstrip('\n') for line in f if ':' in line and '=' in line and line[0] not in '#/']
+    return {line.split(':')[0]: line.split('=', 1)[1] for line in lines}
+
+
+class Install(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix='gatehouse-install-')
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+    def test_an_empty_root_gets_programs_and_documents(self):
+        root = os.path.join(self.folder, 'root')
+        installed = run(CMAKE, '--install', BUILD, '--prefix', root)
+        self.assertEqual(installed.returncode, 0, installed.stdout)
+        files = set()
+        for folder, _, names in os.walk(root):
+            files |= {os.path.relpath(os.path.join(folder, name), root) for name in names}
+        for program in ('gatehouse', 'gatehouse-endpoint'):
+            path = os.path.join(root, 'bin', program)
+            self.assertIn('bin/' + program, files)
+            self.assertTrue(os.access(path, os.X_OK))
+            shown = run(path, '--version')
+            self.assertEqual(shown.returncode, 0, shown.stdout)
+            self.assertIn('gatehouse', shown.stdout)
+        # The README, and each page under the name by which the README links it.
+        documents = {'README.md'}
+        for folder, _, names in os.walk(os.path.join(SOURCE, 'docs')):
+            documents |= {os.path.relpath(os.path.join(folder, name), SOURCE) for name in names}
+        self.assertIn('docs/operations.md', documents)
+        self.assertEqual({f for f in files if f.startswith('share/')},
+                         {'share/doc/gatehouse/' + name for name in documents})
+        # Nothing else: no library, header or file of the tests.
+        self.assertEqual({f for f in files if not f.startswith('share/')}, {'bin/gatehouse', 'bin/gatehouse-endpoint'})
+
+    def test_the_endpoint_configures_without_the_servers_libraries(self):
+        built = cache(BUILD)
+        missing = [f'-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON'
+                   for name in ('RocksDB', 'TBB', 'LibArchive', 'Boost', 'spdlog')]
+        build = os.path.join(self.folder, 'build')
+        configure = [CMAKE, '-S', SOURCE, '-B', build, '-G', built['CMAKE_GENERATOR'], '-DGATEHOUSE_TESTS=OFF',
+                     '-DCMAKE_CXX_COMPILER=' + built['CMAKE_CXX_COMPILER'], *missing]
+        without = run(*configure, '-DGATEHOUSE_SERVER=OFF')
+        self.assertEqual(without.returncode, 0, without.stdout)
+        targets = run(CMAKE, '--build', build, '--target', 'help').stdout
+        self.assertIn('gatehouse-endpoint', targets)
+        self.assertNotIn('gatehouse_graph', targets)
+        for folder, _, names in os.walk(build):
+            for name in (n for n in names if n.endswith(('.ninja', '.make', 'link.txt'))):
+                with open(os.path.join(folder, name), encoding='utf-8', errors='replace') as f:
+                    rules = f.read()
+                self.assertNotRegex(rules, r'librocksdb|libtbb|-lrocksdb|-ltbb')
+        # The same with the server must fail, or the packages weren't missing.
+        self.assertNotEqual(run(*configure, '-DGATEHOUSE_SERVER=ON').returncode, 0)
+
+
+if __name__ == '__main__':
+    unittest.main()
