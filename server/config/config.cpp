@@ -136,6 +136,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       {"control", {{"socket", file(c.control_socket)}}},
       {"server",
        {{"threads", count(c.threads, 1, 1024)},
+        {"trace", file(c.trace)},
         {"grace_seconds",
          [&](const toml::node& n, const std::string& k) {
            std::int64_t v = 30;

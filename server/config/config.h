@@ -30,6 +30,7 @@ struct Config {
   // [policy]
   std::string policy_file;  // empty: the built-in policy
   // [server]
+  std::string trace;     // folder for each session's conversation; empty: none is kept
   unsigned threads = 0;  // 0: as many as the machine has
   std::chrono::seconds grace{30};
   std::chrono::seconds idle_deadline{120}, total_deadline{600};
