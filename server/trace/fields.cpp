@@ -41,12 +41,12 @@ void Walk::leaf(std::string_view name, std::size_t bytes, std::string value) {
   parent_.fields.push_back({at_ - bytes, bytes, std::string(name), std::move(value), {}, {}});
 }
 
-std::uint64_t Walk::number(std::string_view name, std::size_t bytes, Text text) {
+std::uint64_t Walk::number(std::string_view name, std::size_t bytes, Text render) {
   const Bytes raw = take(name, bytes);
   if (!good_) return 0;
   std::uint64_t v = 0;
   for (const std::byte b : raw) v = v << 8 | std::uint64_t(b);
-  leaf(name, bytes, text(v));
+  leaf(name, bytes, render(v));
   return v;
 }
 Bytes Walk::hex(std::string_view name, std::size_t bytes) {

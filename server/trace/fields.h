@@ -61,7 +61,7 @@ class Walk {
   Bytes rest() const { return rest_; }
 
   // Big-endian, 1 to 8 bytes.
-  std::uint64_t number(std::string_view name, std::size_t bytes, Text text = decimal);
+  std::uint64_t number(std::string_view name, std::size_t bytes, Text render = decimal);
   Bytes hex(std::string_view name, std::size_t bytes);
   Bytes hex(std::string_view name) { return hex(name, left()); }
   std::string_view text(std::string_view name, std::size_t bytes);

@@ -127,6 +127,7 @@ void LoopHost::begin_session(server::SessionIntent intent) {
   world_.state->begin_session(std::move(intent), [this](Result<void> r) { post([r](server::Session& s) { s.on_session_begun(r); }); });
 }
 void LoopHost::commit_result(server::SessionResult result) {
+  if (on_result) on_result(result);
   expect();
   world_.state->commit_result(std::move(result), [this](Result<void> r) { post([r](server::Session& s) { s.on_result_committed(r); }); });
 }
@@ -177,6 +178,7 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
   {
     server::Session session(host, world.settings, *world.state, {"127.0.0.1:1", "CN=test", "certificate"});
     session_id = session.id();
+    if (options.begin) options.begin(host, session);
     endpoint::Session::Config config;
     config.tnc.max_batch = options.max_batch;
     endpoint::Session client(std::move(config), {&os_imc, &attestation_imc});
