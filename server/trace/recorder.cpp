@@ -6,6 +6,7 @@
 
 #include <boost/json.hpp>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -135,6 +136,7 @@ struct Recording::State {
   std::string mechanism;  // SASL
   bool incomplete = false;
   std::uint64_t bytes = 0;
+  const std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
   json::object transport;
   std::vector<json::object> exchanges;
   json::object facts;
@@ -154,12 +156,14 @@ Result<void> begin_folder(Folder& f, const std::string& session) {
   return {};
 }
 
-Result<void> write_message(Folder& f, server::Direction direction, const ByteVector& whole, bool changed) {
+Result<void> write_message(Folder& f, server::Direction direction, std::chrono::milliseconds at, const ByteVector& whole,
+                           bool changed) {
   if (f.failed) return {};
   f.failed = true;
   const bool from_client = direction == server::Direction::client_to_server;
   json::object m;
   m["n"] = ++f.messages;
+  m["ms"] = at.count();
   m["direction"] = from_client ? "c2s" : "s2c";
   Reader r(whole, "PT-TLS");
   std::uint32_t vendor = 0, type = 0;
@@ -247,10 +251,12 @@ void Recording::message(server::Direction direction, Bytes whole) {
   if (s.incomplete) return;  // a conversation with a gap can't be replayed behind it
   auto kept = std::make_shared<ByteVector>(masked(whole, s.mechanism));
   const bool changed = !equal(*kept, whole);
+  const auto at = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - s.begun);
   s.bytes += kept->size();
   if (s.bytes > s.recorder->limits.session_bytes ||
-      !s.recorder->push(kept->size() + 512, false,
-                        [folder = s.folder, direction, kept, changed] { return write_message(*folder, direction, *kept, changed); }))
+      !s.recorder->push(kept->size() + 512, false, [folder = s.folder, direction, at, kept, changed] {
+        return write_message(*folder, direction, at, *kept, changed);
+      }))
     s.incomplete = true;
 }
 

@@ -58,6 +58,8 @@ Result<RecordedMessage> read_message(const json::object& o, const std::string& f
   const auto direction = text(o, "direction");
   if (direction != "c2s" && direction != "s2c") return bad("direction is neither c2s nor s2c");
   m.from_client = direction == "c2s";
+  constexpr std::uint64_t a_year = 365ULL * 86'400'000;
+  if (const auto ms = number(o, "ms"); ms && *ms <= a_year) m.ms = std::int64_t(*ms);
   m.type = std::uint32_t(number(o, "pt_tls_type").value_or(std::uint32_t(pttls::Type::pb_tnc_batch)));
   m.vendor = std::uint32_t(number(o, "pt_tls_vendor").value_or(0));
   if (const auto file = text(o, "file")) {

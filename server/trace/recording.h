@@ -15,6 +15,7 @@ namespace gatehouse::trace {
 struct RecordedMessage {
   std::size_t number = 0;  // from 1
   bool from_client = false;
+  std::optional<std::int64_t> ms;      // since the conversation began
   std::uint32_t vendor = 0, type = 0;  // PT-TLS
   std::size_t batch = 0;               // from 1; 0: not a batch
   ByteVector bytes;                    // of a batch: without the PT-TLS header; else the whole message

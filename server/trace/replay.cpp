@@ -59,9 +59,8 @@ class ReplayHost final : public server::Host {
   }
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return bench_.references; }
-  std::int64_t now_ms() override {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  }
+  // Goes on as the recorded conversation did: how often an endpoint may come back depends on it.
+  std::int64_t now_ms() override { return begun_ + passed; }
   ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
   std::optional<ByteVector> fixed_nonce() override {
     return exchanges_.empty() ? std::nullopt : std::optional(exchanges_.front().initiator_nonce);
@@ -100,6 +99,7 @@ class ReplayHost final : public server::Host {
     }
   }
 
+  std::int64_t passed = 0;  // milliseconds of the recording
   std::string verdict, protocol_error;
   std::optional<Error> unrecorded;
   std::vector<std::string> lines;
@@ -135,6 +135,8 @@ class ReplayHost final : public server::Host {
   }
 
   const Bench& bench_;
+  const std::int64_t begun_ =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   std::deque<RecordedExchange> exchanges_;
   ByteVector sent_;
   std::mutex mutex_;
@@ -202,6 +204,7 @@ Result<Replayed> replay_blocking(const RecordedConversation& recorded, const Ben
     }
     for (const RecordedMessage& m : recorded.messages) {
       if (session.ended()) break;
+      if (m.ms) host.passed = std::max(host.passed, *m.ms);
       if (!m.from_client && is_retry(m)) (void)session.reassess();
       if (!m.from_client || is_sasl(m)) continue;
       if (m.batch != 0) {
