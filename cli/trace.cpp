@@ -62,7 +62,8 @@ int show_conversation(const Show& o) {
         m.batch != 0 ? trace::dissect_batch(m.bytes, &reassembly) : trace::dissect_message(m.bytes, &reassembly);
     malformed += d.problems.size();
     if (o.json) {
-      std::cout << between() << "{\"n\":" << m.number << ",\"direction\":\"" << (m.from_client ? "c2s" : "s2c") << "\",";
+      std::cout << between() << "{\"n\":" << m.number << ",\"direction\":\"" << (m.from_client ? "c2s" : "s2c")
+                << "\",";
       if (m.batch != 0) std::cout << "\"batch\":" << m.batch << ',';
       std::cout << trace::json(d).substr(1);
     } else {
@@ -73,7 +74,8 @@ int show_conversation(const Show& o) {
     if (!std::cout) break;
   }
   if (o.json)
-    std::cout << "],\"complete\":" << (recorded->complete ? "true" : "false") << ",\"malformed\":" << malformed << "}\n";
+    std::cout << "],\"complete\":" << (recorded->complete ? "true" : "false") << ",\"malformed\":" << malformed
+              << "}\n";
   else if (!recorded->complete)
     std::cout << "the trace is incomplete: what followed isn't there\n";
   if (const int code = flushed(); code != 0) return code;
@@ -131,16 +133,19 @@ int run_replay(const Replay& o) {
     verdict = std::move(*read);
   }
   if (o.json) {
-    std::string text = verdict ? replayed->verdict : R"({"session":null,"recommendation":"none","evaluation":"unknown"})";
+    std::string text =
+        verdict ? replayed->verdict : R"({"session":null,"recommendation":"none","evaluation":"unknown"})";
     text.pop_back();
-    text += ",\"difference\":" + json::serialize(difference_of(replayed->difference)) + ",\"protocol_error\":" +
-            (replayed->protocol_error.empty() ? "null" : json::serialize(json::string(escaped(replayed->protocol_error)))) + "}";
+    text +=
+        ",\"difference\":" + json::serialize(difference_of(replayed->difference)) + ",\"protocol_error\":" +
+        (replayed->protocol_error.empty() ? "null" : json::serialize(json::string(escaped(replayed->protocol_error)))) +
+        "}";
     std::cout << text << '\n';
   } else {
     if (verdict)
-      std::cout << "session " << verdict->session << ", device " << escaped(verdict->device) << "\nrecommendation: "
-                << name(verdict->recommendation) << " (" << name(verdict->evaluation) << ")\nquote: "
-                << name(verdict->quote.status) << '\n'
+      std::cout << "session " << verdict->session << ", device " << escaped(verdict->device)
+                << "\nrecommendation: " << name(verdict->recommendation) << " (" << name(verdict->evaluation)
+                << ")\nquote: " << name(verdict->quote.status) << '\n'
                 << (verdict->summary.empty() ? "" : verdict->summary + "\n");
     else
       std::cout << "no verdict came about\n";
@@ -160,20 +165,24 @@ int run_replay(const Replay& o) {
 void add_trace(CLI::App& app, Run& run) {
   CLI::App* const group = app.add_subcommand("trace", "Recorded conversations: show them, and judge them again");
   group->require_subcommand(1);
-  group->footer("Example:\n  gatehouse trace show --brief /var/lib/gatehouse/trace/20261124T163105.123-9f86d081884c7d65");
+  group->footer(
+      "Example:\n  gatehouse trace show --brief /var/lib/gatehouse/trace/20261124T163105.123-9f86d081884c7d65");
 
   auto show = std::make_shared<Show>();
   CLI::App* const shown = group->add_subcommand("show", "A batch or a conversation, decoded down to each field");
-  not_empty(shown->add_option("PATH", show->path, "a PB-TNC batch or PT-TLS messages (- for standard input), or a conversation's folder"))
+  not_empty(shown->add_option("PATH", show->path,
+                              "a PB-TNC batch or PT-TLS messages (- for standard input), or a conversation's folder"))
       ->required();
   shown->add_flag("--json", show->json, "one JSON object");
   shown->add_flag("--brief", show->brief, "runs of equal attributes on one line, long values cut");
-  shown->footer("Example:\n  gatehouse trace show batches/004-s2c-SDATA.bin\n\nExit code 3 where something is malformed.");
+  shown->footer(
+      "Example:\n  gatehouse trace show batches/004-s2c-SDATA.bin\n\nExit code 3 where something is malformed.");
   shown->callback([show, &run] { run = [show] { return run_show(*show); }; });
 
   auto again = std::make_shared<Replay>();
   CLI::App* const replayed = group->add_subcommand(
-      "replay", "Judge a recorded conversation again and compare what the server says; the state changes as by a session");
+      "replay",
+      "Judge a recorded conversation again and compare what the server says; the state changes as by a session");
   not_empty(replayed->add_option("DIR", again->folder, "the conversation's folder"))->required();
   not_empty(replayed->add_option("--refdb", again->refdb, "reference store"))->required();
   not_empty(replayed->add_option("--state", again->state, "state directory; not one that a server holds"))->required();
@@ -183,7 +192,8 @@ void add_trace(CLI::App& app, Run& run) {
   replayed->add_flag("--json", again->json, "the verdict object with \"difference\" and \"protocol_error\"");
   replayed->add_flag("--log", again->log, "what a server would log at level debug, on standard error");
   replayed->footer(
-      "Example:\n  gatehouse trace replay trace/20261124T163105.123-9f86d081884c7d65 --refdb refdb --state copy-of-state\n\n"
+      "Example:\n  gatehouse trace replay trace/20261124T163105.123-9f86d081884c7d65 --refdb refdb --state "
+      "copy-of-state\n\n"
       "Exit codes: 0 allow, 1 any other verdict, 3 where the conversation ends in a protocol error.");
   replayed->callback([again, &run] { run = [again] { return run_replay(*again); }; });
 }

@@ -242,11 +242,13 @@ void walk_envelope(Walk& w) {
           attribute.name += " " + patnc::attribute_name(base_vendor, base_type);
           const auto judged = check_attribute_value(base_vendor, base_type, inner.rest(), inner.offset());
           if (!judged) own.report(0, whole.size(), judged.error().offset, judged.error().reason);
-          inner.group("value", inner.left(), [&](Walk& v, Field&) { walk_attribute_value(v, base_vendor, base_type); },
-                      judged.has_value());
+          inner.group(
+              "value", inner.left(), [&](Walk& v, Field&) { walk_attribute_value(v, base_vendor, base_type); },
+              judged.has_value());
         }
         inner.finish();
-        for (const Problem& p : own.problems) c.problems.push_back({w.offset(), "in the reassembled attribute: " + p.reason});
+        for (const Problem& p : own.problems)
+          c.problems.push_back({w.offset(), "in the reassembled attribute: " + p.reason});
         c.reassembled.push_back(std::move(attribute));
       }
     }
@@ -484,7 +486,8 @@ constexpr Form forms[] = {
     {ietf, pt::port_filter, walk_ports, by<patnc::parse_port_filter>},
     {ietf, pt::installed_packages, walk_packages, check_packages},
     {ietf, pt::pa_tnc_error, walk_error, check_error},
-    {ietf, pt::assessment_result, [](Walk& w) { w.number("result", 4, assessment); }, by<patnc::parse_assessment_result>},
+    {ietf, pt::assessment_result, [](Walk& w) { w.number("result", 4, assessment); },
+     by<patnc::parse_assessment_result>},
     {ietf, pt::remediation_instructions, walk_remediation, by<patnc::parse_remediation_instructions>},
     {ietf, pt::forwarding_enabled, [](Walk& w) { w.number("forwarding", 4); }, by<patnc::parse_forwarding_enabled>},
     {ietf, pt::factory_default_password, [](Walk& w) { w.number("default password", 4); },
@@ -561,8 +564,7 @@ Result<void> check_attribute_value(std::uint32_t vendor_id, std::uint32_t type, 
 }
 
 std::string plain_name(std::uint32_t vendor_id, std::uint32_t type) {
-  const std::string full =
-      vendor_id == raw ? pts::raw::attribute_name(type) : patnc::attribute_name(vendor_id, type);
+  const std::string full = vendor_id == raw ? pts::raw::attribute_name(type) : patnc::attribute_name(vendor_id, type);
   const std::size_t slash = full.find('/');
   return slash == std::string::npos ? full : full.substr(slash + 1);
 }

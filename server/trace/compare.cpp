@@ -19,8 +19,8 @@ struct Item {
   ByteVector value;
 
   bool same_kind(const Item& o) const {
-    return attribute == o.attribute && subtype_vendor == o.subtype_vendor && subtype == o.subtype && vendor == o.vendor &&
-           type == o.type;
+    return attribute == o.attribute && subtype_vendor == o.subtype_vendor && subtype == o.subtype &&
+           vendor == o.vendor && type == o.type;
   }
   bool equals(const Item& o) const { return same_kind(o) && flags == o.flags && value == o.value; }
 };
@@ -87,7 +87,9 @@ std::string batch_name(std::uint8_t type) {
 
 std::optional<Difference> compare(std::size_t number, const Contents& theirs, const Contents& ours) {
   if (theirs.type != ours.type)
-    return Difference{number, 2, "recorded is a " + batch_name(theirs.type) + " batch, this server sends a " + batch_name(ours.type) + " batch"};
+    return Difference{
+        number, 2,
+        "recorded is a " + batch_name(theirs.type) + " batch, this server sends a " + batch_name(ours.type) + " batch"};
   std::vector<bool> used(ours.items.size(), false);
   const auto unused = [&](auto&& matches) -> std::optional<std::size_t> {
     for (std::size_t i = 0; i < ours.items.size(); ++i)
@@ -108,9 +110,12 @@ std::optional<Difference> compare(std::size_t number, const Contents& theirs, co
     const Item& o = ours.items[*other];
     if (o.flags != item.flags) return Difference{number, item.offset, item.name + " has other flags"};
     if (o.value.size() != item.value.size())
-      return Difference{number, item.offset, item.name + " has " + std::to_string(o.value.size()) + " bytes of value, recorded are " + std::to_string(item.value.size())};
+      return Difference{number, item.offset,
+                        item.name + " has " + std::to_string(o.value.size()) + " bytes of value, recorded are " +
+                            std::to_string(item.value.size())};
     const auto at = std::mismatch(o.value.begin(), o.value.end(), item.value.begin()).first - o.value.begin();
-    return Difference{number, item.offset, item.name + " has another value from its byte " + std::to_string(at) + " on"};
+    return Difference{number, item.offset,
+                      item.name + " has another value from its byte " + std::to_string(at) + " on"};
   }
   if (const auto extra = unused([](const Item&) { return true; }))
     return Difference{number, 0, "this server sends " + ours.items[*extra].name + " too"};

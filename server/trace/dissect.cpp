@@ -51,8 +51,9 @@ void walk_attribute(Walk& w) {
             if (!judged)
               r.context().report(r.offset(), r.offset() + a.value.size(), judged.error().offset, judged.error().reason);
             if (r.left() == 0 && judged) return;
-            r.group("value", r.left(), [&](Walk& v, Field&) { walk_attribute_value(v, a.vendor, a.type); },
-                    judged.has_value());
+            r.group(
+                "value", r.left(), [&](Walk& v, Field&) { walk_attribute_value(v, a.vendor, a.type); },
+                judged.has_value());
           });
 }
 
@@ -175,7 +176,8 @@ void walk_pb_message(Walk& w) {
     fields(r);
     if (r.left() == 0) return;
     // What a RESULT or CLOSE batch may hold besides is the judgement of parse_batch.
-    r.group("value", r.left(), [&](Walk& v, Field&) { walk_pb_value(v, who, type); }, type != pbtnc::type::pa);
+    r.group(
+        "value", r.left(), [&](Walk& v, Field&) { walk_pb_value(v, who, type); }, type != pbtnc::type::pa);
   });
 }
 
@@ -344,8 +346,7 @@ void append_line(std::string& out, std::size_t offset, std::size_t length, std::
 void append_field(std::string& out, const Field& f, std::size_t depth, const Rendering& how) {
   constexpr std::size_t most = 64;
   std::string line = f.name;
-  if (!f.value.empty())
-    line += "  " + (how.brief && f.value.size() > most ? f.value.substr(0, most) + "…" : f.value);
+  if (!f.value.empty()) line += "  " + (how.brief && f.value.size() > most ? f.value.substr(0, most) + "…" : f.value);
   if (!f.problem.empty()) line += "  (" + f.problem + ")";
   append_line(out, f.offset, f.length, depth, line);
   for (std::size_t i = 0; i < f.fields.size(); ++i) {

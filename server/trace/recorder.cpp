@@ -123,10 +123,10 @@ struct Recorder::Impl {
   bool complained = false;  // of the thread
   std::mutex mutex;
   std::condition_variable ready, idle;
-  std::deque<Job> jobs;        // guarded by mutex
-  std::size_t queued = 0;      // guarded by mutex
+  std::deque<Job> jobs;                      // guarded by mutex
+  std::size_t queued = 0;                    // guarded by mutex
   std::uint64_t accepted = 0, finished = 0;  // guarded by mutex
-  bool stopping = false;       // guarded by mutex
+  bool stopping = false;                     // guarded by mutex
   std::jthread thread;
 };
 
@@ -156,8 +156,8 @@ Result<void> begin_folder(Folder& f, const std::string& session) {
   return {};
 }
 
-Result<void> write_message(Folder& f, server::Direction direction, std::chrono::milliseconds at, const ByteVector& whole,
-                           bool changed) {
+Result<void> write_message(Folder& f, server::Direction direction, std::chrono::milliseconds at,
+                           const ByteVector& whole, bool changed) {
   if (f.failed) return {};
   f.failed = true;
   const bool from_client = direction == server::Direction::client_to_server;
@@ -185,8 +185,7 @@ Result<void> write_message(Folder& f, server::Direction direction, std::chrono::
     const Bytes batch = r.rest();
     const unsigned kind = batch.size() > 3 ? unsigned(batch[3]) & 0x0F : 0;
     const std::string name = kind >= 1 && kind <= 6 ? std::string(pbtnc::name(pbtnc::BatchType(kind))) : "UNKNOWN";
-    const std::string file =
-        "batches/" + padded(++f.batches) + (from_client ? "-c2s-" : "-s2c-") + name + ".bin";
+    const std::string file = "batches/" + padded(++f.batches) + (from_client ? "-c2s-" : "-s2c-") + name + ".bin";
     m["batch"] = f.batches;
     m["batch_type"] = name;
     m["batch_length"] = batch.size();
@@ -239,11 +238,12 @@ Recording::~Recording() {
   if (const json::value* const type = s.transport.if_contains("identity_type"))
     s.transport["client_certificate"] = *type == "certificate";
   s.transport["sessions"] = std::move(s.sessions);
-  s.recorder->push(0, true, [folder = s.folder, end = std::move(s.transport), facts = std::move(s.facts),
-                             incomplete = s.incomplete] {
-    folder->incomplete |= incomplete;
-    return end_folder(*folder, end, facts);
-  });
+  s.recorder->push(
+      0, true,
+      [folder = s.folder, end = std::move(s.transport), facts = std::move(s.facts), incomplete = s.incomplete] {
+        folder->incomplete |= incomplete;
+        return end_folder(*folder, end, facts);
+      });
 }
 
 void Recording::message(server::Direction direction, Bytes whole) {
@@ -278,9 +278,7 @@ void Recording::fact(std::string_view name, Bytes value) {
   s.exchanges.back()[name] = text ? std::string(as_text(value)) : to_hex(value);
 }
 
-void Recording::transport(std::string_view name, std::string_view value) {
-  state_->transport[name] = escaped(value);
-}
+void Recording::transport(std::string_view name, std::string_view value) { state_->transport[name] = escaped(value); }
 
 void Recording::settings(const server::Settings& settings) {
   std::string banks;
@@ -317,7 +315,8 @@ Recorder::~Recorder() = default;
 
 Result<std::unique_ptr<Recorder>> Recorder::open(const std::string& folder) { return open(folder, Limits{}); }
 Result<std::unique_ptr<Recorder>> Recorder::open(const std::string& folder, Limits limits) {
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno("can't make the folder of traces", folder);
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+    return fail_errno("can't make the folder of traces", folder);
   struct stat what {};
   if (::stat(folder.c_str(), &what) != 0) return fail_errno("can't read the folder of traces", folder);
   if (!S_ISDIR(what.st_mode)) return fail(Error{Fault::usage, "not a folder for traces", {}, 0, folder, {}});

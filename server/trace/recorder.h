@@ -51,8 +51,8 @@ class Recording {
 class Recorder {
  public:
   struct Limits {
-    std::size_t queued_bytes = std::size_t(64) << 20;     // that wait for the disk
-    std::size_t session_bytes = std::size_t(512) << 20;   // of one trace
+    std::size_t queued_bytes = std::size_t(64) << 20;    // that wait for the disk
+    std::size_t session_bytes = std::size_t(512) << 20;  // of one trace
   };
   // Makes the folder where there is none (mode 0700).
   static Result<std::unique_ptr<Recorder>> open(const std::string& folder);

@@ -45,13 +45,15 @@ std::optional<std::uint64_t> number(const json::object& o, std::string_view memb
 // "batches/004-s2c-SDATA.bin" and nothing that leads elsewhere.
 bool inside(const std::string& file) {
   constexpr std::string_view folder = "batches/";
-  return file.starts_with(folder) && file.size() > folder.size() && file.find('/', folder.size()) == std::string::npos &&
-         file.find('\0') == std::string::npos && file.substr(folder.size()) != ".." && file.substr(folder.size()) != ".";
+  return file.starts_with(folder) && file.size() > folder.size() &&
+         file.find('/', folder.size()) == std::string::npos && file.find('\0') == std::string::npos &&
+         file.substr(folder.size()) != ".." && file.substr(folder.size()) != ".";
 }
 
 Result<RecordedMessage> read_message(const json::object& o, const std::string& folder) {
   const auto bad = [&](std::string_view why) {
-    return fail(Error{Fault::malformed, why, spec, 0, folder + "/index.json", "message " + std::to_string(number(o, "n").value_or(0))});
+    return fail(Error{Fault::malformed, why, spec, 0, folder + "/index.json",
+                      "message " + std::to_string(number(o, "n").value_or(0))});
   };
   RecordedMessage m;
   m.number = number(o, "n").value_or(0);
@@ -85,7 +87,8 @@ Result<std::optional<RecordedExchange>> read_exchange(const json::object& o, con
     const auto digits = text(o, member);
     if (!digits) return std::nullopt;
     auto bytes = from_hex(*digits);
-    if (!bytes || bytes->empty()) return fail(Error{Fault::malformed, "a nonce or secret isn't hexadecimal", spec, 0, path, member});
+    if (!bytes || bytes->empty())
+      return fail(Error{Fault::malformed, "a nonce or secret isn't hexadecimal", spec, 0, path, member});
     *slot = std::move(*bytes);
   }
   return out;
@@ -135,14 +138,17 @@ Result<RecordedConversation> read_recording(const std::string& folder) {
   if (messages->get_array().size() > most_messages)
     return fail(Error{Fault::limit, "more messages than a conversation has", spec, 0, folder + "/index.json", {}});
   for (const json::value& one : messages->get_array()) {
-    if (!one.is_object()) return fail(Error{Fault::malformed, "a message is an object", spec, 0, folder + "/index.json", {}});
+    if (!one.is_object())
+      return fail(Error{Fault::malformed, "a message is an object", spec, 0, folder + "/index.json", {}});
     GH_TRY(RecordedMessage m, read_message(one.get_object(), folder));
     c.messages.push_back(std::move(m));
   }
   if (const json::value* const complete = index.if_contains("complete"); complete && complete->is_bool())
     c.complete = complete->get_bool();
   const json::value* const certificate = index.if_contains("client_certificate");
-  c.identity_type = text(index, "identity_type").value_or(certificate && certificate->is_bool() && certificate->get_bool() ? "certificate" : "");
+  c.identity_type =
+      text(index, "identity_type")
+          .value_or(certificate && certificate->is_bool() && certificate->get_bool() ? "certificate" : "");
   c.identity = text(index, "identity").value_or("");
   c.max_batch = number(index, "max_batch").value_or(0);
   if (const auto banks = text(index, "banks"))

@@ -40,7 +40,8 @@ class ReplayHost final : public server::Host {
   }
   void begin_session(server::SessionIntent intent) override {
     expect(Work::store);
-    bench_.state.begin_session(std::move(intent), [this](Result<void> r) { post(Work::store, [r](Session& s) { s.on_session_begun(r); }); });
+    bench_.state.begin_session(
+        std::move(intent), [this](Result<void> r) { post(Work::store, [r](Session& s) { s.on_session_begun(r); }); });
   }
   void commit_result(server::SessionResult result) override {
     verdict = result.verdict;
@@ -55,7 +56,8 @@ class ReplayHost final : public server::Host {
   }
   void stage_software(server::SoftwareChunk chunk) override {
     expect(Work::store);
-    bench_.state.stage_software(std::move(chunk), [this](Result<void> r) { post(Work::store, [r](Session& s) { s.on_staged(r); }); });
+    bench_.state.stage_software(std::move(chunk),
+                                [this](Result<void> r) { post(Work::store, [r](Session& s) { s.on_staged(r); }); });
   }
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return bench_.references; }
@@ -95,7 +97,8 @@ class ReplayHost final : public server::Host {
     for (;;) {
       const auto m = framer.next();
       if (!m || *m == nullptr) return out;
-      if ((*m)->header.vendor == 0 && (*m)->header.kind() == pttls::Type::pb_tnc_batch) out.push_back(to_vector((*m)->value));
+      if ((*m)->header.vendor == 0 && (*m)->header.kind() == pttls::Type::pb_tnc_batch)
+        out.push_back(to_vector((*m)->value));
     }
   }
 
@@ -136,7 +139,8 @@ class ReplayHost final : public server::Host {
 
   const Bench& bench_;
   const std::int64_t begun_ =
-      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
   std::deque<RecordedExchange> exchanges_;
   ByteVector sent_;
   std::mutex mutex_;
@@ -145,7 +149,7 @@ class ReplayHost final : public server::Host {
     Work work;
     std::function<void(Session&)> done;
   };
-  std::deque<Done> queue_;          // guarded by mutex_
+  std::deque<Done> queue_;           // guarded by mutex_
   std::size_t pending_[2] = {0, 0};  // guarded by mutex_, by Work
 };
 
@@ -155,7 +159,8 @@ bool is_sasl(const RecordedMessage& m) {
 }
 
 bool is_retry(const RecordedMessage& m) {
-  return m.batch != 0 && m.bytes.size() > 3 && (std::uint8_t(m.bytes[3]) & 0x0F) == std::uint8_t(pbtnc::BatchType::sretry);
+  return m.batch != 0 && m.bytes.size() > 3 &&
+         (std::uint8_t(m.bytes[3]) & 0x0F) == std::uint8_t(pbtnc::BatchType::sretry);
 }
 
 // The recording's own settings, where it has them.

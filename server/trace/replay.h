@@ -34,8 +34,8 @@ struct Replayed {
 struct Bench {
   server::State& state;
   std::shared_ptr<const refdb::View> references;
-  server::Settings settings;  // `auth`, `banks` and `max_batch` come from the recording where it tells them
-  unsigned threads = 0;       // of the evidence plane; 0: as many as the machine has
+  server::Settings settings;     // `auth`, `banks` and `max_batch` come from the recording where it tells them
+  unsigned threads = 0;          // of the evidence plane; 0: as many as the machine has
   Recorder* recorder = nullptr;  // records the replay
 };
 

@@ -20,7 +20,8 @@ std::size_t cover(const trace::Field& f, std::size_t at) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes bytes(reinterpret_cast<const std::byte*>(data), size);
-  for (const trace::Dissection& d : {trace::dissect(bytes), trace::dissect_batch(bytes), trace::dissect_message(bytes)}) {
+  for (const trace::Dissection& d :
+       {trace::dissect(bytes), trace::dissect_batch(bytes), trace::dissect_message(bytes)}) {
     if (cover(d.root, 0) != size) std::abort();
     for (const trace::Field& f : d.reassembled) cover(f, 0);
     (void)trace::text(d, {.brief = true});

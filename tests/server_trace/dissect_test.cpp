@@ -1,5 +1,5 @@
-// Recorded batches taken apart: nothing is left out or told twice, nothing recorded is called malformed, and whatever is
-// cut off is named where it is missing.
+// Recorded batches taken apart: nothing is left out or told twice, nothing recorded is called malformed, and whatever
+// is cut off is named where it is missing.
 #include "server/trace/dissect.h"
 
 #include <gtest/gtest.h>

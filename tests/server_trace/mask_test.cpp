@@ -47,12 +47,15 @@ TEST(Mask, ScramLosesProofAndSignature) {
   std::string mechanism;
   const ByteVector first = selection("SCRAM-SHA-256", as_bytes("n,,n=user,r=rOprNGfwEbeRWgbNEkqO"));
   EXPECT_EQ(masked(first, mechanism), first);
-  EXPECT_EQ(value_of(masked(message(pttls::Type::sasl_data, as_bytes("c=biws,r=abc,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")), mechanism)),
+  EXPECT_EQ(value_of(masked(message(pttls::Type::sasl_data,
+                                    as_bytes("c=biws,r=abc,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")),
+                            mechanism)),
             "c=biws,r=abc,p=********");
   Writer result;
   pttls::append_sasl_result(result, pttls::SaslResult::success, pttls::ResultWidth::automatic,
                             as_bytes("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
-  EXPECT_EQ(value_of(masked(message(pttls::Type::sasl_result, result.view()), mechanism)), std::string("\0\0v=********", 12));
+  EXPECT_EQ(value_of(masked(message(pttls::Type::sasl_result, result.view()), mechanism)),
+            std::string("\0\0v=********", 12));
   std::string plus;
   const ByteVector binding = selection("SCRAM-SHA-256-PLUS", as_bytes("p=tls-exporter,,n=user,r=abc"));
   EXPECT_EQ(masked(binding, plus), binding);

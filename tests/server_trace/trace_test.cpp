@@ -77,7 +77,8 @@ void approved(World& fresh, World& from, const Machine& m) {
 trace::Replayed replay(World& world, const std::string& folder) {
   const auto recorded = trace::read_recording(folder);
   EXPECT_TRUE(recorded) << recorded.error().text();
-  auto replayed = trace::replay_blocking(*recorded, {.state = *world.state, .references = world.references, .settings = world.settings, .threads = 2});
+  auto replayed = trace::replay_blocking(
+      *recorded, {.state = *world.state, .references = world.references, .settings = world.settings, .threads = 2});
   EXPECT_TRUE(replayed) << replayed.error().text();
   return replayed ? std::move(*replayed) : trace::Replayed();
 }
@@ -168,13 +169,16 @@ TEST(TraceSummary, AgreesWithTheRecordedDecoding) {
     for (const auto& one : index.at("messages").as_array()) {
       if (!one.as_object().contains("file")) continue;
       const std::string file = std::string(one.at("file").as_string());
-      const auto ours = boost::json::parse(trace::summary(as_bytes(contents(interop(std::string(folder) + "/" + file))))).as_array();
+      const auto ours =
+          boost::json::parse(trace::summary(as_bytes(contents(interop(std::string(folder) + "/" + file))))).as_array();
       const auto& theirs = one.at("pb_tnc").as_array();
       ASSERT_EQ(ours.size(), theirs.size()) << file;
       for (std::size_t i = 0; i < ours.size(); ++i) {
-        for (const char* member : {"message", "vendor", "type", "flags", "length", "pa_flags", "collector", "validator", "pa_message_id", "value"})
+        for (const char* member : {"message", "vendor", "type", "flags", "length", "pa_flags", "collector", "validator",
+                                   "pa_message_id", "value"})
           if (theirs[i].as_object().contains(member)) {
-            EXPECT_EQ(boost::json::serialize(ours[i].at(member)), boost::json::serialize(theirs[i].at(member))) << file << ' ' << member;
+            EXPECT_EQ(boost::json::serialize(ours[i].at(member)), boost::json::serialize(theirs[i].at(member)))
+                << file << ' ' << member;
           }
         if (!theirs[i].as_object().contains("attributes")) continue;
         const auto& a = ours[i].at("attributes").as_array();
@@ -182,7 +186,8 @@ TEST(TraceSummary, AgreesWithTheRecordedDecoding) {
         ASSERT_EQ(a.size(), b.size()) << file;
         for (std::size_t k = 0; k < a.size(); ++k)
           for (const char* member : {"vendor", "type", "flags", "length", "count"})
-            EXPECT_EQ(a[k].at(member).to_number<std::uint64_t>(), b[k].at(member).to_number<std::uint64_t>()) << file << ' ' << member;
+            EXPECT_EQ(a[k].at(member).to_number<std::uint64_t>(), b[k].at(member).to_number<std::uint64_t>())
+                << file << ' ' << member;
       }
     }
   }
@@ -199,7 +204,8 @@ TEST_F(Trace, ADifferenceIsNamedByBatchAndOffset) {
   ASSERT_NE(ask, read->messages.end());
   auto changed = *read;
   changed.messages[std::size_t(ask - read->messages.begin())].bytes.back() ^= std::byte(0x40);
-  auto r = trace::replay_blocking(changed, {.state = *later.state, .references = later.references, .settings = later.settings, .threads = 2});
+  auto r = trace::replay_blocking(
+      changed, {.state = *later.state, .references = later.references, .settings = later.settings, .threads = 2});
   ASSERT_TRUE(r) << r.error().text();
   ASSERT_TRUE(r->difference);
   EXPECT_EQ(r->difference->batch, ask->batch);
@@ -213,7 +219,8 @@ TEST_F(Trace, AReplayNeedsTheRecordedSecret) {
   auto read = trace::read_recording(recorded.folder);
   ASSERT_TRUE(read);
   read->exchanges.front().secret.back() ^= std::byte(1);
-  const auto r = trace::replay_blocking(*read, {.state = *later.state, .references = later.references, .settings = later.settings, .threads = 2});
+  const auto r = trace::replay_blocking(
+      *read, {.state = *later.state, .references = later.references, .settings = later.settings, .threads = 2});
   ASSERT_TRUE(r);
   const auto verdict = pipeline::verdict_from_json(r->verdict);
   ASSERT_TRUE(verdict);
@@ -227,7 +234,8 @@ TEST_F(Trace, AProtocolErrorIsToldAndNeverAllow) {
   ASSERT_TRUE(read);
   for (trace::RecordedMessage& one : read->messages)
     if (one.from_client && one.batch > 6) one.bytes[0] = std::byte(9);  // no PB-TNC version
-  const auto r = trace::replay_blocking(*read, {.state = *later.state, .references = later.references, .settings = later.settings, .threads = 2});
+  const auto r = trace::replay_blocking(
+      *read, {.state = *later.state, .references = later.references, .settings = later.settings, .threads = 2});
   ASSERT_TRUE(r);
   EXPECT_EQ(r->protocol_error, "PB-TNC version isn't 2");
   ASSERT_TRUE(r->difference);
@@ -247,7 +255,11 @@ TEST_F(Trace, AReplayCanBeRecordedAndReplayedAgain) {
   const std::string root = one.folder / "traces";
   auto recorder = trace::Recorder::open(root);
   ASSERT_TRUE(recorder);
-  const auto first = trace::replay_blocking(*recorded, {.state = *one.state, .references = one.references, .settings = one.settings, .threads = 2, .recorder = recorder->get()});
+  const auto first = trace::replay_blocking(*recorded, {.state = *one.state,
+                                                        .references = one.references,
+                                                        .settings = one.settings,
+                                                        .threads = 2,
+                                                        .recorder = recorder->get()});
   ASSERT_TRUE(first);
   ASSERT_TRUE(first->difference) << "the recorded server isn't this one";
   EXPECT_FALSE(first->difference->reason.empty());
@@ -313,7 +325,8 @@ TEST(TraceFolder, FilesElsewhereAreRefused) {
   std::ofstream(folder / "facts.json") << "{}";
   std::ofstream(world.folder / "outside") << "x";
   for (const char* name : {"../outside", "batches/../../outside", "/etc/passwd", "batches/..", "batches/"}) {
-    std::ofstream(folder / "index.json") << "{\"messages\": [{\"n\": 1, \"direction\": \"c2s\", \"batch\": 1, \"file\": \"" << name << "\"}]}";
+    std::ofstream(folder / "index.json")
+        << "{\"messages\": [{\"n\": 1, \"direction\": \"c2s\", \"batch\": 1, \"file\": \"" << name << "\"}]}";
     const auto read = trace::read_recording(folder);
     ASSERT_FALSE(read) << name;
     EXPECT_EQ(read.error().fault, Fault::malformed) << name;
