@@ -2,8 +2,8 @@
 #include <boost/json.hpp>
 #include <filesystem>
 #include <iostream>
-#include <iterator>
 #include <memory>
+#include <utility>
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -54,20 +54,19 @@ int show_conversation(const Show& o) {
   if (!recorded) return complain(recorded.error());
   trace::Reassembly reassembly;
   std::size_t malformed = 0;
-  const auto separator = [first = true]() mutable { return std::exchange(first, false) ? "" : ","; };
-  auto between = separator;
+  const char* comma = "";
   if (o.json) std::cout << "{\"conversation\":" << json::serialize(json::string(escaped(o.path))) << ",\"messages\":[";
   for (const trace::RecordedMessage& m : recorded->messages) {
     const trace::Dissection d =
         m.batch != 0 ? trace::dissect_batch(m.bytes, &reassembly) : trace::dissect_message(m.bytes, &reassembly);
     malformed += d.problems.size();
+    const char* const direction = m.from_client ? "c2s" : "s2c";
     if (o.json) {
-      std::cout << between() << "{\"n\":" << m.number << ",\"direction\":\"" << (m.from_client ? "c2s" : "s2c")
-                << "\",";
+      std::cout << std::exchange(comma, ",") << "{\"n\":" << m.number << ",\"direction\":\"" << direction << "\",";
       if (m.batch != 0) std::cout << "\"batch\":" << m.batch << ',';
       std::cout << trace::json(d).substr(1);
     } else {
-      std::cout << "message " << m.number << (m.from_client ? ", client to server" : ", server to client");
+      std::cout << "message " << m.number << ", " << direction;
       if (m.batch != 0) std::cout << ", batch " << m.batch;
       std::cout << '\n' << trace::text(d, {.brief = o.brief});
     }

@@ -65,7 +65,8 @@ std::string summary(Bytes batch) {
   }
   for (const pbtnc::Message& m : parsed->messages) {
     json::object one;
-    one["message"] = pbtnc::message_name(m.vendor, m.type);
+    const std::string name = pbtnc::message_name(m.vendor, m.type);
+    one["message"] = name.starts_with("IETF/") ? name.substr(5) : name;
     one["vendor"] = m.vendor;
     one["type"] = m.type;
     one["flags"] = m.noskip ? 0x80 : 0;

@@ -150,7 +150,7 @@ TEST_F(Trace, IsPrivateAndSaysWhatItHolds) {
     EXPECT_TRUE(message.at("pb_tnc").is_array());
     EXPECT_EQ(mode(folder / std::string(message.at("file").as_string())), 0600U);
   }
-  EXPECT_GT(batches, 10U);
+  EXPECT_GT(batches, 6U);
   const auto facts = boost::json::parse(contents(folder / "facts.json")).as_object();
   EXPECT_EQ(facts.at("device").as_string(), m.tpm->ak().key_id());
   EXPECT_EQ(facts.at("ak").at("keyid").as_string(), m.tpm->ak().key_id());
