@@ -72,6 +72,9 @@ class ReplayHost final : public server::Host {
   }
   void trace_message(server::Direction direction, Bytes whole) override {
     if (recording) recording->message(direction, whole);
+    constexpr std::size_t at_type = pttls::header_size + 3;
+    if (direction == server::Direction::server_to_client && whole.size() > at_type)
+      decided = (std::uint8_t(whole[at_type]) & 0x0F) == std::uint8_t(pbtnc::BatchType::result);
   }
   void trace_fact(std::string_view fact, Bytes value) override {
     if (recording) recording->fact(fact, value);
@@ -102,6 +105,7 @@ class ReplayHost final : public server::Host {
     }
   }
 
+  bool decided = false;     // what was sent last is a RESULT batch
   std::int64_t passed = 0;  // milliseconds of the recording
   std::string verdict, protocol_error;
   std::optional<Error> unrecorded;
@@ -158,9 +162,8 @@ bool is_sasl(const RecordedMessage& m) {
          m.type <= std::uint32_t(pttls::Type::sasl_result);
 }
 
-bool is_retry(const RecordedMessage& m) {
-  return m.batch != 0 && m.bytes.size() > 3 &&
-         (std::uint8_t(m.bytes[3]) & 0x0F) == std::uint8_t(pbtnc::BatchType::sretry);
+bool is(const RecordedMessage& m, pbtnc::BatchType type) {
+  return m.batch != 0 && m.bytes.size() > 3 && (std::uint8_t(m.bytes[3]) & 0x0F) == std::uint8_t(type);
 }
 
 // The recording's own settings, where it has them.
@@ -199,6 +202,7 @@ Result<Replayed> replay_blocking(const RecordedConversation& recorded, const Ben
       session.feed(w.view());
       host.settle(session);
     };
+    bool recorded_result = false;
     const auto first = std::find_if(recorded.messages.begin(), recorded.messages.end(),
                                     [](const RecordedMessage& m) { return m.from_client; });
     if (first == recorded.messages.end() || first->batch != 0) {
@@ -210,8 +214,11 @@ Result<Replayed> replay_blocking(const RecordedConversation& recorded, const Ben
     for (const RecordedMessage& m : recorded.messages) {
       if (session.ended()) break;
       if (m.ms) host.passed = std::max(host.passed, *m.ms);
-      if (!m.from_client && is_retry(m)) (void)session.reassess();
+      if (!m.from_client && m.batch != 0) recorded_result = is(m, pbtnc::BatchType::result);
+      if (!m.from_client && is(m, pbtnc::BatchType::sretry)) (void)session.reassess();
       if (!m.from_client || is_sasl(m)) continue;
+      // This server had heard enough before the recorded one had: what the client went on with answers the other.
+      if (host.decided && !recorded_result && is(m, pbtnc::BatchType::cdata)) break;
       if (m.batch != 0) {
         feed(pttls::Type::pb_tnc_batch, m.bytes);
       } else {
