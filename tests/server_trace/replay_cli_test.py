@@ -57,7 +57,7 @@ class Traces(unittest.TestCase):
 
     def replay(self, conversation, state):
         code, out, err = run('trace', 'replay', f'{INTEROP}/{conversation}', '--refdb', self.refdb, '--state', state,
-                             '--json')
+                             '--json', '--ak-ca', f'{INTEROP}/keys/ak-ca.pem')
         self.assertIn(code, (0, 1, 3), err)
         self.assertEqual(err, '')
         return code, json.loads(out)
