@@ -20,6 +20,11 @@ def run(*arguments, stdin=b''):
     return p.returncode, p.stdout.decode(), p.stderr.decode()
 
 
+def content(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
 def leaves(field):
     inner = field.get('fields')
     if not inner:
@@ -49,7 +54,7 @@ class Traces(unittest.TestCase):
     def enrol(self, name, key, trust=True):
         """A state that knows the device and, where it can be learned, its approved firmware."""
         state = f'{self.work}/{name}'
-        device = open(f'{INTEROP}/keys/{key}/keyid').read().strip()
+        device = content(f'{INTEROP}/keys/{key}/keyid').decode().strip()
         add = ['device', 'add', device, '--ak', f'{INTEROP}/keys/{key}/ak.pem', '--product', PRODUCT, '--state', state]
         code, _, err = run(*add, *(['--trust'] if trust else []))
         self.assertEqual(code, 0, err)
@@ -78,7 +83,7 @@ class Traces(unittest.TestCase):
                 code, out, err = run('device', 'baseline', 'list', device, '--json', '--state', state)
                 self.assertEqual(code, 0, err)
                 baseline = json.loads(out.splitlines()[0])
-                record = {'device': device, 'ak': open(f'{INTEROP}/keys/{key}/ak.pem').read(), 'product': PRODUCT,
+                record = {'device': device, 'ak': content(f'{INTEROP}/keys/{key}/ak.pem').decode(), 'product': PRODUCT,
                           'trust': True, 'baseline': {'bank': baseline['bank'], 'pcrs': baseline['pcrs']}}
                 with open(f'{self.work}/{conversation}.jsonl', 'w') as out:
                     out.write(json.dumps(record) + '\n')
@@ -111,7 +116,7 @@ class Traces(unittest.TestCase):
                 code, verdict = self.replay(conversation, state)
                 self.assertEqual(code, 1)
                 self.assertNotEqual(verdict['recommendation'], 'allow')
-                device = open(f'{INTEROP}/keys/{key}/keyid').read().strip()
+                device = content(f'{INTEROP}/keys/{key}/keyid').decode().strip()
                 code, out, err = run('device', 'show', device, '--json', '--state', state)
                 self.assertEqual(code, 0, err)
                 self.assertIn('pending', out)
@@ -132,7 +137,7 @@ class Traces(unittest.TestCase):
             self.assertEqual((code, err), (0, ''))
             shown = json.loads(out)
             self.assertEqual(shown['malformed'], 0)
-            index = json.load(open(folder))
+            index = json.loads(content(folder))
             self.assertEqual(len(shown['messages']), len(index['messages']))
             for message, recorded in zip(shown['messages'], index['messages']):
                 self.assertEqual(message['length'], recorded.get('batch_length', recorded['length']))
@@ -143,7 +148,7 @@ class Traces(unittest.TestCase):
                 self.assertEqual(at, message['length'])
 
     def test_show_says_where_a_batch_is_malformed(self):
-        batch = open(f'{INTEROP}/sasl-rsa/batches/001-c2s-CDATA.bin', 'rb').read()
+        batch = content(f'{INTEROP}/sasl-rsa/batches/001-c2s-CDATA.bin')
         code, out, _ = run('trace', 'show', '-', stdin=batch[:100])
         self.assertEqual(code, 3)
         self.assertIn('malformed at ', out)
