@@ -9,6 +9,7 @@ set(commands
   "session:gatehouse_state gatehouse_control gatehouse_config"
   "user:gatehouse_state"
   "policy:gatehouse_policy"
+  "trace:gatehouse_trace gatehouse_refdb_store gatehouse_control gatehouse_config"
 )
 add_executable(gatehouse main.cpp)
 target_link_libraries(gatehouse PRIVATE gatehouse_flags gatehouse_base Boost::json CLI11::CLI11)

@@ -62,6 +62,9 @@ constexpr Command commands[] = {
 #ifdef GATEHOUSE_CLI_POLICY
     {add_policy},
 #endif
+#ifdef GATEHOUSE_CLI_TRACE
+    {add_trace},
+#endif
 };
 
 int run_command(int argc, char** argv) {

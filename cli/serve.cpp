@@ -12,7 +12,7 @@ namespace gatehouse::cli {
 namespace {
 
 struct Options {
-  std::string config, log_format = "text", log_level = "info";
+  std::string config, trace, log_format = "text", log_level = "info";
   bool check = false;
 };
 
@@ -22,6 +22,7 @@ int run_serve(const Options& o) {
     for (const std::string& line : config.error().lines) std::fprintf(stderr, "%s\n", line.c_str());
     return exit_code(config.error().fault);
   }
+  if (!o.trace.empty()) config->trace = o.trace;
   if (o.check) {
     if (const auto good = server::Server::check(*config); !good) return complain(good.error());
     std::fprintf(stderr, "%s: good\n", escaped(o.config).c_str());
@@ -46,6 +47,10 @@ void add_serve(CLI::App& app, Run& run) {
                     "validate the configuration, and the certificates and user files that it names, and exit");
   command->add_option("--log-format", o->log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
   command->add_option("--log-level", o->log_level, "debug, info or warning")->check(CLI::IsMember({"debug", "info", "warning"}));
+  not_empty(command->add_option("--trace", o->trace,
+                                "write each session's conversation into a folder below DIR (docs/formats/trace.md); it "
+                                "holds what the endpoint said of itself"))
+      ->type_name("DIR");
   command->footer("Example:\n  gatehouse serve --config /etc/gatehouse/gatehouse.toml\n\n"
                   "SIGTERM ends it after the sessions in flight; SIGHUP reads certificates, users and references again.");
   command->callback([o, &run] { run = [o] { return run_serve(*o); }; });

@@ -170,6 +170,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"test_rounds", count(c.test_rounds, 0, 16)}}},
       {"server",
        {{"threads", count(c.threads, 1, 1024)},
+        {"trace", file(c.trace)},
         {"grace_seconds",
          [&](const toml::node& n, const std::string& k) {
            std::int64_t v = 30;

@@ -37,6 +37,7 @@ struct Config {
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;
   // [server]
+  std::string trace;     // folder for each session's conversation; empty: none is kept
   unsigned threads = 0;  // 0: as many as the machine has
   std::chrono::seconds grace{30};
   std::chrono::seconds idle_deadline{120}, total_deadline{600};

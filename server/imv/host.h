@@ -22,6 +22,7 @@
 namespace gatehouse::server {
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
+enum class Direction : std::uint8_t { client_to_server, server_to_client };
 
 class Host {
  public:
@@ -47,6 +48,11 @@ class Host {
   // Seams for replays: a fixed nonce and a fixed shared secret.
   virtual std::optional<ByteVector> fixed_nonce() { return std::nullopt; }
   virtual std::optional<ByteVector> fixed_secret() { return std::nullopt; }
+  // For traces (docs/formats/trace.md); nothing is made of them where nobody listens. Each PT-TLS message in order, with
+  // its header; of one that is refused or that nobody reads, as much of it as there is. Facts may be secret.
+  virtual void trace_message(Direction, Bytes) {}
+  virtual void trace_fact(std::string_view, Bytes) {}
+  void trace_fact(std::string_view fact, std::string_view text) { trace_fact(fact, as_bytes(text)); }
 };
 
 enum class Auth : std::uint8_t { none, tls, sasl, tls_or_sasl, tls_and_sasl };

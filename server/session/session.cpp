@@ -53,6 +53,7 @@ void Session::refuse_batch(const pbtnc::Refusal& refusal) {
   Writer w;
   pbtnc::append_error(w, refusal);
   send_batch(pbtnc::BatchType::close, w.view());
+  host_.trace_fact("protocol_error", refusal.reason);
   finish_with("PB-TNC " + std::string(pbtnc::name(refusal.code)) + " at offset " + std::to_string(refusal.offset) + ": " + std::string(refusal.reason));
 }
 
@@ -150,7 +151,10 @@ void Session::on_batch(Bytes bytes) {
   for (const pbtnc::Message& m : batch->messages)
     if (m.is(pbtnc::vendor_ietf, pbtnc::type::error))
       host_.log(LogLevel::warning, "received PB-TNC error: " + pbtnc::description(pbtnc::pb_error(m)));
-  if (pbtnc::fatal_error(*batch)) return finish_with("the endpoint sent a fatal PB-TNC error");
+  if (pbtnc::fatal_error(*batch)) {
+    host_.trace_fact("protocol_error", "fatal PB-TNC error from the endpoint");
+    return finish_with("the endpoint sent a fatal PB-TNC error");
+  }
   if (batch->type == pbtnc::BatchType::close) {
     host_.log(LogLevel::debug, "the endpoint closed the PB-TNC conversation");
     return finish_with(before == pbtnc::State::decided ? "" : "the endpoint closed the conversation before the verdict");

@@ -35,6 +35,7 @@ void Session::pump() {
   while (wants_data()) {
     const auto message = framer_.next();
     if (!message) {
+      host_.trace_message(Direction::client_to_server, message.error().copy);
       refuse_transport(message.error().code, message.error().copy, message.error().reason);
       break;
     }
@@ -52,6 +53,7 @@ void Session::pump() {
 void Session::send_message(pttls::Type type, Bytes value) {
   Writer w;
   pttls::append_message(w, type, next_identifier_++, value);
+  host_.trace_message(Direction::server_to_client, w.view());
   host_.send(std::move(w).take());
 }
 
@@ -59,6 +61,7 @@ void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::stri
   Writer w;
   pttls::append_error(w, code, offending);
   send_message(pttls::Type::error, w.view());
+  host_.trace_fact("protocol_error", why);
   finish_with("PT-TLS error " + std::to_string(std::uint32_t(code)) + " at offset " + std::to_string(offset) + ": " + std::string(why));
 }
 
@@ -72,6 +75,7 @@ void Session::finish_with(std::string_view why) {
 }
 
 void Session::on_message(const pttls::Message& m) {
+  host_.trace_message(Direction::client_to_server, m.whole);
   host_.log(LogLevel::debug, "received PT-TLS message #" + std::to_string(m.header.identifier) + " of type '" +
                                  pttls::name(m.header.vendor, m.header.type) + "' (" + std::to_string(m.header.length) + " bytes)");
   const auto phase = phase_ == Phase::version          ? pttls::Phase::version
@@ -89,9 +93,15 @@ void Session::on_message(const pttls::Message& m) {
     case pttls::Ruling::Act::refuse: return refuse_transport(ruling.code, m.whole, "message not allowed in this phase");
     case pttls::Ruling::Act::peer_error: {
       const auto error = pttls::parse_error(m.value);
-      if (!error || m.truncated) return finish_with("the endpoint sent a malformed PT-TLS error");
+      if (!error || m.truncated) {
+        host_.trace_fact("protocol_error", "malformed PT-TLS error");
+        return finish_with("the endpoint sent a malformed PT-TLS error");
+      }
       const std::string what = "the endpoint sent PT-TLS error " + std::to_string(error->vendor) + "/" + std::to_string(error->code);
-      if (pttls::fatal(*error, phase)) return finish_with(what);
+      if (pttls::fatal(*error, phase)) {
+        host_.trace_fact("protocol_error", what);
+        return finish_with(what);
+      }
       return host_.log(LogLevel::warning, what);
     }
   }

@@ -23,6 +23,7 @@
 #include "server/state/state.h"
 #include "server/state/users.h"
 #include "server/tls/tls_context.h"
+#include "server/trace/recorder.h"
 
 namespace gatehouse::server {
 namespace {
@@ -61,6 +62,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   asio::strand<asio::io_context::executor_type> own;  // signals, reload, stop: the server's own doings
   std::unique_ptr<State> state;
   std::unique_ptr<pipeline::Pipeline> pipeline;
+  std::unique_ptr<trace::Recorder> recorder;  // null: no traces
   asio::signal_set signals;
   asio::steady_timer refresh, grace;
   std::vector<tcp::acceptor> acceptors;  // each of its executor, a strand
@@ -205,6 +207,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     server_->state->begin_session(std::move(intent), completion([id](Session& s, Result<void> r) { s.on_session_begun(id, std::move(r)); }));
   }
   void commit_result(SessionResult result) override {
+    if (recording_) recording_->result(result);
     const std::string id = result.intent.session;
     server_->state->commit_result(std::move(result), completion([id](Session& s, Result<void> r) { s.on_result_committed(id, std::move(r)); }));
   }
@@ -227,6 +230,12 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   }
   ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
+  void trace_message(Direction direction, Bytes whole) override {
+    if (recording_) recording_->message(direction, whole);
+  }
+  void trace_fact(std::string_view fact, Bytes value) override {
+    if (recording_) recording_->fact(fact, value);
+  }
 
  private:
   // The pending deadline is what keeps a connection alive while nothing is read or written: while the store or the
@@ -257,7 +266,17 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, *settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
+    if (server_->recorder) begin_trace(ssl, subject);
     read();
+  }
+  void begin_trace(SSL* ssl, const std::string& subject) {
+    recording_ = server_->recorder->begin(session_->id());
+    recording_->transport("peer", address_);
+    recording_->transport("server_tls", SSL_get_version(ssl));
+    recording_->transport("server_cipher", SSL_get_cipher_name(ssl));
+    recording_->transport("identity", subject);
+    recording_->transport("identity_type", subject.empty() ? "" : "certificate");
+    recording_->settings(*settings_);
   }
   void read() {
     if (reading_ || gone_ || closing_) return;
@@ -348,6 +367,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   asio::steady_timer timer_, room_timer_;
   const std::string address_, host_;
   std::unique_ptr<Session> session_;
+  std::unique_ptr<trace::Recording> recording_;
   ByteVector in_, current_;
   std::deque<ByteVector> out_;
   std::size_t queued_ = 0;
@@ -603,6 +623,10 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   GH_TRY(impl->state, State::open({.path = impl->config.state, .create = true}));
   GH_CHECK(impl->load());
   impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = impl->config.threads});
+  if (!impl->config.trace.empty()) {
+    GH_TRY(impl->recorder, trace::Recorder::open(impl->config.trace));
+    log::write(log::Level::warning, {}, "each conversation is written to " + impl->config.trace);
+  }
   impl->signals.add(SIGTERM);
   impl->signals.add(SIGINT);
   impl->signals.add(SIGHUP);

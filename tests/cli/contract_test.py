@@ -8,7 +8,7 @@ MIB = 1 << 20
 COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'device', 'device list',
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'session',
-            'session list', 'session show', 'session why', 'user', 'user add', 'user remove', 'user list', 'serve']
+            'session list', 'session show', 'session why', 'user', 'user add', 'user remove', 'user list', 'trace', 'trace show', 'trace replay', 'serve']
 
 
 class Ran:

@@ -106,8 +106,10 @@ for path in glob.glob(interop + "/*/index.json"):
     for message in json.load(open(path))["messages"]:
         if message.get("hex"):
             add("pttls_fuzz", bytes.fromhex(message["hex"]))
+            add("dissect_fuzz", bytes.fromhex(message["hex"]))
 for batch in batches():
     add("pbtnc_fuzz", batch)
+    add("dissect_fuzz", batch)
     add("pttls_fuzz", struct.pack(">IIII", 0, 7, len(batch) + 16, 1) + batch)
     add("session_fuzz", batch)
     add("endpoint_session_fuzz", batch)
@@ -137,7 +139,8 @@ rare = [(0, 0, b""), (0, 4, struct.pack(">II", 0, 1) + b"https://example.org"), 
         (0x5597, 1, struct.pack(">IIII", 0x5597, 1, 271, 0xC0000201)), (0x5597, 1, struct.pack(">III", 0x5597, 2, 271) + bytes(16)), (0x902A, 1, struct.pack(">I", 0x80000000))]
 rare = b"".join(struct.pack(">III", vendor, kind, len(value) + 12) + value for vendor, kind, value in rare)
 rare += struct.pack(">IIIIHHI", 0x80000000, 5, 24, 0, 1, 0, 8)
-add("pbtnc_fuzz", struct.pack(">II", 0x02800002, len(rare) + 8) + rare)
+for harness in ("pbtnc_fuzz", "dissect_fuzz"):
+    add(harness, struct.pack(">II", 0x02800002, len(rare) + 8) + rare)
 for data in files(corpus + "/packages/*.deb", 60000):
     add("deb_fuzz", data)
 for data in files(corpus + "/packages/bad/*.deb", 60000):

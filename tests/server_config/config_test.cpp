@@ -48,6 +48,13 @@ TEST_F(ConfigFile, NeedsOnlyListenerReferencesAndState) {
   EXPECT_EQ(config->control_socket, folder_ + "/state/control.sock");
 }
 
+TEST_F(ConfigFile, TracesGoWhereTheFileSaysFromItsFolder) {
+  EXPECT_EQ(read(least + rest)->trace, "");
+  EXPECT_EQ(read(least + rest + "[server]\ntrace = \"traces\"\n")->trace, folder_ + "/traces");
+  EXPECT_EQ(mistakes(least + rest + "[server]\ntrace = true\n"),
+            std::vector<std::string>{"10: server.trace: wants a path"});
+}
+
 TEST_F(ConfigFile, AuthenticationIsWhatAuthoritiesAndUsersAllow) {
   EXPECT_EQ(read(least + "client_ca = \"a\"\n" + rest)->auth, Auth::tls);
   EXPECT_EQ(read(least + "users = \"u\"\n" + rest)->auth, Auth::sasl);

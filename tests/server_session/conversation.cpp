@@ -129,6 +129,7 @@ void LoopHost::begin_session(server::SessionIntent intent) {
   world_.state->begin_session(std::move(intent), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_session_begun(id, r); }); });
 }
 void LoopHost::commit_result(server::SessionResult result) {
+  if (on_result) on_result(result);
   expect();
   std::string id = result.intent.session;
   world_.state->commit_result(std::move(result), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_result_committed(id, r); }); });
@@ -236,6 +237,7 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
   {
     server::Session session(host, world.settings, *world.state, {"127.0.0.1:1", "CN=test", "certificate"});
     session_id = session.id();
+    if (options.begin) options.begin(host, session);
     endpoint::Session::Step step = client.start();
     for (int turn = 0; turn < 10'000; ++turn) {
       for (ByteVector& message : messages_of(std::exchange(step.send, {}))) {

@@ -67,6 +67,12 @@ class LoopHost final : public server::Host {
   ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
   std::optional<ByteVector> fixed_nonce() override { return nonce; }
   std::optional<ByteVector> fixed_secret() override { return secret; }
+  void trace_message(server::Direction direction, Bytes whole) override {
+    if (on_message) on_message(direction, whole);
+  }
+  void trace_fact(std::string_view fact, Bytes value) override {
+    if (on_fact) on_fact(fact, value);
+  }
 
   // Waits for one completion and lets the session have it; false when none is under way.
   bool carry(server::Session& session);
@@ -75,6 +81,9 @@ class LoopHost final : public server::Host {
   bool closed = false;
   std::vector<std::string> lines;
   std::optional<ByteVector> nonce, secret;
+  std::function<void(server::Direction, Bytes)> on_message;
+  std::function<void(std::string_view, Bytes)> on_fact;
+  std::function<void(const server::SessionResult&)> on_result;
 
  private:
   void expect() { ++expected_; }
@@ -112,6 +121,7 @@ struct ClientOptions {
   std::size_t max_batch = 65'522;
   std::string user, password;
   bool keep = false;  // no CLOSE after the verdict
+  std::function<void(LoopHost&, const server::Session&)> begin;  // before the first message
 };
 
 // Our endpoint's client on that machine.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hex.h"
+#include "server/imv/trace_exchange.h"
 #include "wire/pts/errors.h"
 
 namespace gatehouse::server {
@@ -372,9 +373,11 @@ Result<void> AttestationImv::on_dh_response(const Message& message, Reader& r) {
   if (!z) return std::unexpected(Error{Fault::malformed, z.error().reason, z.error().spec, at_ + 8 + v.nonce.size(), {}, {}});
   if (const auto fixed = c_.host.fixed_secret()) z = *fixed;
   const ByteVector nonce = c_.host.fixed_nonce().value_or(c_.host.random(v.nonce.size()));
+  trace_exchange(c_.host, n->bank, *hash, v.group, nonce, v.nonce, *z);
   TpmInit next;
   next.bank = n->bank;
   next.nonce = secret_assessment_value(*hash, nonce, v.nonce, std::move(*z));
+  c_.host.trace_fact("secret_assessment_value", next.nonce.view());
   Writer finish;
   pts::append_dh_nonce_finish(finish, {pts::algorithm_bit(*hash), own->public_value(), nonce});
   const std::byte zeros[4] = {};
