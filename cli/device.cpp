@@ -139,6 +139,12 @@ int run_trust(const Options& options) {
   });
 }
 
+int run_reassess(const Options& options) {
+  return run_one(options, false, about(options, "device.reassess"), [](const json::object& done) {
+    std::cout << shown(done, "device") << ": " << shown(done, "asked") << " endpoint asked for another assessment\n";
+  });
+}
+
 int run_revoke(const Options& options) {
   json::object request = about(options, "device.revoke");
   if (!options.key.empty()) request["key"] = options.key;
@@ -369,6 +375,8 @@ void add_device(CLI::App& app, Run& run) {
   auto* const revoke = device(command(group, "revoke", "Revoke a device's keys", run_revoke,
                                       "gatehouse device revoke 8a1b… --state state"));
   revoke->add_option("--key", options->key, "key id or SHA-256 of one key; all without it");
+  device(command(group, "reassess", "Ask a connected gatehouse-endpoint for another assessment", run_reassess,
+                 "gatehouse device reassess 8a1b… --config gatehouse.toml"));
   device(command(group, "remove", "Forget a device; a revoked key stays revoked", run_remove,
                  "gatehouse device remove 8a1b… --state state"));
 

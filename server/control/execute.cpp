@@ -570,6 +570,18 @@ Result<json::object> device_software_history(State& state, const json::object& r
   return out;
 }
 
+Result<json::object> device_reassess(const Live* live, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  if (live == nullptr || !live->reassess) return fail(Fault::environment, "no server is running on this state directory");
+  const std::size_t asked = live->reassess(id);
+  if (asked == 0) return fail(Fault::denied, "no endpoint of this device is connected and waiting");
+  json::object out;
+  out["device"] = id;
+  out["asked"] = asked;
+  return out;
+}
+
 struct Command {
   std::string_view name;
   Result<json::object> (*run)(State&, const json::object&);
@@ -584,7 +596,7 @@ constexpr Command commands[] = {
     {"session.list", session_list},   {"session.show", session_show},
 };
 
-Result<json::object> run(State& state, std::string_view request) {
+Result<json::object> run(State& state, std::string_view request, const Live* live) {
   if (request.size() > max_request_bytes) return fail(Fault::limit, "request larger than 4 MiB", document);
   boost::system::error_code code;
   const json::value value = json::parse(request, code);
@@ -592,6 +604,7 @@ Result<json::object> run(State& state, std::string_view request) {
   const json::object* const object = value.if_object();
   if (object == nullptr) return fail(Fault::malformed, "not a JSON object", document);
   GH_TRY(const std::string command, needed_text(*object, "command"));
+  if (command == "device.reassess") return device_reassess(live, *object);
   for (const Command& one : commands)
     if (one.name == command) return one.run(state, *object);
   return bad("unknown command", escaped(command, 64));
@@ -609,10 +622,10 @@ std::string_view kept(std::string reason) {
 
 }  // namespace
 
-std::string execute(State& state, std::string_view request) {
+std::string execute(State& state, std::string_view request, const Live* live) {
   Result<json::object> out = fail(Fault::internal, "the request wasn't executed");
   try {
-    out = run(state, request);
+    out = run(state, request, live);
   } catch (const std::exception& e) {
     out = fail(Error{Fault::internal, "the request failed", document, 0, {}, e.what()});
   }

@@ -160,6 +160,16 @@ TEST(Requests, ADiffNamesPcrAndEvent) {
   EXPECT_TRUE(list[1].at("approved").is_null());
 }
 
+TEST(Requests, OnlyARunningServerAsksForAnotherAssessment) {
+  const Folder folder;
+  const auto state = open_state(folder / "state");
+  const std::string request = R"({"command":"device.reassess","device":"d1"})";
+  EXPECT_EQ(fault_of(execute(*state, request)), "environment");
+  const Live live{[](std::string_view device) { return device == "d1" ? std::size_t(2) : 0; }};
+  EXPECT_EQ(parsed(execute(*state, request, &live)).at("asked").to_number<int>(), 2);
+  EXPECT_EQ(fault_of(execute(*state, R"({"command":"device.reassess","device":"d2"})", &live)), "denied");
+}
+
 TEST(Requests, SoftwareIsListedInPages) {
   const Folder folder;
   const auto state = open_state(folder / "state");
