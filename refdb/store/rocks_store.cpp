@@ -15,6 +15,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <unordered_set>
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -286,6 +287,15 @@ class GenerationView final : public View {
     return out;
   }
 
+  // Endpoints ask for hundreds of packages at a time: the first question reads them all, once for the generation.
+  Result<bool> has_package(std::string_view product, std::string_view package, std::string_view version) const override {
+    const auto at = products_.find(product);
+    if (at == products_.end()) return false;
+    std::call_once(packages_read_, [&] { packages_good_ = read_packages(); });
+    if (!packages_good_) return std::unexpected(packages_good_.error());
+    return packages_.contains(package_version(at->second, package, version));
+  }
+
   Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const override {
     std::vector<Reference> out;
     const std::string prefix = digest_prefix(digest.view());
@@ -312,6 +322,23 @@ class GenerationView final : public View {
   }
 
  private:
+  static std::string package_version(std::uint32_t product, std::string_view package, std::string_view version) {
+    std::string out;
+    put(out, product);
+    out += package;
+    out += '\0';
+    out += version;
+    return out;
+  }
+  Result<void> read_packages() const {
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
+    for (it->Seek("k"); it->Valid() && it->key().starts_with("k"); it->Next()) {
+      const Package p = decode_package(text_of(it->value()));
+      if (!p.name.empty()) packages_.insert(package_version(p.product, p.name, p.version));
+    }
+    if (!it->status().ok()) return store_error("can't read the packages", path_, it->status());
+    return {};
+  }
   Result<void> add_package(std::uint32_t id, Reference& r) const {
     std::string value;
     if (const rocksdb::Status s = db_->Get(rocksdb::ReadOptions(), package_key(id), &value); !s.ok()) return store_error("can't read a package", path_, s);
@@ -338,6 +365,9 @@ class GenerationView final : public View {
   std::map<std::uint32_t, std::string> names_;
   mutable std::mutex mutex_;
   mutable std::set<std::string, std::less<>> interned_;
+  mutable std::once_flag packages_read_;
+  mutable Result<void> packages_good_;              // both since packages_read_
+  mutable std::unordered_set<std::string> packages_;  // package_version()
 };
 
 // The number that a generation's folder is named by; nullopt: another name.

@@ -355,8 +355,16 @@ Result<void> Server::Impl::load() {
   auto s = std::make_shared<Settings>();
   s->auth = config.auth;
   s->banks = config.banks;
+  s->dh_groups = config.dh_groups;
+  s->minimum_nonce = config.min_nonce;
+  s->raw_evidence = config.raw_evidence;
+  s->raw_vendor = config.raw_vendor;
   s->idle_deadline = config.idle_deadline;
   s->total_deadline = config.total_deadline;
+  s->test_imv = config.test_imv;
+  s->test_rounds = config.test_rounds;
+  if (config.test_imv)
+    log::write(log::Level::warning, {}, "the Test IMV is on ([imv] test): endpoints' Test collectors say what is recommended; not for production");
   if (!config.policy_file.empty()) {
     auto read = policy::read_policy(config.policy_file);
     if (!read) return fail(policy_error(read.error(), config.policy_file));

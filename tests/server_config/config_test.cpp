@@ -57,6 +57,16 @@ TEST_F(ConfigFile, AuthenticationIsWhatAuthoritiesAndUsersAllow) {
   EXPECT_FALSE(mistakes(least + "client_ca = 3\n" + rest).empty());  // a mistake, not a server that asks for nothing
 }
 
+TEST_F(ConfigFile, LetsEndpointsDecideOnlyWhereItSaysSo) {
+  EXPECT_FALSE(read(least + rest)->test_imv);
+  EXPECT_FALSE(read(least + rest + "[imv]\ntest = false\n")->test_imv);
+  const auto on = read(least + rest + "[imv]\ntest = true\ntest_rounds = 2\n");
+  ASSERT_TRUE(on);
+  EXPECT_TRUE(on->test_imv);
+  EXPECT_EQ(on->test_rounds, 2U);
+  EXPECT_EQ(mistakes(least + rest + "[imv]\ntest = \"yes\"\n"), std::vector<std::string>{"10: imv.test: is true or false"});
+}
+
 TEST_F(ConfigFile, AWrongValueIsOneMistakeAndNotAMissingKey) {
   EXPECT_EQ(mistakes("[pt_tls]\nlisten = \"x\"\ncertificate = \"c\"\nkey = \"k\"\n" + rest),
             std::vector<std::string>{"2: pt_tls.listen: wants a list of strings"});
