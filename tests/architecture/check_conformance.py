@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds docs/conformance.md against the tests: check_conformance.py TREE [BUILD] [--document FILE]
+"""Holds docs/conformance.md against the tests: check_conformance.py TREE [BUILD] [--also FILE]...
 
 Each row of a table with the columns id, requirement, rule, test names at least one test as `executable: Suite.Name`, or
 as `ctest: NAME` where a program of its own runs it. The check fails where an id comes twice or has not the form of one,
@@ -8,7 +8,7 @@ where a row names no test, or one that doesn't exist, or one that was left out o
 A test exists when the executable lists it; where that isn't built, when the sources that tests/*/CMakeLists.txt gives
 the executable define it. Whether it ran is read from BUILD/test-results/EXECUTABLE.json, which each run of ctest writes;
 a result older than its executable is of another build and says nothing. Rows below the heading "Not proved by a test"
-have no test, and nothing to check but their ids.
+have no test, and nothing to check but their ids. Tests that a file of --also names are held to the same.
 """
 import argparse
 import json
@@ -128,32 +128,20 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("tree")
     parser.add_argument("build", nargs="?")
-    parser.add_argument("--document")
+    parser.add_argument("--also", action="append", default=[])
     options = parser.parse_args()
-    document = options.document or os.path.join(options.tree, "docs", "conformance.md")
+    document = os.path.join(options.tree, "docs", "conformance.md")
     tests, wrong, ids = Tests(options.tree, options.build), [], {}
     named, confirmed = set(), set()
-    for number, row_id, column, proved in rows_of(document):
-        def complain(why):
-            wrong.append(f"{document}:{number}: {row_id}: {why}")
-        if not ID.match(row_id):
-            complain("an id is like PBTNC-4.1-3")
-        if row_id in ids:
-            complain(f"the id of line {ids[row_id]}, too")
-        ids.setdefault(row_id, number)
-        if not proved:
-            continue
-        pairs = TEST.findall(column)
-        if not pairs:
-            complain("names no test")
-        for program, test in pairs:
+
+    def judge(column, complain):
+        for program, test in TEST.findall(column):
             named.add((program, test))
+            known = tests.of(program)
             if program == "ctest":
                 if not tests.ctest(test):
                     complain(f"there is no ctest {test}")
-                continue
-            known = tests.of(program)
-            if known is None:
+            elif known is None:
                 complain(f"there is no test program {program}")
             elif test not in known:
                 complain(f"{program} has no test {test}")
@@ -162,6 +150,23 @@ def main():
                     confirmed.add((program, test))
                 else:
                     complain(f"{program}: {test} {became.get(test, 'did not run')}")
+
+    for number, row_id, column, proved in rows_of(document):
+        def complain(why, place=f"{document}:{number}: {row_id}"):
+            wrong.append(f"{place}: {why}")
+        if not ID.match(row_id):
+            complain("an id is like PBTNC-4.1-3")
+        if row_id in ids:
+            complain(f"the id of line {ids[row_id]}, too")
+        ids.setdefault(row_id, number)
+        if proved and not TEST.search(column):
+            complain("names no test")
+        if proved:
+            judge(column, complain)
+    for path in options.also:
+        with open(path, encoding="utf-8") as f:
+            for number, line in enumerate(f, 1):
+                judge(line, lambda why, place=f"{path}:{number}": wrong.append(f"{place}: {why}"))
     if not ids:
         wrong.append(f"{document}: has no rows")
     for line in wrong:

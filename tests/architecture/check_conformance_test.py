@@ -26,9 +26,9 @@ class Check(unittest.TestCase):
         (part / "a.cpp").write_text("TEST(Suite, Name) {\n}\nTEST_P(Rows, EachOne) {\n}\n// TEST(Suite, Comment) {\n")
         (part / "b.cpp").write_text("TEST_F(Fixture, Other) {\n}\nTEST(Suite, DISABLED_Off) {\n}\n")
 
-    def run_check(self, rows):
+    def run_check(self, rows, *more):
         (self.tree / "docs" / "conformance.md").write_text(HEAD + rows)
-        done = subprocess.run([sys.executable, CHECK, self.tree, self.build], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, CHECK, self.tree, self.build, *more], capture_output=True, text=True)
         return done.returncode, done.stdout
 
     def refused(self, rows, why):
@@ -91,6 +91,17 @@ class Check(unittest.TestCase):
         self.refused("| PBTNC-4.1-1 | a | | `part_test: Suite.Bad` |\n", "Suite.Bad failed")
         for left in ("Suite.Skipped", "Suite.Filtered", "Rows.EachOne"):
             self.refused(f"| PBTNC-4.1-1 | a | | `part_test: {left}` |\n", left + " was left out")
+
+    def test_tests_that_another_document_names_exist_too(self):
+        row = "| PBTNC-4.1-1 | a | | `part_test: Suite.Name` |\n"
+        other = self.tree / "docs" / "threats.md"
+        other.write_text("| P1 | attack | rule | `part_test: Rows.EachOne` |\n")
+        code, said = self.run_check(row, "--also", other)
+        self.assertEqual(code, 0, said)
+        other.write_text("| P1 | attack | rule | `part_test: Rows.Gone` |\n")
+        code, said = self.run_check(row, "--also", other)
+        self.assertEqual(code, 1, said)
+        self.assertIn("threats.md:1: part_test has no test Rows.Gone", said)
 
     def test_results_of_another_build_say_nothing(self):
         self.built("Suite.\n  Name\n", [{"name": "Suite", "testsuite": []}])
