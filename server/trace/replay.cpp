@@ -33,31 +33,37 @@ class ReplayHost final : public server::Host {
   ScramRecord scram_record(const std::string& user) override { return server::UserFile().scram_record(user); }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
     expect(Work::evidence);
-    return pipeline->open(std::move(context), [this](Result<pipeline::Outcome> outcome) {
+    std::string id = context.session;
+    return pipeline->open(std::move(context), [this, id](Result<pipeline::Outcome> outcome) {
       auto shared = std::make_shared<Result<pipeline::Outcome>>(std::move(outcome));
-      post(Work::evidence, [shared](Session& s) { s.on_outcome(std::move(*shared)); });
+      post(Work::evidence, [id, shared](Session& s) { s.on_outcome(id, std::move(*shared)); });
     });
   }
   void begin_session(server::SessionIntent intent) override {
     expect(Work::store);
-    bench_.state.begin_session(
-        std::move(intent), [this](Result<void> r) { post(Work::store, [r](Session& s) { s.on_session_begun(r); }); });
+    std::string id = intent.session;
+    bench_.state.begin_session(std::move(intent), [this, id](Result<void> r) {
+      post(Work::store, [id, r](Session& s) { s.on_session_begun(id, r); });
+    });
   }
   void commit_result(server::SessionResult result) override {
     verdict = result.verdict;
     if (recording) recording->result(result);
     expect(Work::store);
-    bench_.state.commit_result(std::move(result), [this](Result<void> r) {
-      post(Work::store, [this, r](Session& s) {
+    std::string id = result.intent.session;
+    bench_.state.commit_result(std::move(result), [this, id](Result<void> r) {
+      post(Work::store, [this, id, r](Session& s) {
         if (!r) unrecorded = r.error();
-        s.on_result_committed(r);
+        s.on_result_committed(id, r);
       });
     });
   }
   void stage_software(server::SoftwareChunk chunk) override {
     expect(Work::store);
-    bench_.state.stage_software(std::move(chunk),
-                                [this](Result<void> r) { post(Work::store, [r](Session& s) { s.on_staged(r); }); });
+    std::string id = chunk.session;
+    bench_.state.stage_software(std::move(chunk), [this, id](Result<void> r) {
+      post(Work::store, [id, r](Session& s) { s.on_staged(id, r); });
+    });
   }
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return bench_.references; }
