@@ -424,7 +424,7 @@ TEST(OsLastBoot, DecidesWhetherAnEarlierAttestationStillHolds) {
   const struct {
     const char* last_boot;
     bool skipped;
-  } rows[] = {{"2026-11-29T12:00:00Z", true},   {"2026-11-30T00:53:20Z", false}, {"2026-12-01T00:00:00Z", false},
+  } rows[] = {{"2026-11-29T12:00:00Z", true},   {"2026-11-30T00:53:40Z", false}, {"2026-12-01T00:00:00Z", false},
               {"0000-00-00T00:00:00Z", false}, {"2026-13-29T12:00:00Z", false}, {"2026-02-30T12:00:00Z", false}};
   for (const auto& row : rows) {
     OsPush os;

@@ -54,11 +54,11 @@ TEST_F(Packages, ThatAreAllGoodOrUnknownAllow) {
 }
 
 TEST_F(Packages, AreJudgedByEachItemsRules) {
-  ask(R"({type = "PCKGS", blacklisted = ["apt *"], on_fail = "block"}, {type = "PCKGS", vulnerable = ["dash = 1"]}, "PCKGS")");
+  ask(R"({type = "PCKGS", blacklisted = ["telnetd *"], on_fail = "block"}, {type = "PCKGS", vulnerable = ["zsh = 1"]}, "PCKGS")");
   ByHand client(world());
   const Answer asked = client.say({os_push()});
   EXPECT_EQ(asked.attributes(ietf, type::attribute_request).size(), 1U);
-  client.say({os_message().add(ietf, type::installed_packages, packages({{"apt", "1"}, {"dash", "1"}}))});
+  client.say({os_message().add(ietf, type::installed_packages, packages({{"telnetd", "1"}, {"zsh", "1"}}))});
   std::vector<std::string> results;
   for (const auto& i : client.verdict().items) results.push_back(i.result);
   EXPECT_THAT(results, ::testing::UnorderedElementsAre("processed 2 packages: 0 vulnerable, 0 blacklisted, 0 ok, 2 unknown",
@@ -134,10 +134,9 @@ TEST_F(Packages, ThatAreMalformedInSegmentsAreRefusedWhereTheyAre) {
     ByteVector value;
     std::size_t offset;
   } rows[] = {
-      {"NUL in the second name", *from_hex("0000000205666972737401310673650063"
-                                           "6f6e640132"), 12 + 15},
-      {"one more announced", *from_hex("00000003056669727374013106736563" "6f6e640132"), 12 + 21},
-      {"one less announced", *from_hex("00000001056669727374013106736563" "6f6e640132"), 12 + 12},
+      {"NUL in the second name", *from_hex("00000002" "05666972737401" "31" "067365006f6e64" "0132"), 12 + 15},
+      {"one more announced", *from_hex("00000003" "05666972737401" "31" "067365636f6e64" "0132"), 12 + 21},
+      {"one less announced", *from_hex("00000001" "05666972737401" "31" "067365636f6e64" "0132"), 12 + 12},
   };
   for (const auto& row : rows)
     for (const std::uint32_t size : {12U, 13U}) {
