@@ -73,6 +73,7 @@ class Judgement {
   std::vector<BootItem> boot_;
   std::vector<PcrClaim> boot_claims_;
   bool boot_given_ = false, ima_given_ = false;
+  bool boot_on_wire_ = false, ima_on_wire_ = false;  // as Simple Component Evidence
   std::uint64_t items_ = 0;
   std::optional<ImaItem> aggregate_;
   std::optional<std::string> aggregate_trouble_;

@@ -312,6 +312,7 @@ struct Verifier {
     }
     out.quote.hash = name(*hash);
     verify_attest(*attest, *hash);
+    if (in.context.serve) set("Q13", true);
     if (!in.finish.ak.key) {
       // Unless something else is wrong, nothing can be said of the quote.
       if (out.quote.status == Status::ok) out.quote.status = Status::absent;

@@ -31,6 +31,18 @@ struct Reader {
   }
 };
 
+// The PTS bit; 0: no name of a group.
+std::uint16_t dh_group(std::string_view name) {
+  constexpr std::pair<std::string_view, std::uint16_t> groups[] = {{"ecp256", pts::group_ecp256},
+                                                                   {"ecp384", pts::group_ecp384},
+                                                                   {"modp2048", pts::group_modp2048},
+                                                                   {"modp1536", pts::group_modp1536},
+                                                                   {"modp1024", pts::group_modp1024}};
+  for (const auto& [known, bit] : groups)
+    if (known == name) return bit;
+  return 0;
+}
+
 using Use = std::function<void(const toml::node&, const std::string&)>;
 
 }  // namespace
@@ -132,7 +144,23 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
              c.banks.push_back(*bank);
          })},
         {"ak_ca", file(c.ak_ca)},
-        {"ak_crl", file(c.ak_crl)}}},
+        {"ak_crl", file(c.ak_crl)},
+        {"dh_groups", strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
+           if (first) c.dh_groups = 0;
+           first = false;
+           const std::uint16_t group = dh_group(text);
+           if (group == 0) r.mistake(n.source(), k, "knows ecp256, ecp384, modp2048, modp1536 and modp1024");
+           c.dh_groups |= group;
+         })},
+        {"min_nonce", count(c.min_nonce, 17, 255)},
+        {"raw_evidence", [&](const toml::node& n, const std::string& k) {
+           if (!n.is_boolean()) r.mistake(n.source(), k, "is true or false");
+           c.raw_evidence = n.value_or(true);
+         }},
+        {"raw_vendor", [&](const toml::node& n, const std::string& k) {
+           count(c.raw_vendor, 1, 0xFFFFFE)(n, k);
+           if (!pts::raw::is_private_vendor(c.raw_vendor)) r.mistake(n.source(), k, "is a vendor id whose attributes mean something else");
+         }}}},
       {"control", {{"socket", file(c.control_socket)}}},
       {"imv",
        {{"test", [&](const toml::node& n, const std::string& k) {

@@ -27,6 +27,10 @@ struct Config {
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
   std::string ak_ca, ak_crl;
+  std::uint16_t dh_groups = Settings().dh_groups;
+  std::uint8_t min_nonce = Settings().minimum_nonce;
+  bool raw_evidence = true;
+  std::uint32_t raw_vendor = pts::raw::default_vendor;
   // [policy]
   std::string policy_file;  // empty: the built-in policy
   // [imv]

@@ -16,6 +16,7 @@
 #include "server/policy/policy.h"
 #include "server/state/state.h"
 #include "wire/pts/pts.h"
+#include "wire/pts/raw_evidence.h"
 #include "wire/pttls/pttls.h"
 
 namespace gatehouse::server {
@@ -55,6 +56,8 @@ struct Settings {
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};  // offered to a device without a baseline
   std::uint16_t dh_groups = pts::group_ecp256 | pts::group_ecp384 | pts::group_modp2048;
   std::uint8_t minimum_nonce = 20;
+  bool raw_evidence = true;  // asked for where the endpoint can give it
+  std::uint32_t raw_vendor = pts::raw::default_vendor;
   std::size_t max_batch = 65'522;
   policy::PolicyPtr policy = policy::built_in_policy();
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates

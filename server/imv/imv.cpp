@@ -18,8 +18,18 @@ bool supported(std::uint32_t vendor, std::uint32_t type) {
                                      pt::request_capabilities, pt::capabilities, pt::dh_nonce_request, pt::dh_nonce_response,
                                      pt::dh_nonce_finish, pt::algorithm_request, pt::algorithm, pt::get_tpm_version,
                                      pt::tpm_version, pt::get_aik, pt::aik, pt::request_component_evidence,
-                                     pt::generate_evidence, pt::simple_component_evidence, pt::simple_evidence_final};
+                                     pt::generate_evidence, pt::simple_component_evidence, pt::simple_evidence_final,
+                                     pt::request_file_metadata, pt::unix_file_metadata, pt::request_file_measurement,
+                                     pt::file_measurement};
   return std::find(std::begin(known), std::end(known), type) != std::end(known);
+}
+
+patnc::Supported supported_with(const Settings& settings) {
+  if (!settings.raw_evidence) return supported;
+  return [raw = settings.raw_vendor](std::uint32_t vendor, std::uint32_t type) {
+    if (vendor == raw) return type >= pts::raw::type::capabilities && type <= pts::raw::type::quote;
+    return supported(vendor, type);
+  };
 }
 
 patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type) {

@@ -107,6 +107,8 @@ class Imv : public Receiver {
 
 // Known attributes of all subtypes: an unknown one is skipped or refused as its flag says.
 bool supported(std::uint32_t vendor, std::uint32_t type);
+// The same, and the attributes of the raw-evidence extension where it is on.
+patnc::Supported supported_with(const Settings& settings);
 // What may come in segments where an IMV has no rule of its own: what is known, up to 16 MiB, as a whole.
 patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type);
 

@@ -136,6 +136,7 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result) {
                         now.reason});
   }
   if (result.pending_key) GH_CHECK(note_pending(batch, id, result.intent.product, *result.pending_key));
+  GH_CHECK(learn_files(batch, result));
   if (!result.quote_key) return {};
   const PublicKey& key = *result.quote_key;
   GH_TRY(auto device, read_device(batch, id));

@@ -355,6 +355,10 @@ Result<void> Server::Impl::load() {
   auto s = std::make_shared<Settings>();
   s->auth = config.auth;
   s->banks = config.banks;
+  s->dh_groups = config.dh_groups;
+  s->minimum_nonce = config.min_nonce;
+  s->raw_evidence = config.raw_evidence;
+  s->raw_vendor = config.raw_vendor;
   s->idle_deadline = config.idle_deadline;
   s->total_deadline = config.total_deadline;
   s->test_imv = config.test_imv;
