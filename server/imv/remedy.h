@@ -20,8 +20,8 @@ struct Remedy {
   std::size_t more = 0;                 // items besides these, for which there was no room
 };
 
-// plain: "title\n  description\n  header\n    item", blocks joined by one newline. xml: what strongSwan's Android client
-// shows. Neither ends in a newline.
+// plain: "title\n  description\n  header\n    item", blocks joined by one newline. xml: what strongSwan's Android
+// client shows. Neither ends in a newline.
 enum class RemedyForm : std::uint8_t { plain, xml };
 
 // Items that would make it longer than `limit` bytes are counted in the place of the last: "... (+12)". Titles,

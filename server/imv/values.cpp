@@ -29,7 +29,8 @@ Result<void> verify_ietf(std::uint32_t kind, Reader& r) {
     case type::port_filter:
       return verify(r, patnc::parse_port_filter);
     case type::installed_packages:
-      return verify(r, [](Reader& value) { return patnc::parse_records(value, patnc::PackagesFormat(), [](const auto&) {}); });
+      return verify(
+          r, [](Reader& value) { return patnc::parse_records(value, patnc::PackagesFormat(), [](const auto&) {}); });
     case type::assessment_result:
       return verify(r, patnc::parse_assessment_result);
     case type::remediation_instructions:

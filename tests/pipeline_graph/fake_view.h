@@ -1,6 +1,7 @@
 // A reference store in memory, with the aliases of the real one: what the pipeline sees of refdb.
 #pragma once
 
+#include <atomic>
 #include <fstream>
 #include <map>
 #include <string>

@@ -23,7 +23,9 @@ class Packages : public testing::Test {
     auto builder = Builder::open(path_);
     ASSERT_TRUE(builder) << builder.error().text();
     ReferencePackage p{product, name, version, architecture, "test", std::nullopt, 1, {}};
-    p.files.push_back({"/usr/bin/" + name + version, 1, false,
+    p.files.push_back({"/usr/bin/" + name + version,
+                       1,
+                       false,
                        {{HashAlgorithm::sha256, digest_of(HashAlgorithm::sha256, as_bytes(name + version))}}});
     ASSERT_TRUE(builder->add(std::move(p)));
     ASSERT_TRUE(builder->publish());
@@ -81,7 +83,8 @@ TEST_F(Packages, MayBeAskedForByManyThreadsAtOnce) {
   std::atomic<int> found{0};
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&] {
-      for (int i = 0; i < 16; ++i) found += *v->has_package("Debian 12 x86_64", "package" + std::to_string(i), "1") ? 1 : 0;
+      for (int i = 0; i < 16; ++i)
+        found += *v->has_package("Debian 12 x86_64", "package" + std::to_string(i), "1") ? 1 : 0;
     });
   threads.clear();
   EXPECT_EQ(found, 4 * 8);

@@ -38,21 +38,26 @@ TEST_F(Os, ItemsHaveTheirResultTextAndRemedy) {
   const char* const src_de =
       "Unbekannte Softwareherkunft\n  Erlauben Sie keine Installation von Apps aus unbekannten Quellen";
   const Row rows[] = {
-      {"no forwarding", "\"FWDEN\"", os_push(), Evaluation::compliant, Recommendation::allow, "forwarding not enabled", "", ""},
-      {"forwarding", "\"FWDEN\"", os_push(forwards), Evaluation::major, Recommendation::isolate, "forwarding enabled", fwd_en, fwd_de},
+      {"no forwarding", "\"FWDEN\"", os_push(), Evaluation::compliant, Recommendation::allow, "forwarding not enabled",
+       "", ""},
+      {"forwarding", "\"FWDEN\"", os_push(forwards), Evaluation::major, Recommendation::isolate, "forwarding enabled",
+       fwd_en, fwd_de},
       {"no default password", "\"PWDEN\"", os_push(), Evaluation::compliant, Recommendation::allow,
        "factory default password not enabled", "", ""},
       {"default password", "\"PWDEN\"", os_push(keeps_default), Evaluation::major, Recommendation::isolate,
        "factory default password enabled", pw_en, pw_de},
-      {"setting 0", "\"UNSRC\"", with_setting("0"), Evaluation::compliant, Recommendation::allow, "unknown sources not enabled", "", ""},
-      {"setting 1", "\"UNSRC\"", with_setting("1"), Evaluation::minor, Recommendation::isolate, "unknown sources enabled", src_en, src_de},
+      {"setting 0", "\"UNSRC\"", with_setting("0"), Evaluation::compliant, Recommendation::allow,
+       "unknown sources not enabled", "", ""},
+      {"setting 1", "\"UNSRC\"", with_setting("1"), Evaluation::minor, Recommendation::isolate,
+       "unknown sources enabled", src_en, src_de},
       {"setting 1 and a newline", "\"UNSRC\"", with_setting("1\n"), Evaluation::minor, Recommendation::isolate,
        "unknown sources enabled", src_en, src_de},
-      {"setting 11", "\"UNSRC\"", with_setting("11"), Evaluation::compliant, Recommendation::allow, "unknown sources not enabled", "", ""},
-      {"failure that blocks", R"({type = "FWDEN", on_fail = "block"})", os_push(forwards), Evaluation::major, Recommendation::block,
-       "forwarding enabled", fwd_en, fwd_de},
-      {"failure that is let pass", R"({type = "FWDEN", on_fail = "allow"})", os_push(forwards), Evaluation::major, Recommendation::allow,
-       "forwarding enabled", fwd_en, fwd_de},
+      {"setting 11", "\"UNSRC\"", with_setting("11"), Evaluation::compliant, Recommendation::allow,
+       "unknown sources not enabled", "", ""},
+      {"failure that blocks", R"({type = "FWDEN", on_fail = "block"})", os_push(forwards), Evaluation::major,
+       Recommendation::block, "forwarding enabled", fwd_en, fwd_de},
+      {"failure that is let pass", R"({type = "FWDEN", on_fail = "allow"})", os_push(forwards), Evaluation::major,
+       Recommendation::allow, "forwarding enabled", fwd_en, fwd_de},
   };
   for (const Row& row : rows)
     for (const std::string language : {"en", "de"}) {
@@ -60,7 +65,9 @@ TEST_F(Os, ItemsHaveTheirResultTextAndRemedy) {
       ByHand client(world());
       const Answer answer = client.say({row.says}, language);
       ASSERT_EQ(answer.type, pbtnc::BatchType::result) << row.what;
-      const pipeline::ItemResult result = item(client.verdict(), row.result[0] == 'u' ? "UNSRC" : row.result[1] == 'o' ? "FWDEN" : "PWDEN");
+      const pipeline::ItemResult result = item(client.verdict(), row.result[0] == 'u'   ? "UNSRC"
+                                                                 : row.result[1] == 'o' ? "FWDEN"
+                                                                                        : "PWDEN");
       EXPECT_EQ(result.result, row.result) << row.what;
       EXPECT_EQ(result.evaluation, row.evaluation) << row.what;
       EXPECT_EQ(result.recommendation, row.recommendation) << row.what;
@@ -71,7 +78,8 @@ TEST_F(Os, ItemsHaveTheirResultTextAndRemedy) {
       if (remedy != nullptr) {
         EXPECT_EQ(remediation_string(remedy).second, language) << row.what;
       }
-      const std::string reason = language == "en" ? "Improper OS settings were detected" : "Unzulässige OS Einstellungen wurden festgestellt";
+      const std::string reason =
+          language == "en" ? "Improper OS settings were detected" : "Unzulässige OS Einstellungen wurden festgestellt";
       if (row.recommendation == Recommendation::allow) {
         EXPECT_TRUE(answer.reasons.empty()) << row.what;
       } else {
@@ -100,7 +108,8 @@ TEST_F(Os, SilenceIsNoAnswerAndNeverAllow) {
   const struct {
     std::string type;
     std::uint32_t left_out;
-  } rows[] = {{"UNSRC", 0}, {"PCKGS", 0}, {"FWDEN", type::forwarding_enabled}, {"PWDEN", type::factory_default_password}};
+  } rows[] = {
+      {"UNSRC", 0}, {"PCKGS", 0}, {"FWDEN", type::forwarding_enabled}, {"PWDEN", type::factory_default_password}};
   for (const auto& row : rows) {
     ask("\"" + row.type + "\"");
     OsPush os;
@@ -114,7 +123,8 @@ TEST_F(Os, SilenceIsNoAnswerAndNeverAllow) {
     EXPECT_EQ(item(client.verdict(), row.type).evaluation, Evaluation::unknown);
     EXPECT_EQ(client.verdict().recommendation, Recommendation::isolate) << row.type;
     EXPECT_EQ(assessment(answer, ietf, os_subtype), 4U);
-    EXPECT_THAT(answer.reasons, ElementsAre(std::pair<std::string, std::string>("A required measurement is missing", "en")));
+    EXPECT_THAT(answer.reasons,
+                ElementsAre(std::pair<std::string, std::string>("A required measurement is missing", "en")));
   }
 }
 
@@ -168,35 +178,40 @@ TEST_F(Os, SeveralRemediesStandInTheirOrder) {
   for (const std::string language : {"en-US", "de-CH"}) {
     ByHand client(world());
     client.say({os_push(os)}, language);
-    const Answer answer = client.say({os_message()
-                                          .add(ietf, type::installed_packages,
-                                               packages({{"openssl", "3.0.11-1~deb12u1"}, {"telnetd", "0.17"}, {"bash", "5.2"}}))
-                                          .add(ita, type::ita_settings, settings({{"install_non_market_apps", "1"}}))});
+    const Answer answer =
+        client.say({os_message()
+                        .add(ietf, type::installed_packages,
+                             packages({{"openssl", "3.0.11-1~deb12u1"}, {"telnetd", "0.17"}, {"bash", "5.2"}}))
+                        .add(ita, type::ita_settings, settings({{"install_non_market_apps", "1"}}))});
     const auto instructions = answer.attributes(ietf, type::remediation_instructions);
     ASSERT_EQ(instructions.size(), 2U);
     EXPECT_EQ(remediation_string(instructions[0]).first,
-              language == "en-US" ? "Blacklisted Software Packages\n  Dangerous software packages were found\n"
-                                    "  Please remove the following software packages:\n    telnetd\n"
-                                    "Software Security Updates\n  Packages with security vulnerabilities were found\n"
-                                    "  Please update the following software packages:\n    openssl\n"
-                                    "IP Packet Forwarding\n  Please disable the forwarding of IP packets\n"
-                                    "Default Password\n  Please change the default password\n"
-                                    "Unknown Software Origin\n  Do not allow the installation of apps from unknown sources"
-                                  : "Gesperrte Softwarepakete\n  Gefährliche Softwarepakete wurden gefunden\n"
-                                    "  Bitte entfernen Sie die folgenden Softwarepakete:\n    telnetd\n"
-                                    "Sicherheitsaktualisierungen\n  Softwarepakete mit Schwachstellen wurden gefunden\n"
-                                    "  Bitte aktualisieren Sie die folgenden Softwarepakete:\n    openssl\n"
-                                    "IP Paket Weiterleitung\n  Bitte deaktivieren Sie das Forwarding von IP Paketen\n"
-                                    "Default Passwort\n  Bitte ändern Sie das default Passwort\n"
-                                    "Unbekannte Softwareherkunft\n  Erlauben Sie keine Installation von Apps aus unbekannten Quellen");
+              language == "en-US"
+                  ? "Blacklisted Software Packages\n  Dangerous software packages were found\n"
+                    "  Please remove the following software packages:\n    telnetd\n"
+                    "Software Security Updates\n  Packages with security vulnerabilities were found\n"
+                    "  Please update the following software packages:\n    openssl\n"
+                    "IP Packet Forwarding\n  Please disable the forwarding of IP packets\n"
+                    "Default Password\n  Please change the default password\n"
+                    "Unknown Software Origin\n  Do not allow the installation of apps from unknown sources"
+                  : "Gesperrte Softwarepakete\n  Gefährliche Softwarepakete wurden gefunden\n"
+                    "  Bitte entfernen Sie die folgenden Softwarepakete:\n    telnetd\n"
+                    "Sicherheitsaktualisierungen\n  Softwarepakete mit Schwachstellen wurden gefunden\n"
+                    "  Bitte aktualisieren Sie die folgenden Softwarepakete:\n    openssl\n"
+                    "IP Paket Weiterleitung\n  Bitte deaktivieren Sie das Forwarding von IP Paketen\n"
+                    "Default Passwort\n  Bitte ändern Sie das default Passwort\n"
+                    "Unbekannte Softwareherkunft\n  Erlauben Sie keine Installation von Apps aus unbekannten Quellen");
     EXPECT_EQ(remediation_string(instructions[0]).second, language.substr(0, 2));
-    EXPECT_EQ(remediation_string(instructions[1]), std::pair(std::string("https://remedy.example/os"), std::string("(URI)")));
+    EXPECT_EQ(remediation_string(instructions[1]),
+              std::pair(std::string("https://remedy.example/os"), std::string("(URI)")));
     ASSERT_EQ(answer.reasons.size(), 1U);
     EXPECT_EQ(answer.reasons[0].first,
-              language == "en-US" ? "Vulnerable or blacklisted software packages were found\nImproper OS settings were detected"
-                                  : "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden\n"
-                                    "Unzulässige OS Einstellungen wurden festgestellt");
-    EXPECT_EQ(item(client.verdict(), "PCKGS").result, "processed 3 packages: 1 vulnerable, 1 blacklisted, 0 ok, 1 unknown");
+              language == "en-US"
+                  ? "Vulnerable or blacklisted software packages were found\nImproper OS settings were detected"
+                  : "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden\n"
+                    "Unzulässige OS Einstellungen wurden festgestellt");
+    EXPECT_EQ(item(client.verdict(), "PCKGS").result,
+              "processed 3 packages: 1 vulnerable, 1 blacklisted, 0 ok, 1 unknown");
   }
 }
 
@@ -262,7 +277,10 @@ TEST_F(Os, ProductAndVersionAreAskedForTogetherAndNothingElseThatIsThere) {
   const Answer answer = client.say({os_push(os)});
   const ServerAttribute* const request = answer.attribute(ietf, type::attribute_request);
   ASSERT_NE(request, nullptr);
-  EXPECT_EQ(to_hex(request->value), "00000000000000020000000000000004" "0000000000000005" "0000902a00000008");
+  EXPECT_EQ(to_hex(request->value),
+            "00000000000000020000000000000004"
+            "0000000000000005"
+            "0000902a00000008");
 }
 
 // Spec part 1b §10.5: all four items.
@@ -273,7 +291,8 @@ TEST_F(Os, AsksForPackagesAndSettingsInOneMessage) {
   ASSERT_EQ(answer.of(ietf, os_subtype).size(), 1U);
   const ServerMessage& message = *answer.of(ietf, os_subtype)[0];
   EXPECT_EQ(message.body.size(), 89U);
-  EXPECT_THAT(message.names(), ElementsAre("TCG/Segmentation Contract Request", "IETF/Attribute Request", "ITA-HSR/Get Settings"));
+  EXPECT_THAT(message.names(),
+              ElementsAre("TCG/Segmentation Contract Request", "IETF/Attribute Request", "ITA-HSR/Get Settings"));
   EXPECT_EQ(to_hex(message.attributes[2].value), "000000010017696e7374616c6c5f6e6f6e5f6d61726b65745f61707073");
   EXPECT_TRUE(client.logged("IMV 1 handled FWDEN workitem ")) << "finished before anything is sent";
   EXPECT_TRUE(client.logged("allow - factory default password not enabled"));
@@ -337,8 +356,10 @@ TEST_F(Os, TheSameSaidTwiceIsFineAndAnythingElseIsNoAnswer) {
       const std::vector<Pa> twice = one_message ? std::vector{push} : std::vector{push, again};
       EXPECT_EQ(good.say(twice).access, 1U) << row.what;
       std::vector<Pa> differently = {os_push()};
-      if (one_message) std::move(differently[0]).add(row.vendor, row.type, row.other);
-      else differently.push_back(os_message(2).add(row.vendor, row.type, row.other));
+      if (one_message)
+        std::move(differently[0]).add(row.vendor, row.type, row.other);
+      else
+        differently.push_back(os_message(2).add(row.vendor, row.type, row.other));
       ByHand bad(world());
       const Answer answer = bad.say(differently);
       EXPECT_EQ(assessment(answer, ietf, os_subtype), 3U) << row.what;
@@ -424,7 +445,7 @@ TEST(OsLastBoot, DecidesWhetherAnEarlierAttestationStillHolds) {
   const struct {
     const char* last_boot;
     bool skipped;
-  } rows[] = {{"2026-11-29T12:00:00Z", true},   {"2026-11-30T00:53:20Z", false}, {"2026-12-01T00:00:00Z", false},
+  } rows[] = {{"2026-11-29T12:00:00Z", true},  {"2026-11-30T00:53:40Z", false}, {"2026-12-01T00:00:00Z", false},
               {"0000-00-00T00:00:00Z", false}, {"2026-13-29T12:00:00Z", false}, {"2026-02-30T12:00:00Z", false}};
   for (const auto& row : rows) {
     OsPush os;
@@ -446,9 +467,10 @@ TEST(BootTime, IsADateThatExistsAndIsntToCome) {
   EXPECT_EQ(at("2022-05-31T08:26:24Z"), 1'653'985'584'000);
   EXPECT_EQ(at("2024-02-29T23:59:60Z"), 1'709'251'200'000);
   EXPECT_EQ(at("2026-11-30T00:53:20Z"), now);
-  for (const char* text : {"2026-11-30T00:53:21Z", "0000-00-00T00:00:00Z", "1969-12-31T23:59:59Z", "2023-02-29T00:00:00Z",
-                           "2022-00-10T00:00:00Z", "2022-13-10T00:00:00Z", "2022-04-31T00:00:00Z", "2022-04-00T00:00:00Z",
-                           "2022-04-30T24:00:00Z", "2022-04-30T23:60:00Z", "2022-04-30T23:59:61Z", "2022-04-30T23:59:00", ""})
+  for (const char* text :
+       {"2026-11-30T00:53:21Z", "0000-00-00T00:00:00Z", "1969-12-31T23:59:59Z", "2023-02-29T00:00:00Z",
+        "2022-00-10T00:00:00Z", "2022-13-10T00:00:00Z", "2022-04-31T00:00:00Z", "2022-04-00T00:00:00Z",
+        "2022-04-30T24:00:00Z", "2022-04-30T23:60:00Z", "2022-04-30T23:59:61Z", "2022-04-30T23:59:00", ""})
     EXPECT_EQ(at(text), -1) << text;
 }
 

@@ -48,7 +48,8 @@ inline std::pair<std::string, std::string> remediation_string(const ServerAttrib
   Reader r(a->value, "test");
   const auto v = patnc::parse_remediation_instructions(r);
   if (!v) return {v.error().text(), {}};
-  if (const auto* text = std::get_if<patnc::RemediationString>(&*v)) return {std::string(text->text), std::string(text->language)};
+  if (const auto* text = std::get_if<patnc::RemediationString>(&*v))
+    return {std::string(text->text), std::string(text->language)};
   if (const auto* uri = std::get_if<patnc::RemediationUri>(&*v)) return {std::string(uri->uri), "(URI)"};
   return {"another type", {}};
 }

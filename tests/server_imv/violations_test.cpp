@@ -10,7 +10,9 @@ using Violations = Imvs;
 
 std::string invalid_parameter(std::size_t offset) {
   Writer w;
-  w.put_bytes(*from_hex("0000000000000001" "0100000000000005"));
+  w.put_bytes(
+      *from_hex("0000000000000001"
+                "0100000000000005"));
   patnc::append_u32(w, std::uint32_t(offset));
   return to_hex(w.view());
 }
@@ -20,7 +22,8 @@ struct Reads {
   std::uint32_t vendor, subtype;
   const char* items;
 };
-constexpr Reads readers[] = {{ietf, os_subtype, "\"PCKGS\""}, {ietf, patnc::subtype_firewall, "\"TCPOP\""}, {ita, 1, "\"FWDEN\""}};
+constexpr Reads readers[] = {
+    {ietf, os_subtype, "\"PCKGS\""}, {ietf, patnc::subtype_firewall, "\"TCPOP\""}, {ita, 1, "\"FWDEN\""}};
 
 void expect_answers(World& world, const Reads& reader, const std::vector<patnc::ValueRow>& rows) {
   world.settings.test_imv = true;
@@ -75,19 +78,65 @@ TEST_F(Violations, OfMessageAndAttributeHeadersAreAnswered) {
     std::string message;
     std::string error;  // empty: none
   } rows[] = {
-      {"version 2", "0200000000000005", "0000000000000002" "0200000000000005" "01010000"},
-      {"reserved octets are quoted", "02abcdef00000005", "0000000000000002" "02abcdef00000005" "01010000"},
-      {"11 bytes left", "0100000000000005" "0000000000000000000000", invalid_parameter(8)},
-      {"length 11", "0100000000000005" "00000000000000000000000b", invalid_parameter(16)},
-      {"length beyond the message", "0100000000000005" "00000000000000000000000d", invalid_parameter(16)},
-      {"reserved vendor", "0100000000000005" "00ffffff000000000000000c", invalid_parameter(9)},
-      {"reserved type", "0100000000000005" "00000000ffffffff0000000c", invalid_parameter(12)},
-      {"unknown, NOSKIP", "0100000000000005" "80000000000000630000000c", "0000000000000003" "0100000000000005" "8000000000000063"},
-      {"unknown vendor, other flags", "0100000000000005" "c1000137000000010000000c", "0000000000000003" "0100000000000005" "c100013700000001"},
-      {"Cancel, NOSKIP", "0100000000000005" "80005597000000250000000c", "0000000000000003" "0100000000000005" "8000559700000025"},
-      {"unknown", "0100000000000005" "00000000000000630000000c", ""},
-      {"Testing, NOSKIP", "0100000000000005" "80000000000000000000000c", ""},
-      {"what only a server sends", "0100000000000005" "0000000000000009" "0000001000000000", ""},
+      {"version 2", "0200000000000005",
+       "0000000000000002"
+       "0200000000000005"
+       "01010000"},
+      {"reserved octets are quoted", "02abcdef00000005",
+       "0000000000000002"
+       "02abcdef00000005"
+       "01010000"},
+      {"11 bytes left",
+       "0100000000000005"
+       "0000000000000000000000",
+       invalid_parameter(8)},
+      {"length 11",
+       "0100000000000005"
+       "00000000000000000000000b",
+       invalid_parameter(16)},
+      {"length beyond the message",
+       "0100000000000005"
+       "00000000000000000000000d",
+       invalid_parameter(16)},
+      {"reserved vendor",
+       "0100000000000005"
+       "00ffffff000000000000000c",
+       invalid_parameter(9)},
+      {"reserved type",
+       "0100000000000005"
+       "00000000ffffffff0000000c",
+       invalid_parameter(12)},
+      {"unknown, NOSKIP",
+       "0100000000000005"
+       "80000000000000630000000c",
+       "0000000000000003"
+       "0100000000000005"
+       "8000000000000063"},
+      {"unknown vendor, other flags",
+       "0100000000000005"
+       "c1000137000000010000000c",
+       "0000000000000003"
+       "0100000000000005"
+       "c100013700000001"},
+      {"Cancel, NOSKIP",
+       "0100000000000005"
+       "80005597000000250000000c",
+       "0000000000000003"
+       "0100000000000005"
+       "8000559700000025"},
+      {"unknown",
+       "0100000000000005"
+       "00000000000000630000000c",
+       ""},
+      {"Testing, NOSKIP",
+       "0100000000000005"
+       "80000000000000000000000c",
+       ""},
+      {"what only a server sends",
+       "0100000000000005"
+       "0000000000000009"
+       "0000001000000000",
+       ""},
       {"no attribute", "0100000000000005", ""},
       {"7 bytes", "01000000000000", ""},
   };

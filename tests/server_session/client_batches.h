@@ -1,13 +1,12 @@
-// A client made by hand: PA-TNC messages as bytes, packed into batches and sent to a session in this process; what comes
-// back, taken apart. For what no client of ours sends.
+// A client made by hand: PA-TNC messages as bytes, packed into batches and sent to a session in this process; what
+// comes back, taken apart. For what no client of ours sends.
 //
 //   World world;
 //   world.settings.policy = policy_of("[groups.all]\nask = [\"FWDEN\"]\n");
 //   ByHand client(world);
-//   Answer a = client.say({Pa(patnc::vendor_ietf, patnc::subtype_operating_system).add(0, type::forwarding_enabled, value)});
-//   a.attribute(patnc::vendor_ietf, type::attribute_request);   // nullptr: none
-//   a = client.say({});                                         // an empty CDATA batch
-//   a.access;                                                   // of the RESULT batch
+//   Answer a = client.say({Pa(patnc::vendor_ietf, patnc::subtype_operating_system).add(0, type::forwarding_enabled,
+//   value)}); a.attribute(patnc::vendor_ietf, type::attribute_request);   // nullptr: none a = client.say({}); // an
+//   empty CDATA batch a.access;                                                   // of the RESULT batch
 #pragma once
 
 #include "server/policy/policy.h"
@@ -68,12 +67,12 @@ struct ServerMessage {
   std::vector<std::string> names() const;
 };
 struct Answer {
-  bool closed = false;  // the session ended with it
+  bool closed = false;                   // the session ended with it
   std::optional<pbtnc::BatchType> type;  // empty: no batch came
   std::size_t bytes = 0;
   std::vector<ServerMessage> messages;
   std::optional<std::uint32_t> assessment;
-  std::optional<std::uint16_t> access;  // 1 allowed, 2 denied, 3 quarantined
+  std::optional<std::uint16_t> access;                       // 1 allowed, 2 denied, 3 quarantined
   std::vector<std::pair<std::string, std::string>> reasons;  // text, language
   std::vector<pbtnc::PbError> errors;
 

@@ -3,6 +3,7 @@
 // of the evidence plane are carried over by the loop that waits for them.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <filesystem>
@@ -40,11 +41,17 @@ class World {
   void enrol(const PublicKey& key, const std::string& device, const std::string& product = "Debian 12 x86_64");
   void approve(const std::string& device);
 
+  // From 2026-11-30T00:53:20Z on, a millisecond each time that anybody looks.
+  std::int64_t now_ms() { return 1'796'000'000'000 + ++ticks_; }
+
   std::filesystem::path folder;
   std::unique_ptr<server::State> state;
   std::shared_ptr<const refdb::View> references;
   std::unique_ptr<pipeline::Pipeline> pipeline;
   server::Settings settings;
+
+ private:
+  std::atomic<std::int64_t> ticks_{0};
 };
 
 // The host of one session.
@@ -63,7 +70,7 @@ class LoopHost final : public server::Host {
   void stage_software(server::SoftwareChunk chunk) override;
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return world_.references; }
-  std::int64_t now_ms() override { return 1'796'000'000'000 + ++ticks_; }
+  std::int64_t now_ms() override { return world_.now_ms(); }
   ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
   std::optional<ByteVector> fixed_nonce() override { return nonce; }
   std::optional<ByteVector> fixed_secret() override { return secret; }
@@ -93,7 +100,6 @@ class LoopHost final : public server::Host {
   std::condition_variable ready_;
   std::deque<std::function<void(server::Session&)>> queue_;
   std::size_t expected_ = 0;
-  std::int64_t ticks_ = 0;
 };
 
 struct Outcome {

@@ -37,7 +37,8 @@ constexpr std::string_view unknown_sources_setting = "install_non_market_apps";
 bool may_be_unknown(std::uint32_t vendor, std::uint32_t kind) {
   if (vendor == patnc::vendor_tcg) return kind == type::contract_request;
   if (vendor == patnc::vendor_ita && kind == type::ita_get_settings) return true;
-  if (vendor == patnc::vendor_ietf && (kind == type::attribute_request || kind == type::installed_packages)) return true;
+  if (vendor == patnc::vendor_ietf && (kind == type::attribute_request || kind == type::installed_packages))
+    return true;
   return std::any_of(std::begin(wanted), std::end(wanted),
                      [&](const Wanted& w) { return w.vendor == vendor && w.type == kind; });
 }
@@ -189,7 +190,12 @@ Result<void> OsImv::receive_piece(std::uint16_t collector, const patnc::Reassemb
   };
   // Without the id of the transfer a piece is known by its place: there is one list at a time.
   if (piece.at != t.at)
-    return drop({Fault::protocol, "several package lists at a time", "RFC 5792 4.2.7", piece.at + patnc::attribute_header_size, {}, {}});
+    return drop({Fault::protocol,
+                 "several package lists at a time",
+                 "RFC 5792 4.2.7",
+                 piece.at + patnc::attribute_header_size,
+                 {},
+                 {}});
   t.at += piece.bytes.size();
   t.hasher.update(piece.bytes);
   t.cursor.feed(piece.bytes);
@@ -199,7 +205,8 @@ Result<void> OsImv::receive_piece(std::uint16_t collector, const patnc::Reassemb
     if (*package == nullptr) break;
     t.check.judge(**package);
   }
-  c_.host.log(LogLevel::debug, std::to_string(t.cursor.received()) + " packages, " + std::to_string(t.cursor.to_follow()) + " to follow");
+  c_.host.log(LogLevel::debug, std::to_string(t.cursor.received()) + " packages, " +
+                                   std::to_string(t.cursor.to_follow()) + " to follow");
   if (!piece.last) return {};
   if (const auto whole = t.cursor.end(); !whole) return drop(whole.error());
   take_packages(std::move(t.check), t.hasher.finish());
@@ -264,7 +271,8 @@ void OsImv::fail_items() {
   identify();
   c_.host.log(LogLevel::warning, s_.trouble);
   // What couldn't be read is for each item to say; with none, and where it isn't clear who this is, it is for us.
-  if (s_.trouble != s_.failed || open_items().empty()) add_assessment({pipeline::Recommendation::isolate, Evaluation::error});
+  if (s_.trouble != s_.failed || open_items().empty())
+    add_assessment({pipeline::Recommendation::isolate, Evaluation::error});
   for (const policy::WorkItem* item : std::vector(open_items())) finish_item(*item, Evaluation::error, s_.trouble);
 }
 
@@ -289,15 +297,19 @@ void OsImv::ask_for_items() {
 void OsImv::judge_items() {
   for (const policy::WorkItem* item : std::vector(open_items())) {
     const auto finish = [&](bool bad, Evaluation evaluation, std::string_view what) {
-      finish_item(*item, bad ? evaluation : Evaluation::compliant, std::string(what) + (bad ? " enabled" : " not enabled"));
+      finish_item(*item, bad ? evaluation : Evaluation::compliant,
+                  std::string(what) + (bad ? " enabled" : " not enabled"));
     };
     switch (item->type) {
       case policy::Type::fwden:
-        if (s_.seen.forwarding == 2U) finish_item(*item, Evaluation::unknown, "forwarding unknown");
-        else if (s_.seen.forwarding) finish(s_.seen.forwarding == 1U, Evaluation::major, "forwarding");
+        if (s_.seen.forwarding == 2U)
+          finish_item(*item, Evaluation::unknown, "forwarding unknown");
+        else if (s_.seen.forwarding)
+          finish(s_.seen.forwarding == 1U, Evaluation::major, "forwarding");
         break;
       case policy::Type::pwden:
-        if (s_.seen.default_password) finish(s_.seen.default_password == 1U, Evaluation::major, "factory default password");
+        if (s_.seen.default_password)
+          finish(s_.seen.default_password == 1U, Evaluation::major, "factory default password");
         break;
       case policy::Type::unsrc:
         if (s_.seen.unknown_sources) finish(*s_.seen.unknown_sources, Evaluation::minor, "unknown sources");
@@ -343,12 +355,15 @@ std::vector<Remedy> OsImv::remedies() const {
   const auto add = [&](std::string_view title, std::string_view description) {
     out.push_back({c_.text(title), c_.text(description), {}});
   };
-  const auto add_list = [&](const PackageCheck::Names& names, std::string_view title, std::string_view description, std::string_view header) {
-    if (!names.list.empty()) out.push_back({c_.text(title), c_.text(description), c_.text(header), names.list, names.more});
+  const auto add_list = [&](const PackageCheck::Names& names, std::string_view title, std::string_view description,
+                            std::string_view header) {
+    if (!names.list.empty())
+      out.push_back({c_.text(title), c_.text(description), c_.text(header), names.list, names.more});
   };
   namespace text = policy::text;
   if (s_.packages) {
-    add_list(s_.packages->blacklisted(), text::blacklisted_title, text::blacklisted_description, text::blacklisted_header);
+    add_list(s_.packages->blacklisted(), text::blacklisted_title, text::blacklisted_description,
+             text::blacklisted_header);
     add_list(s_.packages->vulnerable(), text::vulnerable_title, text::vulnerable_description, text::vulnerable_header);
   }
   if (s_.seen.forwarding == 1U) add(text::forwarding_title, text::forwarding_description);

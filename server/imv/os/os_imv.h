@@ -4,8 +4,8 @@
 //   first batch      the seven attributes that tell what the endpoint is, or some of them
 //   its end          a contract and an Attribute Request for those that are missing; one more batch, then it has to do
 //                    identified: Attribute Request (Installed Packages), Get Settings, for the items that need them
-//   later batches    items are finished as their data comes; those without are "no answer" when the endpoint falls silent
-//   no item is left  Assessment Result and Remediation Instructions, to any collector
+//   later batches    items are finished as their data comes; those without are "no answer" when the endpoint falls
+//   silent no item is left  Assessment Result and Remediation Instructions, to any collector
 #pragma once
 
 #include <map>

@@ -57,8 +57,10 @@ void PackageCheck::judge(const patnc::Package& package) {
         break;
     }
   }
-  if (is_blacklisted) blacklisted_.add(package.name);
-  else if (is_vulnerable) vulnerable_.add(package.name);
+  if (is_blacklisted)
+    blacklisted_.add(package.name);
+  else if (is_vulnerable)
+    vulnerable_.add(package.name);
 }
 
 const PackageCheck::Counts* PackageCheck::counts(const policy::WorkItem& item) const {

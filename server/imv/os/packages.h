@@ -29,7 +29,8 @@ class PackageCheck {
   };
 
   // The items are of type PCKGS; `references` may be null: then no version is known.
-  PackageCheck(std::vector<const policy::WorkItem*> items, std::string product, std::shared_ptr<const refdb::View> references);
+  PackageCheck(std::vector<const policy::WorkItem*> items, std::string product,
+               std::shared_ptr<const refdb::View> references);
 
   void judge(const patnc::Package& package);
   bool empty() const { return tallies_.empty(); }  // nobody asked

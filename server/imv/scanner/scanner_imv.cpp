@@ -37,8 +37,10 @@ PortList port_list(const std::bitset<ports>& set, bool ranges) {
     if (!set.test(first)) continue;
     std::size_t last = first;
     while (ranges && last + 1 < ports && set.test(last + 1)) ++last;
-    if (out.list.size() == most) out.more += last - first + 1;
-    else out.list.push_back(std::to_string(first) + (last != first ? "-" + std::to_string(last) : ""));
+    if (out.list.size() == most)
+      out.more += last - first + 1;
+    else
+      out.list.push_back(std::to_string(first) + (last != first ? "-" + std::to_string(last) : ""));
     first = last;
   }
   return out;
@@ -97,7 +99,9 @@ void ScannerImv::take_error(Reader& r) {
   if (const auto* refused = std::get_if<patnc::TypeNotSupported>(&information)) {
     // Without segmentation it can still answer; without port filters there is no answer.
     if (refused->vendor == patnc::vendor_tcg && refused->type == type::contract_request) return;
-    if (refused->vendor == patnc::vendor_ietf && (refused->type == type::attribute_request || refused->type == type::port_filter)) return;
+    if (refused->vendor == patnc::vendor_ietf &&
+        (refused->type == type::attribute_request || refused->type == type::port_filter))
+      return;
   }
   if (s_.failed.empty()) s_.failed = "the endpoint answered with " + name;
 }
@@ -125,7 +129,8 @@ void ScannerImv::judge(const policy::WorkItem& item) {
   const std::uint8_t protocol = protocol_of(item.type);
   const std::string name(name_of(protocol));
   OpenPorts open;
-  for (const auto& [collector, filter] : s_.filters) open.add(protocol == patnc::protocol_tcp ? filter.tcp : filter.udp);
+  for (const auto& [collector, filter] : s_.filters)
+    open.add(protocol == patnc::protocol_tcp ? filter.tcp : filter.udp);
   if (open.contradictory)
     return finish_item(item, Evaluation::error, "the port filter has blocked and open " + name + " ports");
   const PortList bad = port_list(violations(item, open.open), !open.listed);
@@ -146,8 +151,10 @@ void ScannerImv::judge(const policy::WorkItem& item) {
 std::vector<std::string> ScannerImv::reasons() const {
   std::vector<std::string> out;
   if (!result() || result()->assessment.recommendation == pipeline::Recommendation::allow) return out;
-  if (s_.violated) out.emplace_back(c_.text(policy::text::open_ports));
-  else if (!items().empty()) out.emplace_back(c_.text(policy::text::not_measured));
+  if (s_.violated)
+    out.emplace_back(c_.text(policy::text::open_ports));
+  else if (!items().empty())
+    out.emplace_back(c_.text(policy::text::not_measured));
   return out;
 }
 
@@ -157,7 +164,9 @@ void ScannerImv::concluding() {
   say_assessment(evaluation());
   std::vector<Remedy> remedies;
   namespace text = policy::text;
-  if (s_.violated) remedies.push_back({c_.text(text::ports_title), c_.text(text::ports_description), c_.text(text::ports_header), s_.violations, s_.more_violations});
+  if (s_.violated)
+    remedies.push_back({c_.text(text::ports_title), c_.text(text::ports_description), c_.text(text::ports_header),
+                        s_.violations, s_.more_violations});
   say_remedies(remedies);
 }
 

@@ -1,5 +1,5 @@
-// The Scanner IMV: which ports an endpoint has open, against lists of allowed and of forbidden ones (TCPOP, TCPBL, UDPOP,
-// UDPBL; spec part 2 §9.2). It asks firewalls for their Port Filter, unless they tell it unasked.
+// The Scanner IMV: which ports an endpoint has open, against lists of allowed and of forbidden ones (TCPOP, TCPBL,
+// UDPOP, UDPBL; spec part 2 §9.2). It asks firewalls for their Port Filter, unless they tell it unasked.
 #pragma once
 
 #include <bitset>

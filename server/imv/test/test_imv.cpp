@@ -45,7 +45,8 @@ void TestImv::receive(const Message& message) {
 }
 
 void TestImv::obey(std::string_view command) {
-  const auto at = std::find_if(std::begin(commands), std::end(commands), [&](const Command& c) { return c.name == command; });
+  const auto at =
+      std::find_if(std::begin(commands), std::end(commands), [&](const Command& c) { return c.name == command; });
   if (at == std::end(commands)) return malformed("unknown command '" + escaped(command, 64) + "'");
   c_.host.log(LogLevel::info, "test command is '" + std::string(command) + "'");
   s_.commanded = s_.heard = true;

@@ -36,10 +36,10 @@ class TestImv final : public Imv {
   void obey(std::string_view command);
 
   struct Assessment {
-    unsigned rounds = 0;      // that were asked to be repeated
-    bool commanded = false;   // a command came
-    bool heard = false;       // since the last batch
-    bool repeating = false;   // asked, and no answer yet
+    unsigned rounds = 0;     // that were asked to be repeated
+    bool commanded = false;  // a command came
+    bool heard = false;      // since the last batch
+    bool repeating = false;  // asked, and no answer yet
   } s_;
 };
 
