@@ -2,12 +2,14 @@
 
 #include "server/imv/attestation/attestation_imv.h"
 #include "server/imv/os/os_imv.h"
+#include "server/imv/swima/swima_imv.h"
 
 namespace gatehouse::server {
 
 std::vector<std::unique_ptr<Imv>> make_imvs(Conversation& c) {
   std::vector<std::unique_ptr<Imv>> out;
   out.push_back(std::make_unique<OsImv>(1, c));
+  out.push_back(std::make_unique<SwimaImv>(2, c));
   out.push_back(std::make_unique<AttestationImv>(3, c));
   return out;
 }
