@@ -11,6 +11,7 @@ namespace {
 constexpr std::string_view evidence_spec = "spec part 2 2.6";
 constexpr std::uint32_t ima_pcr = 10;
 constexpr std::uint64_t max_wire_digests = 65'536;
+constexpr std::string_view twice = "both a raw log and Simple Component Evidence of one component";
 
 }  // namespace
 
@@ -51,6 +52,7 @@ Result<std::shared_ptr<Batch>> Judgement::parse(const Segment& segment) {
   switch (segment.format) {
     case Format::pa_tnc: GH_CHECK(parse_pa_tnc(segment, *batch)); break;
     case Format::eventlog:
+      if (boot_on_wire_) return fail(Error{Fault::protocol, twice, evidence_spec, 0, std::string(eventlog_source), {}});
       if (!log_) log_.emplace();
       boot_given_ = true;
       log_->feed(segment.bytes);
@@ -58,6 +60,7 @@ Result<std::shared_ptr<Batch>> Judgement::parse(const Segment& segment) {
       break;
     case Format::ima_binary:
     case Format::ima_ascii:
+      if (ima_on_wire_) return fail(Error{Fault::protocol, twice, evidence_spec, 0, std::string(list_source), {}});
       if (!list_) list_.emplace(segment.format == Format::ima_ascii ? ima::Cursor::Form::ascii : ima::Cursor::Form::binary);
       ima_given_ = true;
       list_->feed(segment.bytes);
@@ -103,18 +106,20 @@ Result<void> Judgement::parse_pa_tnc(const Segment& segment, Batch& batch) {
     if (e.has_pcr_values && (e.pcr_before.size() != digest_size(bank_))) return refuse(40, "PCR values aren't as long as the PCR");
     if (e.component == pts::component_boot) {
       if (!context_.boot_requested) return refuse(4, "firmware evidence wasn't asked for");
-      if (ima_given_) return refuse(4, "firmware evidence after IMA evidence");
+      if (log_) return refuse(4, twice);
+      if (ima_on_wire_) return refuse(4, "firmware evidence after IMA evidence");
       if (e.pcr > 15 || e.pcr == ima_pcr) return refuse(13, "firmware evidence for a PCR that firmware doesn't extend");
-      boot_given_ = true;
+      boot_given_ = boot_on_wire_ = true;
       if (e.has_pcr_values) boot_claims_.push_back({boot_.size(), e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
       GH_CHECK(add_boot(e.pcr, Digest(e.measurement), at));
     } else if (e.component == pts::component_ima) {
       if (!context_.ima_requested) return refuse(4, "IMA evidence wasn't asked for");
+      if (list_) return refuse(4, twice);
       if (e.pcr != ima_pcr) return refuse(13, "IMA evidence for another PCR than 10");
       if (e.validation != pts::Validation::passed || e.policy_uri.empty()) return refuse(0, "IMA evidence without a file name");
       const auto uri = pts::parse_ima_uri(e.policy_uri);
       if (!uri) return refuse(42, uri.error().reason);
-      ima_given_ = true;
+      ima_given_ = ima_on_wire_ = true;
       if (e.has_pcr_values) batch.claims.push_back({items_, e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
       ImaItem item;
       item.pcr = e.pcr;

@@ -62,6 +62,10 @@ class View {
   // kernel's ' ' -> '_' are applied here. Empty: unknown path.
   virtual Result<std::vector<Reference>> references_of_path(std::string_view product, std::string_view path) const = 0;
 
+  // Whether references of exactly this version of a package are known, of whatever architecture.
+  virtual Result<bool> has_package(std::string_view product, std::string_view package,
+                                   std::string_view version) const = 0;
+
   // Every place where a content digest is known; product empty: all products.
   virtual Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const = 0;
 };

@@ -27,8 +27,15 @@ struct Config {
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
   std::string ak_ca, ak_crl;
+  std::uint16_t dh_groups = Settings().dh_groups;
+  std::uint8_t min_nonce = Settings().minimum_nonce;
+  bool raw_evidence = true;
+  std::uint32_t raw_vendor = pts::raw::default_vendor;
   // [policy]
   std::string policy_file;  // empty: the built-in policy
+  // [imv]
+  bool test_imv = false;  // for acceptance tests
+  unsigned test_rounds = 0;
   // [server]
   unsigned threads = 0;  // 0: as many as the machine has
   std::chrono::seconds grace{30};
@@ -38,6 +45,7 @@ struct Config {
 // Every mistake in one run, each "FILE:LINE: KEY: reason".
 struct ConfigMistakes {
   std::vector<std::string> lines;
+  Fault fault = Fault::usage;  // of a file that can't be read: environment or limit
 };
 std::expected<Config, ConfigMistakes> read_config(const std::string& path);
 

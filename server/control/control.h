@@ -25,8 +25,14 @@ namespace gatehouse::server {
 inline constexpr std::size_t max_request_bytes = std::size_t(4) << 20;
 inline constexpr std::size_t max_response_bytes = std::size_t(64) << 20;
 
+// What only a running server can do.
+struct Live {
+  // Asks every connected endpoint of ours that is this device for another assessment; how many were asked.
+  std::function<std::size_t(std::string_view device)> reassess;
+};
+
 // Executes one request on the store; the same code offline and behind the socket. Never fails: an error is a response.
-std::string execute(State& state, std::string_view request);
+std::string execute(State& state, std::string_view request, const Live* live = nullptr);
 
 // A response with its error, or the whole response where it has none.
 Result<std::string> response_or_error(std::string response);

@@ -453,7 +453,8 @@ Result<std::optional<std::int64_t>> time_member(const json::object& request, std
     const char* const end = ::strptime(rest, "T%H:%M:%S", &utc);
     if (end == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
     tail = end;
-    if (tail.size() == 5 && tail[0] == '.' && std::all_of(tail.begin() + 1, tail.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) {
+    if (tail.size() == 5 && tail[0] == '.' &&
+        std::all_of(tail.begin() + 1, tail.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) {
       millis = std::stol(std::string(tail.substr(1, 3)));
       tail.remove_prefix(4);
     }
@@ -495,7 +496,8 @@ json::object to_object(const SoftwareHistoryItem& entry) {
   if (entry.kind != SoftwareHistoryItem::Kind::change) {
     const bool event = entry.kind == SoftwareHistoryItem::Kind::event;
     out["kind"] = event ? "event" : "removal";
-    for (auto& member : event ? to_object(entry.event) : to_object(entry.removed)) out[member.key()] = std::move(member.value());
+    for (auto& member : event ? to_object(entry.event) : to_object(entry.removed))
+      out[member.key()] = std::move(member.value());
     return out;
   }
   const SoftwareChange& change = entry.change;
@@ -568,6 +570,18 @@ Result<json::object> device_software_history(State& state, const json::object& r
   return out;
 }
 
+Result<json::object> device_reassess(const Live* live, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  if (live == nullptr || !live->reassess) return fail(Fault::environment, "no server is running on this state directory");
+  const std::size_t asked = live->reassess(id);
+  if (asked == 0) return fail(Fault::denied, "no endpoint of this device is connected and waiting");
+  json::object out;
+  out["device"] = id;
+  out["asked"] = asked;
+  return out;
+}
+
 struct Command {
   std::string_view name;
   Result<json::object> (*run)(State&, const json::object&);
@@ -582,7 +596,7 @@ constexpr Command commands[] = {
     {"session.list", session_list},   {"session.show", session_show},
 };
 
-Result<json::object> run(State& state, std::string_view request) {
+Result<json::object> run(State& state, std::string_view request, const Live* live) {
   if (request.size() > max_request_bytes) return fail(Fault::limit, "request larger than 4 MiB", document);
   boost::system::error_code code;
   const json::value value = json::parse(request, code);
@@ -590,6 +604,7 @@ Result<json::object> run(State& state, std::string_view request) {
   const json::object* const object = value.if_object();
   if (object == nullptr) return fail(Fault::malformed, "not a JSON object", document);
   GH_TRY(const std::string command, needed_text(*object, "command"));
+  if (command == "device.reassess") return device_reassess(live, *object);
   for (const Command& one : commands)
     if (one.name == command) return one.run(state, *object);
   return bad("unknown command", escaped(command, 64));
@@ -607,10 +622,10 @@ std::string_view kept(std::string reason) {
 
 }  // namespace
 
-std::string execute(State& state, std::string_view request) {
+std::string execute(State& state, std::string_view request, const Live* live) {
   Result<json::object> out = fail(Fault::internal, "the request wasn't executed");
   try {
-    out = run(state, request);
+    out = run(state, request, live);
   } catch (const std::exception& e) {
     out = fail(Error{Fault::internal, "the request failed", document, 0, {}, e.what()});
   }

@@ -8,6 +8,8 @@ namespace {
 constexpr std::uint32_t tcg = patnc::vendor_tcg;
 // Collectors of one subtype on one endpoint; a lying endpoint can't make us keep state for more.
 constexpr std::size_t max_collectors = 16;
+// Attributes that a collector sends in segments at the same time: as many as our own client sends.
+constexpr std::size_t max_transfers = 16;
 
 }  // namespace
 
@@ -18,7 +20,7 @@ Channel::Channel(Conversation& conversation, std::uint16_t imv, std::uint32_t ve
 Channel::Link* Channel::link(std::uint16_t collector) {
   if (const auto at = links_.find(collector); at != links_.end()) return &at->second;
   if (links_.size() >= max_collectors) return nullptr;
-  Link made{patnc::Segmenter(patnc::max_message(c_.settings.max_batch)), patnc::Reassembler({}, admit_, &c_.reassembly)};
+  Link made{patnc::Segmenter(patnc::max_message(c_.settings.max_batch)), patnc::Reassembler({.transfers = max_transfers}, admit_, &c_.reassembly)};
   if (contract_requested_) made.reassembler.issue(c_.offered_contract());
   return &links_.emplace(collector, std::move(made)).first->second;
 }

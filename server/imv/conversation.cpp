@@ -48,6 +48,7 @@ Result<void> Conversation::identify() {
   facts.identity = peer.identity;
   facts.identity_type = peer.identity_type;
   facts.now = intent.started;
+  facts.last_boot = info.last_boot;
   plan_ = policy::work_items(*settings.policy, facts, [&](const std::string& key) -> std::optional<policy::PastResult> {
     const auto past = state.item_results(intent.device, key);
     if (!past || past->empty()) return std::nullopt;

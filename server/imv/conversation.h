@@ -13,6 +13,7 @@ namespace gatehouse::server {
 struct EndpointInfo {
   std::optional<std::string> name, version, device_id;
   bool inconsistent = false;  // said twice, differently
+  std::optional<std::int64_t> last_boot;  // milliseconds since 1970
   std::string product() const { return name && version ? *name + " " + *version : std::string(); }
 };
 

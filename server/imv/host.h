@@ -16,6 +16,7 @@
 #include "server/policy/policy.h"
 #include "server/state/state.h"
 #include "wire/pts/pts.h"
+#include "wire/pts/raw_evidence.h"
 #include "wire/pttls/pttls.h"
 
 namespace gatehouse::server {
@@ -56,6 +57,8 @@ struct Settings {
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};  // offered to a device without a baseline
   std::uint16_t dh_groups = pts::group_ecp256 | pts::group_ecp384 | pts::group_modp2048;
   std::uint8_t minimum_nonce = 20;
+  bool raw_evidence = true;  // asked for where the endpoint can give it
+  std::uint32_t raw_vendor = pts::raw::default_vendor;
   std::size_t max_batch = 65'522;
   policy::PolicyPtr policy = policy::built_in_policy();
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
@@ -65,6 +68,8 @@ struct Settings {
   pttls::ResultWidth sasl_result_width = pttls::ResultWidth::automatic;
   std::uint64_t max_evidence_bytes = std::uint64_t(256) << 20;
   unsigned max_empty_rounds = 256, max_retries = 5;
+  bool test_imv = false;     // for acceptance tests: an endpoint's Test collector may say what is recommended
+  unsigned test_rounds = 0;  // times that it is asked to repeat its command
   std::string command = "gatehouse";  // how commands are named to the operator
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hex.h"
+#include "wire/patnc/attributes.h"
 
 namespace gatehouse::server {
 
@@ -17,8 +18,18 @@ bool supported(std::uint32_t vendor, std::uint32_t type) {
                                      pt::request_capabilities, pt::capabilities, pt::dh_nonce_request, pt::dh_nonce_response,
                                      pt::dh_nonce_finish, pt::algorithm_request, pt::algorithm, pt::get_tpm_version,
                                      pt::tpm_version, pt::get_aik, pt::aik, pt::request_component_evidence,
-                                     pt::generate_evidence, pt::simple_component_evidence, pt::simple_evidence_final};
+                                     pt::generate_evidence, pt::simple_component_evidence, pt::simple_evidence_final,
+                                     pt::request_file_metadata, pt::unix_file_metadata, pt::request_file_measurement,
+                                     pt::file_measurement};
   return std::find(std::begin(known), std::end(known), type) != std::end(known);
+}
+
+patnc::Supported supported_with(const Settings& settings) {
+  if (!settings.raw_evidence) return supported;
+  return [raw = settings.raw_vendor](std::uint32_t vendor, std::uint32_t type) {
+    if (vendor == raw) return type >= pts::raw::type::capabilities && type <= pts::raw::type::quote;
+    return supported(vendor, type);
+  };
 }
 
 patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type) {
@@ -41,7 +52,7 @@ void Imv::claim() {
   claimed_ = true;
   for (const policy::WorkItem& item : c_.plan().items)
     if (policy::validator_of(item.type) == validator()) open_.push_back(&item);
-  had_work_ = !open_.empty();
+  if (!open_.empty()) had_work_ = true;
 }
 
 void Imv::batch_end() {
@@ -99,6 +110,24 @@ void Imv::say_assessment(pipeline::Evaluation evaluation) {
   Writer value;
   patnc::append_u32(value, std::uint32_t(evaluation));
   (void)channel_.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view());
+}
+
+void Imv::say_remedies(std::span<const Remedy> remedies, RemedyForm form) {
+  if (evaluation() == pipeline::Evaluation::compliant) return;
+  const auto say = [&](const patnc::RemediationInstructions& instructions) {
+    Writer value;
+    patnc::append_remediation_instructions(value, instructions);
+    (void)channel_.add(0, patnc::vendor_ietf, patnc::type::remediation_instructions, value.view());
+  };
+  if (!remedies.empty()) {
+    // Others have their say in the same batch.
+    const std::string text = remedy_text(remedies, form, patnc::max_message(c_.settings.max_batch) / 2);
+    say(patnc::RemediationString{text, c_.language});
+  }
+  const bool refused = assessment_.recommendation == pipeline::Recommendation::isolate ||
+                       assessment_.recommendation == pipeline::Recommendation::block;
+  const std::string& uri = c_.settings.policy->remediation_uri;
+  if (!uri.empty() && (refused || !remedies.empty())) say(patnc::RemediationUri{uri});
 }
 
 }  // namespace gatehouse::server

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "server/imv/channel.h"
+#include "server/imv/remedy.h"
 #include "server/policy/combine.h"
 
 namespace gatehouse::server {
@@ -73,6 +74,10 @@ class Imv : public Receiver {
   // Before the result stands: what depends on all items being finished.
   virtual void concluding() {}
 
+  // Takes up the IMV's items as soon as the endpoint is identified; called around work().
+  void claim();
+  // It has an opinion though no item asks for it.
+  void claim_opinion() { had_work_ = true; }
   // The IMV's work, by id, once the endpoint is identified.
   const std::vector<const policy::WorkItem*>& open_items() const { return open_; }
   const policy::WorkItem* open_item(policy::Type type) const;
@@ -84,10 +89,12 @@ class Imv : public Receiver {
   pipeline::Evaluation evaluation() const { return assessment_.evaluation; }
   // The assessment as this IMV's last words, instead of what it wanted to ask in the same batch.
   void say_assessment(pipeline::Evaluation evaluation);
+  // Behind it, unless all is compliant: what is to be mended, and the policy's remediation URI when there is something
+  // or the endpoint isn't allowed (spec part 1b §4.6).
+  void say_remedies(std::span<const Remedy> remedies, RemedyForm form = RemedyForm::plain);
   Conversation& c_;
 
  private:
-  void claim();
   const std::uint16_t id_;
   Channel channel_;
   bool claimed_ = false, had_work_ = false;
@@ -100,6 +107,8 @@ class Imv : public Receiver {
 
 // Known attributes of all subtypes: an unknown one is skipped or refused as its flag says.
 bool supported(std::uint32_t vendor, std::uint32_t type);
+// The same, and the attributes of the raw-evidence extension where it is on.
+patnc::Supported supported_with(const Settings& settings);
 // What may come in segments where an IMV has no rule of its own: what is known, up to 16 MiB, as a whole.
 patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_t type);
 

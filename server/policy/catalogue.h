@@ -44,8 +44,13 @@ inline constexpr std::string_view component_incorrect = "Incorrect component evi
 inline constexpr std::string_view component_pending = "Pending component evidence";
 inline constexpr std::string_view quote_invalid = "Invalid TPM Quote signature received";
 inline constexpr std::string_view no_baseline = "No approved firmware baseline";
-// Reasons of the Scanner IMV and of the policy itself.
+// Reasons of the Scanner IMV.
 inline constexpr std::string_view open_ports = "Open server ports were detected";
+// Remediation instructions of the Scanner IMV.
+inline constexpr std::string_view ports_title = "Open Server Ports";
+inline constexpr std::string_view ports_description = "Ports are open that the policy doesn't allow";
+inline constexpr std::string_view ports_header = "Please close the following ports:";
+// Reasons of the policy itself.
 inline constexpr std::string_view denied = "Policy denies access to this device";
 inline constexpr std::string_view not_measured = "A required measurement is missing";
 inline constexpr std::string_view unknown_device = "This device is not known";

@@ -208,6 +208,7 @@ bool Session::reassess() {
 }
 
 void Session::deliver(const pbtnc::Batch& batch) {
+  const patnc::Supported known = supported_with(settings_);
   for (const pbtnc::Message& m : batch.messages) {
     if (m.vendor != pbtnc::vendor_ietf) continue;
     if (m.type == pbtnc::type::language_preference) {
@@ -226,7 +227,7 @@ void Session::deliver(const pbtnc::Batch& batch) {
       host_.log(LogLevel::debug, "nobody subscribed to it");
       continue;
     }
-    const auto parsed = patnc::parse_message(pa.body, supported);
+    const auto parsed = patnc::parse_message(pa.body, known);
     if (!parsed) {
       host_.log(LogLevel::warning, parsed.error().text());
       for (Imv* imv : receivers) imv->malformed(parsed.error().text());
@@ -250,6 +251,7 @@ void Session::advance() {
   if (client_silent_ && conversation_.out.empty() && queue_.empty() && !all_done())
     for (const auto& imv : imvs_)
       if (!imv->result()) imv->solicit();
+  if (waiting()) return;
   flush();
   if (all_done()) return conclude();
   std::size_t pending = 0;

@@ -50,6 +50,8 @@ class Session {
   // While false, nothing more has to be read from the peer: TCP does the rest.
   bool wants_data() const { return phase_ != Phase::ended && !answer_due_ && !(sasl_ && sasl_->waiting()); }
   const std::string& id() const { return conversation_.session; }
+  // As claimed; empty: none, or not said yet.
+  std::string device() const { return conversation_.info.device_id.value_or(""); }
 
  private:
   enum class Phase : std::uint8_t { version, authentication, data, ended };

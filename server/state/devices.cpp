@@ -202,6 +202,7 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id) {
   GH_CHECK(batch.each(results, results, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
   for (const std::string& key : items) batch.erase(key);
   GH_CHECK(forget_software(batch, id));
+  GH_CHECK(forget_files(batch, id));
   batch.erase(layout::device_key(id));
   return {};
 }

@@ -87,6 +87,7 @@ struct State::Impl {
   Result<void> note_items(Batch& batch, const SessionResult& result);
   Result<void> note_pending(Batch& batch, const std::string& device, const std::string& product, const SeenKey& seen);
   Result<void> learn(Batch& batch, const SessionResult& result);
+  Result<void> learn_files(Batch& batch, const SessionResult& result);
   Result<void> propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result);
   Result<void> retire_oldest(Batch& batch, char session_class);
 };
@@ -97,6 +98,8 @@ Result<std::optional<layout::HeadValue>> read_head(const StoreView& view, std::s
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device);
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
 void put_device(Batch& batch, const layout::DeviceValue& value);
+// What was learned of the device's files.
+Result<void> forget_files(Batch& batch, std::string_view device);
 // Printable UTF-8, 1 to 256 bytes: it becomes part of keys, logs and commands.
 bool acceptable_device_id(std::string_view id);
 bool acceptable_session_id(std::string_view id);

@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -131,6 +132,15 @@ struct StoredItemResult {
   std::string key_pin;        // empty: no quote of this session verified
 };
 
+// Digests of one directory's files, by name. What FREFM and DREFM learned of a device is what FMEAS and DMEAS compare with.
+struct LearnedFiles {
+  HashAlgorithm algorithm = HashAlgorithm::sha256;
+  std::string directory;                // absolute
+  std::map<std::string, Digest> files;  // at most max_learned_files
+  bool whole = false;                   // all that the directory holds: what was learned of it before is gone
+};
+inline constexpr std::size_t max_learned_files = 10'000;
+
 struct SessionResult {
   SessionIntent intent;
   std::int64_t finished = 0;
@@ -145,6 +155,7 @@ struct SessionResult {
   std::optional<pipeline::Baseline> proposed_baseline;  // a candidate, unless the device has an equal one
   std::vector<ItemResult> items;           // at most 256, of different policies
   std::optional<SoftwareUpdate> software;  // absent: what was staged is dropped
+  std::vector<LearnedFiles> learned_files;  // replaces what was learned before; of enrolled devices only
 };
 
 enum class SessionState : std::uint8_t { open, interrupted, complete };
@@ -221,6 +232,9 @@ class State {
   Result<std::vector<pipeline::Baseline>> approved_baselines(std::string_view device) const;
   // Last accepted quote of this key.
   Result<std::optional<pipeline::LastQuote>> last_quote(const PublicKey& key) const;
+  // What was learned of the files of one directory; empty: nothing.
+  Result<std::map<std::string, Digest>> learned_files(std::string_view device, HashAlgorithm algorithm,
+                                                      std::string_view directory) const;
   Result<std::optional<SessionRecord>> session(std::string_view id) const;
   // Newest first; of one device, or of all where it is empty. A page ends early when it grows large.
   Result<SessionPage> sessions(std::string_view device, std::size_t most, const SessionCursor& from = {}) const;
@@ -250,8 +264,9 @@ class State {
   // Fault::denied when the key that made the quote is no longer trusted or another one was pinned meanwhile: nothing was
   // written; commit again with a verdict that isn't allow and without quote_key.
   void commit_result(SessionResult result, Completion completion);
-  // Fault::malformed for text that can't be kept, Fault::limit beyond a bound: nothing of the chunk was staged. After an
-  // error the session's answer is incomplete: commit without `software`, or restart. One chunk at a time bounds memory.
+  // Fault::malformed for text that can't be kept, Fault::limit beyond a bound: nothing of the chunk was staged. After
+  // an error the session's answer is incomplete: commit without `software`, or restart. One chunk at a time bounds
+  // memory.
   void stage_software(SoftwareChunk chunk, Completion completion);
   // When a session ends without a result.
   void drop_software(std::string session);

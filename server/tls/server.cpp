@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
 #include <csignal>
@@ -87,6 +88,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void await_signal();
   void await_refresh();
   void begin_stop();
+  std::size_t reassess(std::string_view device);
   void maybe_done();
 };
 
@@ -126,6 +128,14 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     asio::post(strand_, [self = shared_from_this()] {
       if (!self->session_ || !self->gone_) self->draining_ = true;
       if (!self->session_) self->abort({});
+    });
+  }
+  // Whether the session here was asked for another assessment, told on the strand.
+  void reassess(std::string device, std::function<void(bool)> done) {
+    asio::post(strand_, [self = shared_from_this(), device = std::move(device), done = std::move(done)] {
+      const bool asked = !self->gone_ && self->session_ && self->session_->device() == device && self->session_->reassess();
+      done(asked);
+      if (asked) self->after();
     });
   }
   void cut() {
@@ -345,8 +355,16 @@ Result<void> Server::Impl::load() {
   auto s = std::make_shared<Settings>();
   s->auth = config.auth;
   s->banks = config.banks;
+  s->dh_groups = config.dh_groups;
+  s->minimum_nonce = config.min_nonce;
+  s->raw_evidence = config.raw_evidence;
+  s->raw_vendor = config.raw_vendor;
   s->idle_deadline = config.idle_deadline;
   s->total_deadline = config.total_deadline;
+  s->test_imv = config.test_imv;
+  s->test_rounds = config.test_rounds;
+  if (config.test_imv)
+    log::write(log::Level::warning, {}, "the Test IMV is on ([imv] test): endpoints' Test collectors say what is recommended; not for production");
   if (!config.policy_file.empty()) {
     auto read = policy::read_policy(config.policy_file);
     if (!read) return fail(policy_error(read.error(), config.policy_file));
@@ -490,6 +508,34 @@ void Server::Impl::begin_stop() {
   maybe_done();
 }
 
+// On the control socket's thread, which waits for each connection's answer; a server that stops doesn't give them all.
+std::size_t Server::Impl::reassess(std::string_view device) {
+  struct Count {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::size_t pending = 0, asked = 0;
+  };
+  const auto count = std::make_shared<Count>();
+  std::vector<std::shared_ptr<Connection>> live;
+  {
+    const std::lock_guard lock(mutex);
+    for (const auto& [_, one] : open)
+      if (auto connection = one.lock()) live.push_back(std::move(connection));
+  }
+  count->pending = live.size();
+  for (const auto& connection : live)
+    connection->reassess(std::string(device), [count](bool asked) {
+      const std::lock_guard lock(count->mutex);
+      --count->pending;
+      count->asked += asked ? 1 : 0;
+      count->changed.notify_all();
+    });
+  live.clear();
+  std::unique_lock lock(count->mutex);
+  count->changed.wait_for(lock, 5s, [&] { return count->pending == 0; });
+  return count->asked;
+}
+
 void Server::Impl::maybe_done() {
   if (!stopping) return;
   const std::lock_guard lock(mutex);
@@ -499,6 +545,14 @@ void Server::Impl::maybe_done() {
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() {
   if (impl_) impl_->workers.join();
+}
+
+Result<void> Server::check(const Config& config) {
+  for (const std::string& address : config.listen) GH_CHECK(endpoint_of(address));
+  GH_CHECK(TlsContext::make(config));
+  if (!config.ak_ca.empty()) GH_CHECK(TrustAnchors::load(config.ak_ca, config.ak_crl));
+  if (!config.users.empty()) GH_CHECK(UserFile::load(config.users));
+  return {};
 }
 
 Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource references) {
@@ -515,7 +569,13 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   impl->signals.add(SIGINT);
   impl->signals.add(SIGHUP);
   State* const state = impl->state.get();
-  GH_TRY(impl->control, ControlServer::start(impl->config.control_socket, [state](std::string_view request) { return execute(*state, request); }));
+  const std::weak_ptr<Impl> weak = impl;
+  const Live live{[weak](std::string_view device) {
+    const auto server = weak.lock();
+    return server ? server->reassess(device) : 0;
+  }};
+  GH_TRY(impl->control, ControlServer::start(impl->config.control_socket,
+                                             [state, live](std::string_view request) { return execute(*state, request, &live); }));
   GH_CHECK(impl->state->announce_socket(impl->config.control_socket));
   GH_CHECK(impl->listen());
   impl->await_signal();

@@ -66,6 +66,12 @@ class FakeView final : public refdb::View {
     const auto at = by_path_.find(refdb::index_path(path));
     return at == by_path_.end() ? std::vector<refdb::Reference>{} : at->second;
   }
+  Result<bool> has_package(std::string_view product, std::string_view package, std::string_view version) const override {
+    for (const auto& [path, references] : by_path_)
+      for (const refdb::Reference& r : references)
+        if (r.product == product && r.package == package && r.version == version) return true;
+    return false;
+  }
   Result<std::vector<refdb::Reference>> references_of_digest(std::string_view, const Digest&) const override {
     return std::vector<refdb::Reference>{};
   }

@@ -1,0 +1,164 @@
+#include "server/imv/scanner/scanner_imv.h"
+
+#include <algorithm>
+
+#include "server/imv/values.h"
+
+namespace gatehouse::server {
+namespace {
+
+using pipeline::Evaluation;
+namespace type = patnc::type;
+
+constexpr std::size_t ports = 65536;
+
+std::uint8_t protocol_of(policy::Type item) {
+  return item == policy::Type::tcpop || item == policy::Type::tcpbl ? patnc::protocol_tcp : patnc::protocol_udp;
+}
+std::string_view name_of(std::uint8_t protocol) { return protocol == patnc::protocol_tcp ? "tcp" : "udp"; }
+
+// What is open against the item: not in the list of the allowed, or in that of the forbidden ones.
+std::bitset<ports> violations(const policy::WorkItem& item, const std::bitset<ports>& open) {
+  std::bitset<ports> listed;
+  for (const auto& range : item.ports->ranges())
+    for (std::size_t port = range.first; port <= range.last; ++port) listed.set(port);
+  const bool allowed = item.type == policy::Type::tcpop || item.type == policy::Type::udpop;
+  return allowed ? open & ~listed : open & listed;
+}
+
+struct PortList {
+  std::vector<std::string> list;  // "23", "8080"; as ranges "1-21"; ascending
+  std::size_t more = 0;           // ports besides these: people don't read lists of thousands
+};
+PortList port_list(const std::bitset<ports>& set, bool ranges) {
+  constexpr std::size_t most = 128;
+  PortList out;
+  for (std::size_t first = 0; first < ports; ++first) {
+    if (!set.test(first)) continue;
+    std::size_t last = first;
+    while (ranges && last + 1 < ports && set.test(last + 1)) ++last;
+    if (out.list.size() == most) out.more += last - first + 1;
+    else out.list.push_back(std::to_string(first) + (last != first ? "-" + std::to_string(last) : ""));
+    first = last;
+  }
+  return out;
+}
+
+}  // namespace
+
+OpenPorts::OpenPorts(std::span<const patnc::PortFilterEntry> entries, std::uint8_t protocol) {
+  std::bitset<ports> blocked;
+  for (const patnc::PortFilterEntry& entry : entries)
+    if (entry.protocol == protocol) (entry.blocked ? blocked : open).set(entry.port);
+  contradictory = blocked.any() && open.any();
+  if (!blocked.any() || contradictory) return;
+  listed = false;
+  open = ~blocked;
+  open.reset(0);  // no port that anything can listen on
+}
+
+void OpenPorts::add(const OpenPorts& other) {
+  open |= other.open;
+  listed = listed && other.listed;
+  contradictory = contradictory || other.contradictory;
+}
+
+void ScannerImv::malformed(std::string_view why) {
+  if (s_.failed.empty()) s_.failed = "the firewall message can't be used: " + std::string(why);
+}
+
+void ScannerImv::receive(const Message& message) {
+  for (const patnc::Attribute& a : message.attributes)
+    if (const auto good = verify_value(a); !good) {
+      c_.host.log(LogLevel::warning, "firewall message: " + good.error().text());
+      channel().refuse(message, {patnc::ErrorCode::invalid_parameter, good.error().offset, {}, good.error().reason});
+      return malformed(good.error().text());
+    }
+  for (const patnc::Attribute& a : message.attributes) {
+    Reader r(a.value, "RFC 5792", a.value_offset());
+    if (a.is(patnc::vendor_ietf, type::pa_tnc_error)) take_error(r);
+    if (!a.is(patnc::vendor_ietf, type::port_filter)) continue;
+    // A firewall that says two things says nothing.
+    const auto entries = patnc::parse_port_filter(r);
+    Assessment::Filter filter{{*entries, patnc::protocol_tcp}, {*entries, patnc::protocol_udp}};
+    const auto [at, first] = s_.filters.try_emplace(message.collector, filter);
+    if (!first && at->second != filter && s_.failed.empty())
+      s_.failed = "the endpoint contradicts itself about '" + patnc::attribute_name(a.vendor, a.type) + "'";
+  }
+}
+
+void ScannerImv::take_error(Reader& r) {
+  const auto error = patnc::parse_error(r);
+  if (!error) return c_.host.log(LogLevel::warning, "a PA-TNC error that can't be read: " + error.error().text());
+  const std::string name = "PA-TNC error '" + patnc::error_name(error->vendor, error->code) + "'";
+  c_.host.log(LogLevel::warning, "the endpoint answered the Scanner IMV with " + name);
+  if (error->vendor != patnc::vendor_ietf || error->code == 0 || error->code > 3) return;
+  const patnc::ErrorInformation information = patnc::error_information(*error);
+  if (const auto* refused = std::get_if<patnc::TypeNotSupported>(&information)) {
+    // Without segmentation it can still answer; without port filters there is no answer.
+    if (refused->vendor == patnc::vendor_tcg && refused->type == type::contract_request) return;
+    if (refused->vendor == patnc::vendor_ietf && (refused->type == type::attribute_request || refused->type == type::port_filter)) return;
+  }
+  if (s_.failed.empty()) s_.failed = "the endpoint answered with " + name;
+}
+
+void ScannerImv::work() {
+  if (open_items().empty()) return;
+  if (!s_.failed.empty()) {
+    for (const policy::WorkItem* item : std::vector(open_items())) finish_item(*item, Evaluation::error, s_.failed);
+    return;
+  }
+  if (!s_.filters.empty()) {
+    for (const policy::WorkItem* item : std::vector(open_items())) judge(*item);
+    return;
+  }
+  if (s_.asked) return;
+  s_.asked = true;
+  channel().request_contract();
+  Writer request;
+  patnc::append_attribute_request(request, {{patnc::vendor_ietf, type::port_filter}});
+  (void)channel().add(0, patnc::vendor_ietf, type::attribute_request, request.view());
+}
+
+// Result strings of spec part 2 §9.2.
+void ScannerImv::judge(const policy::WorkItem& item) {
+  const std::uint8_t protocol = protocol_of(item.type);
+  const std::string name(name_of(protocol));
+  OpenPorts open;
+  for (const auto& [collector, filter] : s_.filters) open.add(protocol == patnc::protocol_tcp ? filter.tcp : filter.udp);
+  if (open.contradictory)
+    return finish_item(item, Evaluation::error, "the port filter has blocked and open " + name + " ports");
+  const PortList bad = port_list(violations(item, open.open), !open.listed);
+  if (bad.list.empty()) return finish_item(item, Evaluation::compliant, "no violating " + name + " ports");
+  s_.violated = true;
+  std::string text = "violating " + name + " ports:";
+  for (const std::string& port : bad.list) {
+    text += ' ' + port;
+    std::string violation = name + ' ' + port;
+    if (std::find(s_.violations.begin(), s_.violations.end(), violation) == s_.violations.end())
+      s_.violations.push_back(std::move(violation));
+  }
+  if (bad.more != 0) text += " and " + std::to_string(bad.more) + " more";
+  s_.more_violations += bad.more;
+  finish_item(item, Evaluation::minor, std::move(text));
+}
+
+std::vector<std::string> ScannerImv::reasons() const {
+  std::vector<std::string> out;
+  if (!result() || result()->assessment.recommendation == pipeline::Recommendation::allow) return out;
+  if (s_.violated) out.emplace_back(c_.text(policy::text::open_ports));
+  else if (!items().empty()) out.emplace_back(c_.text(policy::text::not_measured));
+  return out;
+}
+
+// Nobody asked: then there is nothing to say to firewalls that may not be there.
+void ScannerImv::concluding() {
+  if (items().empty()) return;
+  say_assessment(evaluation());
+  std::vector<Remedy> remedies;
+  namespace text = policy::text;
+  if (s_.violated) remedies.push_back({c_.text(text::ports_title), c_.text(text::ports_description), c_.text(text::ports_header), s_.violations, s_.more_violations});
+  say_remedies(remedies);
+}
+
+}  // namespace gatehouse::server
