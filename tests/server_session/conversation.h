@@ -66,6 +66,7 @@ class LoopHost final : public server::Host {
   ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
   std::optional<ByteVector> fixed_nonce() override { return nonce; }
   std::optional<ByteVector> fixed_secret() override { return secret; }
+  std::optional<std::uint32_t> fixed_request_id() override { return request_id; }
 
   // Waits for one completion and lets the session have it; false when none is under way.
   bool carry(server::Session& session);
@@ -74,6 +75,7 @@ class LoopHost final : public server::Host {
   bool closed = false;
   std::vector<std::string> lines;
   std::optional<ByteVector> nonce, secret;
+  std::optional<std::uint32_t> request_id;
 
  private:
   void expect() { ++expected_; }

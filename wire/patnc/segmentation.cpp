@@ -294,8 +294,7 @@ Reassembler::Step Reassembler::proceed(Transfers::iterator at, const Envelope& e
                        t.total - attribute_header_size,
                        t.got + of_header - attribute_header_size,
                        e.segment.subspan(of_header),
-                       !more,
-                       e.id};
+                       !more};
   } else {
     // Room for all of it at once: growing would copy, and so hold the attribute twice.
     // And for a message header in front, which the receiver may want.

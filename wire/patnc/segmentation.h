@@ -169,7 +169,6 @@ class Reassembler {
     std::size_t at = 0;          // of this piece in the value; errors quote at + attribute_header_size
     Bytes bytes;                 // borrows from the envelope; may be empty
     bool last = false;
-    std::uint32_t id = 0;  // of its transfer
   };
   // What to do after an envelope.
   struct Step {

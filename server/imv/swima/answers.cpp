@@ -4,6 +4,7 @@
 
 #include "base/hex.h"
 #include "server/imv/swima/swima_imv.h"
+#include "server/imv/values.h"
 #include "wire/patnc/attributes.h"
 
 namespace gatehouse::server {
@@ -32,7 +33,7 @@ std::string_view answer_name(bool events, swima::Content content) {
 
 // Without acting on it: nothing of a message counts when any of it is malformed.
 Result<void> verify(const patnc::Attribute& a) {
-  if (a.vendor != ietf || !is_answer(a.type)) return {};
+  if (a.vendor != ietf || !is_answer(a.type)) return verify_value(a);
   Reader r(a.value, "RFC 8412", a.value_offset());
   if (has_events(a.type))
     GH_CHECK(patnc::parse_records(r, swima::EventsFormat{.content = content_of(a.type)}, [](const auto&) {}));
