@@ -139,8 +139,12 @@ void Channel::on_envelope(Link& known, const pbtnc::PaMessage& pa, Reader& r, Re
   }
   patnc::Reassembler::Step step = known.reassembler.add(*envelope, value_offset);
   if (step.piece)
-    if (const auto good = receiver.receive_piece(pa.collector, *step.piece); !good)
-      step = known.reassembler.refuse(step, good.error().offset, good.error().reason);
+    if (const auto good = receiver.receive_piece(pa.collector, *step.piece); !good) {
+      const Error& e = good.error();
+      const bool unwanted = e.fault == Fault::denied, cancelled = unwanted || e.fault == Fault::limit;
+      step = cancelled ? known.reassembler.cancel(step, e.reason) : known.reassembler.refuse(step, e.offset, e.reason);
+      if (unwanted) step.lost = false;
+    }
   perform(pa, std::move(step), receiver);
 }
 

@@ -37,7 +37,8 @@ class Receiver {
   // Without segmentation attributes; never empty.
   virtual void receive(const Message& message) = 0;
   // A piece of an attribute that Channel's admission declared incremental, in order. An error (its offset counts from the
-  // base attribute) refuses the attribute; malformed() follows.
+  // base attribute) refuses the attribute; malformed() follows. Fault::limit cancels it without a PA-TNC error before
+  // malformed(), Fault::denied is for what isn't wanted: it is cancelled, and that is all.
   virtual Result<void> receive_piece(std::uint16_t /*collector*/, const patnc::Reassembler::Piece& /*piece*/) { return {}; }
   // Something of its subtype can't be used, or is given up half way; the collector has been told.
   virtual void malformed(std::string_view why) = 0;

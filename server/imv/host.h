@@ -45,9 +45,10 @@ class Host {
   virtual std::shared_ptr<const refdb::View> references() = 0;                     // the current generation
   virtual std::int64_t now_ms() = 0;
   virtual ByteVector random(std::size_t bytes) = 0;
-  // Seams for replays: a fixed nonce and a fixed shared secret.
+  // Seams for replays: a fixed nonce, a fixed shared secret, and the first request id of the SWIMA IMV.
   virtual std::optional<ByteVector> fixed_nonce() { return std::nullopt; }
   virtual std::optional<ByteVector> fixed_secret() { return std::nullopt; }
+  virtual std::optional<std::uint32_t> fixed_request_id() { return std::nullopt; }
   // For traces (docs/formats/trace.md); nothing is made of them where nobody listens. Each PT-TLS message in order, with
   // its header; of one that is refused or that nobody reads, as much of it as there is. Facts may be secret.
   virtual void trace_message(Direction, Bytes) {}

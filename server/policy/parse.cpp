@@ -449,9 +449,10 @@ void PolicyReader::read_argument(Enforcement& e, const toml::node* node, std::si
       return mistake(line, key, "wants letters of B (firmware log), I (IMA list), T (tboot), such as \"B I\"");
     e.argument.letters = *letters;
   } else if (e.type == Type::swidt) {
-    const auto letters = letters_of(text.value_or(""), "RSC");
+    const auto letters = letters_of(text.value_or(""), "RSCT");
     if (!letters)
-      return mistake(line, key, "wants letters of R (identifiers only), S (subscribe), C (clear), such as \"R S\"");
+      return mistake(line, key,
+                     "wants letters of R (identifiers only), S (subscribe), C (clear), T (tags too), such as \"R S\"");
     if (letters->find('S') != letters->npos && letters->find('C') != letters->npos)
       return mistake(line, key, "S and C exclude each other");
     e.argument.letters = *letters;

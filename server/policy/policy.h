@@ -95,7 +95,7 @@ class PackageRules {
 
 // What is asked, without whom.
 struct Argument {
-  std::string letters;    // TPMRA of "BIT", SWIDT of "RSC": in this order, each at most once
+  std::string letters;    // TPMRA of "BIT", SWIDT of "RSCT": in this order, each at most once
   PortSet ports;          // TCPOP to UDPBL
   std::string path;       // FREFM to DMETA: absolute
   PackageRules packages;  // PCKGS

@@ -78,8 +78,9 @@ std::string merged_letters(Type type, std::string_view a, std::string_view b) {
   const auto has = [](std::string_view letters, char c) { return letters.find(c) != letters.npos; };
   if (type == Type::tpmra) return in_order("BIT", [&](char c) { return has(a, c) || has(b, c); });
   const bool subscribe = has(a, 'S') || has(b, 'S');
-  return in_order("RSC", [&](char c) {
+  return in_order("RSCT", [&](char c) {
     if (c == 'R') return has(a, c) && has(b, c);
+    if (c == 'T') return has(a, c) || has(b, c);
     return c == 'S' ? subscribe : !subscribe && (has(a, c) || has(b, c));
   });
 }

@@ -283,6 +283,14 @@ Result<SoftwarePage> State::software_without_tag(std::string_view device, std::s
   return out;
 }
 
+Result<bool> State::has_software_tag(std::string_view software_id, std::optional<Bytes> content) const {
+  const StoreView view = impl_->store->view();
+  if (!content) return has_tag(view, software_id);
+  const Digest digest = digest_of(HashAlgorithm::sha256, *content);
+  GH_TRY(const auto stored, view.read(layout::tag_prefix(software_id) + std::string(as_text(digest.view()))));
+  return stored.has_value();
+}
+
 Result<std::vector<StoredTag>> State::software_tags(std::string_view software_id) const {
   const std::string prefix = layout::tag_prefix(software_id);
   std::vector<StoredTag> out;

@@ -254,6 +254,8 @@ class State {
   // What is installed whose tag isn't stored and wasn't refused by the endpoint.
   Result<SoftwarePage> software_without_tag(std::string_view device, std::size_t most,
                                             const SoftwareCursor& from = {}) const;
+  // Whether a tag of this identifier is stored: any, or the one with this content.
+  Result<bool> has_software_tag(std::string_view software_id, std::optional<Bytes> content = std::nullopt) const;
   // All versions that were told, oldest first.
   Result<std::vector<StoredTag>> software_tags(std::string_view software_id) const;
 

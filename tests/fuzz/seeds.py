@@ -56,6 +56,10 @@ def add_swima(attribute):
         add("swima_fuzz", b"\x1f" + attribute[12:])
 
 
+add("swid_tag_fuzz", b"\0<?xml version='1.0' encoding='utf-8'?>\n<!-- c --><SoftwareIdentity name='bash' tagId='bash-5.2-1'>\n"
+    b"<Entity name='A &amp; &#66;' regid='example.org' role='distributor tagCreator'/><a><![CDATA[<]]></a></SoftwareIdentity>")
+add("swid_tag_fuzz", b"\1<s:software_identification_tag><s:software_id><s:unique_id>bash-5.2-1</s:unique_id>"
+    b"<s:tag_creator_regid>example.org</s:tag_creator_regid></s:software_id></s:software_identification_tag>")
 # The worked examples of the tests.
 for literal in re.findall(r'string_view \w+ =\s+((?:"[0-9a-f]+"\s*)+);',
                           open(os.path.join(tree, "tests/wire_patnc/examples.h")).read()):

@@ -168,6 +168,7 @@ TEST(AttestationAndInventory, AreOneConversationEach) {
   EXPECT_EQ(asked(two("SWIDT", "R", ""), known("d1")), "SWIDT");
   EXPECT_EQ(asked(two("SWIDT", "R C", "R S"), known("d1")), "SWIDT R S");
   EXPECT_EQ(asked(two("SWIDT", "C", "R"), known("d1")), "SWIDT C");
+  EXPECT_EQ(asked(two("SWIDT", "T R", "R S"), known("d1")), "SWIDT R S T");
 }
 
 TEST(Denied, ADeviceIsAskedForNothing) {

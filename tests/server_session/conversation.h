@@ -80,6 +80,7 @@ class LoopHost final : public server::Host {
   void trace_fact(std::string_view fact, Bytes value) override {
     if (on_fact) on_fact(fact, value);
   }
+  std::optional<std::uint32_t> fixed_request_id() override { return request_id; }
 
   // Waits for one completion and lets the session have it; false when none is under way.
   bool carry(server::Session& session);
@@ -91,6 +92,7 @@ class LoopHost final : public server::Host {
   std::function<void(server::Direction, Bytes)> on_message;
   std::function<void(std::string_view, Bytes)> on_fact;
   std::function<void(const server::SessionResult&)> on_result;
+  std::optional<std::uint32_t> request_id;
 
  private:
   void expect() { ++expected_; }

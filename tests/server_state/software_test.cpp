@@ -427,6 +427,10 @@ TEST_F(Software, TagsAreKeptInAllTheirVersions) {
   EXPECT_EQ(as_text(tags[0].content), "<one/>");
   EXPECT_EQ(as_text(tags[1].content), "<two/>");
   EXPECT_EQ(tags[0].device, "d");
+  EXPECT_TRUE(*state_->has_software_tag("a"));
+  EXPECT_TRUE(*state_->has_software_tag("a", as_bytes("<two/>")));
+  EXPECT_FALSE(*state_->has_software_tag("a", as_bytes("<three/>")));
+  EXPECT_FALSE(*state_->has_software_tag("b")) << "the endpoint had none";
   // That it has none is known as long as it's installed.
   ASSERT_TRUE(inventory(1, 1, {record("b"), record("c")}));
   EXPECT_EQ(wanted(), (Names{"c"}));
