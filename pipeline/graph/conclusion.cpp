@@ -303,7 +303,7 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.boot_given = boot_given_;
   v.ima_given = ima_given_;
   v.boot.processed = boot_.size();
-  std::sort(findings_.begin(), findings_.end(), by_entry);
+  keep_lowest();
 
   QuoteResult quote = check_quote(finish);
   v.quote = quote.quote;

@@ -12,6 +12,16 @@ constexpr std::string_view evidence_spec = "spec part 2 2.6";
 constexpr std::uint32_t ima_pcr = 10;
 constexpr std::uint64_t max_wire_digests = 65'536;
 constexpr std::string_view twice = "both a raw log and Simple Component Evidence of one component";
+// Of the findings in a verdict object: names are an endpoint's, up to 4,096 bytes each.
+constexpr std::size_t max_findings_bytes = std::size_t(8) << 20;
+
+// What a finding adds to the verdict object, roughly: a byte that isn't printable is written as four.
+std::size_t cost(const Finding& f) {
+  std::size_t bytes = 256 + f.reason.size();
+  for (const char c : f.path) bytes += c >= ' ' && c <= '~' ? 1 : 4;
+  for (const std::string& one : f.expected) bytes += one.size() + 4;
+  return bytes;
+}
 
 }  // namespace
 
@@ -226,14 +236,25 @@ Result<void> Judgement::look_up(const Batch& batch) {
   std::copy(judged.statuses.begin(), judged.statuses.end(), statuses_.begin() + std::ptrdiff_t(first));
   zero_digests_.insert(zero_digests_.end(), judged.zero_digests.begin(), judged.zero_digests.end());
   findings_total_ += judged.findings.size();
+  for (const Finding& f : judged.findings) findings_bytes_ += cost(f);
   std::move(judged.findings.begin(), judged.findings.end(), std::back_inserter(findings_));
   // Only the lowest entries are ever shown; a list of a million unknown files needn't keep them all.
-  if (findings_.size() > 4 * max_findings) {
-    const auto last = findings_.begin() + std::ptrdiff_t(max_findings);
-    std::nth_element(findings_.begin(), last, findings_.end(), [](const Finding& a, const Finding& b) { return a.entry < b.entry; });
-    findings_.erase(last, findings_.end());
-  }
+  if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_lowest();
   return {};
+}
+
+// Whatever was dropped before had so many findings below it that it would be dropped now: the order in which batches are
+// looked up makes no difference.
+void Judgement::keep_lowest() {
+  std::sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) { return a.entry < b.entry; });
+  std::size_t kept = 0, bytes = 0;
+  for (; kept < findings_.size() && kept < max_findings; ++kept) {
+    const std::size_t one = cost(findings_[kept]);
+    if (bytes + one > max_findings_bytes) break;
+    bytes += one;
+  }
+  findings_.resize(kept);
+  findings_bytes_ = bytes;
 }
 
 }  // namespace gatehouse::pipeline

@@ -51,6 +51,8 @@ class Judgement {
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
   Result<void> add_item(Batch& batch, ImaItem item, std::size_t offset);
 
+  void keep_lowest();
+
   // conclusion.cpp
   QuoteResult check_quote(const Finish& finish);
   void take_as_violations();
@@ -90,6 +92,7 @@ class Judgement {
   std::mutex mutex_;
   Counters counters_;                       // guarded by mutex_
   std::vector<Finding> findings_;           // guarded by mutex_; the lowest entries
+  std::size_t findings_bytes_ = 0;          // guarded by mutex_; of the verdict object
   std::uint64_t findings_total_ = 0;        // guarded by mutex_
   std::vector<Status> statuses_;            // guarded by mutex_; by entry
   std::vector<std::uint64_t> zero_digests_; // guarded by mutex_

@@ -447,6 +447,23 @@ TEST_F(Wire, ViolationSentAsHashOverAZeroDigest) {
 }
 
 // More findings than a verdict shows, with claims on every item: linear, and the lowest entries are kept.
+// Names as long as a path may be, of bytes that are written as four: the verdict object still is one that can be
+// recorded, with the lowest entries in it and all of them counted.
+TEST_F(Wire, FindingsOfLongNamesAreBoundedToo) {
+  auto items = start();
+  for (int n = 0; n < 1500; ++n)
+    items.push_back(file_item("/" + std::to_string(n) + std::string(4'000, '\x01'), content("x").view()));
+  const auto outcome = run(items);
+  ASSERT_TRUE(outcome.has_value());
+  const auto& v = outcome->verdict;
+  EXPECT_EQ(v.ima.unknown, 1500U);
+  EXPECT_EQ(v.findings_total, 1501U);  // and the missing baseline
+  ASSERT_GT(v.findings.size(), 100U);
+  EXPECT_LT(v.findings.size(), 1000U);
+  for (std::size_t n = 1; n < v.findings.size(); ++n) EXPECT_EQ(v.findings[n].entry, n);
+  EXPECT_LT(pipeline::to_json(v).size(), std::size_t(12) << 20);
+}
+
 TEST_F(Wire, FindingsAreBoundedAndCounted) {
   auto items = start();
   for (int n = 0; n < 12'000; ++n) {
