@@ -18,9 +18,9 @@ namespace json = boost::json;
 
 struct Options {
   StateOptionsOfCommand where;
-  std::string device, ak, product, key, file;
+  std::string device, ak, product, key, file, at;
   std::vector<std::string> identities;
-  bool trust = false, replace = false;
+  bool trust = false, replace = false, history = false;
   std::optional<std::uint64_t> number;
 };
 
@@ -272,6 +272,58 @@ int run_diff(const Options& options) {
   });
 }
 
+// --- software
+
+bool set(const json::object& object, std::string_view member) {
+  const json::value* const value = object.if_contains(member);
+  return value && value->is_bool() && value->get_bool();
+}
+
+void print_software(const json::object& one) {
+  std::cout << shown(one, "software_id") << "  source " << shown(one, "source") << "  first seen "
+            << shown(one, "first_seen") << "  last seen " << shown(one, "last_seen");
+  if (shown(one, "until") != "-") std::cout << "  until " << shown(one, "until");
+  std::cout << "  locator " << shown(one, "locator") << '\n';
+}
+
+void print_history(const json::object& one) {
+  const std::string kind = shown(one, "kind");
+  if (kind == "event") {
+    std::cout << "  EID " << shown(one, "eid") << "  " << shown(one, "time") << "  " << shown(one, "action") << "  "
+              << shown(one, "software_id") << "  source " << shown(one, "source") << '\n';
+  } else if (kind == "removal") {
+    std::cout << "  gone  " << shown(one, "until") << "  last seen " << shown(one, "last_seen") << "  "
+              << shown(one, "software_id") << "  source " << shown(one, "source") << '\n';
+  } else {
+    std::cout << shown(one, "time") << "  session " << shown(one, "session") << "  "
+              << (set(one, "inventory") ? "inventory" : "events") << "  epoch " << shown(one, "epoch") << "  last EID "
+              << shown(one, "last_eid") << "  " << shown(one, "added") << " added, " << shown(one, "removed")
+              << " removed, " << shown(one, "altered") << " altered" << (set(one, "first") ? ", the first" : "")
+              << (set(one, "epoch_changed") ? ", another epoch" : "")
+              << (set(one, "rolled_back") ? ", the endpoint's log went back" : "");
+    if (shown(one, "inconsistent") != "0")
+      std::cout << ", " << shown(one, "inconsistent") << " events contradict what was told before";
+    if (shown(one, "not_kept") != "0") std::cout << ", " << shown(one, "not_kept") << " not kept";
+    std::cout << '\n';
+  }
+}
+
+int run_software(const Options& options) {
+  if (options.history && !options.at.empty())
+    return complain(Error{Fault::usage, "--history and --at exclude each other", {}, 0, {}, {}});
+  json::object request = about(options, options.history ? "device.software.history" : "device.software");
+  if (!options.at.empty()) request["at"] = options.at;
+  bool any = false;
+  const int code = run_list(options, request, "from", [&](const json::object& one) {
+    if (!any) std::cout << "What the endpoint claims; no quote covers it.\n";
+    any = true;
+    options.history ? print_history(one) : print_software(one);
+  });
+  if (code == 0 && !any && !options.where.json)
+    std::cout << options.device << (options.at.empty() ? " has told of no software\n" : " had told of no software\n");
+  return code == 0 ? flushed() : code;
+}
+
 }  // namespace
 
 void add_device(CLI::App& app, Run& run) {
@@ -318,6 +370,11 @@ void add_device(CLI::App& app, Run& run) {
   revoke->add_option("--key", options->key, "key id or SHA-256 of one key; all without it");
   device(command(group, "remove", "Forget a device; a revoked key stays revoked", run_remove,
                  "gatehouse device remove 8a1b… --state state"));
+
+  auto* const software = device(command(group, "software", "The software that the endpoint claims to have installed", run_software,
+                                        "gatehouse device software 8a1b… --at 2026-11-24T12:00:00Z --state state"));
+  software->add_option("--at", options->at, "what was installed at this time (UTC; a date is its beginning)");
+  software->add_flag("--history", options->history, "what each session changed, newest first");
 
   CLI::App* const baseline = group->add_subcommand("baseline", "Firmware baselines of a device");
   baseline->require_subcommand(1);

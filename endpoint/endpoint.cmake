@@ -7,6 +7,11 @@ add_library(gatehouse_endpoint_session STATIC client/sasl.cpp client/session.cpp
   imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp tpm/software.cpp)
 target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire PRIVATE OpenSSL::Crypto)
 
+# What is installed on this machine, and the log of installs and removals.
+add_library(gatehouse_endpoint_inventory STATIC inventory/dpkg.cpp inventory/event_log.cpp inventory/inventory.cpp
+  inventory/rpm.cpp inventory/swid_tag.cpp)
+target_link_libraries(gatehouse_endpoint_inventory PUBLIC gatehouse_base PRIVATE ${CMAKE_DL_LIBS})
+
 # The TPM 2.0 through tpm2-tss.
 add_library(gatehouse_endpoint_tpm STATIC tpm/esys.cpp)
 target_link_libraries(gatehouse_endpoint_tpm PUBLIC gatehouse_wire PRIVATE PkgConfig::TSS2)

@@ -439,6 +439,135 @@ Result<json::object> session_show(State& state, const json::object& request) {
   return item(to_object(*record));
 }
 
+// --- software: what the endpoint claims
+
+// "2026-11-24T16:31:05Z", with or without milliseconds, or a date; UTC.
+Result<std::optional<std::int64_t>> time_member(const json::object& request, std::string_view name) {
+  GH_TRY(const auto value, text(request, name));
+  if (!value) return std::nullopt;
+  std::tm utc{};
+  const char* const rest = ::strptime(value->c_str(), "%Y-%m-%d", &utc);
+  if (rest == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
+  std::int64_t millis = 0;
+  if (std::string_view tail(rest); !tail.empty()) {
+    const char* const end = ::strptime(rest, "T%H:%M:%S", &utc);
+    if (end == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
+    tail = end;
+    if (tail.size() == 5 && tail[0] == '.' && std::all_of(tail.begin() + 1, tail.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) {
+      millis = std::stol(std::string(tail.substr(1, 3)));
+      tail.remove_prefix(4);
+    }
+    if (tail != "Z") return bad("not a time such as 2026-11-24T16:31:05Z", name);
+  }
+  return std::int64_t(::timegm(&utc)) * 1000 + millis;
+}
+
+json::object to_object(const SoftwareRecord& record) {
+  json::object out;
+  out["software_id"] = escaped(record.software_id);
+  out["source"] = record.source;
+  out["record_id"] = record.record_id;
+  out["locator"] = record.locator.empty() ? json::value(nullptr) : json::value(escaped(record.locator));
+  return out;
+}
+
+json::object to_object(const InstalledSoftware& installed) {
+  json::object out = to_object(installed.record);
+  out["first_seen"] = time_value(installed.first_seen);
+  out["last_seen"] = time_value(installed.last_seen);
+  out["since"] = time_value(installed.since);
+  out["until"] = installed.until ? time_value(*installed.until) : json::value(nullptr);
+  out["eid"] = installed.eid == 0 ? json::value(nullptr) : json::value(installed.eid);
+  return out;
+}
+
+json::object to_object(const SoftwareEvent& event) {
+  json::object out;
+  out["eid"] = event.eid;
+  out["time"] = time_value(event.time);
+  out["action"] = name(event.action);
+  for (auto& member : to_object(event.record)) out[member.key()] = std::move(member.value());
+  return out;
+}
+
+json::object to_object(const SoftwareHistoryItem& entry) {
+  json::object out;
+  if (entry.kind != SoftwareHistoryItem::Kind::change) {
+    const bool event = entry.kind == SoftwareHistoryItem::Kind::event;
+    out["kind"] = event ? "event" : "removal";
+    for (auto& member : event ? to_object(entry.event) : to_object(entry.removed)) out[member.key()] = std::move(member.value());
+    return out;
+  }
+  const SoftwareChange& change = entry.change;
+  out["kind"] = "change";
+  out["time"] = time_value(change.time);
+  out["session"] = change.session;
+  out["inventory"] = change.inventory;
+  out["events"] = change.events;
+  out["first"] = change.first;
+  out["epoch_changed"] = change.epoch_changed;
+  out["rolled_back"] = change.rolled_back;
+  out["epoch"] = change.epoch;
+  out["last_eid"] = change.last_eid;
+  out["previous_epoch"] = change.first ? json::value(nullptr) : json::value(change.previous_epoch);
+  out["previous_eid"] = change.first ? json::value(nullptr) : json::value(change.previous_eid);
+  out["added"] = change.added;
+  out["removed"] = change.removed;
+  out["altered"] = change.altered;
+  out["not_kept"] = change.not_kept;
+  out["inconsistent"] = change.inconsistent;
+  json::array examples;
+  for (const SoftwareEvent& one : change.examples) examples.push_back(to_object(one));
+  out["examples"] = std::move(examples);
+  return out;
+}
+
+Result<json::object> device_software(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "at", "limit", "from"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto at, time_member(request, "at"));
+  GH_TRY(const auto limit, number(request, "limit", 10'000));
+  GH_TRY(const auto from, text(request, "from"));
+  GH_TRY(const auto device, state.device(id));
+  if (!device) return no_device(id);
+  GH_TRY(const auto head, state.software_head(id));
+  json::object out;
+  if (head) {
+    json::object known;
+    known["epoch"] = head->epoch;
+    known["last_eid"] = head->last_eid;
+    known["time"] = time_value(head->time);
+    known["session"] = head->session;
+    known["complete"] = head->complete;
+    known["installed"] = head->installed;
+    out["head"] = std::move(known);
+  } else {
+    out["head"] = nullptr;
+  }
+  GH_TRY(const auto page, state.software_at(id, at, limit.value_or(1000), from.value_or("")));
+  json::array items;
+  for (const InstalledSoftware& one : page.software) items.push_back(to_object(one));
+  if (!page.next.empty()) out["next"] = page.next;
+  out["items"] = std::move(items);
+  return out;
+}
+
+Result<json::object> device_software_history(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "device", "limit", "from"}));
+  GH_TRY(const std::string id, needed_text(request, "device"));
+  GH_TRY(const auto limit, number(request, "limit", 10'000));
+  GH_TRY(const auto from, text(request, "from"));
+  GH_TRY(const auto device, state.device(id));
+  if (!device) return no_device(id);
+  GH_TRY(const auto page, state.software_history(id, limit.value_or(1000), from.value_or("")));
+  json::array items;
+  for (const SoftwareHistoryItem& one : page.items) items.push_back(to_object(one));
+  json::object out;
+  if (!page.next.empty()) out["next"] = page.next;
+  out["items"] = std::move(items);
+  return out;
+}
+
 struct Command {
   std::string_view name;
   Result<json::object> (*run)(State&, const json::object&);
@@ -447,7 +576,8 @@ constexpr Command commands[] = {
     {"device.list", device_list},     {"device.show", device_show},
     {"device.add", device_add},       {"device.import", device_import},
     {"device.trust", device_trust},   {"device.revoke", device_revoke},
-    {"device.remove", device_remove}, {"baseline.list", baseline_list},
+    {"device.remove", device_remove}, {"device.software", device_software},
+    {"device.software.history", device_software_history}, {"baseline.list", baseline_list},
     {"baseline.approve", baseline_approve}, {"baseline.diff", baseline_diff},
     {"session.list", session_list},   {"session.show", session_show},
 };

@@ -197,6 +197,11 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id) {
   }
   GH_TRY(const auto all, read_baselines(batch, id));
   for (const StoredBaseline& one : all) batch.erase(layout::baseline_key(id, one.number));
+  std::vector<std::string> items;
+  const std::string results = layout::item_result_prefix(id);
+  GH_CHECK(batch.each(results, results, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
+  for (const std::string& key : items) batch.erase(key);
+  GH_CHECK(forget_software(batch, id));
   batch.erase(layout::device_key(id));
   return {};
 }

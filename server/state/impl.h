@@ -1,11 +1,14 @@
 // What State is made of: the lock, the database with its writing thread, and the rules for each change.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "server/state/layout.h"
 #include "server/state/lock.h"
+#include "server/state/software_layout.h"
 #include "server/state/state.h"
 #include "server/state/store.h"
 
@@ -22,6 +25,24 @@ class PendingRate {
   std::int64_t last_ = 0;
 };
 
+// What a session has staged.
+struct Staging {
+  layout::StagingValue value;
+  std::size_t installed = 0, events = 0, pieces = 0;  // how many, repetitions counted; pieces are events and tags
+  std::size_t installed_bytes = 0, piece_bytes = 0;  // keys and values
+};
+
+// A result with software on its way into the store, in as many writes as it takes.
+struct Apply {
+  SessionResult result;
+  bool started = false;  // the device is taken
+  bool merged = false;   // the inventory was compared with the installed set
+  std::string place;     // up to here
+  std::uint64_t change = 0, generation = 0, base = 0;
+  std::int64_t before = 0;  // when the device told of its software last
+  std::uint64_t installed = 0, added = 0, removed = 0, altered = 0, ended = 0, not_kept = 0;
+};
+
 struct State::Impl {
   Impl(StateOptions given, DirectoryLock taken)
       : options(std::move(given)), lock(std::move(taken)), rate(options.pending_per_second, options.pending_burst) {}
@@ -30,6 +51,10 @@ struct State::Impl {
   DirectoryLock lock;
   PendingRate rate;                     // of the writing thread
   std::string oldest[2];                // of the writing thread: where retention goes on, by class
+  std::map<std::string, Staging> staged;  // of the writing thread: by session
+  std::size_t staged_bytes = 0;           // of the writing thread: of all sessions
+  std::set<std::string> applying;         // of the writing thread: devices whose software is being changed
+  std::uint64_t numbers = 0;              // of the writing thread: the last number that was given to anything staged
   std::unique_ptr<Store> store;         // last: its thread ends before the rest does
 
   std::int64_t now() const { return options.now(); }
@@ -39,6 +64,13 @@ struct State::Impl {
   // Changes; each runs on the writing thread and leaves nothing behind where it returns an error.
   Result<void> begin(Batch& batch, const SessionIntent& intent);
   Result<void> finish(Batch& batch, const SessionResult& result);
+  Result<void> stage(Batch& batch, const SoftwareChunk& chunk);
+  Result<void> drop(Batch& batch, const std::string& session);
+  // One step; it asks to be called again until the result is in the batch.
+  Result<void> apply(Batch& batch, Apply& work);
+  void applied(const Apply& work, bool on_disk);
+  // What is kept of the device's software and what is staged of it.
+  Result<void> forget_software(Batch& batch, const std::string& device);
   Result<Device> enrol(Batch& batch, const Enrolment& enrolment);
   Result<DeviceKey> trust(Batch& batch, const std::string& device, const std::string& key_id);
   Result<std::size_t> revoke(Batch& batch, const std::string& device, const std::string& key_id);
@@ -47,6 +79,12 @@ struct State::Impl {
                                  bool replace);
 
  private:
+  std::uint64_t next_number(Batch& batch);
+  void erase_staged(Batch& batch, const layout::StagingValue& value);
+  Result<void> begin_apply(Batch& batch, Apply& work);
+  Result<void> merge_inventory(Batch& batch, Apply& work);
+  Result<void> end_apply(Batch& batch, Apply& work);
+  Result<void> note_items(Batch& batch, const SessionResult& result);
   Result<void> note_pending(Batch& batch, const std::string& device, const std::string& product, const SeenKey& seen);
   Result<void> learn(Batch& batch, const SessionResult& result);
   Result<void> propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result);
@@ -55,10 +93,28 @@ struct State::Impl {
 
 // Shared by reads and changes.
 Result<std::optional<layout::DeviceValue>> read_device(const StoreView& view, std::string_view id);
+Result<std::optional<layout::HeadValue>> read_head(const StoreView& view, std::string_view device);
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device);
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
 void put_device(Batch& batch, const layout::DeviceValue& value);
 // Printable UTF-8, 1 to 256 bytes: it becomes part of keys, logs and commands.
 bool acceptable_device_id(std::string_view id);
+bool acceptable_session_id(std::string_view id);
+// One moment of the store for several reads.
+class Moment {
+ public:
+  explicit Moment(const Families& families)
+      : families_(families), snapshot_(families.db->GetSnapshot()), view(families, nullptr, snapshot_) {}
+  ~Moment() { families_.db->ReleaseSnapshot(snapshot_); }
+  Moment(const Moment&) = delete;
+  Moment& operator=(const Moment&) = delete;
+
+ private:
+  Families families_;
+  const rocksdb::Snapshot* snapshot_;
+
+ public:
+  const StoreView view;
+};
 
 }  // namespace gatehouse::server

@@ -1,14 +1,10 @@
 #include "server/state/layout.h"
 
 #include "base/hex.h"
-#include "base/reader.h"
-#include "base/writer.h"
+#include "server/state/codec.h"
 
 namespace gatehouse::server::layout {
 namespace {
-
-constexpr std::string_view document = "docs/formats/state.md";
-constexpr std::uint8_t layout_version = 1;
 
 std::string raw(std::string_view hex) {
   const auto bytes = from_hex(hex);
@@ -16,38 +12,6 @@ std::string raw(std::string_view hex) {
 }
 std::string joined(char kind, std::string_view text) { return std::string(1, kind).append(text); }
 
-std::string taken(Writer&& w) { return std::string(as_text(w.view())); }
-
-void put_text(Writer& w, std::string_view text) {
-  w.put(std::uint32_t(text.size()));
-  w.put_text(text);
-}
-Result<std::string> get_text(Reader& r) {
-  GH_TRY(const auto size, r.get<std::uint32_t>());
-  GH_TRY(const Bytes bytes, r.take(size));
-  return std::string(as_text(bytes));
-}
-Result<std::int64_t> get_time(Reader& r) {
-  GH_TRY(const auto value, r.get<std::uint64_t>());
-  return std::int64_t(value);
-}
-Result<bool> get_bool(Reader& r) {
-  GH_TRY(const auto value, r.get<std::uint8_t>());
-  if (value > 1) return r.fail("neither 0 nor 1");
-  return value == 1;
-}
-// An enumeration whose last value is `last`.
-template <class E>
-Result<E> get_enum(Reader& r, E last) {
-  GH_TRY(const auto value, r.get<std::uint8_t>());
-  if (value > std::uint8_t(last)) return r.fail("unknown value");
-  return E(value);
-}
-Result<void> get_version(Reader& r) {
-  GH_TRY(const auto version, r.get<std::uint8_t>());
-  if (version != layout_version) return r.fail("record of another layout version");
-  return {};
-}
 Result<HashAlgorithm> get_algorithm(Reader& r) {
   GH_TRY(const auto id, r.get<std::uint16_t>());
   const auto algorithm = hash_algorithm(id);

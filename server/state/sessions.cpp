@@ -8,13 +8,9 @@ namespace gatehouse::server {
 namespace {
 
 constexpr std::size_t max_candidates = 16;     // of one device; the oldest go
+constexpr std::size_t max_items = 256, max_item_text = 16'384;
+constexpr std::size_t max_item_results = 16;   // of one device and policy; the oldest go
 constexpr std::size_t max_verdict_bytes = std::size_t(16) << 20;
-
-bool acceptable_session_id(std::string_view id) {
-  return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
-  });
-}
 
 // A Device ID as a session record names it: what can't be a key is kept readable.
 std::string recorded_device(std::string_view id) {
@@ -42,6 +38,12 @@ bool follows(const pipeline::LastQuote& a, const pipeline::LastQuote& b) {
 }
 
 }  // namespace
+
+bool acceptable_session_id(std::string_view id) {
+  return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+  });
+}
 
 bool acceptable_device_id(std::string_view id) {
   return !id.empty() && id.size() <= 256 && escaped(id, 256) == id;
@@ -84,6 +86,7 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
 
   GH_TRY(const auto device, read_device(batch, record.intent.device));
   const bool enrolled = device && device->device.enrolled;
+  if (enrolled) GH_CHECK(note_items(batch, result));
   const char session_class = enrolled ? layout::class_enrolled : layout::class_other;
   batch.put(layout::age_key(session_class, record.intent.started, record.intent.session), {});
   ++(enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
@@ -154,6 +157,25 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result) {
     }
     // Sessions of one key may end in another order than their quotes were made.
     if (newer) batch.put(layout::quote_key(key.pin()), layout::encode(*result.quote));
+  }
+  return {};
+}
+
+// Of enrolled devices only: another name costs nothing, and a claimed Device ID skips nothing.
+Result<void> State::Impl::note_items(Batch& batch, const SessionResult& result) {
+  if (result.items.size() > max_items) return fail(Fault::internal, "more than 256 policy items in a session");
+  const SessionIntent& intent = result.intent;
+  for (const ItemResult& item : result.items) {
+    if (!acceptable_device_id(item.policy)) return fail(Fault::internal, "not a policy's name");
+    StoredItemResult stored{.result = item, .time = std::max<std::int64_t>(result.finished, 0), .session = intent.session,
+                            .identity = intent.identity, .identity_type = intent.identity_type, .key_pin = {}};
+    stored.result.text.resize(std::min(stored.result.text.size(), max_item_text));
+    if (result.quote_key) stored.key_pin = result.quote_key->pin();
+    batch.put(layout::item_result_key(intent.device, item.policy, stored.time, intent.session), layout::encode(stored));
+    const std::string prefix = layout::item_result_prefix(intent.device, item.policy);
+    std::vector<std::string> kept;
+    GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, auto) { return kept.emplace_back(key), true; }));
+    for (std::size_t i = 0; i + max_item_results < kept.size(); ++i) batch.erase(kept[i]);
   }
   return {};
 }

@@ -18,6 +18,8 @@ namespace {
 constexpr std::string_view format_text = "gatehouse-state ";
 constexpr std::size_t page_bytes = std::size_t(4) << 20;
 
+std::string format_line(unsigned format) { return std::string(format_text) + std::to_string(format) + "\n"; }
+
 bool exists(const std::string& path) {
   std::error_code code;
   return std::filesystem::exists(path, code);
@@ -135,10 +137,11 @@ Result<void> State::Impl::check_format(bool fresh) {
   if (fresh || !exists(file)) return {};  // made here, or judged by the key in the database
   GH_TRY(const ByteVector content, read_file(file, 64));
   const std::string_view text = as_text(content);
-  if (text != std::string(format_text) + std::to_string(state_format) + "\n")
+  if (text != format_line(state_format) && text != format_line(oldest_state_format))
     return fail(Error{Fault::environment, "state format isn't one that this version reads", "docs/formats/state.md", 0,
                       file, "it says \"" + escaped(text.substr(0, text.find('\n')), 40) + "\", this version reads " +
-                                std::string(format_text) + std::to_string(state_format)});
+                                std::string(format_text) + std::to_string(state_format) + " and takes over " +
+                                std::to_string(oldest_state_format)});
   if (!exists(options.path + "/db/CURRENT"))
     return fail(Error{Fault::environment, "the state's database is missing", "docs/formats/state.md", 0,
                       options.path + "/db", {}});
@@ -151,7 +154,8 @@ Result<void> State::Impl::begin_life() {
   GH_TRY(const auto format, view.read(layout::format_key));
   bool empty = true;
   if (!format) GH_CHECK(view.each("", "", [&](auto, auto) { return empty = false; }));
-  if (format ? *format != layout::number32(state_format) : !empty)
+  const bool ours = format == layout::number32(state_format);
+  if (format ? !ours && *format != layout::number32(oldest_state_format) : !empty)
     return fail(Error{Fault::environment, "state format isn't one that this version reads", "docs/formats/state.md", 0,
                       {}, format ? "the database has another number" : "the database has no number"});
 
@@ -172,11 +176,26 @@ Result<void> State::Impl::begin_life() {
     open_sessions.emplace_back(key.substr(1));
     return true;
   }));
+  std::vector<std::pair<std::string, layout::StagingValue>> left;
+  Result<void> read{};
+  GH_CHECK(view.each("w", "w", [&](std::string_view key, std::string_view value) {
+    auto one = layout::decode_staging(value);
+    if (!one) read = fail(std::move(one).error());
+    if (one) left.emplace_back(key, *std::move(one));
+    return read.has_value();
+  }));
+  GH_CHECK(read);
+  GH_TRY(const auto last_number, view.read(layout::counter_key));
+  if (last_number) numbers = layout::read_number64(*last_number);
   store->start(tallies);
 
-  if (!format || !open_sessions.empty()) {
+  if (!ours || !open_sessions.empty() || !left.empty()) {
     GH_CHECK(store->submit_blocking([&](Batch& batch) -> Result<void> {
       batch.put(layout::format_key, layout::number32(state_format));
+      for (const auto& [key, value] : left) {
+        erase_staged(batch, value);
+        batch.erase(key);
+      }
       for (const std::string& id : open_sessions) {
         batch.erase(layout::open_key(id));
         GH_TRY(const auto value, batch.read(layout::session_key(id)));
@@ -190,11 +209,10 @@ Result<void> State::Impl::begin_life() {
       return {};
     }));
   }
-  const std::string file = options.path + "/format";
-  if (!exists(file)) {
-    const std::string text = std::string(format_text) + std::to_string(state_format) + "\n";
-    GH_CHECK(write_file_atomically(file, as_bytes(text), 0600));
-  }
+  // After the number in the database: a store that says 1 here and has the other number is taken over once more.
+  const std::string file = options.path + "/format", text = format_line(state_format);
+  const auto said = read_file(file, 64);
+  if (!said || as_text(*said) != text) GH_CHECK(write_file_atomically(file, as_bytes(text), 0600));
   return {};
 }
 
@@ -280,28 +298,8 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
   return out;
 }
 
-namespace {
-
-// One moment of the store for several reads.
-class Moment {
- public:
-  explicit Moment(rocksdb::DB& db) : db_(db), snapshot_(db.GetSnapshot()), view(db, nullptr, snapshot_) {}
-  ~Moment() { db_.ReleaseSnapshot(snapshot_); }
-  Moment(const Moment&) = delete;
-  Moment& operator=(const Moment&) = delete;
-
- private:
-  rocksdb::DB& db_;
-  const rocksdb::Snapshot* snapshot_;
-
- public:
-  const StoreView view;
-};
-
-}  // namespace
-
 KeyJudgement State::judge_key(std::string_view device, const PublicKey& key) const {
-  const Moment moment(impl_->store->db());
+  const Moment moment(impl_->store->families());
   auto judgement = judge(moment.view, device, key);
   if (judgement) return *std::move(judgement);
   return {KeyStanding::unknown, "the AK can't be looked up: the state store failed", false, std::nullopt, {}};
@@ -359,7 +357,7 @@ Result<std::optional<SessionRecord>> State::session(std::string_view id) const {
 }
 
 Result<SessionPage> State::sessions(std::string_view device, std::size_t most, const SessionCursor& from) const {
-  const Moment moment(impl_->store->db());
+  const Moment moment(impl_->store->families());
   const std::string prefix = device.empty() ? "l" : layout::device_session_prefix(device);
   std::string before = prefix;
   if (from.empty()) {
@@ -404,8 +402,22 @@ void State::begin_session(SessionIntent intent, Completion completion) {
 }
 
 void State::commit_result(SessionResult result, Completion completion) {
-  impl_->store->submit([this, result = std::move(result)](Batch& batch) { return impl_->finish(batch, result); },
-                       std::move(completion));
+  if (!result.software) {
+    impl_->store->submit(
+        [this, result = std::move(result)](Batch& batch) -> Result<void> {
+          GH_CHECK(impl_->drop(batch, result.intent.session));
+          return impl_->finish(batch, result);
+        },
+        std::move(completion));
+    return;
+  }
+  const auto work = std::make_shared<Apply>();
+  work->result = std::move(result);
+  impl_->store->submit([this, work](Batch& batch) { return impl_->apply(batch, *work); },
+                       [this, work, completion = std::move(completion)](Result<void> outcome) mutable {
+                         impl_->applied(*work, outcome.has_value());
+                         completion(std::move(outcome));
+                       });
 }
 
 Result<Device> State::enrol_blocking(Enrolment enrolment) {

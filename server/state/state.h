@@ -29,10 +29,12 @@
 #include "base/hash.h"
 #include "base/public_key.h"
 #include "pipeline/graph/pipeline.h"
+#include "server/state/software.h"
 
 namespace gatehouse::server {
 
-inline constexpr unsigned state_format = 1;
+inline constexpr unsigned state_format = 2;
+inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };
 enum class KeySource : std::uint8_t { operator_command, import, session };
@@ -111,6 +113,24 @@ struct SeenKey {
   std::optional<HashAlgorithm> name_algorithm;
 };
 
+// What one policy item came to, for max_age (spec part 1b §7.4): kept for enrolled devices only.
+struct ItemResult {
+  std::string policy;         // its name: 1 to 256 bytes of printable UTF-8
+  std::string type;           // "SWIDT"
+  pipeline::Recommendation recommendation = pipeline::Recommendation::none;
+  pipeline::Evaluation evaluation = pipeline::Evaluation::unknown;
+  std::string text;
+};
+
+// A recorded one with the session it is from: who had authenticated as what, and the AK whose quote verified.
+struct StoredItemResult {
+  ItemResult result;
+  std::int64_t time = 0;      // milliseconds since 1970: the end of its session
+  std::string session;
+  std::string identity, identity_type;
+  std::string key_pin;        // empty: no quote of this session verified
+};
+
 struct SessionResult {
   SessionIntent intent;
   std::int64_t finished = 0;
@@ -123,6 +143,8 @@ struct SessionResult {
   bool key_certified = false;  // a certificate made it trusted: it needn't be recorded as trusted here
   std::optional<pipeline::LastQuote> quote;
   std::optional<pipeline::Baseline> proposed_baseline;  // a candidate, unless the device has an equal one
+  std::vector<ItemResult> items;           // at most 256, of different policies
+  std::optional<SoftwareUpdate> software;  // absent: what was staged is dropped
 };
 
 enum class SessionState : std::uint8_t { open, interrupted, complete };
@@ -165,6 +187,14 @@ struct StateOptions {
   std::size_t max_sessions = 1'000'000;         // results of enrolled devices; the oldest go
   std::size_t max_unknown_sessions = 20'000;    // results of others; the oldest go
   std::size_t max_queue = 65'536;               // writes that wait; beyond, they are refused
+  std::size_t max_installed = 1'000'000;        // instances in one inventory
+  std::size_t max_software_events = 100'000;    // kept of one device; the oldest changes go with theirs
+  std::size_t max_software_ended = 100'000;     // instances that are no longer installed, kept likewise
+  std::size_t max_software_changes = 4'096;     // kept of one device
+  std::size_t max_staged_bytes = std::size_t(512) << 20;       // of one session: its inventory
+  std::size_t max_staged_event_bytes = std::size_t(16) << 20;  // and its events, and its tags
+  std::size_t max_staged_total = std::size_t(8) << 30;         // of all sessions
+  std::size_t max_tag_versions = 16;            // of one identifier; more aren't stored
   // Seams for tests. `before_write` is asked before each write to the disk: an error is that write's failure.
   std::function<Result<void>()> before_write;
   std::function<std::int64_t()> now;  // milliseconds since 1970
@@ -194,12 +224,35 @@ class State {
   Result<std::optional<SessionRecord>> session(std::string_view id) const;
   // Newest first; of one device, or of all where it is empty. A page ends early when it grows large.
   Result<SessionPage> sessions(std::string_view device, std::size_t most, const SessionCursor& from = {}) const;
+  // The last results of one policy item, newest first: at most 16 are kept.
+  Result<std::vector<StoredItemResult>> item_results(std::string_view device, std::string_view policy) const;
+
+  // Absent: nothing was ever applied.
+  Result<std::optional<SoftwareHead>> software_head(std::string_view device) const;
+  // What was installed at `time` (milliseconds since 1970), as it is known now; without one, what is installed. An
+  // inventory counts until the next one or an event says otherwise. Pages end early when they grow large, and may be
+  // empty with more to follow.
+  Result<SoftwarePage> software_at(std::string_view device, std::optional<std::int64_t> time, std::size_t most,
+                                   const SoftwareCursor& from = {}) const;
+  // Newest change first; its events by EID, its removals by identifier.
+  Result<SoftwareHistoryPage> software_history(std::string_view device, std::size_t most,
+                                               const SoftwareCursor& from = {}) const;
+  // What is installed whose tag isn't stored and wasn't refused by the endpoint.
+  Result<SoftwarePage> software_without_tag(std::string_view device, std::size_t most,
+                                            const SoftwareCursor& from = {}) const;
+  // All versions that were told, oldest first.
+  Result<std::vector<StoredTag>> software_tags(std::string_view software_id) const;
 
   // --- written by sessions; completions come on the store's thread
   void begin_session(SessionIntent intent, Completion completion);
   // Fault::denied when the key that made the quote is no longer trusted or another one was pinned meanwhile: nothing was
   // written; commit again with a verdict that isn't allow and without quote_key.
   void commit_result(SessionResult result, Completion completion);
+  // Fault::malformed for text that can't be kept, Fault::limit beyond a bound: nothing of the chunk was staged. After an
+  // error the session's answer is incomplete: commit without `software`, or restart. One chunk at a time bounds memory.
+  void stage_software(SoftwareChunk chunk, Completion completion);
+  // When a session ends without a result.
+  void drop_software(std::string session);
 
   // --- the operator's decisions; on disk when they return
   Result<Device> enrol_blocking(Enrolment enrolment);

@@ -12,6 +12,9 @@ namespace {
 
 // At most so many changes in one write: bounds the memory of a batch and the wait of its first change.
 constexpr std::size_t max_group = 1024;
+constexpr std::size_t max_group_bytes = std::size_t(8) << 20;
+// First letters of the keys of software (docs/formats/state.md).
+constexpr std::string_view software_letters = "hijcenwWNg";
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
 std::string_view view_of(const rocksdb::Slice& s) { return {s.data(), s.size()}; }
@@ -19,6 +22,7 @@ std::string_view view_of(const rocksdb::Slice& s) { return {s.data(), s.size()};
 rocksdb::Options database_options(bool may_create) {
   rocksdb::Options options;
   options.create_if_missing = may_create;
+  options.create_missing_column_families = true;  // a store of format 1 has no family of software
   options.paranoid_checks = true;
   // Only the end of the log may be torn, by a crash: what was acknowledged is never dropped to get a store open.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
@@ -53,29 +57,34 @@ std::unexpected<Error> fail_store(std::string_view reason, const rocksdb::Status
   return fail(Error{Fault::environment, reason, {}, 0, {}, status.ToString()});
 }
 
-StoreView::StoreView(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* batch, const rocksdb::Snapshot* snapshot)
-    : db_(db), batch_(batch) {
+rocksdb::ColumnFamilyHandle* Families::of(std::string_view key) const {
+  return !key.empty() && software_letters.find(key.front()) != std::string_view::npos ? software : rest;
+}
+
+StoreView::StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, const rocksdb::Snapshot* snapshot)
+    : families_(families), batch_(batch) {
   options_.snapshot = snapshot;
 }
 
 Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
   std::string value;
-  const rocksdb::Status status =
-      batch_ ? batch_->GetFromBatchAndDB(&db_, options_, slice(key), &value)
-             : db_.Get(options_, db_.DefaultColumnFamily(), slice(key), &value);
+  rocksdb::ColumnFamilyHandle* const family = families_.of(key);
+  const rocksdb::Status status = batch_ ? batch_->GetFromBatchAndDB(families_.db, options_, family, slice(key), &value)
+                                        : families_.db->Get(options_, family, slice(key), &value);
   if (status.IsNotFound()) return std::nullopt;
   if (!status.ok()) return fail_store("state can't be read", status);
   return value;
 }
 
-std::unique_ptr<rocksdb::Iterator> StoreView::iterator() const {
-  std::unique_ptr<rocksdb::Iterator> base(db_.NewIterator(options_));
+std::unique_ptr<rocksdb::Iterator> StoreView::iterator(std::string_view prefix) const {
+  rocksdb::ColumnFamilyHandle* const family = families_.of(prefix);
+  std::unique_ptr<rocksdb::Iterator> base(families_.db->NewIterator(options_, family));
   if (!batch_) return base;
-  return std::unique_ptr<rocksdb::Iterator>(batch_->NewIteratorWithBase(base.release()));
+  return std::unique_ptr<rocksdb::Iterator>(batch_->NewIteratorWithBase(family, base.release()));
 }
 
 Result<void> StoreView::each(std::string_view prefix, std::string_view from, const Visit& visit) const {
-  const auto it = iterator();
+  const auto it = iterator(prefix);
   for (it->Seek(slice(from < prefix ? prefix : from)); it->Valid() && it->key().starts_with(slice(prefix)); it->Next())
     if (!visit(view_of(it->key()), view_of(it->value()))) break;
   if (!it->status().ok()) return fail_store("state can't be read", it->status());
@@ -83,7 +92,7 @@ Result<void> StoreView::each(std::string_view prefix, std::string_view from, con
 }
 
 Result<void> StoreView::each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const {
-  const auto it = iterator();
+  const auto it = iterator(prefix);
   it->SeekForPrev(slice(before));
   if (it->Valid() && view_of(it->key()) == before) it->Prev();
   for (; it->Valid() && it->key().starts_with(slice(prefix)); it->Prev())
@@ -92,15 +101,21 @@ Result<void> StoreView::each_backwards(std::string_view prefix, std::string_view
   return {};
 }
 
-void Batch::put(std::string_view key, std::string_view value) { batch_.Put(slice(key), slice(value)); }
-void Batch::erase(std::string_view key) { batch_.Delete(slice(key)); }
+void Batch::put(std::string_view key, std::string_view value) { batch_.Put(families_.of(key), slice(key), slice(value)); }
+void Batch::erase(std::string_view key) { batch_.Delete(families_.of(key), slice(key)); }
+void Batch::erase_range(std::string_view begin, std::string_view end) { ranges_.emplace_back(begin, end); }
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool may_create, const StateOptions& options) {
   std::unique_ptr<Store> store(new Store(options));
+  const rocksdb::Options database = database_options(may_create);
+  const std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {{rocksdb::kDefaultColumnFamilyName, database},
+                                                               {"software", database}};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(database_options(may_create), path, &db);
+  const rocksdb::Status status = rocksdb::DB::Open(database, path, wanted, &handles, &db);
   if (!status.ok()) return fail_store("state can't be opened", status);
   store->db_.reset(db);
+  store->families_ = {db, handles.at(0), handles.at(1)};
   return store;
 }
 
@@ -116,10 +131,13 @@ Store::~Store() {
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
-  if (db_) db_->Close();
+  if (!db_) return;
+  db_->DestroyColumnFamilyHandle(families_.software);
+  db_->DestroyColumnFamilyHandle(families_.rest);
+  db_->Close();
 }
 
-void Store::submit(Change change, Completion completion) {
+void Store::submit(Change change, Completion completion, std::size_t weight) {
   std::string_view refused;
   {
     const std::lock_guard guard(mutex_);
@@ -128,7 +146,7 @@ void Store::submit(Change change, Completion completion) {
     else if (queue_.size() >= options_.max_queue)
       refused = "too many state changes wait for the disk";
     else
-      queue_.push_back({std::move(change), std::move(completion)});
+      queue_.push_back({std::move(change), std::move(completion), weight});
   }
   if (refused.empty())
     wake_.notify_one();
@@ -150,21 +168,29 @@ void Store::run() {
       std::unique_lock guard(mutex_);
       wake_.wait(guard, [this] { return closing_ || !queue_.empty(); });
       if (queue_.empty()) return;
-      while (!queue_.empty() && group.size() < max_group) {
+      std::size_t bytes = 0;
+      while (!queue_.empty() && group.size() < max_group && bytes < max_group_bytes) {
+        bytes += queue_.front().weight;
         group.push_back(std::move(queue_.front()));
         queue_.pop_front();
       }
     }
     write(group);
-    for (Waiting& one : group) complete(one.completion, std::move(one.outcome));
+    for (Waiting& one : group)
+      if (!one.again) complete(one.completion, std::move(one.outcome));
+    const std::lock_guard guard(mutex_);
+    for (auto one = group.rbegin(); one != group.rend(); ++one)
+      if (one->again) queue_.push_front(std::move(*one));
   }
 }
 
 void Store::write(std::deque<Waiting>& group) {
-  Batch batch(*db_, tallies_);
+  Batch batch(families_, tallies_);
   for (Waiting& one : group) {
     const Tallies before = batch.tallies;
+    const std::size_t ranges = batch.ranges_.size();
     batch.batch_.SetSavePoint();
+    batch.again_ = false;
     try {
       one.outcome = one.change(batch);
     } catch (const std::exception& e) {
@@ -175,16 +201,20 @@ void Store::write(std::deque<Waiting>& group) {
     } else {
       batch.batch_.RollbackToSavePoint();
       batch.tallies = before;
+      batch.ranges_.resize(ranges);
     }
+    one.again = one.outcome && batch.again_;
   }
-  if (batch.batch_.GetWriteBatch()->Count() == 0) return;
+  if (batch.batch_.GetWriteBatch()->Count() == 0 && batch.ranges_.empty()) return;
   const Result<void> written = write_batch(batch);
   if (written) {
     tallies_ = batch.tallies;
     return;
   }
-  for (Waiting& one : group)
+  for (Waiting& one : group) {
     if (one.outcome) one.outcome = written;
+    one.again = false;
+  }
 }
 
 Result<void> Store::write_batch(Batch& batch) {
@@ -195,6 +225,11 @@ Result<void> Store::write_batch(Batch& batch) {
     resume_ = false;
   }
   if (options_.before_write) GH_CHECK(options_.before_write());
+  // Below the index, which knows no ranges; nothing is read from the batch any longer.
+  for (const auto& [begin, end] : batch.ranges_) {
+    const rocksdb::Status status = batch.batch_.GetWriteBatch()->DeleteRange(families_.of(begin), slice(begin), slice(end));
+    if (!status.ok()) return fail_store("state can't be written", status);
+  }
   rocksdb::WriteOptions synced;
   synced.sync = true;
   const rocksdb::Status status = db_->Write(synced, batch.batch_.GetWriteBatch());

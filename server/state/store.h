@@ -14,6 +14,8 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "server/state/state.h"
@@ -27,21 +29,33 @@ struct Tallies {
   std::uint64_t other_sessions = 0;
 };
 
+// Keys of software are in a column family of their own: its inventories come and go by the million, and reads of devices
+// and sessions pass none of the marks that this leaves.
+struct Families {
+  rocksdb::DB* db = nullptr;
+  rocksdb::ColumnFamilyHandle* rest = nullptr;
+  rocksdb::ColumnFamilyHandle* software = nullptr;
+  rocksdb::ColumnFamilyHandle* of(std::string_view key) const;
+};
+
 // Called for each key and value until it returns false.
 using Visit = std::function<bool(std::string_view key, std::string_view value)>;
 
 // Reads see the store, and what a batch adds to it where there is one.
 class StoreView {
  public:
-  StoreView(rocksdb::DB& db, rocksdb::WriteBatchWithIndex* batch, const rocksdb::Snapshot* snapshot = nullptr);
+  StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, const rocksdb::Snapshot* snapshot = nullptr);
   Result<std::optional<std::string>> read(std::string_view key) const;
-  // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out).
+  // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out). An empty
+  // prefix has the keys that aren't of software.
   Result<void> each(std::string_view prefix, std::string_view from, const Visit& visit) const;
   Result<void> each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const;
 
+ protected:
+  Families families_;
+
  private:
-  std::unique_ptr<rocksdb::Iterator> iterator() const;
-  rocksdb::DB& db_;
+  std::unique_ptr<rocksdb::Iterator> iterator(std::string_view prefix) const;
   rocksdb::WriteBatchWithIndex* batch_;
   rocksdb::ReadOptions options_;
 };
@@ -49,15 +63,24 @@ class StoreView {
 // The changes of one write; its reads see them before they are written.
 class Batch : public StoreView {
  public:
-  Batch(rocksdb::DB& db, Tallies counted) : StoreView(db, &batch_), tallies(counted) {}
+  Batch(Families families, Tallies counted) : StoreView(families, &batch_), tallies(counted) {}
   void put(std::string_view key, std::string_view value);
   void erase(std::string_view key);
+  // All keys from `begin` to before `end`, of the same family. Takes effect at the end of the write, whatever is put
+  // after it, and reads of this batch still see the keys: only for keys that are never written again.
+  void erase_range(std::string_view begin, std::string_view end);
+  // The change isn't done: once this write is on disk it is called again, before those that wait; its completion isn't
+  // called yet. For work that would be too large for one write.
+  void call_again() { again_ = true; }
+  std::size_t bytes() const { return batch_.GetDataSize(); }
 
   Tallies tallies;
 
  private:
   friend class Store;
   rocksdb::WriteBatchWithIndex batch_{rocksdb::BytewiseComparator(), 0, true};
+  std::vector<std::pair<std::string, std::string>> ranges_;
+  bool again_ = false;
 };
 
 class Store {
@@ -69,11 +92,12 @@ class Store {
   static Result<std::unique_ptr<Store>> open(const std::string& path, bool may_create, const StateOptions& options);
   ~Store();
 
-  void submit(Change change, Completion completion);
+  // `weight`: bytes that it adds to a write, roughly; large ones don't share one with many.
+  void submit(Change change, Completion completion, std::size_t weight = 0);
   // Waits until it is on disk.
   Result<void> submit_blocking(Change change);
-  StoreView view() const { return {*db_, nullptr}; }
-  rocksdb::DB& db() const { return *db_; }
+  StoreView view() const { return {families_, nullptr}; }
+  const Families& families() const { return families_; }
   // Before the first change.
   void start(Tallies tallies);
 
@@ -81,7 +105,9 @@ class Store {
   struct Waiting {
     Change change;
     Completion completion;
+    std::size_t weight = 0;
     Result<void> outcome{};
+    bool again = false;
   };
   explicit Store(const StateOptions& options) : options_(options) {}
   void run();
@@ -90,6 +116,7 @@ class Store {
 
   const StateOptions& options_;
   std::unique_ptr<rocksdb::DB> db_;
+  Families families_;
   Tallies tallies_;            // of the writing thread
   bool resume_ = false;        // of the writing thread: the last write failed
   std::mutex mutex_;

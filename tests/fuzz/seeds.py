@@ -147,3 +147,26 @@ add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\n
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
         add("policy_fuzz", block.split("```")[0].encode())
+paragraph = b"Package: %s\nStatus: %s\nArchitecture: amd64\nVersion: %s\nDescription: example\n more\n .\n\n"
+add("dpkg_status_fuzz", paragraph % (b"dpkg", b"install ok installed", b"1.21.23") +
+    paragraph % (b"libaudit-common", b"hold ok installed", b"1:3.0.9-1+b1") +
+    paragraph % (b"gone", b"deinstall ok config-files", b"2"))
+
+
+def inventory(instances, events, last):
+    out = b"gatehouse-inventory 1\n" + struct.pack(">IIII", 0x38CD4CC6, 1, last, len(instances) + 1)
+    out += struct.pack(">I", len(instances))
+    for number, (name, version, installed) in enumerate(instances, 1):
+        out += struct.pack(">IBB", number, 1, installed)
+        for text in (name, version, b"amd64"):
+            out += struct.pack(">H", len(text)) + text
+        out += hashlib.sha256(name).digest()
+    out += struct.pack(">I", len(events))
+    for event in events:
+        out += struct.pack(">IQIB", *event)
+    return out
+
+
+add("endpoint_log_fuzz", inventory([], [], 0))
+add("endpoint_log_fuzz", inventory([(b"dpkg", b"1.21.22", 0), (b"adduser", b"3.134", 1), (b"dpkg", b"1.21.23", 1)],
+                                   [(1, 1000, 1, 1), (1, 1000, 2, 1), (2, 2000, 1, 2), (2, 2000, 3, 1)], 2))

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <regex>
@@ -55,7 +56,9 @@ class Commands : public testing::Test {
              std::string("device add printer"), std::string("device list --json"), std::string("device list"),
              "device import " + (folder_ / "ids.jsonl") + " --json", std::string("device revoke d2"),
              std::string("device trust d2"), std::string("device show d2 --json"), std::string("device remove d2"),
-             std::string("device show d2"), std::string("device baseline list d1 --json"),
+             std::string("device show d2"), std::string("device software d1"), std::string("device software d1 --json"), std::string("device software d2"),
+             std::string("device software d1 --at noon"), std::string("device software d1 --history"),
+             std::string("device baseline list d1 --json"),
              std::string("device baseline approve d1"), std::string("device baseline diff d1"),
              std::string("session list --json"), std::string("session list --last 3"),
              std::string("session show nothing")})
@@ -81,7 +84,7 @@ TEST_F(Commands, PrintTheSameThroughTheSocketAsOffline) {
     EXPECT_EQ(first[i].code, second[i].code) << i << first[i].out << second[i].out;
     EXPECT_EQ(timeless(first[i].out), timeless(second[i].out)) << i;
   }
-  const int codes[] = {0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 3, 0, 1, 0, 0, 1, 0, 1, 1, 0, 0, 1};
+  const int codes[] = {0, 0, 0, 1, 0, 1, 0, 2, 0, 0, 3, 0, 1, 0, 0, 1, 0, 0, 1, 2, 0, 0, 1, 1, 0, 0, 1};
   for (std::size_t i = 0; i < first.size(); ++i) EXPECT_EQ(first[i].code, codes[i]) << i << ": " << first[i].out;
   EXPECT_NE(first[2].out.find("e48b74f1a797d611114b8a25265d33f4d6dc9f5a"), std::string::npos) << first[2].out;
   EXPECT_NE(first[10].out.find(R"("imported":2)"), std::string::npos) << first[10].out;
@@ -107,6 +110,34 @@ TEST_F(Commands, ShowSessionsNewestFirst) {
   const Ran why = run("session why s249 --state " + directory);
   EXPECT_EQ(why.code, 0);
   EXPECT_NE(why.out.find("allow"), std::string::npos);
+}
+
+TEST_F(Commands, ShowWhatWasInstalledWhen) {
+  const std::string directory = folder_ / "state", where = " d-trusted --state " + directory;
+  std::filesystem::copy(std::string(GATEHOUSE_TEST_DATA) + "/state/v2", directory, std::filesystem::copy_options::recursive);
+  // The fixture's clock stands still: its two sessions are one moment, in which an upgrade took place.
+  const std::string dpkg = "strongswan.org__Debian_12-x86_64-dpkg-1.21.23";
+  const Ran now = run("device software" + where);
+  EXPECT_EQ(now.code, 0);
+  EXPECT_EQ(now.out.find("What the endpoint claims"), 0U) << now.out;
+  EXPECT_NE(now.out.find(dpkg + "  source 1  first seen 2023-11-14T22:13:20.000Z  last seen 2023-11-14T22:13:20.000Z  locator -\n"),
+            std::string::npos) << now.out;
+  EXPECT_EQ(now.out.find("dpkg-1.21.22"), std::string::npos);
+  EXPECT_EQ(run("device software --at 2023-11-15" + where).out, now.out);
+  EXPECT_EQ(run("device software --at 2023-11-14T22:13:20.000Z" + where).out, now.out);
+  EXPECT_EQ(run("device software --at 2023-11-14T22:13:19Z" + where).out, "d-trusted had told of no software\n");
+  const Ran json = run("device software --json" + where);
+  EXPECT_EQ(std::count(json.out.begin(), json.out.end(), '\n'), 2);
+  EXPECT_NE(json.out.find(R"({"software_id":")" + dpkg + R"(","source":1,"record_id":3,"locator":null,"first_seen":)"),
+            std::string::npos) << json.out;
+  const Ran history = run("device software --history" + where);
+  EXPECT_NE(history.out.find("session s-events  events  epoch 952978630  last EID 323  1 added, 1 removed, 0 altered\n"
+                             "  EID 323  2023-11-14T22:13:13.000Z  deletion  strongswan.org__Debian_12-x86_64-dpkg-1.21.22  source 1\n"
+                             "  EID 323  2023-11-14T22:13:13.000Z  creation  " + dpkg + "  source 1\n"),
+            std::string::npos) << history.out;
+  EXPECT_NE(history.out.find("session s-inventory  inventory  epoch 952978630  last EID 322  2 added, 0 removed, 0 altered, the first\n"),
+            std::string::npos) << history.out;
+  EXPECT_EQ(run("device software --history --at 2023-11-15" + where).code, 2);
 }
 
 TEST_F(Commands, WithoutAStoreSaySo) {

@@ -160,6 +160,41 @@ TEST(Requests, ADiffNamesPcrAndEvent) {
   EXPECT_TRUE(list[1].at("approved").is_null());
 }
 
+TEST(Requests, SoftwareIsListedInPages) {
+  const Folder folder;
+  const auto state = open_state(folder / "state");
+  const PublicKey key = new_key();
+  ASSERT_TRUE(state->enrol_blocking(enrolment("d1", key, true)));
+  EXPECT_TRUE(parsed(execute(*state, R"({"command":"device.software","device":"d1"})")).at("head").is_null());
+  SoftwareChunk chunk{.session = "s1", .device = "d1"};
+  for (std::uint32_t n = 0; n < 25; ++n) chunk.installed.push_back({.source = 1, .software_id = "id\x01" + std::to_string(n), .record_id = n});
+  state->stage_software(std::move(chunk), [](Result<void> outcome) { EXPECT_TRUE(outcome); });
+  SessionResult result = result_of(intent("s1", "d1", 1000));
+  result.quote_key = key;
+  result.software = SoftwareUpdate{.epoch = 7, .last_eid = 8, .inventory = true, .staged_installed = 25};
+  ASSERT_TRUE(commit(*state, std::move(result)));
+  json::object request;
+  request["command"] = "device.software";
+  request["device"] = "d1";
+  request["limit"] = 10;
+  std::size_t listed = 0;
+  for (;;) {
+    const json::object page = parsed(execute(*state, json::serialize(request)));
+    EXPECT_EQ(page.at("head").at("installed").to_number<int>(), 25);
+    EXPECT_TRUE(page.at("head").at("complete").get_bool());
+    for (const json::value& one : page.at("items").get_array())
+      EXPECT_EQ(one.at("software_id").get_string().find("id\\x01"), 0U) << "escaped";
+    listed += page.at("items").get_array().size();
+    if (page.if_contains("next") == nullptr) break;
+    request["from"] = page.at("next");
+  }
+  EXPECT_EQ(listed, 25U);
+  for (const char* wrong : {R"("at":"2026-13-01")", R"("at":"2026-11-24T12:00")", R"("at":"2026-11-24T12:00:00+01:00")", R"("at":5)",
+                            R"("from":"xyz")", R"("from":"6a")", R"("after":"x")"})
+    EXPECT_NE(fault_of(execute(*state, std::string(R"({"command":"device.software","device":"d1",)") + wrong + "}")), "") << wrong;
+  EXPECT_EQ(fault_of(execute(*state, R"({"command":"device.software","device":"d2"})")), name(Fault::denied));
+}
+
 TEST(Requests, SessionsKeepTheVerdictsMembersInFront) {
   const Folder folder;
   const auto state = open_state(folder / "state");

@@ -99,6 +99,38 @@ void attest(State& state, const std::string& keys) {
   sure(begun.get_future().get());
 }
 
+void stage(State& state, SoftwareChunk chunk) {
+  std::promise<Result<void>> done;
+  state.stage_software(std::move(chunk), [&](Result<void> outcome) { done.set_value(std::move(outcome)); });
+  sure(done.get_future().get());
+}
+
+SoftwareRecord software(const std::string& package, std::uint32_t number) {
+  return {.source = 1, .software_id = "strongswan.org__Debian_12-x86_64-" + package, .record_id = number, .locator = {}};
+}
+
+// An inventory, an upgrade, a tag and the results of policy items; and what a session that was cut had staged.
+void take_inventory(State& state, const std::string& keys) {
+  const PublicKey ecc = key_of(keys + "/ecc/ak.pem");
+  SessionResult first = session("s-inventory", "d-trusted", start + 5000);
+  first.quote_key = ecc;
+  first.software = SoftwareUpdate{.epoch = 0x38cd4cc6, .last_eid = 322, .inventory = true, .staged_installed = 2};
+  first.items = {{.policy = "software", .type = "SWIDT", .recommendation = pipeline::Recommendation::allow,
+                  .evaluation = pipeline::Evaluation::compliant, .text = "received inventory of 2 SW IDs and 0 SWID tags"}};
+  stage(state, {.session = "s-inventory", .device = "d-trusted", .installed = {software("dpkg-1.21.22", 1), software("adduser-3.134", 2)}});
+  commit(state, std::move(first));
+  SessionResult second = session("s-events", "d-trusted", start + 6000);
+  second.quote_key = ecc;
+  second.software = SoftwareUpdate{.epoch = 0x38cd4cc6, .last_eid = 323, .events = true, .staged_events = 2};
+  stage(state, {.session = "s-events", .device = "d-trusted",
+                .events = {{.eid = 323, .time = start - 7000, .action = SoftwareAction::deletion, .record = software("dpkg-1.21.22", 1)},
+                           {.eid = 323, .time = start - 7000, .action = SoftwareAction::creation, .record = software("dpkg-1.21.23", 3)}},
+                .tags = {{.software_id = "strongswan.org__Debian_12-x86_64-dpkg-1.21.23", .source = 1,
+                          .content = to_vector(as_bytes("<SoftwareIdentity/>"))}}});
+  commit(state, std::move(second));
+  stage(state, {.session = "s-cut", .device = "d-trusted", .installed = {software("never-1", 9)}});
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -109,6 +141,10 @@ int main(int argc, char** argv) {
   options.now = [] { return start; };
   // Opened again between the two, the store has a sorted table and a log.
   enrol(*sure(State::open(options)), argv[2]);
-  attest(*sure(State::open(options)), argv[2]);
+  {
+    const auto state = sure(State::open(options));
+    attest(*state, argv[2]);
+    take_inventory(*state, argv[2]);
+  }
   return 0;
 }

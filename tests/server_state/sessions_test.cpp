@@ -268,13 +268,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 2\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 3\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 2"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 1"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 3"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 2 and takes over 1"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
@@ -287,13 +287,8 @@ TEST(Opening, AnotherFormatIsNamed) {
   EXPECT_EQ(lost.error().reason, "the state's database is missing");
 }
 
-TEST(Opening, TheStoreOfFormat1IsRead) {
-  const Folder folder;
-  std::filesystem::copy(std::string(GATEHOUSE_TEST_DATA) + "/state/v1", folder / "state",
-                        std::filesystem::copy_options::recursive);
-  const auto opened = State::open({.path = folder / "state"});
-  ASSERT_TRUE(opened) << opened.error().text();
-  const State& state = **opened;
+// What the fixtures of both formats hold (make_fixture.cpp).
+void expect_fixture(const State& state, const std::vector<std::string>& sessions) {
   const auto devices = *state.devices("", 10);
   ASSERT_EQ(devices.size(), 4U);
   EXPECT_EQ(devices[0].id, "d-pending");
@@ -318,9 +313,57 @@ TEST(Opening, TheStoreOfFormat1IsRead) {
   EXPECT_EQ(baselines[0].state, BaselineState::approved);
   EXPECT_EQ(baselines[0].baseline, baseline(1));
   EXPECT_EQ(baselines[1].state, BaselineState::candidate);
-  EXPECT_EQ(listed(state, "", 10), (std::vector<std::string>{"s-open", "s-good-2", "s-good", "s-pending"}));
+  EXPECT_EQ(listed(state, "", 10), sessions);
   EXPECT_EQ((*state.session("s-good"))->verdict, result_of(intent("s-good", "", 0)).verdict);
   EXPECT_EQ((*state.session("s-open"))->state, SessionState::interrupted);
+}
+
+std::unique_ptr<State> open_fixture(const Folder& folder, const std::string& format) {
+  std::filesystem::copy(std::string(GATEHOUSE_TEST_DATA) + "/state/" + format, folder / "state",
+                        std::filesystem::copy_options::recursive);
+  auto opened = State::open({.path = folder / "state"});
+  EXPECT_TRUE(opened) << (opened ? "" : opened.error().text());
+  return opened ? *std::move(opened) : nullptr;
+}
+
+TEST(Opening, TheStoreOfFormat1IsTakenOver) {
+  const Folder folder;
+  for (int time = 0; time < 3; ++time) {
+    const auto state = time == 0 ? open_fixture(folder, "v1") : *State::open({.path = folder / "state"});
+    ASSERT_TRUE(state);
+    expect_fixture(*state, {"s-open", "s-good-2", "s-good", "s-pending"});
+    EXPECT_FALSE(*state->software_head("d-trusted"));
+    const auto format = read_file(folder / "state/format", 64);
+    ASSERT_TRUE(format);
+    EXPECT_EQ(as_text(*format), "gatehouse-state 2\n");
+    // Cut between the database and the file: taken over once more.
+    if (time == 1) {
+      ASSERT_TRUE(write_file_atomically(folder / "state/format", as_bytes("gatehouse-state 1\n")));
+    }
+  }
+}
+
+TEST(Opening, TheStoreOfFormat2IsRead) {
+  const Folder folder;
+  const auto state = open_fixture(folder, "v2");
+  ASSERT_TRUE(state);
+  expect_fixture(*state, {"s-events", "s-inventory", "s-open", "s-good-2", "s-good", "s-pending"});
+  const auto head = *state->software_head("d-trusted");
+  ASSERT_TRUE(head);
+  EXPECT_EQ(head->epoch, 0x38cd4cc6U);
+  EXPECT_EQ(head->last_eid, 323U);
+  EXPECT_TRUE(head->complete);
+  const auto page = *state->software_at("d-trusted", std::nullopt, 10);
+  ASSERT_EQ(page.software.size(), 2U);
+  EXPECT_EQ(page.software[0].record.software_id, "strongswan.org__Debian_12-x86_64-adduser-3.134");
+  EXPECT_EQ(page.software[1].record.record_id, 3U);
+  EXPECT_EQ(page.software[1].eid, 323U);
+  const auto history = *state->software_history("d-trusted", 10);
+  ASSERT_EQ(history.items.size(), 4U);
+  EXPECT_EQ(history.items[1].event.record.software_id, "strongswan.org__Debian_12-x86_64-dpkg-1.21.22");
+  EXPECT_EQ(history.items[1].event.time, 1'700'000'000'000 - 7000);
+  EXPECT_EQ(state->software_tags("strongswan.org__Debian_12-x86_64-dpkg-1.21.23")->size(), 1U);
+  EXPECT_EQ(state->item_results("d-trusted", "software")->at(0).result.text, "received inventory of 2 SW IDs and 0 SWID tags");
 }
 
 TEST(SessionId, SortsByTime) {
