@@ -34,6 +34,7 @@ class AttestationImc final : public Imc {
   std::uint16_t id() const override { return 3; }  // 2 is the SWIMA IMC's, as with strongSwan
   std::uint32_t vendor() const override { return patnc::vendor_tcg; }
   std::uint32_t subtype() const override { return patnc::subtype_pts; }
+  bool greets() const override { return false; }  // spec part 1b §1.8
   patnc::Supported supported() const override;
   Result<void> begin(Packer& out) override;
   Result<void> receive(const patnc::Attribute& attribute, Packer& out) override;
