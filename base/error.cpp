@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "base/hex.h"
+
 namespace gatehouse {
 
 std::string_view name(Fault fault) {
@@ -35,7 +37,7 @@ int exit_code(Fault fault) {
 
 std::string Error::text() const {
   std::string out;
-  if (!source.empty()) out += source + ": ";
+  if (!source.empty()) out += escaped(source) + ": ";  // a file name may be no UTF-8, or steer a terminal
   if (fault == Fault::malformed || fault == Fault::protocol || fault == Fault::limit)
     out += "byte " + std::to_string(offset) + ": ";
   out += name(fault);

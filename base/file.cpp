@@ -33,7 +33,8 @@ Result<ByteVector> read_file(const std::string& path, std::size_t limit) {
   }
   for (;;) {
     const std::size_t have = out.size();
-    const std::size_t step = std::max<std::size_t>(out.capacity() - have, 65536);
+    // What is reserved is read first: a vector that grows doubles, and a file is held once.
+    const std::size_t step = out.capacity() > have ? out.capacity() - have : 65536;
     out.resize(have + step);
     const ssize_t n = ::read(file.fd, out.data() + have, step);
     if (n < 0 && errno == EINTR) {

@@ -9,6 +9,7 @@
 
 namespace CLI {
 class App;
+class Option;
 }
 
 namespace gatehouse::cli {
@@ -27,5 +28,11 @@ void add_policy(CLI::App& app, Run& run);
 
 // Prints "gatehouse: <text>" on stderr and returns the exit code of the fault.
 int complain(const Error& error);
+// After the last word on standard output: 0, or a complaint and 4 where it couldn't be written (a full disk).
+int flushed();
+// A whole number without a sign: CLI11 2.3 reads "-1" as 2^64 - 1.
+CLI::Option* unsigned_only(CLI::Option* option);
+// An option or argument that is given has a value: an empty one is a variable that wasn't set.
+CLI::Option* not_empty(CLI::Option* option);
 
 }  // namespace gatehouse::cli

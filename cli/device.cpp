@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/public_key.h"
 #include "cli/commands.h"
 #include "cli/state_access.h"
@@ -234,7 +235,7 @@ int run_import(const Options& options) {
   if (file.bad()) return complain(fail_errno("can't read", options.file).error());
   if (const auto sent = import.send(); !sent) return complain(sent.error());
   for (const json::value& one : import.failed)
-    std::cerr << "gatehouse: " << options.file << ":" << shown(one.get_object(), "line") << ": "
+    std::cerr << "gatehouse: " << escaped(options.file) << ":" << shown(one.get_object(), "line") << ": "
               << shown(one.get_object(), "reason") << '\n';
   const bool good = import.failed.empty();
   if (options.where.json) {
@@ -371,8 +372,9 @@ void add_device(CLI::App& app, Run& run) {
   device(command(group, "remove", "Forget a device; a revoked key stays revoked", run_remove,
                  "gatehouse device remove 8a1b… --state state"));
 
-  auto* const software = device(command(group, "software", "The software that the endpoint claims to have installed", run_software,
-                                        "gatehouse device software 8a1b… --at 2026-11-24T12:00:00Z --state state"));
+  auto* const software =
+      device(command(group, "software", "The software that the endpoint claims to have installed", run_software,
+                     "gatehouse device software 8a1b… --at 2026-11-24T12:00:00Z --state state"));
   software->add_option("--at", options->at, "what was installed at this time (UTC; a date is its beginning)");
   software->add_flag("--history", options->history, "what each session changed, newest first");
 
@@ -384,11 +386,11 @@ void add_device(CLI::App& app, Run& run) {
   }, "gatehouse device baseline list 8a1b… --state state"));
   auto* const approve = device(command(baseline, "approve", "Approve the newest proposed baseline", run_approve,
                                        "gatehouse device baseline approve 8a1b… --state state"));
-  approve->add_option("--number", options->number, "approve this one");
+  unsigned_only(approve->add_option("--number", options->number, "approve this one"));
   approve->add_flag("--replace", options->replace, "retire the approved ones of its bank");
   auto* const diff = device(command(baseline, "diff", "What the newest proposed baseline changes", run_diff,
                                     "gatehouse device baseline diff 8a1b… --state state"));
-  diff->add_option("--number", options->number, "this one");
+  unsigned_only(diff->add_option("--number", options->number, "this one"));
 }
 
 }  // namespace gatehouse::cli

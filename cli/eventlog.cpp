@@ -52,28 +52,38 @@ json::object decoded(const eventlog::Event& event) {
   return out;
 }
 
+json::object event_row(const eventlog::Event& event) {
+  json::object row;
+  row["offset"] = event.offset;
+  row["pcr"] = event.pcr;
+  row["type"] = eventlog::event_type_name(event.type);
+  json::object digests;
+  for (const eventlog::EventDigest& d : event.digests) {
+    const auto algorithm = hash_algorithm(d.bank);
+    digests[eventlog::Bank{d.bank, 0, algorithm}.name()] = to_hex(d.value);
+  }
+  row["digests"] = std::move(digests);
+  row["size"] = event.data.size();
+  if (json::object data = decoded(event); !data.empty()) row["data"] = std::move(data);
+  return row;
+}
+
+// A log was replayed before its events are listed, so it can be read. The list of a large log is many times its size:
+// rows go out one by one.
+void print_events(Bytes log, std::string_view between) {
+  std::string_view separator;
+  const auto listed = pipeline::for_each_event(log, [&](const eventlog::Event& event) {
+    std::cout << separator << json::serialize(event_row(event));
+    separator = between;
+  });
+  GH_ASSERT(listed.has_value());
+}
+
 int run_eventlog(const Options& options) {
   const auto log = read_file(options.file, std::size_t(1) << 30);
   if (!log) return complain(log.error());
-  json::array list;
-  const auto each = [&](const eventlog::Event& event) {
-    json::object row;
-    row["offset"] = event.offset;
-    row["pcr"] = event.pcr;
-    row["type"] = eventlog::event_type_name(event.type);
-    json::object digests;
-    for (const eventlog::EventDigest& d : event.digests) {
-      const auto algorithm = hash_algorithm(d.bank);
-      digests[eventlog::Bank{d.bank, 0, algorithm}.name()] = to_hex(d.value);
-    }
-    row["digests"] = std::move(digests);
-    row["size"] = event.data.size();
-    if (json::object data = decoded(event); !data.empty()) row["data"] = std::move(data);
-    list.push_back(std::move(row));
-  };
-  auto replay = pipeline::replay_eventlog(*log, options.events ? std::function<void(const eventlog::Event&)>(each)
-                                                               : std::function<void(const eventlog::Event&)>());
-  if (!replay) return complain(std::move(replay).error().from(options.file));
+  const auto replay = pipeline::replay_eventlog(*log);
+  if (!replay) return complain(Error(replay.error()).from(options.file));
   json::object out;
   out["format"] = replay->format == eventlog::Format::crypto_agile ? "crypto-agile" : "sha1";
   out["events"] = replay->events;
@@ -87,19 +97,27 @@ int run_eventlog(const Options& options) {
   }
   out["pcrs"] = std::move(pcrs);
   out["warnings"] = json::array(replay->warnings.begin(), replay->warnings.end());
-  if (options.events) out["list"] = std::move(list);
   if (options.json) {
-    std::cout << json::serialize(out) << '\n';
-    return std::cout.flush() ? 0 : 4;
+    std::string text = json::serialize(out);
+    if (options.events) {
+      text.back() = ',';
+      std::cout << text << "\"list\":[";
+      print_events(*log, ",");
+      text = "]}";
+    }
+    std::cout << text << '\n';
+    return flushed();
   }
   std::cout << "format " << (replay->format == eventlog::Format::crypto_agile ? "crypto-agile" : "sha1") << ", "
             << replay->events << " events, " << replay->extended << " extended\n";
   for (const auto& [bank, values] : replay->pcrs)
     for (const auto& [pcr, value] : values) std::cout << name(bank) << ' ' << pcr << ' ' << value.hex() << '\n';
-  if (options.events)
-    for (const json::value& row : list) std::cout << json::serialize(row) << '\n';
+  if (options.events) {
+    print_events(*log, "\n");
+    std::cout << '\n';
+  }
   for (const std::string& warning : replay->warnings) std::cerr << "gatehouse: warning: " << warning << '\n';
-  return std::cout.flush() ? 0 : 4;
+  return flushed();
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
+#include <map>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "cli/commands.h"
 #include "pipeline/replay/replay.h"
 
@@ -19,8 +21,8 @@ struct Options {
 int run_ima(const Options& options) {
   const auto list = read_file(options.file, std::size_t(1) << 30);
   if (!list) return complain(list.error());
-  auto replay = pipeline::replay_ima(*list);
-  if (!replay) return complain(std::move(replay).error().from(options.file));
+  const auto replay = pipeline::replay_ima(*list);
+  if (!replay) return complain(Error(replay.error()).from(options.file));
   json::object pcrs;
   for (const auto& [bank, values] : replay->pcrs) {
     json::object registers;
@@ -32,20 +34,22 @@ int run_ima(const Options& options) {
     out["entries"] = replay->entries;
     out["violations"] = replay->violations;
     json::object templates;
-    for (const auto& [name, count] : replay->templates) templates[name] = count;
+    std::map<std::string, std::uint64_t> by_name;  // two names may read the same once they are escaped
+    for (const auto& [name, count] : replay->templates) by_name[escaped(name)] += count;
+    for (const auto& [name, count] : by_name) templates[name] = count;
     out["templates"] = std::move(templates);
     out["boot_aggregate"] = replay->boot_aggregate ? json::value(*replay->boot_aggregate) : json::value(nullptr);
     out["pcrs"] = std::move(pcrs);
     out["warnings"] = json::array(replay->warnings.begin(), replay->warnings.end());
     std::cout << json::serialize(out) << '\n';
-    return std::cout.flush() ? 0 : 4;
+    return flushed();
   }
   std::cout << replay->entries << " entries, " << replay->violations << " violations\n";
   if (replay->boot_aggregate) std::cout << "boot_aggregate " << *replay->boot_aggregate << '\n';
   for (const auto& [bank, values] : replay->pcrs)
     for (const auto& [pcr, value] : values) std::cout << name(bank) << ' ' << pcr << ' ' << value.hex() << '\n';
   for (const std::string& warning : replay->warnings) std::cerr << "gatehouse: warning: " << warning << '\n';
-  return std::cout.flush() ? 0 : 4;
+  return flushed();
 }
 
 }  // namespace

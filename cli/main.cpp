@@ -12,6 +12,22 @@ int complain(const Error& error) {
   return exit_code(error.fault);
 }
 
+int flushed() {
+  if (std::cout.flush()) return 0;
+  return complain(fail_errno("can't write the result", "standard output").error());
+}
+
+CLI::Option* unsigned_only(CLI::Option* option) {
+  return option->check([](const std::string& text) {
+    return text.find_first_not_of("0123456789") == std::string::npos && !text.empty() ? std::string()
+                                                                                      : "not a whole number: " + text;
+  });
+}
+
+CLI::Option* not_empty(CLI::Option* option) {
+  return option->check([](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); });
+}
+
 namespace {
 
 struct Command {
@@ -52,8 +68,11 @@ int run_command(int argc, char** argv) {
   CLI::App app{"Gatehouse verifies TPM attestations of endpoints and decides on their network access."};
   app.set_version_flag("--version", "gatehouse " GATEHOUSE_VERSION);
   app.require_subcommand(1);
-  app.footer("Each subcommand has its own --help with an example. Exit codes: 0 done or allow, 1 negative answer,\n"
-             "2 usage or configuration, 3 malformed input, 4 environment.");
+  app.footer(
+      "Example:\n  gatehouse verify --quote q.attest --signature q.sig --ak ak.pem --nonce 2f6d --ima list.bin "
+      "--json\n\n"
+      "Each subcommand has its own --help with an example. Exit codes: 0 done or allow, 1 negative answer,\n"
+      "2 usage or configuration, 3 malformed input, 4 environment.");
   Run run;
   for (const Command& command : commands) command.add(app, run);
   try {

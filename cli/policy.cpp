@@ -1,10 +1,11 @@
+#include "server/policy/policy.h"
+
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <iostream>
 #include <memory>
 
 #include "cli/commands.h"
-#include "server/policy/policy.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -50,7 +51,8 @@ int run_check(const Options& options) {
     out["warnings"] = std::move(warnings);
     std::cout << json::serialize(out) << '\n';
   } else if (read) {
-    std::cout << options.file << ": policy " << (*read)->version() << ", " << (*read)->groups.size() << " groups, no mistakes\n";
+    std::cout << options.file << ": policy " << (*read)->version() << ", " << (*read)->groups.size()
+              << " groups, no mistakes\n";
   }
   if (!std::cout.flush()) return 4;
   return read ? 0 : 2;
@@ -63,10 +65,13 @@ void add_policy(CLI::App& app, Run& run) {
   CLI::App* const group = app.add_subcommand("policy", "What devices are asked for, and what follows (policy.toml)");
   group->require_subcommand(1);
   group->footer("Example:\n  gatehouse policy check policy.toml");
-  CLI::App* const check = group->add_subcommand("check", "Name every mistake of a policy file as FILE:LINE: KEY: reason");
+  CLI::App* const check =
+      group->add_subcommand("check", "Name every mistake of a policy file as FILE:LINE: KEY: reason");
   check->add_option("FILE", options->file, "policy file")->required();
   check->add_flag("--json", options->json, "one JSON object on standard output");
-  check->footer("Example:\n  gatehouse policy check policy.toml\nExit codes: 0 no mistake, 2 mistakes, 4 the file can't be read.");
+  check->footer(
+      "Example:\n  gatehouse policy check policy.toml\nExit codes: 0 no mistake, 2 mistakes, 4 the file can't be "
+      "read.");
   check->callback([options, &run] { run = [options] { return run_check(*options); }; });
 }
 

@@ -70,7 +70,8 @@ int run_ingest(const Options& o) {
     out["bytes"] = report->bytes;
     out["skipped"] = report->skipped;
     json::array failed;
-    for (const refdb::FailedSource& f : report->failed) failed.push_back({{"source", escaped(f.source)}, {"reason", f.reason}});
+    for (const refdb::FailedSource& f : report->failed)
+      failed.push_back({{"source", escaped(f.source)}, {"reason", escaped(f.reason, f.reason.size())}});
     out["failed"] = std::move(failed);
     out["generation"] = report->generation;
     std::cout << json::serialize(out) << '\n';
@@ -78,7 +79,7 @@ int run_ingest(const Options& o) {
     std::cout << report->packages << " packages, " << report->files << " files taken in, " << report->skipped << " sources known already, "
               << report->failed.size() << " failed; generation " << report->generation << '\n';
   }
-  if (!std::cout.flush()) return 4;
+  if (const int code = flushed(); code != 0) return code;
   return report->failed.empty() ? 0 : 3;
 }
 
@@ -115,10 +116,18 @@ Result<std::vector<refdb::Reference>> look_up(const refdb::View& view, const std
     }
     return all;
   }
+  const auto refuse = [&](std::string_view why) {
+    return fail(Error{Fault::usage, why, {}, 0, query.substr(0, 100), {}});
+  };
   const std::size_t colon = query.find(':');
   const auto digest = from_hex(colon == std::string::npos ? query : query.substr(colon + 1));
   if (!digest || digest->size() < 20 || digest->size() > max_digest_size)
-    return fail(Error{Fault::usage, "a query is an absolute path or a digest in hexadecimal", {}, 0, escaped(query, 100), {}});
+    return refuse("a query is an absolute path or a digest in hexadecimal");
+  if (colon != std::string::npos) {
+    const auto algorithm = hash_algorithm(query.substr(0, colon));
+    if (!algorithm) return refuse("unknown digest algorithm");
+    if (digest_size(*algorithm) != digest->size()) return refuse("the digest isn't as long as its algorithm's");
+  }
   return view.references_of_digest(product, Digest(*digest));
 }
 
@@ -128,7 +137,15 @@ int run_lookup(const Options& o) {
   const std::vector<std::string> products = (*view)->products();
   const auto one = [&](const std::string& query, bool as_json) -> int {
     const auto found = look_up(**view, products, o.product, query);
-    if (!found) return complain(found.error());
+    if (!found) {
+      // From standard input each line has its answer, in order, also the one that asks for nothing.
+      if (as_json && found.error().fault == Fault::usage && o.query == "-") {
+        json::object out = answer(query, {});
+        out["reason"] = found.error().reason;
+        std::cout << json::serialize(out) << '\n';
+      }
+      return complain(found.error());
+    }
     if (as_json) {
       std::cout << json::serialize(answer(query, *found)) << '\n';
     } else {
@@ -142,12 +159,12 @@ int run_lookup(const Options& o) {
   };
   int code = 0;
   if (o.query == "-") {
-    for (std::string line; std::getline(std::cin, line);)
-      if (const int rc = one(line, true); rc != 0) code = std::max(code, rc);
+    for (std::string line; std::cout && std::getline(std::cin, line);) code = std::max(code, one(line, true));
   } else {
     code = one(o.query, o.json);
   }
-  return std::cout.flush() ? code : 4;
+  const int written = flushed();
+  return written != 0 ? written : code;
 }
 
 int run_stats(const Options& o) {
@@ -166,7 +183,7 @@ int run_stats(const Options& o) {
   } else {
     for (const auto& member : out) std::cout << member.key() << ": " << (member.value().is_string() ? std::string(member.value().as_string()) : json::serialize(member.value())) << '\n';
   }
-  return std::cout.flush() ? 0 : 4;
+  return flushed();
 }
 
 }  // namespace
@@ -175,24 +192,33 @@ void add_refdb(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand("refdb", "The reference store: take packages in, look files up");
   command->require_subcommand(1);
+  command->footer(
+      "Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" root:/srv/image "
+      "sha256sums:site.txt");
   CLI::App* const ingest = command->add_subcommand("ingest", "Take references from packages, trees and lists into a new generation");
-  ingest->add_option("--refdb", o->refdb, "reference store")->required();
-  ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")->required();
-  ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)");
+  not_empty(ingest->add_option("--refdb", o->refdb, "reference store")->required());
+  not_empty(ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")
+                ->required());
+  unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
   ingest->add_option("--hash", o->hashes, "file digests to compute: sha1, sha256, sha384, sha512 (default: all)")->delimiter(',');
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
-  ingest->add_option("SOURCE", o->sources, "a .deb, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE")->required();
+  ingest
+      ->add_option(
+          "SOURCE", o->sources,
+          "a .deb, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
+          "that tool's with absolute paths)")
+      ->required();
   ingest->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool");
   ingest->callback([o, &run] { run = [o] { return run_ingest(*o); }; });
   CLI::App* const lookup = command->add_subcommand("lookup", "What is known of a path or a digest");
-  lookup->add_option("--refdb", o->refdb, "reference store")->required();
-  lookup->add_option("--product", o->product, "this product only");
+  not_empty(lookup->add_option("--refdb", o->refdb, "reference store")->required());
+  not_empty(lookup->add_option("--product", o->product, "this product only"));
   lookup->add_flag("--json", o->json, "one JSON object on standard output");
   lookup->add_option("QUERY", o->query, "an absolute path, a digest, or - for queries from standard input, one a line")->required();
   lookup->footer("Example:\n  gatehouse refdb lookup --refdb refdb /usr/bin/ls --json");
   lookup->callback([o, &run] { run = [o] { return run_lookup(*o); }; });
   CLI::App* const stats = command->add_subcommand("stats", "What the store holds");
-  stats->add_option("--refdb", o->refdb, "reference store")->required();
+  not_empty(stats->add_option("--refdb", o->refdb, "reference store")->required());
   stats->add_flag("--json", o->json, "one JSON object on standard output");
   stats->footer("Example:\n  gatehouse refdb stats --refdb refdb --json");
   stats->callback([o, &run] { run = [o] { return run_stats(*o); }; });

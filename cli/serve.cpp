@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "base/hex.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "refdb/store/open.h"
@@ -19,10 +20,11 @@ int run_serve(const Options& o) {
   auto config = server::read_config(o.config);
   if (!config) {
     for (const std::string& line : config.error().lines) std::fprintf(stderr, "%s\n", line.c_str());
-    return 2;
+    return exit_code(config.error().fault);
   }
   if (o.check) {
-    std::fprintf(stderr, "%s: good\n", o.config.c_str());
+    if (const auto good = server::Server::check(*config); !good) return complain(good.error());
+    std::fprintf(stderr, "%s: good\n", escaped(o.config).c_str());
     return 0;
   }
   log::configure(o.log_level == "debug" ? log::Level::debug : o.log_level == "warning" ? log::Level::warning : log::Level::info,
@@ -40,7 +42,8 @@ void add_serve(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand("serve", "Run the policy decision point in the foreground");
   command->add_option("--config", o->config, "configuration file (TOML)")->required();
-  command->add_flag("--check", o->check, "validate the configuration and exit");
+  command->add_flag("--check", o->check,
+                    "validate the configuration, and the certificates and user files that it names, and exit");
   command->add_option("--log-format", o->log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
   command->add_option("--log-level", o->log_level, "debug, info or warning")->check(CLI::IsMember({"debug", "info", "warning"}));
   command->footer("Example:\n  gatehouse serve --config /etc/gatehouse/gatehouse.toml\n\n"

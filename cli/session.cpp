@@ -133,7 +133,7 @@ void add_session(CLI::App& app, Run& run) {
   CLI::App* const list = group->add_subcommand("list", "Sessions, newest first");
   options->where.add_to(*list);
   list->add_option("--device", options->device, "of this Device ID only");
-  list->add_option("--last", options->last, "so many at most");
+  unsigned_only(list->add_option("--last", options->last, "so many at most"));
   list->footer("Example:\n  gatehouse session list --device 8a1b… --last 10 --state state");
   list->callback([options, &run] { run = [options] { return run_list(*options); }; });
 

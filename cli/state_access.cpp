@@ -21,7 +21,7 @@ Result<server::StateAccess> StateOptionsOfCommand::open(bool create) const {
     const auto read = server::read_config(config);
     if (!read) {
       for (const std::string& line : read.error().lines) std::cerr << "gatehouse: " << line << '\n';
-      return fail(Error{Fault::usage, "the configuration has mistakes", {}, 0, config, {}});
+      return fail(Error{read.error().fault, "the configuration can't be used", {}, 0, config, {}});
     }
     place.state = read->state;
     place.socket = read->control_socket;
@@ -31,8 +31,11 @@ Result<server::StateAccess> StateOptionsOfCommand::open(bool create) const {
 }
 
 Result<json::object> ask(server::StateAccess& access, const json::object& request) {
-  GH_TRY(const std::string response, access.ask(json::serialize(request)));
+  const std::string text = json::serialize(request);
   boost::system::error_code code;
+  (void)json::parse(text, code);
+  if (code) return fail(Fault::usage, "an argument isn't UTF-8");
+  GH_TRY(const std::string response, access.ask(text));
   json::value value = json::parse(response, code);
   if (code || !value.is_object()) return fail(Fault::internal, "a response is a JSON object", "docs/formats/control.md");
   return std::move(value.get_object());
@@ -59,7 +62,5 @@ std::string shown(const json::object& object, std::string_view member) {
   if (value->is_string()) return value->get_string().empty() ? "-" : std::string(value->get_string());
   return json::serialize(*value);
 }
-
-int flushed() { return std::cout.flush() ? 0 : 4; }
 
 }  // namespace gatehouse::cli

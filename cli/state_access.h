@@ -28,7 +28,5 @@ Result<void> ask_pages(server::StateAccess& access, boost::json::object request,
 
 // Text of a member, "-" where it is null or absent.
 std::string shown(const boost::json::object& object, std::string_view member);
-// 0, or 4 when standard output can't be written.
-int flushed();
 
 }  // namespace gatehouse::cli

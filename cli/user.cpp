@@ -44,7 +44,7 @@ int print(const Options& options, std::string_view member, const std::string& te
   } else {
     std::cout << text << '\n';
   }
-  return std::cout.flush() ? 0 : 4;
+  return flushed();
 }
 
 int run_add(const Options& options) {
@@ -78,7 +78,7 @@ int run_list(const Options& options) {
       std::cout << user << '\n';
     }
   }
-  return std::cout.flush() ? 0 : 4;
+  return flushed();
 }
 
 }  // namespace

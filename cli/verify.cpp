@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "pipeline/graph/pipeline.h"
 #include "pipeline/quote/quote.h"
+#include "pipeline/replay/replay.h"
 #include "refdb/store/open.h"
 #include "wire/ima/ima.h"
 #include "wire/tpm/tpm.h"
@@ -23,12 +24,13 @@ struct Options {
 };
 
 constexpr std::size_t max_file = std::size_t(1) << 30;
-
-Result<ByteVector> read(const std::string& path, std::size_t limit) { return read_file(path, limit); }
+constexpr std::size_t most_pending = std::size_t(8) << 20;  // of a log on its way through the pipeline
+// The operator's own files: what bounds an endpoint's evidence doesn't bound these, their size does.
+constexpr std::size_t max_events = 4'000'000, max_entries = 20'000'000;
 
 // PEM public key, certificate (PEM or DER) or TPM2B_PUBLIC.
 Result<pipeline::AttestationKey> read_ak(const std::string& path) {
-  GH_TRY(const ByteVector bytes, read(path, 65536));
+  GH_TRY(const ByteVector bytes, read_file(path, 65536));
   pipeline::AttestationKey ak;
   ak.trusted = true;  // the operator names it
   if (as_text(bytes).find("-----BEGIN") != std::string_view::npos) {
@@ -55,6 +57,7 @@ void submit(pipeline::Evidence& evidence, pipeline::Stream stream, pipeline::For
   for (std::size_t at = 0; at == 0 || at < bytes.size();) {
     const std::size_t n = std::min(step, bytes.size() - at);
     evidence.submit({stream, format, to_vector(bytes.subspan(at, n)), 0});
+    evidence.wait_until_pending_at_most(most_pending);
     at += n;
     if (n == 0) break;
   }
@@ -70,8 +73,8 @@ Result<int> verify(const Options& o) {
   }
   if (!o.quote.empty()) {
     pipeline::RawQuote raw;
-    GH_TRY(raw.attest, read(o.quote, 65536));
-    GH_TRY(raw.signature, read(o.signature, 65536));
+    GH_TRY(raw.attest, read_file(o.quote, 65536));
+    GH_TRY(raw.signature, read_file(o.signature, 65536));
     // What can't be parsed is malformed input, not a negative verdict (contract C14).
     if (auto parsed = tpm::parse_attest(raw.attest); !parsed) return std::unexpected(std::move(parsed).error().from(o.quote));
     if (auto parsed = tpm::parse_signature(raw.signature); !parsed) return std::unexpected(std::move(parsed).error().from(o.signature));
@@ -85,6 +88,8 @@ Result<int> verify(const Options& o) {
     GH_TRY(context.references, refdb::open_view(o.refdb));
   }
   context.product = o.product;
+  context.max_boot_items = max_events;
+  context.max_ima_items = max_entries;
   // A name without references would turn every "differ" into "unknown".
   if (context.references) context.product_known = context.references->has_product(o.product);
   for (const std::string& pair : o.symlinks) {
@@ -95,10 +100,12 @@ Result<int> verify(const Options& o) {
   }
   ByteVector log, list;
   if (!o.eventlog.empty()) {
-    GH_TRY(log, read(o.eventlog, max_file));
+    GH_TRY(log, read_file(o.eventlog, max_file));
+    if (auto good = pipeline::check_eventlog(log); !good) return fail(std::move(good).error().from(o.eventlog));
   }
   if (!o.ima.empty()) {
-    GH_TRY(list, read(o.ima, max_file));
+    GH_TRY(list, read_file(o.ima, max_file));
+    if (auto good = pipeline::check_ima(list); !good) return fail(std::move(good).error().from(o.ima));
   }
 
   pipeline::Pipeline graph({.threads = o.threads});
@@ -129,7 +136,7 @@ Result<int> verify(const Options& o) {
                 << (f.path.empty() ? "" : escaped(f.path) + ": ") << f.reason << '\n';
     for (const std::string& w : v.warnings) std::cerr << "gatehouse: warning: " << w << '\n';
   }
-  if (!std::cout.flush()) return fail(Error{Fault::environment, "can't write the verdict", {}, 0, {}, {}});
+  if (const int code = flushed(); code != 0) return code;
   return v.recommendation == pipeline::Recommendation::allow ? 0 : 1;
 }
 
@@ -140,6 +147,10 @@ int run_verify(const Options& o) {
   }
   if (o.quote.empty() != o.signature.empty()) {
     std::cerr << "gatehouse: verify: --quote and --signature belong together\n";
+    return 2;
+  }
+  if (o.segment_bytes == 0) {
+    std::cerr << "gatehouse: verify: --segment-bytes: 0 is no size\n";
     return 2;
   }
   if (!o.policy.empty()) {
@@ -155,18 +166,19 @@ int run_verify(const Options& o) {
 void add_verify(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand("verify", "Verify evidence from files, by the server's own pipeline");
-  command->add_option("--quote", o->quote, "TPMS_ATTEST, with or without the TPM2B size");
-  command->add_option("--signature", o->signature, "TPMT_SIGNATURE");
-  command->add_option("--ak", o->ak, "PEM public key, certificate or TPM2B_PUBLIC");
-  command->add_option("--nonce", o->nonce, "expected extraData, hexadecimal");
-  command->add_option("--eventlog", o->eventlog, "firmware event log");
-  command->add_option("--ima", o->ima, "IMA list, binary or ASCII");
-  command->add_option("--refdb", o->refdb, "reference store");
-  command->add_option("--product", o->product, "product whose references count");
+  not_empty(command->add_option("--quote", o->quote, "TPMS_ATTEST, with or without the TPM2B size"));
+  not_empty(command->add_option("--signature", o->signature, "TPMT_SIGNATURE"));
+  not_empty(command->add_option("--ak", o->ak, "PEM public key, certificate or TPM2B_PUBLIC"));
+  not_empty(command->add_option("--nonce", o->nonce, "expected extraData, hexadecimal"));
+  not_empty(command->add_option("--eventlog", o->eventlog, "firmware event log"));
+  not_empty(command->add_option("--ima", o->ima, "IMA list, binary or ASCII"));
+  not_empty(command->add_option("--refdb", o->refdb, "reference store"));
+  not_empty(command->add_option("--product", o->product, "product whose references count"));
   command->add_option("--symlink", o->symlinks, "FROM=TO, a path prefix that is a symbolic link (repeatable)")->allow_extra_args(false);
-  command->add_option("--policy", o->policy, "policy file");
-  command->add_option("--threads", o->threads, "worker threads (default: all)");
-  command->add_option("--segment-bytes", o->segment_bytes, "size of the pieces in which logs enter the pipeline")->check(CLI::PositiveNumber);
+  not_empty(command->add_option("--policy", o->policy, "policy file"));
+  unsigned_only(command->add_option("--threads", o->threads, "worker threads (default: all)"));
+  unsigned_only(
+      command->add_option("--segment-bytes", o->segment_bytes, "size of the pieces in which logs enter the pipeline"));
   command->add_flag("--json", o->json, "the verdict object on standard output");
   command->footer("Example:\n  gatehouse verify --quote q.attest --signature q.sig --ak ak.pem --nonce 2f6d --eventlog log.bin \\\n"
                   "    --ima list.bin --refdb refdb --product \"Debian 12 x86_64\" --json");

@@ -43,6 +43,8 @@ GATEHOUSE_FUZZ_SECONDS=$seconds ctest --test-dir build/fuzz --output-on-failure 
 if [ -n "$long" ]; then
   build clang
   run clang
+  say "an inventory of 1,000,000 records in bounded memory"
+  GATEHOUSE_LARGE_INVENTORY=1000000 build/clang/bin/server_state_test --gtest_filter='*ALargeInventory*'
   build tsan
   run tsan
   install_packages gcovr

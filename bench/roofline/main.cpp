@@ -32,7 +32,11 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", rounds, "measurements of each; the median counts")->check(CLI::Range(5, 100'000));
   app.add_flag("--json", json, "one JSON object on standard output");
   app.footer("Example:\n  gatehouse-roofline --tls mutual --ak rsa --json");
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;  // contract, exit codes
+  }
 
   bench::Workload workload;
   workload.mutual = tls == "mutual";

@@ -61,7 +61,8 @@ class Paragraph {
   Result<std::optional<Package>> finish() {
     if (!reason_.empty()) return fail(Error{Fault::malformed, reason_, spec, offset_, {}, {}});
     for (const Field needed : {name, status})
-      if (!seen_[needed]) return fail(Error{Fault::malformed, "paragraph without a Package or Status field", spec, offset_, {}, {}});
+      if (!seen_[needed])
+        return fail(Error{Fault::malformed, "paragraph without a Package or Status field", spec, offset_, {}, {}});
     // Want, error flag, status (dpkg's lib/dpkg/parse.h): "install ok installed".
     std::array<std::string_view, 3> words;
     std::string_view rest = values_[status];
@@ -74,7 +75,12 @@ class Paragraph {
     if (words[1] != "ok" || words[2] != "installed") return std::nullopt;
     for (const Field one : {name, version, architecture})
       if (!acceptable_package_text(values_[one]))
-        return fail(Error{Fault::malformed, "installed package without a printable name, version or architecture", spec, offset_, {}, {}});
+        return fail(Error{Fault::malformed,
+                          "installed package without a printable name, version or architecture",
+                          spec,
+                          offset_,
+                          {},
+                          {}});
     return Package{source_dpkg, std::string(values_[name]), std::string(values_[version]),
                    std::string(values_[architecture]), hasher_.finish()};
   }

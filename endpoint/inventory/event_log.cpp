@@ -32,9 +32,8 @@ void retire_oldest(EventLog& log) {
   const std::uint32_t newest = log.events.back().eid;
   // The EID of the last event that must go goes with all its events, unless it is the newest.
   const std::uint32_t last_gone = log.events[log.events.size() - max_logged_events - 1].eid;
-  const auto kept = std::find_if(log.events.begin(), log.events.end(), [&](const LoggedEvent& e) {
-    return e.eid > last_gone || e.eid == newest;
-  });
+  const auto kept = std::find_if(log.events.begin(), log.events.end(),
+                                 [&](const LoggedEvent& e) { return e.eid > last_gone || e.eid == newest; });
   log.events.erase(log.events.begin(), kept);
   log.first_eid = log.events.front().eid;
   std::vector<std::uint32_t> named;
@@ -96,7 +95,8 @@ Result<std::vector<LoggedInstance>> parse_instances(Reader& r, std::uint32_t nex
   for (std::uint32_t i = 0; i < count; ++i) {
     const Reader start = r;
     GH_TRY(LoggedInstance one, parse_instance(r));
-    if (one.record_id == 0 || one.record_id >= next_record_id || (!out.empty() && one.record_id <= out.back().record_id))
+    if (one.record_id == 0 || one.record_id >= next_record_id ||
+        (!out.empty() && one.record_id <= out.back().record_id))
       return start.fail("record ids aren't ascending, or one is from the future");
     out.push_back(std::move(one));
     if (out.back().installed) installed.push_back(&out.back().package);
@@ -182,8 +182,10 @@ std::size_t update(EventLog& log, Found found) {
     events.push_back({eid, time, (*was)->record_id, LogAction::deletion});
   }
   if (events.empty()) return 0;
-  std::sort(events.begin(), events.end(), [](const LoggedEvent& a, const LoggedEvent& b) { return a.record_id < b.record_id; });
-  log.instances.insert(log.instances.end(), std::make_move_iterator(created.begin()), std::make_move_iterator(created.end()));
+  std::sort(events.begin(), events.end(),
+            [](const LoggedEvent& a, const LoggedEvent& b) { return a.record_id < b.record_id; });
+  log.instances.insert(log.instances.end(), std::make_move_iterator(created.begin()),
+                       std::make_move_iterator(created.end()));
   log.events.insert(log.events.end(), events.begin(), events.end());
   log.last_eid = eid;
   retire_oldest(log);
@@ -194,7 +196,8 @@ Result<EventLog> parse_event_log(Bytes file) {
   Reader whole(file, document);
   if (file.size() < magic.size() + digest_bytes) return whole.fail("truncated");
   GH_TRY(const Bytes content, whole.take(file.size() - digest_bytes));
-  if (!equal(digest_of(HashAlgorithm::sha256, content).view(), whole.rest())) return whole.fail("the digest isn't the file's");
+  if (!equal(digest_of(HashAlgorithm::sha256, content).view(), whole.rest()))
+    return whole.fail("the digest isn't the file's");
   Reader r(content, document);
   const Reader start = r;
   GH_TRY(const Bytes first, r.take(magic.size()));

@@ -1,8 +1,8 @@
 // The endpoint's log of what was installed and removed (RFC 8412 section 3.5), kept in one file between runs
 // (docs/formats/endpoint-inventory.md). Pure functions: endpoint/inventory/inventory.h reads and writes the file.
 //
-// An instance is a package in one version, from its installation to its removal. It has a record id of its own, which no
-// other instance gets in this epoch. What one look at the package managers finds changed is one transaction: all its
+// An instance is a package in one version, from its installation to its removal. It has a record id of its own, which
+// no other instance gets in this epoch. What one look at the package managers finds changed is one transaction: all its
 // events have the same EID. An upgrade is the deletion of one instance and the creation of another.
 #pragma once
 
@@ -37,9 +37,9 @@ struct LoggedEvent {
 };
 
 struct EventLog {
-  std::uint32_t epoch = 0;           // 31 random bits, not 0
-  std::uint32_t first_eid = 1;       // from this one on every event is here
-  std::uint32_t last_eid = 0;        // 0: nothing was ever found
+  std::uint32_t epoch = 0;      // 31 random bits, not 0
+  std::uint32_t first_eid = 1;  // from this one on every event is here
+  std::uint32_t last_eid = 0;   // 0: nothing was ever found
   std::uint32_t next_record_id = 1;
   std::vector<LoggedInstance> instances;  // by record id; what isn't installed stays while an event names it
   std::vector<LoggedEvent> events;        // by EID, and within one by record id

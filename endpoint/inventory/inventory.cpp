@@ -77,7 +77,8 @@ Result<Refreshed> Inventory::refresh(std::int64_t now) {
 void Inventory::name_instances() {
   installed_.clear();
   named_.clear();
-  for (const LoggedInstance& one : log_.instances) named_.emplace_back(software_identifier(options_.platform, one.package), &one);
+  for (const LoggedInstance& one : log_.instances)
+    named_.emplace_back(software_identifier(options_.platform, one.package), &one);
   std::sort(named_.begin(), named_.end(), [](const auto& a, const auto& b) {
     return std::tuple(std::string_view(a.first), !a.second->installed, a.second->record_id) <
            std::tuple(std::string_view(b.first), !b.second->installed, b.second->record_id);
@@ -119,15 +120,27 @@ void Inventory::look_at_dpkg(Found& found, Refreshed& out) const {
     GH_TRY(const auto time, changed_at(options_.dpkg_status));
     if (!time) {
       if (!has_installed(source_dpkg)) return {};
-      return fail(Error{Fault::environment, "dpkg's status is gone; its packages are taken as they were", {}, 0, options_.dpkg_status, {}});
+      return fail(Error{Fault::environment,
+                        "dpkg's status is gone; its packages are taken as they were",
+                        {},
+                        0,
+                        options_.dpkg_status,
+                        {}});
     }
     GH_TRY(const ByteVector file, read_file(options_.dpkg_status, max_status_bytes));
     auto status = parse_dpkg_status(file);
     if (!status) return fail(std::move(status).error().from(options_.dpkg_status));
     if (status->packages.empty() && has_installed(source_dpkg))
-      return fail(Error{Fault::environment, "dpkg's status has no installed package; they are taken as they were", {}, 0, options_.dpkg_status, {}});
+      return fail(Error{Fault::environment,
+                        "dpkg's status has no installed package; they are taken as they were",
+                        {},
+                        0,
+                        options_.dpkg_status,
+                        {}});
     if (status->skipped != 0)
-      out.warnings.push_back(std::move(status->first).with(std::to_string(status->skipped) + " paragraphs skipped").from(options_.dpkg_status));
+      out.warnings.push_back(std::move(status->first)
+                                 .with(std::to_string(status->skipped) + " paragraphs skipped")
+                                 .from(options_.dpkg_status));
     found.sources.push_back(source_dpkg);
     found.packages = std::move(status->packages);
     found.time = *time;
@@ -138,30 +151,32 @@ void Inventory::look_at_dpkg(Found& found, Refreshed& out) const {
 
 void Inventory::look_at_rpm(Found& found, Refreshed& out) const {
   const auto looked = [&]() -> Result<void> {
-    const bool there = std::any_of(options_.rpm_databases.begin(), options_.rpm_databases.end(), [](const std::string& path) {
-      std::error_code code;
-      return std::filesystem::exists(path, code) && !std::filesystem::is_empty(path, code) && !code;
-    });
+    const bool there =
+        std::any_of(options_.rpm_databases.begin(), options_.rpm_databases.end(), [](const std::string& path) {
+          std::error_code code;
+          return std::filesystem::exists(path, code) && !std::filesystem::is_empty(path, code) && !code;
+        });
     std::optional<std::vector<Package>> packages;
     if (there) {
       GH_TRY(packages, read_rpm_packages(options_.rpm_libraries));
     }
     if ((!packages || packages->empty()) && has_installed(source_rpm))
-      return fail(Error{Fault::environment, "rpm has no packages any longer; they are taken as they were", {}, 0, "rpm", {}});
+      return fail(
+          Error{Fault::environment, "rpm has no packages any longer; they are taken as they were", {}, 0, "rpm", {}});
     if (!packages) return {};
     if (found.packages.size() + packages->size() > max_packages)
       return fail(Error{Fault::limit, "more than 200,000 packages", {}, 0, "rpm", {}});
     found.sources.push_back(source_rpm);
-    found.packages.insert(found.packages.end(), std::make_move_iterator(packages->begin()), std::make_move_iterator(packages->end()));
+    found.packages.insert(found.packages.end(), std::make_move_iterator(packages->begin()),
+                          std::make_move_iterator(packages->end()));
     return {};
   }();
   if (!looked) out.warnings.push_back(Error(looked.error()).from("rpm"));
 }
 
 bool Inventory::has_installed(std::uint8_t source) const {
-  return std::any_of(log_.instances.begin(), log_.instances.end(), [&](const LoggedInstance& one) {
-    return one.installed && one.package.source == source;
-  });
+  return std::any_of(log_.instances.begin(), log_.instances.end(),
+                     [&](const LoggedInstance& one) { return one.installed && one.package.source == source; });
 }
 
 SoftwareInstance Inventory::instance(const LoggedInstance& logged) const {

@@ -1,7 +1,7 @@
 // The software of this machine and how it came there, kept between runs in a directory of its own.
 //
-//   GH_TRY(Inventory inventory, Inventory::open({.directory = "/var/lib/gatehouse-endpoint/inventory", .platform = p}));
-//   GH_TRY(const auto looked, inventory.refresh(now));      // looks at the package managers, notes what changed
+//   GH_TRY(Inventory inventory, Inventory::open({.directory = "/var/lib/gatehouse-endpoint/inventory", .platform =
+//   p})); GH_TRY(const auto looked, inventory.refresh(now));      // looks at the package managers, notes what changed
 //   for (const SoftwareInstance& one : inventory.installed()) …
 //   if (inventory.has_events_from(eid)) for (const SoftwareLogEvent& one : inventory.events_from(eid)) …
 //   for (const std::string& tag : inventory.tags(identifier)) …
@@ -26,7 +26,8 @@ struct InventoryOptions {
   std::string dpkg_status = "/var/lib/dpkg/status";  // absent: no dpkg here
   // Where rpm keeps its database: none of these is there: rpm isn't looked at, also where its library is installed.
   std::vector<std::string> rpm_databases = {"/usr/lib/sysimage/rpm", "/var/lib/rpm"};
-  std::vector<std::string> rpm_libraries = {std::begin(gatehouse::endpoint::rpm_libraries), std::end(gatehouse::endpoint::rpm_libraries)};
+  std::vector<std::string> rpm_libraries = {std::begin(gatehouse::endpoint::rpm_libraries),
+                                            std::end(gatehouse::endpoint::rpm_libraries)};
 };
 
 // What the wire has of an instance: source, identifier, record id; there is no locator, packages are all over the tree.
@@ -44,9 +45,9 @@ struct SoftwareLogEvent {
 
 // What a refresh found.
 struct Refreshed {
-  std::size_t events = 0;             // that were added
-  bool new_epoch = false;             // the log was made anew: there was none, or it couldn't be read
-  std::vector<Error> warnings;        // a damaged log, sources that couldn't be read, paragraphs that were skipped
+  std::size_t events = 0;       // that were added
+  bool new_epoch = false;       // the log was made anew: there was none, or it couldn't be read
+  std::vector<Error> warnings;  // a damaged log, sources that couldn't be read, paragraphs that were skipped
 };
 
 class Inventory {
@@ -55,8 +56,8 @@ class Inventory {
   Inventory(Inventory&&) = default;
   Inventory& operator=(Inventory&&) = default;
 
-  // `now`: seconds since 1970. A source that can't be read, or that is gone with all its packages, is a warning and stays
-  // as it was: a mistake must not look like the removal of everything. A log that is damaged is put aside as
+  // `now`: seconds since 1970. A source that can't be read, or that is gone with all its packages, is a warning and
+  // stays as it was: a mistake must not look like the removal of everything. A log that is damaged is put aside as
   // `log.damaged`, and another epoch begins.
   Result<Refreshed> refresh(std::int64_t now);
 
@@ -86,7 +87,8 @@ class Inventory {
   InventoryOptions options_;
   EventLog log_;
   std::vector<SoftwareInstance> installed_;
-  std::vector<std::pair<std::string, const LoggedInstance*>> named_;  // all of the log, by identifier, installed ones first
+  std::vector<std::pair<std::string, const LoggedInstance*>>
+      named_;  // all of the log, by identifier, installed ones first
 };
 
 }  // namespace gatehouse::endpoint

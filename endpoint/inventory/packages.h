@@ -17,8 +17,8 @@ namespace gatehouse::endpoint {
 // Source Identification Numbers of this endpoint (RFC 8412 section 3.6).
 inline constexpr std::uint8_t source_dpkg = 1, source_rpm = 2;
 
-inline constexpr std::size_t max_packages = 200'000;                   // of all sources
-inline constexpr std::size_t max_package_text = 512;                   // of a name, a version, an architecture
+inline constexpr std::size_t max_packages = 200'000;  // of all sources
+inline constexpr std::size_t max_package_text = 512;  // of a name, a version, an architecture
 inline constexpr std::size_t max_status_bytes = std::size_t(128) << 20;
 
 struct Package {

@@ -1,5 +1,6 @@
-// rpm's database through its own library, which is loaded at run time: its format differs from version to version, and an
-// endpoint without rpm doesn't need it. Declared here is what is called (rpm's rpmts.h, rpmdb.h, header.h, rpmtag.h).
+// rpm's database through its own library, which is loaded at run time: its format differs from version to version, and
+// an endpoint without rpm doesn't need it. Declared here is what is called (rpm's rpmts.h, rpmdb.h, header.h,
+// rpmtag.h).
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -12,8 +13,8 @@ namespace gatehouse::endpoint {
 namespace {
 
 // rpmTagVal; RPMDBI_PACKAGES is 0.
-constexpr std::int32_t tag_name = 1000, tag_version = 1001, tag_release = 1002, tag_epoch = 1003, tag_architecture = 1022,
-                       tag_sha1_header = 269, tag_sha256_header = 273;
+constexpr std::int32_t tag_name = 1000, tag_version = 1001, tag_release = 1002, tag_epoch = 1003,
+                       tag_architecture = 1022, tag_sha1_header = 269, tag_sha256_header = 273;
 
 struct Library {
   int (*read_configuration)(const char* files, const char* target) = nullptr;
@@ -30,8 +31,9 @@ struct Library {
       return function != nullptr;
     };
     return find(read_configuration, "rpmReadConfigFiles") && find(transaction, "rpmtsCreate") &&
-           find(free_transaction, "rpmtsFree") && find(iterate, "rpmtsInitIterator") && find(next, "rpmdbNextIterator") &&
-           find(free_iterator, "rpmdbFreeIterator") && find(text, "headerGetAsString");
+           find(free_transaction, "rpmtsFree") && find(iterate, "rpmtsInitIterator") &&
+           find(next, "rpmdbNextIterator") && find(free_iterator, "rpmdbFreeIterator") &&
+           find(text, "headerGetAsString");
   }
 
   // Empty: the package has no such tag.
@@ -46,7 +48,8 @@ Package package_of(const Library& rpm, void* header) {
   out.source = source_rpm;
   out.name = rpm.value(header, tag_name);
   const std::string epoch = rpm.value(header, tag_epoch);
-  out.version = (epoch.empty() ? "" : epoch + ":") + rpm.value(header, tag_version) + "-" + rpm.value(header, tag_release);
+  out.version =
+      (epoch.empty() ? "" : epoch + ":") + rpm.value(header, tag_version) + "-" + rpm.value(header, tag_release);
   out.architecture = rpm.value(header, tag_architecture);
   std::string digest = rpm.value(header, tag_sha256_header);
   if (digest.empty()) digest = rpm.value(header, tag_sha1_header);
@@ -63,7 +66,8 @@ Result<std::optional<std::vector<Package>>> read_rpm_packages(const std::vector<
   if (handle == nullptr) return std::nullopt;
   Library rpm;
   if (!rpm.load(handle)) return fail(Fault::environment, "rpm's library doesn't have what is called", "rpm API");
-  if (rpm.read_configuration(nullptr, nullptr) != 0) return fail(Fault::environment, "rpm's configuration can't be read", "rpm API");
+  if (rpm.read_configuration(nullptr, nullptr) != 0)
+    return fail(Fault::environment, "rpm's configuration can't be read", "rpm API");
   const std::unique_ptr<void, void* (*)(void*)> transaction(rpm.transaction(), rpm.free_transaction);
   if (!transaction) return fail(Fault::environment, "rpm's database can't be opened", "rpm API");
   // Without a database there is no iterator either: the caller knows whether there should be one.

@@ -12,12 +12,23 @@ std::string attribute(std::string_view text) {
   std::string out;
   for (const char c : escaped(text, max_package_text)) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&apos;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&apos;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -40,11 +51,17 @@ std::string software_identifier(const Platform& platform, const Package& package
 
 std::string swid_tag(const Platform& platform, const Package& package) {
   return "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n"
-         "<SoftwareIdentity tagId=\"" + attribute(tag_id(platform, package)) + "\" name=\"" + attribute(package.name) +
-         "\" version=\"" + attribute(package.version) + "\" versionScheme=\"alphanumeric\" xml:lang=\"en\""
+         "<SoftwareIdentity tagId=\"" +
+         attribute(tag_id(platform, package)) + "\" name=\"" + attribute(package.name) + "\" version=\"" +
+         attribute(package.version) +
+         "\" versionScheme=\"alphanumeric\" xml:lang=\"en\""
          " xmlns=\"http://standards.iso.org/iso/19770/-2/2015/schema.xsd\">\n"
-         "  <Entity name=\"" + attribute(platform.regid) + "\" regid=\"" + attribute(platform.regid) + "\" role=\"tagCreator\"/>\n"
-         "  <Meta product=\"" + attribute(platform.name + (platform.version.empty() ? "" : " " + platform.version)) + "\"/>\n"
+         "  <Entity name=\"" +
+         attribute(platform.regid) + "\" regid=\"" + attribute(platform.regid) +
+         "\" role=\"tagCreator\"/>\n"
+         "  <Meta product=\"" +
+         attribute(platform.name + (platform.version.empty() ? "" : " " + platform.version)) +
+         "\"/>\n"
          "</SoftwareIdentity>\n";
 }
 

@@ -1,5 +1,6 @@
 // How a package is named in SWIMA, and the tag that describes it. The name is the one that strongSwan's collectors give
-// (spec part 1b §5.1, recorded in tests/data/interop), so that a device keeps its software's names whatever client it runs:
+// (spec part 1b §5.1, recorded in tests/data/interop), so that a device keeps its software's names whatever client it
+// runs:
 //
 //   strongswan.org__Debian_12-x86_64-libaudit-common-1~3.0.9-1      for libaudit-common 1:3.0.9-1
 #pragma once
@@ -16,8 +17,8 @@ struct Platform {
   std::string version;                   // "12 x86_64"
 };
 
-// "Debian_12-x86_64-libaudit-common-1~3.0.9-1". In a package's version ':' and '+' become '~'; in the platform's a blank
-// becomes '-'.
+// "Debian_12-x86_64-libaudit-common-1~3.0.9-1". In a package's version ':' and '+' become '~'; in the platform's a
+// blank becomes '-'.
 std::string tag_id(const Platform& platform, const Package& package);
 // regid, "__", tag id.
 std::string software_identifier(const Platform& platform, const Package& package);

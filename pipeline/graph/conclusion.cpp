@@ -233,7 +233,11 @@ void Judgement::check_aggregate(Verdict& v, const QuoteResult& quote, bool& refu
   };
   if (aggregate_trouble_) refuse(*aggregate_trouble_);
   if (!aggregate_) {
-    if (ima_given_ && items_ != 0) refuse("the first entry isn't boot_aggregate");
+    if (items_ != 0)
+      refuse("the first entry isn't boot_aggregate");
+    else
+      v.findings.push_back(simple("ima", Status::absent,
+                                  "the list has no entry, not even boot_aggregate: it says nothing of the machine"));
     return;
   }
   if (!aggregate_->contradiction.empty()) refuse(std::string(aggregate_->contradiction));
@@ -265,9 +269,17 @@ void Judgement::check_aggregate(Verdict& v, const QuoteResult& quote, bool& refu
   refuse("boot_aggregate isn't the digest of the firmware log's PCRs");
 }
 
-// What was demanded and didn't come is never allow (design §6.5).
-void Judgement::check_presence(Verdict& v, bool& refused) const {
-  if (!context_.serve) return;
+// What was demanded and didn't come is never allow (design §6.5). In `verify` the parts are optional: without one there
+// is no verdict, and the finding says which it was.
+void Judgement::check_presence(Verdict& v, const Finish& finish, bool& refused) const {
+  if (!context_.serve) {
+    if (v.quote.status == Status::absent) return;
+    if (!finish.nonce)
+      v.findings.push_back(simple("quote", Status::absent, "no nonce was given: the quote may be an old one"));
+    if (!boot_given_) v.findings.push_back(simple("boot", Status::absent, "no firmware event log was given"));
+    if (!ima_given_) v.findings.push_back(simple("ima", Status::absent, "no IMA list was given"));
+    return;
+  }
   if (context_.boot_requested && !boot_given_) {
     refused = true;
     v.findings.push_back(simple("boot", Status::absent, "firmware evidence was asked for and didn't come"));
@@ -322,7 +334,7 @@ Outcome Judgement::conclude(const Finish& finish) {
     check_aggregate(v, quote, refused);
     check_ima_claims(v, refused);
   }
-  check_presence(v, refused);
+  check_presence(v, finish, refused);
 
   v.findings_total = v.findings.size() + left_out + findings_total_;
   std::move(findings_.begin(), findings_.end(), std::back_inserter(v.findings));
@@ -332,7 +344,9 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.summary = summary_line(v);
 
   const bool bad_files = v.ima.differ != 0 || v.ima.failed != 0 || v.boot.differ != 0 || v.boot.failed != 0;
-  const bool all_given = (boot_given_ || !context_.boot_requested) && (ima_given_ || !context_.ima_requested);
+  // A list without entries is no evidence of what ran (spec part 2 §7.9: the first is boot_aggregate).
+  const bool all_given =
+      (boot_given_ || !context_.boot_requested) && ((ima_given_ && items_ != 0) || !context_.ima_requested);
   const bool complete = v.quote.status == Status::ok && finish.nonce && !quote.unbound && all_given;
   const bool broken = v.quote.status == Status::failed || refused || bad_files;
   if (finish.session_failed || quote.untrusted) {  // spec part 2 §8.2

@@ -2,6 +2,7 @@
 // extend() in that order too but beside them, look_up() in any order and on any thread; conclude() runs when all are done.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,6 +27,9 @@ struct PcrClaim {
 struct Batch : ImaBatch {
   std::vector<PcrClaim> claims;
   std::size_t segment_bytes = 0;
+  // Look-up and extension; who is last gives the segment's bytes back. Entries are several times their evidence, so
+  // what waits for either counts as pending.
+  mutable std::atomic<unsigned> stages{2};
 };
 
 class Judgement {
@@ -54,7 +58,7 @@ class Judgement {
   void check_boot_claims(Verdict& v, std::vector<Status>& statuses, std::uint8_t locality) const;
   void check_aggregate(Verdict& v, const QuoteResult& quote, bool& refused) const;
   void check_ima_claims(Verdict& v, bool& refused);
-  void check_presence(Verdict& v, bool& refused) const;
+  void check_presence(Verdict& v, const Finish& finish, bool& refused) const;
   Finding* finding_of(std::uint64_t index);
 
   const Context context_;

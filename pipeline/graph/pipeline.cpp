@@ -138,6 +138,7 @@ struct Pipeline::State {
           } catch (const std::exception&) {
             s->stop(out_of_memory());
           }
+          give_back(*s, *batch);
           arrive(s);
         }))
       extend.try_put(s);
@@ -150,7 +151,7 @@ struct Pipeline::State {
     } catch (const std::exception&) {
       work.session->stop(out_of_memory());
     }
-    give_back(*work.session, work.batch->segment_bytes);
+    give_back(*work.session, *work.batch);
     arrive(work.session);
     return flow::continue_msg{};
   }};
@@ -161,7 +162,12 @@ struct Pipeline::State {
 
   void give_back(Session& s, std::size_t bytes) noexcept {
     s.bytes.fetch_sub(bytes);
+    s.bytes.notify_all();
     in_flight.fetch_sub(bytes);
+  }
+
+  void give_back(Session& s, const Batch& batch) noexcept {
+    if (batch.stages.fetch_sub(1, std::memory_order_acq_rel) == 1) give_back(s, batch.segment_bytes);
   }
 
   // The join: whoever finishes last goes on to the quote.
@@ -261,6 +267,9 @@ class EvidenceHandle final : public Evidence {
     arrive_(session_);
   }
   std::size_t pending_bytes() const override { return session_->bytes.load(); }
+  void wait_until_pending_at_most(std::size_t most) const override {
+    for (std::size_t now = session_->bytes.load(); now > most; now = session_->bytes.load()) session_->bytes.wait(now);
+  }
 
  private:
   SessionPtr session_;

@@ -142,6 +142,9 @@ class Evidence {
   virtual void cancel() = 0;
   // Bytes submitted and not yet judged; the protocol plane sends "go on" only while this is small.
   virtual std::size_t pending_bytes() const = 0;
+  // Blocks until no more than `most` bytes are pending: for a caller that has a thread to wait with and all of the
+  // evidence at hand. Never from the pipeline's own threads.
+  virtual void wait_until_pending_at_most(std::size_t most) const = 0;
 };
 
 // The error of malformed evidence carries the offset in its segment (plus base_offset).

@@ -57,23 +57,34 @@ struct Verifier {
     return order;
   }
 
-  // The composite of the selected PCRs; nullopt: one of them can't be computed from what was given.
-  std::optional<ByteVector> composite(std::uint32_t selected, const Pcrs& values) {
+  // The composite of the selected PCRs; nullopt: `missing` can't be computed from what was given.
+  std::optional<ByteVector> composite(std::uint32_t selected, const Pcrs& values, std::uint32_t& missing) {
     ByteVector bytes;
+    missing = 0;
     for (std::uint32_t pcr = 0; pcr < 32; ++pcr) {
       if ((selected >> pcr & 1) == 0) continue;
       const auto at = values.find(pcr);
       if (at == values.end()) {
-        if (pcr > 23) return std::nullopt;
-        if (pcr == ima_pcr ? !in.ima_given : !in.boot_given) return std::nullopt;
+        if (pcr > 23 || (pcr == ima_pcr ? !in.ima_given : !in.boot_given)) {
+          missing |= 1U << pcr;
+          continue;
+        }
         const Digest reset = initial_pcr(in.bank, pcr, 0);
         bytes.insert(bytes.end(), reset.view().begin(), reset.view().end());
         continue;
       }
-      if (at->second.size == 0) return std::nullopt;  // touched by events without a digest for the bank
+      if (at->second.size == 0) missing |= 1U << pcr;  // touched by events without a digest for the bank
       bytes.insert(bytes.end(), at->second.view().begin(), at->second.view().end());
     }
+    if (missing != 0) return std::nullopt;
     return bytes;
+  }
+
+  static std::string numbers(std::uint32_t pcrs) {
+    std::string out;
+    for (std::uint32_t pcr = 0; pcr < 32; ++pcr)
+      if ((pcrs >> pcr & 1) != 0) out += (out.empty() ? "" : ", ") + std::to_string(pcr);
+    return out;
   }
 
   Pcrs values(std::uint8_t locality) const {
@@ -132,14 +143,16 @@ struct Verifier {
     bool first = true;
     for (const std::uint8_t locality : localities()) {
       Pcrs candidate = values(locality);
-      const auto bytes = composite(selected, candidate);
+      std::uint32_t missing = 0;
+      const auto bytes = composite(selected, candidate, missing);
       if (first) {
         out.pcrs = candidate;
         out.locality = locality;
       }
       if (!bytes) {
-        leave_open("Q7", "a selected PCR can't be computed because its log wasn't given, or has no digest for the bank: "
-                         "the quote binds nothing there");
+        leave_open("Q7", "the quote selects PCR " + numbers(missing) +
+                             ", which can't be computed: the log wasn't given, or "
+                             "has no digest for the bank; the quote binds neither log");
         return;
       }
       if (equal(hasher(*bytes).view(), claimed)) {

@@ -1,6 +1,7 @@
 #include "pipeline/replay/replay.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/hex.h"
 
@@ -13,7 +14,54 @@ Digest initial_pcr(HashAlgorithm bank, std::uint32_t pcr, std::uint8_t locality)
   return value;
 }
 
-Result<LogReplay> replay_eventlog(Bytes log, const std::function<void(const eventlog::Event&)>& each) {
+namespace {
+
+constexpr std::size_t piece = std::size_t(1) << 20;
+constexpr std::size_t max_templates = 1000;
+
+// A cursor keeps what it is fed until it is parsed: in pieces, a log isn't held twice.
+template <class Item, class Cursor>
+Result<void> read_all(Cursor& cursor, Bytes bytes, const std::function<Result<void>(const Item&)>& each) {
+  for (;;) {
+    cursor.feed(bytes.first(std::min(piece, bytes.size())));
+    bytes = bytes.subspan(std::min(piece, bytes.size()));
+    if (bytes.empty()) cursor.end();
+    for (;;) {
+      GH_TRY(const Item* const item, cursor.next());
+      if (item == nullptr) break;
+      GH_CHECK(each(*item));
+    }
+    if (bytes.empty()) return {};
+  }
+}
+
+}  // namespace
+
+Result<void> for_each_event(Bytes log, const std::function<void(const eventlog::Event&)>& each) {
+  eventlog::Cursor cursor;
+  return read_all<eventlog::Event>(cursor, log, [&](const eventlog::Event& event) -> Result<void> {
+    each(event);
+    return {};
+  });
+}
+
+Result<void> check_eventlog(Bytes log) {
+  return for_each_event(log, [](const eventlog::Event&) {});
+}
+
+Result<void> check_ima(Bytes list) {
+  ima::Cursor cursor(ima::form_of(list));
+  std::set<std::string, std::less<>> templates;
+  return read_all<ima::Entry>(cursor, list, [&](const ima::Entry& entry) -> Result<void> {
+    if (templates.contains(entry.template_name)) return {};
+    if (templates.size() == max_templates) return fail(Fault::limit, "more than 1,000 templates", {}, entry.offset);
+    templates.emplace(entry.template_name);
+    return {};
+  });
+}
+
+Result<LogReplay> replay_eventlog(Bytes log) {
+  GH_CHECK(check_eventlog(log));
   struct Chain {
     const eventlog::Bank* bank;
     Hasher hasher;
@@ -21,30 +69,29 @@ Result<LogReplay> replay_eventlog(Bytes log, const std::function<void(const even
     std::uint64_t digests = 0;
   };
   eventlog::Cursor cursor;
-  cursor.feed(log);
-  cursor.end();
   LogReplay out;
   std::vector<Chain> chains;
-  for (;;) {
-    GH_TRY(const eventlog::Event* const event, cursor.next());
-    if (event == nullptr) break;
+  const auto extend = [&](const eventlog::Event& event) -> Result<void> {
     if (out.events++ == 0)
       for (const eventlog::Bank& bank : cursor.banks())
         if (bank.algorithm) chains.push_back({&bank, Hasher(*bank.algorithm), {}, 0});
-    if (each) each(*event);
-    if (!event->extends()) continue;
+    if (!event.extends()) return {};
     ++out.extended;
     for (Chain& chain : chains) {
-      const eventlog::EventDigest* const digest = event->digest(*chain.bank->algorithm);
+      const eventlog::EventDigest* const digest = event.digest(*chain.bank->algorithm);
       if (digest == nullptr) continue;
       ++chain.digests;
-      auto at = chain.pcrs.find(event->pcr);
+      auto at = chain.pcrs.find(event.pcr);
       if (at == chain.pcrs.end())
-        at = chain.pcrs.emplace(event->pcr, initial_pcr(*chain.bank->algorithm, event->pcr,
-                                                        cursor.startup_locality().value_or(0))).first;
+        at = chain.pcrs
+                 .emplace(event.pcr,
+                          initial_pcr(*chain.bank->algorithm, event.pcr, cursor.startup_locality().value_or(0)))
+                 .first;
       chain.hasher.extend(at->second, digest->value);
     }
-  }
+    return {};
+  };
+  GH_CHECK(read_all<eventlog::Event>(cursor, log, extend));
   out.format = cursor.format();
   out.startup_locality = cursor.startup_locality();
   out.warnings = cursor.warnings();
@@ -63,9 +110,8 @@ Result<LogReplay> replay_eventlog(Bytes log, const std::function<void(const even
 }
 
 Result<ListReplay> replay_ima(Bytes list) {
+  GH_CHECK(check_ima(list));
   ima::Cursor cursor(ima::form_of(list));
-  cursor.feed(list);
-  cursor.end();
   struct Chain {
     Hasher hasher;
     Pcrs pcrs;
@@ -75,34 +121,35 @@ Result<ListReplay> replay_ima(Bytes list) {
   ListReplay out;
   constexpr std::size_t max_warnings = 1000;
   std::uint64_t contradictions = 0;
-  for (;;) {
-    GH_TRY(const ima::Entry* const entry, cursor.next());
-    if (entry == nullptr) break;
-    const bool violation = entry->violation();
+  const auto extend = [&](const ima::Entry& entry) -> Result<void> {
+    const bool violation = entry.violation();
     if (violation) ++out.violations;
-    ++out.templates[std::string(entry->template_name)];
-    if (!out.boot_aggregate && entry->fields.name == ima::boot_aggregate)
-      out.boot_aggregate = escaped(entry->fields.algorithm) + ":" + to_hex(entry->fields.digest);
+    ++out.templates[std::string(entry.template_name)];
+    if (!out.boot_aggregate && entry.fields.name == ima::boot_aggregate)
+      out.boot_aggregate = escaped(entry.fields.algorithm) + ":" + to_hex(entry.fields.digest);
     for (Chain& chain : chains) {
       const HashAlgorithm bank = chain.hasher.algorithm();
       Digest value;
       if (violation) {
         value = Digest::filled(digest_size(bank), std::byte{0xFF});
       } else {
-        value = chain.hasher(entry->template_data);
-        if (bank == HashAlgorithm::sha1 && !equal(value.view(), entry->recorded_hash)) {
+        value = chain.hasher(entry.template_data);
+        if (bank == HashAlgorithm::sha1 && !equal(value.view(), entry.recorded_hash)) {
           if (++contradictions <= max_warnings)
-            out.warnings.push_back("entry " + std::to_string(out.entries) + " at offset " + std::to_string(entry->offset) +
+            out.warnings.push_back("entry " + std::to_string(out.entries) + " at offset " +
+                                   std::to_string(entry.offset) +
                                    ": the recorded template hash contradicts the template data");
-          value = Digest(entry->recorded_hash);
+          value = Digest(entry.recorded_hash);
         }
       }
-      auto at = chain.pcrs.find(entry->pcr);
-      if (at == chain.pcrs.end()) at = chain.pcrs.emplace(entry->pcr, initial_pcr(bank, entry->pcr, 0)).first;
+      auto at = chain.pcrs.find(entry.pcr);
+      if (at == chain.pcrs.end()) at = chain.pcrs.emplace(entry.pcr, initial_pcr(bank, entry.pcr, 0)).first;
       chain.hasher.extend(at->second, value.view());
     }
     ++out.entries;
-  }
+    return {};
+  };
+  GH_CHECK(read_all<ima::Entry>(cursor, list, extend));
   if (contradictions > max_warnings)
     out.warnings.push_back(std::to_string(contradictions - max_warnings) + " more contradictions of this kind");
   for (Chain& chain : chains) out.pcrs.emplace_back(chain.hasher.algorithm(), std::move(chain.pcrs));

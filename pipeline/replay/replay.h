@@ -29,16 +29,22 @@ struct LogReplay {
   std::vector<std::pair<HashAlgorithm, Pcrs>> pcrs;  // banks in the header's order that every extended event has
   std::vector<std::string> warnings;
 };
-// `each` sees every event in order.
-Result<LogReplay> replay_eventlog(Bytes log, const std::function<void(const eventlog::Event&)>& each = {});
+// Both replays read the whole log before they hash anything, so that malformed input costs neither time nor memory.
+Result<LogReplay> replay_eventlog(Bytes log);
+// Every event in order, of a log that was replayed; `each` sees one at a time, and nothing is kept.
+Result<void> for_each_event(Bytes log, const std::function<void(const eventlog::Event&)>& each);
 
 struct ListReplay {
   std::uint64_t entries = 0, violations = 0;
-  std::map<std::string, std::uint64_t> templates;
+  std::map<std::string, std::uint64_t> templates;  // names as recorded: any bytes
   std::optional<std::string> boot_aggregate;  // "sha256:<hex>", of the first entry of this name
   std::vector<std::pair<HashAlgorithm, Pcrs>> pcrs;  // sha1, sha256, sha384, sha512
   std::vector<std::string> warnings;
 };
 Result<ListReplay> replay_ima(Bytes list);
+
+// The errors alone: whether a log or a list can be read to its end.
+Result<void> check_eventlog(Bytes log);
+Result<void> check_ima(Bytes list);
 
 }  // namespace gatehouse::pipeline

@@ -1,5 +1,7 @@
 #include "refdb/ingest/ingest.h"
 
+#include <oneapi/tbb/global_control.h>
+#include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for_each.h>
 #include <oneapi/tbb/task_arena.h>
 
@@ -18,6 +20,10 @@ struct Source {
   enum class Kind : std::uint8_t { deb, root, sums, unsupported, missing } kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
+  // As the operator named it, for the report.
+  std::string name() const {
+    return kind == Kind::root ? "root:" + path : kind == Kind::sums ? "sha256sums:" + path : path;
+  }
 };
 
 void find_sources(const std::string& text, std::vector<Source>& out) {
@@ -79,14 +85,12 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       }
       case Source::Kind::unsupported:
         return fail(Error{Fault::malformed, "this kind of package isn't supported by this version", {}, 0, source.path, {}});
-      case Source::Kind::missing: return fail(Error{Fault::malformed, "no such file or directory, or not readable", {}, 0, source.path, {}});
+      case Source::Kind::missing:
+        return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
     if (!package) return std::unexpected(std::move(package).error());
     package->product = o.product;
     const bool is_package = !package->name.empty();
-    const std::uint64_t files = package->files.size();
-    std::uint64_t bytes = 0;
-    for (const ReferenceFile& f : package->files) bytes += f.size;
     const auto added = builder.add(std::move(*package));
     if (!added) return std::unexpected(added.error());
     const std::lock_guard lock(mutex);
@@ -95,11 +99,16 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       return {};
     }
     if (is_package) ++report.packages;
-    report.files += files;
-    report.bytes += bytes;
+    report.files += (*added)->files;
+    report.bytes += (*added)->bytes;
     return {};
   };
-  oneapi::tbb::task_arena arena(o.jobs == 0 ? oneapi::tbb::task_arena::automatic : int(o.jobs));
+  // oneTBB says on stderr when a worker is missing; no more jobs than sources are of use.
+  const unsigned jobs = o.jobs == 0
+                            ? unsigned(oneapi::tbb::info::default_concurrency())
+                            : unsigned(std::min<std::size_t>({o.jobs, std::max<std::size_t>(sources.size(), 1), 256}));
+  const oneapi::tbb::global_control workers(oneapi::tbb::global_control::max_allowed_parallelism, jobs + 1);
+  oneapi::tbb::task_arena arena{int(jobs)};
   arena.execute([&] {
     oneapi::tbb::parallel_for_each(sources.begin(), sources.end(), [&](const Source& source) noexcept {
       Result<void> good = fail(Fault::internal, "out of memory");
@@ -111,7 +120,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       const std::lock_guard lock(mutex);
       if (!good) {
         Error error = std::move(good).error();
-        report.failed.push_back({source.path, std::move(error).from(source.path).text()});
+        report.failed.push_back({source.name(), std::move(error).from(source.path).text()});
       }
       if (o.progress) o.progress(++done, sources.size());
     });

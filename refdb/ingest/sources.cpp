@@ -1,10 +1,12 @@
 #include <archive.h>
 #include <archive_entry.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -26,8 +28,10 @@ struct ArchiveFree {
 };
 using Archive = std::unique_ptr<archive, ArchiveFree>;
 
-std::unexpected<Error> malformed(std::string_view why, const std::string& source, std::string detail = {}) {
-  return fail(Error{Fault::malformed, why, "deb(5)", 0, source, std::move(detail)});
+// `offset`: in the package file. Inside a compressed member it is where its compressed bytes had been read to.
+std::unexpected<Error> malformed(std::string_view why, const std::string& source, std::size_t offset,
+                                 std::string detail = {}) {
+  return fail(Error{Fault::malformed, why, "deb(5)", offset, source, std::move(detail)});
 }
 std::string why(archive* a) {
   const char* const text = archive_error_string(a);
@@ -37,41 +41,45 @@ std::string why(archive* a) {
 // The members of an ar archive, by name; data stays where it is.
 struct Members {
   Bytes control, data;
+  std::size_t control_at = 0, data_at = 0;
   std::string control_name, data_name;
 };
 Result<Members> members_of(Bytes package, const std::string& source) {
-  if (package.size() < 8 || as_text(package.first(8)) != "!<arch>\n") return malformed("not a Debian package", source);
+  if (package.size() < 8 || as_text(package.first(8)) != "!<arch>\n")
+    return malformed("not a Debian package", source, 0);
   Members out;
   bool version = false;
   std::size_t at = 8;
   while (at < package.size()) {
-    if (package.size() - at < 60) return malformed("truncated member header", source);
+    if (package.size() - at < 60) return malformed("truncated member header", source, at);
     const std::string_view head = as_text(package.subspan(at, 60));
-    if (head.substr(58) != "`\n") return malformed("damaged member header", source);
+    if (head.substr(58) != "`\n") return malformed("damaged member header", source, at + 58);
     std::string name(head.substr(0, 16));
     name.erase(name.find_last_not_of(' ') + 1);
     if (!name.empty() && name.back() == '/') name.pop_back();
     std::uint64_t size = 0;
     for (const char c : head.substr(48, 10)) {
       if (c == ' ') break;
-      if (c < '0' || c > '9') return malformed("damaged member size", source);
+      if (c < '0' || c > '9') return malformed("damaged member size", source, at + 48);
       size = size * 10 + unsigned(c - '0');
     }
     at += 60;
-    if (size > package.size() - at) return malformed("member longer than the file", source);
+    if (size > package.size() - at) return malformed("member longer than the file", source, at - 12);  // its size field
     const Bytes body = package.subspan(at, std::size_t(size));
     if (name == "debian-binary") version = as_text(body).starts_with("2.");
-    else if (name.starts_with("control.tar") && out.control.empty()) out.control = body, out.control_name = name;
-    else if (name.starts_with("data.tar") && out.data.empty()) out.data = body, out.data_name = name;
+    else if (name.starts_with("control.tar") && out.control.empty())
+      out.control = body, out.control_name = name, out.control_at = at;
+    else if (name.starts_with("data.tar") && out.data.empty())
+      out.data = body, out.data_name = name, out.data_at = at;
     at += std::size_t(size) + (size & 1);
   }
-  if (!version) return malformed("debian-binary is missing or of another version", source);
-  if (out.control_name.empty()) return malformed("the control member is missing", source);
-  if (out.data_name.empty()) return malformed("the data member is missing", source);
+  if (!version) return malformed("debian-binary is missing or of another version", source, 8);
+  if (out.control_name.empty()) return malformed("the control member is missing", source, package.size());
+  if (out.data_name.empty()) return malformed("the data member is missing", source, package.size());
   return out;
 }
 
-Result<Archive> open_tar(Bytes bytes, const std::string& source) {
+Result<Archive> open_tar(Bytes bytes, const std::string& source, std::size_t offset) {
   Archive a(archive_read_new());
   archive_read_support_format_tar(a.get());
   archive_read_support_filter_gzip(a.get());
@@ -79,7 +87,8 @@ Result<Archive> open_tar(Bytes bytes, const std::string& source) {
   archive_read_support_filter_zstd(a.get());
   archive_read_support_filter_bzip2(a.get());
   archive_read_support_filter_lzma(a.get());
-  if (archive_read_open_memory(a.get(), bytes.data(), bytes.size()) != ARCHIVE_OK) return malformed("can't open the member", source, why(a.get()));
+  if (archive_read_open_memory(a.get(), bytes.data(), bytes.size()) != ARCHIVE_OK)
+    return malformed("can't open the member", source, offset, why(a.get()));
   return a;
 }
 
@@ -127,7 +136,10 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
   out.source = fs::path(source).filename().string();
   std::set<std::string> conffiles;
   {
-    GH_TRY(const Archive a, open_tar(members.control, source));
+    GH_TRY(const Archive a, open_tar(members.control, source, members.control_at));
+    const auto at = [&] {
+      return members.control_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0));
+    };
     archive_entry* entry = nullptr;
     int rc = ARCHIVE_OK;
     while ((rc = archive_read_next_header(a.get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
@@ -139,9 +151,9 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
       la_ssize_t n = 0;
       while ((n = archive_read_data(a.get(), buffer, sizeof buffer)) > 0) {
         text.append(buffer, std::size_t(n));
-        if (text.size() > max_control) return malformed("control file larger than 16 MiB", source);
+        if (text.size() > max_control) return malformed("control file larger than 16 MiB", source, at());
       }
-      if (n < 0) return malformed("can't read the control member", source, why(a.get()));
+      if (n < 0) return malformed("can't read the control member", source, at(), why(a.get()));
       if (name == "control") {
         out.name = field(text, "Package");
         out.version = field(text, "Version");
@@ -156,11 +168,15 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
         }
       }
     }
-    if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, why(a.get()));
+    if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a.get()));
   }
-  if (out.name.empty() || out.version.empty()) return malformed("the control file names no package or version", source);
+  if (out.name.empty() || out.version.empty())
+    return malformed("the control file names no package or version", source, members.control_at);
 
-  GH_TRY(const Archive a, open_tar(members.data, source));
+  GH_TRY(const Archive a, open_tar(members.data, source, members.data_at));
+  const auto at = [&] {
+    return members.data_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0));
+  };
   Hashers hashers(algorithms);
   std::map<std::string, std::size_t> by_path;
   std::vector<std::byte> buffer(block);
@@ -169,37 +185,40 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
   int rc = ARCHIVE_OK;
   while ((rc = archive_read_next_header(a.get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
     const char* const raw = archive_entry_pathname(entry);
-    if (raw == nullptr) return malformed("a member without a name", source);
+    if (raw == nullptr) return malformed("a member without a name", source, at());
     const char* const hard = archive_entry_hardlink(entry);
     if (hard == nullptr && archive_entry_filetype(entry) != AE_IFREG) continue;
     const auto path = canonical_path(raw);
-    if (!path) return malformed("a member with an unusable path", source, escaped(raw, 200));
-    if (out.files.size() >= limits.files) return fail(Error{Fault::limit, "more files than allowed", "deb(5)", 0, source, {}});
+    if (!path) return malformed("a member with an unusable path", source, at(), escaped(raw, 200));
+    if (out.files.size() >= limits.files)
+      return fail(Error{Fault::limit, "more files than allowed", "deb(5)", at(), source, {}});
     ReferenceFile file;
     file.path = *path;
     file.is_mutable = conffiles.contains(*path);
     if (hard != nullptr) {
       const auto target = canonical_path(hard);
-      const auto at = target ? by_path.find(*target) : by_path.end();
-      if (at == by_path.end()) return malformed("a hard link to a member that isn't there", source, escaped(raw, 200));
-      file.size = out.files[at->second].size;
-      file.digests = out.files[at->second].digests;
+      const auto linked = target ? by_path.find(*target) : by_path.end();
+      if (linked == by_path.end())
+        return malformed("a hard link to a member that isn't there", source, at(), escaped(raw, 200));
+      file.size = out.files[linked->second].size;
+      file.digests = out.files[linked->second].digests;
     } else {
       hashers.start();
       la_ssize_t n = 0;
       while ((n = archive_read_data(a.get(), buffer.data(), buffer.size())) > 0) {
         file.size += std::uint64_t(n);
         total += std::uint64_t(n);
-        if (file.size > limits.file_bytes || total > limits.package_bytes) return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", 0, source, {}});
+        if (file.size > limits.file_bytes || total > limits.package_bytes)
+          return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
         hashers.update(Bytes(buffer.data(), std::size_t(n)));
       }
-      if (n < 0) return malformed("can't read a member of the data archive", source, why(a.get()));
+      if (n < 0) return malformed("can't read a member of the data archive", source, at(), why(a.get()));
       file.digests = hashers.finish();
     }
     by_path[*path] = out.files.size();
     out.files.push_back(std::move(file));
   }
-  if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, why(a.get()));
+  if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, at(), why(a.get()));
   return out;
 }
 
@@ -210,6 +229,57 @@ Result<ReferencePackage> read_deb(const std::string& path, const std::vector<Has
   return out;
 }
 
+namespace {
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
+using Folder = std::unique_ptr<DIR, CloseFolder>;
+
+// The tree may be a running system's: what vanishes between being named and being opened isn't there, and what turned
+// into a symbolic link isn't followed.
+bool vanished(int code) { return code == ENOENT || code == ELOOP || code == ENOTDIR; }
+
+Result<Folder> open_folder(const std::string& path, bool top) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | (top ? 0 : O_NOFOLLOW));
+  if (fd < 0) {
+    if (!top && vanished(errno)) return Folder();
+    return fail_errno("can't read the tree", path);
+  }
+  Folder out(::fdopendir(fd));
+  if (out == nullptr) ::close(fd);
+  return out;
+}
+
+// A regular file's size and digests; nullopt: it isn't one any more.
+Result<std::optional<ReferenceFile>> hash_file(const std::string& path, Hashers& hashers,
+                                               std::vector<std::byte>& buffer) {
+  // Not blocking: it may have become a FIFO.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) {
+    if (vanished(errno)) return std::optional<ReferenceFile>();
+    return fail_errno("can't open", path);
+  }
+  ReferenceFile out;
+  struct stat st {};
+  const bool regular = ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+  ssize_t n = 0;
+  hashers.start();
+  while (regular && (n = ::read(fd, buffer.data(), buffer.size())) > 0) {
+    out.size += std::uint64_t(n);
+    hashers.update(Bytes(buffer.data(), std::size_t(n)));
+  }
+  const int code = errno;
+  ::close(fd);
+  errno = code;
+  if (n < 0) return fail_errno("can't read", path);
+  out.digests = hashers.finish();
+  if (!regular) return std::optional<ReferenceFile>();
+  return std::optional(std::move(out));
+}
+
+}  // namespace
+
 Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
   struct stat top {};
   if (::stat(root.c_str(), &top) != 0) return fail_errno("can't read the tree", root);
@@ -217,32 +287,33 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
   out.source = "root:" + root;
   Hashers hashers(algorithms);
   std::vector<std::byte> buffer(block);
-  std::error_code ec;
-  fs::recursive_directory_iterator it(root, fs::directory_options::skip_permission_denied, ec);
-  if (ec) return fail(Error{Fault::environment, "can't read the tree", {}, 0, root, ec.message()});
-  for (; it != fs::recursive_directory_iterator(); it.increment(ec)) {
-    if (ec) return fail(Error{Fault::environment, "can't read the tree", {}, 0, root, ec.message()});
-    struct stat st {};
-    if (::lstat(it->path().c_str(), &st) != 0) continue;
-    if (S_ISDIR(st.st_mode) && st.st_dev != top.st_dev) it.disable_recursion_pending();  // another file system: /proc, /sys
-    if (!S_ISREG(st.st_mode) || st.st_dev != top.st_dev) continue;
-    const auto path = canonical_path(it->path().string().substr(root == "/" ? 0 : root.size()));
-    if (!path) continue;
-    if (out.files.size() >= limits.files) return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
-    const int fd = ::open(it->path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) return fail_errno("can't open", it->path().string());
-    hashers.start();
-    ReferenceFile file;
-    file.path = *path;
-    ssize_t n = 0;
-    while ((n = ::read(fd, buffer.data(), buffer.size())) > 0) {
-      file.size += std::uint64_t(n);
-      hashers.update(Bytes(buffer.data(), std::size_t(n)));
+  std::vector<std::string> folders{""};  // below the root, each with a slash in front
+  while (!folders.empty()) {
+    const std::string folder = std::move(folders.back());
+    folders.pop_back();
+    GH_TRY(const Folder opened, open_folder(root + folder, folder.empty()));
+    if (opened == nullptr) continue;
+    while (const dirent* const entry = (errno = 0, ::readdir(opened.get()))) {
+      const std::string_view name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      std::string path = folder + "/" + std::string(name);
+      struct stat st {};
+      if (::lstat((root + path).c_str(), &st) != 0 || st.st_dev != top.st_dev)
+        continue;  // another file system: /proc, /sys
+      if (S_ISDIR(st.st_mode))
+        folders.push_back(std::move(path));
+      else if (S_ISREG(st.st_mode)) {
+        const auto canonical = canonical_path(path);
+        if (!canonical) continue;
+        if (out.files.size() >= limits.files)
+          return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
+        GH_TRY(std::optional<ReferenceFile> file, hash_file(root + path, hashers, buffer));
+        if (!file) continue;
+        file->path = *canonical;
+        out.files.push_back(std::move(*file));
+      }
     }
-    ::close(fd);
-    if (n < 0) return fail_errno("can't read", it->path().string());
-    file.digests = hashers.finish();
-    out.files.push_back(std::move(file));
+    if (errno != 0) return fail_errno("can't read the tree", root + folder);
   }
   return out;
 }
@@ -259,7 +330,7 @@ Result<ReferencePackage> read_sha256sums(Bytes bytes, const std::string& name) {
     const auto bad = [&](std::string_view reason) { return fail(Error{Fault::malformed, reason, "sha256sum", offset, name, {}}); };
     const std::size_t step = line.size() + 1;
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    if (!line.empty()) {
+    if (!line.empty() && line.front() != '#') {  // a comment, as for sha256sum --check
       const bool escapes = line.front() == '\\';
       if (escapes) line.remove_prefix(1);
       if (line.size() < 67 || line[64] != ' ' || (line[65] != ' ' && line[65] != '*')) return bad("not a line of a sha256sum list");
@@ -267,12 +338,13 @@ Result<ReferencePackage> read_sha256sums(Bytes bytes, const std::string& name) {
       if (!digest) return bad("digest isn't hexadecimal");
       std::string path;
       for (std::size_t i = 66; i < line.size(); ++i) {
-        if (escapes && line[i] == '\\' && i + 1 < line.size()) {
-          ++i;
-          path += line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i];
-        } else {
+        if (!escapes || line[i] != '\\') {
           path += line[i];
+          continue;
         }
+        const char escape = ++i < line.size() ? line[i] : '\0';
+        if (escape != 'n' && escape != 'r' && escape != '\\') return bad("unknown escape in the path");
+        path += escape == 'n' ? '\n' : escape == 'r' ? '\r' : '\\';
       }
       if (path.empty() || path.front() != '/') return bad("path isn't absolute");
       const auto canonical = canonical_path(path);

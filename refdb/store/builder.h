@@ -44,6 +44,10 @@ struct Published {
   std::string content_digest;
 };
 
+struct Added {
+  std::uint64_t files = 0, bytes = 0;
+};
+
 class Builder {
  public:
   static Result<Builder> open(const std::string& path);
@@ -54,8 +58,9 @@ class Builder {
   // True when this source is in the store, or was added, with at least these algorithms.
   // `missing`, when given, receives the algorithms that a new ingestion has to compute (the known ones included).
   Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
-  // False: it was known already and nothing was added. A path that comes twice counts once, the last content holds.
-  Result<bool> add(ReferencePackage package);
+  // What was stored; nullopt: it was known already and nothing was added. A path that comes twice counts once, the last
+  // content holds. Two paths that a kernel reports alike ("/opt/a b" and "/opt/a_b") are both kept.
+  Result<std::optional<Added>> add(ReferencePackage package);
   Result<Published> publish();
 
  private:

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <ctime>
 #include <filesystem>
 #include <map>
@@ -88,6 +89,10 @@ std::string template_key(std::uint32_t product, HashAlgorithm bank, Bytes t) {
   k += as_text(t);
   return k;
 }
+// Of the files of one package with the same index path the first, in path order, has no ordinal.
+void put_ordinal(std::string& key, std::uint16_t ordinal) {
+  if (ordinal != 0) put(key, ordinal);
+}
 std::string digest_prefix(Bytes digest) {
   std::string k = "d";
   k += as_text(digest);
@@ -149,19 +154,24 @@ struct Totals {
   std::uint64_t products = 0, packages = 0, files = 0, digests = 0;
   std::uint32_t next_id = 1;
   Digest content = Digest::filled(32, std::byte{0});  // sum of the packages' digests modulo 2^256: no order
+  std::uint64_t generation = 0;                       // that they are of
 };
 std::string encode(const Totals& t) {
   std::string out;
   for (const std::uint64_t n : {t.products, t.packages, t.files, t.digests}) put(out, n);
   put(out, t.next_id);
   out += as_text(t.content.view());
+  put(out, t.generation);
   return out;
 }
 Totals decode_totals(std::string_view v) {
   Totals t;
   for (std::uint64_t* n : {&t.products, &t.packages, &t.files, &t.digests}) *n = number<std::uint64_t>(v);
   t.next_id = number<std::uint32_t>(v);
-  if (v.size() == 32) t.content = Digest(as_bytes(v));
+  if (v.size() < 32) return t;
+  t.content = Digest(as_bytes(v.substr(0, 32)));
+  v.remove_prefix(32);
+  t.generation = number<std::uint64_t>(v);
   return t;
 }
 void add_to(Digest& sum, Bytes digest) {
@@ -204,11 +214,25 @@ Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write
   return std::unique_ptr<rocksdb::DB>(raw);
 }
 
+// A database that lost the end of its manifest opens as an older one, or as an empty one, where every file is unknown:
+// the totals, written last and with the generation's number, tell.
+Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64_t generation) {
+  std::string value;
+  const rocksdb::Status s = db.Get(rocksdb::ReadOptions(), "T", &value);
+  if (!s.ok()) return store_error("the generation is damaged: it has no totals", path, s);
+  const Totals totals = decode_totals(value);
+  if (totals.generation != generation)
+    return store_error("the generation is damaged: its contents are another's", path,
+                       std::to_string(totals.generation));
+  return totals;
+}
+
 class GenerationView final : public View {
  public:
   GenerationView(std::string path, std::uint64_t number, std::unique_ptr<rocksdb::DB> db) : path_(std::move(path)), number_(number), db_(std::move(db)) {}
 
   Result<void> load() {
+    GH_CHECK(read_totals(*db_, path_, number_));
     const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
     for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
       std::string_view v = text_of(it->value());
@@ -252,7 +276,7 @@ class GenerationView final : public View {
     const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
     for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix) && out.size() < max_answers; it->Next()) {
       std::string_view id = text_of(it->key()).substr(prefix.size());
-      if (id.size() != 4) continue;
+      if (id.size() != 4 && id.size() != 6) continue;
       Reference r;
       decode_file(text_of(it->value()), r);
       GH_CHECK(add_package(gatehouse::refdb::number<std::uint32_t>(id), r));
@@ -274,8 +298,10 @@ class GenerationView final : public View {
       if (name == names_.end() || (!product.empty() && name->second != product)) continue;
       std::string key = file_prefix(product_id, rest);
       put(key, package_id);
+      key += text_of(it->value());  // the ordinal
       std::string value;
-      if (const rocksdb::Status s = db_->Get(rocksdb::ReadOptions(), key, &value); !s.ok()) continue;
+      if (const rocksdb::Status s = db_->Get(rocksdb::ReadOptions(), key, &value); !s.ok())
+        return store_error("can't read references", path_, s);
       Reference r;
       decode_file(value, r);
       GH_CHECK(add_package(package_id, r));
@@ -314,6 +340,25 @@ class GenerationView final : public View {
   mutable std::set<std::string, std::less<>> interned_;
 };
 
+// The number that a generation's folder is named by; nullopt: another name.
+std::optional<std::uint64_t> generation_number(std::string_view text) {
+  std::uint64_t n = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || n == 0) return std::nullopt;
+  return n;
+}
+
+Result<void> sync_folder(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail_errno("can't open", path);
+  const int rc = ::fsync(fd);
+  const int code = errno;
+  ::close(fd);
+  errno = code;
+  if (rc != 0) return fail_errno("can't sync", path);
+  return {};
+}
+
 Result<void> check_format(const std::string& path) {
   const auto found = read_file(path + "/FORMAT", 4096);
   if (!found) return store_error("no reference store here", path, found.error().detail);
@@ -330,13 +375,13 @@ Result<std::uint64_t> current_generation(const std::string& path) {
     if (!fs::exists(path + "/CURRENT")) return std::uint64_t{0};
     return std::unexpected(bytes.error());
   }
-  std::uint64_t n = 0;
-  for (const char c : as_text(*bytes)) {
-    if (c == '\n') break;
-    if (c < '0' || c > '9') return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
-    n = n * 10 + unsigned(c - '0');
-  }
-  return n;
+  // Written at once, so anything else than a number and its line's end is damage; a part of a number would name another
+  // generation.
+  const std::string_view text = as_text(*bytes);
+  const auto n = generation_number(text.substr(0, text.size() - std::min<std::size_t>(text.size(), 1)));
+  if (!n || text.back() != '\n')
+    return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
+  return *n;
 }
 
 Result<std::shared_ptr<const View>> open_view(const std::string& path, std::uint64_t generation) {
@@ -359,9 +404,7 @@ Result<Stats> read_stats(const std::string& path) {
   Totals t;
   if (out.generation != 0) {
     GH_TRY(const auto db, open_db(generation_path(path, out.generation), false));
-    std::string value;
-    if (const rocksdb::Status s = db->Get(rocksdb::ReadOptions(), "T", &value); !s.ok()) return store_error("can't read the totals", path, s);
-    t = decode_totals(value);
+    GH_TRY(t, read_totals(*db, generation_path(path, out.generation), out.generation));
     const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
     std::string last;
     for (it->Seek("d"); it->Valid() && it->key().starts_with("d"); it->Next()) {
@@ -376,6 +419,7 @@ Result<Stats> read_stats(const std::string& path) {
           break;
         }
     }
+    if (!it->status().ok()) return store_error("can't read the digests", path, it->status());
   }
   out.products = t.products;
   out.packages = t.packages;
@@ -402,6 +446,11 @@ struct Builder::State {
   std::map<std::string, std::uint8_t> added;  // identity key -> algorithms
   std::map<std::string, std::string> rows;    // sorted, unique: what the new table will hold
   bool changed = false;
+
+  // Under the mutex.
+  Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
+  // Of the current generation; what isn't there leaves `value` empty.
+  Result<void> read(const std::string& key, std::string& value) const;
   ~State() {
     if (lock >= 0) ::close(lock);
   }
@@ -418,28 +467,33 @@ Result<Builder> Builder::open(const std::string& path) {
   std::error_code ec;
   fs::create_directories(path + "/generations", ec);
   if (ec) return store_error("can't make the reference store", path, ec.message());
-  if (!fs::exists(path + "/FORMAT")) GH_CHECK(write_file_atomically(path + "/FORMAT", as_bytes(format_line)));
-  GH_CHECK(check_format(path));
   s->lock = ::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (s->lock < 0) return fail_errno("can't lock the reference store", path);
   if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0) return store_error("another ingestion is going on", path, std::string());
+  if (!fs::exists(path + "/FORMAT")) GH_CHECK(write_file_atomically(path + "/FORMAT", as_bytes(format_line)));
+  GH_CHECK(check_format(path));
   GH_TRY(s->base, current_generation(path));
-  // What an ingestion left that was killed before it switched.
+  // What an ingestion left that was killed before it switched: a folder in the making, or the one after the current.
+  // Any other that is newer than the pointer was current once, so the pointer was lost, and nothing is removed.
+  std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
     const std::string name = entry.path().filename().string();
-    if (name.ends_with(".new") || (std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }) && std::stoull(name) > s->base))
-      fs::remove_all(entry.path(), ec);
+    const auto number = generation_number(name);
+    if (name.ends_with(".new") || number == s->base + 1)
+      left.push_back(entry.path());
+    else if (number && *number > s->base)
+      return store_error("the generation pointer is older than the newest generation", path + "/CURRENT", name);
   }
+  for (const fs::path& folder : left) fs::remove_all(folder, ec);
   if (s->base != 0) {
     GH_TRY(s->db, open_db(generation_path(path, s->base), false));
-    std::string value;
-    if (const rocksdb::Status st = s->db->Get(rocksdb::ReadOptions(), "T", &value); !st.ok()) return store_error("can't read the totals", path, st);
-    s->totals = decode_totals(value);
+    GH_TRY(s->totals, read_totals(*s->db, generation_path(path, s->base), s->base));
     const std::unique_ptr<rocksdb::Iterator> it(s->db->NewIterator(rocksdb::ReadOptions()));
     for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
       std::string_view v = text_of(it->value());
       s->products[std::string(text_of(it->key()).substr(1))] = number<std::uint32_t>(v);
     }
+    if (!it->status().ok()) return store_error("can't read the products", path, it->status());
   }
   return Builder(std::move(s));
 }
@@ -465,22 +519,31 @@ std::uint8_t algorithms_of(const ReferencePackage& p) {
 
 Result<bool> Builder::known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const {
   const std::lock_guard lock(state_->mutex);
-  const auto at = state_->products.find(product);
-  if (at == state_->products.end()) return false;
+  return state_->known(product, identity, algorithms);
+}
+
+Result<void> Builder::State::read(const std::string& key, std::string& value) const {
+  if (!db) return {};
+  const rocksdb::Status s = db->Get(rocksdb::ReadOptions(), key, &value);
+  if (!s.ok() && !s.IsNotFound()) return store_error("can't read the packages", path, s);
+  return {};
+}
+
+Result<bool> Builder::State::known(std::string_view product, const Digest& identity,
+                                   std::vector<HashAlgorithm>& algorithms) const {
+  const auto at = products.find(product);
+  if (at == products.end()) return false;
   const std::string key = identity_key(at->second, identity.view());
   std::uint8_t have = 0;
-  if (const auto added = state_->added.find(key); added != state_->added.end()) {
-    have = added->second;
-  } else if (state_->db) {
+  if (const auto known = added.find(key); known != added.end()) {
+    have = known->second;
+  } else {
     std::string value;
-    const rocksdb::Status s = state_->db->Get(rocksdb::ReadOptions(), key, &value);
-    if (s.IsNotFound()) return false;
-    if (!s.ok()) return store_error("can't read the packages", state_->path, s);
+    GH_CHECK(read(key, value));
+    if (value.empty()) return false;
     std::string_view v = value;
     number<std::uint32_t>(v);
     have = number<std::uint8_t>(v);
-  } else {
-    return false;
   }
   std::uint8_t wanted = 0;
   for (const HashAlgorithm a : algorithms) wanted = std::uint8_t(wanted | bit_of(a));
@@ -490,7 +553,7 @@ Result<bool> Builder::known(std::string_view product, const Digest& identity, st
   return false;
 }
 
-Result<bool> Builder::add(ReferencePackage p) {
+Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   // Canonical paths, the last content of a path holds.
   std::map<std::string, ReferenceFile> files;
   for (ReferenceFile& f : p.files) {
@@ -510,11 +573,10 @@ Result<bool> Builder::add(ReferencePackage p) {
   std::vector<HashAlgorithm> wanted;
   for (const HashAlgorithm a : common_banks)
     if ((algorithms & bit_of(a)) != 0) wanted.push_back(a);
-  GH_TRY(const bool there, known(p.product, identity, wanted));
-  if (there) return false;
-
   const std::lock_guard lock(state_->mutex);
   State& s = *state_;
+  GH_TRY(const bool there, s.known(p.product, identity, wanted));
+  if (there) return std::nullopt;
   auto product = s.products.find(p.product);
   if (product == s.products.end()) {
     product = s.products.emplace(p.product, s.totals.next_id++).first;
@@ -528,13 +590,15 @@ Result<bool> Builder::add(ReferencePackage p) {
   std::uint32_t id = 0;
   std::string old;
   if (const auto row = s.rows.find(identity_row); row != s.rows.end()) old = row->second;
-  else if (s.db) s.db->Get(rocksdb::ReadOptions(), identity_row, &old);
+  else
+    GH_CHECK(s.read(identity_row, old));
   if (!old.empty()) {
     std::string_view v = old;
     id = number<std::uint32_t>(v);
     std::string record;
     if (const auto row = s.rows.find(package_key(id)); row != s.rows.end()) record = row->second;
-    else if (s.db) s.db->Get(rocksdb::ReadOptions(), package_key(id), &record);
+    else
+      GH_CHECK(s.read(package_key(id), record));
     const Package before = decode_package(record);
     s.totals.files -= before.files;
     if (!before.name.empty()) --s.totals.packages;
@@ -558,16 +622,27 @@ Result<bool> Builder::add(ReferencePackage p) {
   Package record{product->second, p.name, p.version, p.architecture, p.source, p.ingested != 0 ? p.ingested : std::time(nullptr), algorithms, p.files.size(),
                  std::string(as_text(content.view()))};
   s.rows[package_key(id)] = encode(record);
+  Added added;
+  std::map<std::string, std::uint16_t> ordinals;
   for (const ReferenceFile& f : p.files) {
     const std::string index = index_path(f.path);
+    // Paths that a kernel reports alike, or that are one under a merged /usr, have each a row of their own.
+    const std::uint16_t n = ordinals[index]++;
+    if (n == UINT16_MAX) return fail(Error{Fault::limit, "more than 65,535 files under one name", {}, 0, p.source, {}});
+    std::string ordinal;
+    put_ordinal(ordinal, n);
     std::string key = file_prefix(product->second, index);
     put(key, id);
+    key += ordinal;
     s.rows[key] = encode(f);
+    ++added.files;
+    added.bytes += f.size;
     for (const auto& [algorithm, digest] : f.digests) {
       std::string place = digest_prefix(digest.view());
       put(place, product->second);
       put(place, id);
-      s.rows[place + index] = {};
+      // Equal content under one name: the first row answers for all.
+      s.rows.try_emplace(place + index, ordinal);
       if (algorithm != HashAlgorithm::sha256 && algorithm != HashAlgorithm::sha384) continue;
       // T = H(template data of ima-ng), for each name under which a kernel may report the file.
       Hasher bank(algorithm);
@@ -582,7 +657,7 @@ Result<bool> Builder::add(ReferencePackage p) {
   if (!p.name.empty()) ++s.totals.packages;
   add_to(s.totals.content, content.view());
   s.changed = true;
-  return true;
+  return added;
 }
 
 Result<Published> Builder::publish() {
@@ -597,6 +672,7 @@ Result<Published> Builder::publish() {
     fs::remove(s.path + "/table.new", ec);
     return store_error(what, s.path, detail);
   };
+  s.totals.generation = next;
   s.rows["T"] = encode(s.totals);
   {
     rocksdb::SstFileWriter table(rocksdb::EnvOptions(), options());
@@ -633,7 +709,13 @@ Result<Published> Builder::publish() {
   fs::rename(beside, final, ec);
   if (ec) return give_up("can't name the generation", ec.message());
   fs::remove(s.path + "/table.new", ec);
-  GH_CHECK(write_file_atomically(s.path + "/CURRENT", as_bytes(std::to_string(next) + "\n")));
+  // The folder's name is on disk before the pointer that says it.
+  auto switched = sync_folder(s.path + "/generations");
+  if (switched) switched = write_file_atomically(s.path + "/CURRENT", as_bytes(std::to_string(next) + "\n"));
+  if (!switched) {
+    fs::remove_all(final, ec);
+    return std::unexpected(std::move(switched).error());
+  }
   s.base = next;
   return Published{next, true, s.totals.content.hex()};
 }
@@ -644,8 +726,7 @@ Result<std::size_t> prune_generations(const std::string& path, std::size_t keep)
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
     const std::string name = entry.path().filename().string();
-    if (!name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }) && std::stoull(name) < current)
-      old.push_back(std::stoull(name));
+    if (const auto number = generation_number(name); number && *number < current) old.push_back(*number);
   }
   std::sort(old.rbegin(), old.rend());
   std::size_t removed = 0;

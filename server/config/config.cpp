@@ -1,11 +1,14 @@
 #include "server/config/config.h"
 
+#include <toml++/toml.h>
+
+#include <charconv>
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <toml++/toml.h>
 
 #include "base/file.h"
+#include "server/config/toml.h"
 
 namespace gatehouse::server {
 namespace {
@@ -37,13 +40,11 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   c.file = path;
   Reader r{c.file, std::filesystem::path(path).parent_path(), {}};
   const auto bytes = read_file(path, std::size_t(1) << 20);
-  if (!bytes) return std::unexpected(ConfigMistakes{{path + ":0: " + bytes.error().text()}});
-  toml::table root;
-  try {
-    root = toml::parse(as_text(*bytes), path);
-  } catch (const toml::parse_error& e) {
-    return std::unexpected(ConfigMistakes{{path + ":" + std::to_string(e.source().begin.line) + ": toml: " + std::string(e.description())}});
-  }
+  if (!bytes) return std::unexpected(ConfigMistakes{{bytes.error().text()}, bytes.error().fault});
+  const auto root = parse_toml(as_text(*bytes), path);
+  if (!root)
+    return std::unexpected(ConfigMistakes{
+        {path + ":" + std::to_string(root.error().line) + ": toml: " + root.error().reason}, Fault::usage});
 
   bool auth_set = false;
   const auto file = [&](std::string& slot) -> Use { return [&](const toml::node& n, const std::string& k) { slot = r.path(n, k); }; };
@@ -70,25 +71,40 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   const std::map<std::string, std::map<std::string, Use>> known = {
       {"pt_tls",
        {{"listen", strings([&](const toml::node& n, const std::string& k, const std::string& text) {
-           if (text.rfind(':') == std::string::npos || text.back() == ':') r.mistake(n.source(), k, "wants ADDRESS:PORT");
-           else c.listen.push_back(text);
+           const std::size_t colon = text.rfind(':');
+           std::uint16_t port = 0;
+           const char* const end = text.data() + text.size();
+           const char* const digits = colon == std::string::npos ? end : text.data() + colon + 1;
+           const auto parsed = std::from_chars(digits, end, port);
+           if (colon == std::string::npos || colon == 0 || parsed.ec != std::errc{} || parsed.ptr != end)
+             r.mistake(n.source(), k, "wants ADDRESS:PORT, with a port up to 65535");
+           else
+             c.listen.push_back(text);
          })},
         {"certificate", file(c.certificate)},
         {"key", file(c.key)},
         {"client_ca", file(c.client_ca)},
         {"client_crl", file(c.client_crl)},
         {"users", file(c.users)},
-        {"auth", [&](const toml::node& n, const std::string& k) {
+        {"auth",
+         [&](const toml::node& n, const std::string& k) {
            const std::string v = n.value_or(std::string());
            auth_set = true;
-           if (v == "tls") c.auth = Auth::tls;
-           else if (v == "sasl") c.auth = Auth::sasl;
-           else if (v == "tls-or-sasl") c.auth = Auth::tls_or_sasl;
-           else if (v == "tls-and-sasl") c.auth = Auth::tls_and_sasl;
-           else if (v == "none") c.auth = Auth::none;
-           else r.mistake(n.source(), k, "is one of tls, sasl, tls-or-sasl, tls-and-sasl, none");
+           if (v == "tls")
+             c.auth = Auth::tls;
+           else if (v == "sasl")
+             c.auth = Auth::sasl;
+           else if (v == "tls-or-sasl")
+             c.auth = Auth::tls_or_sasl;
+           else if (v == "tls-and-sasl")
+             c.auth = Auth::tls_and_sasl;
+           else if (v == "none")
+             c.auth = Auth::none;
+           else
+             r.mistake(n.source(), k, "is one of tls, sasl, tls-or-sasl, tls-and-sasl, none");
          }},
-        {"tls_min", [&](const toml::node& n, const std::string& k) {
+        {"tls_min",
+         [&](const toml::node& n, const std::string& k) {
            const std::string v = n.value_or(std::string());
            if (v != "1.2" && v != "1.3") r.mistake(n.source(), k, "is \"1.2\" or \"1.3\"");
            c.tls_13_only = v == "1.3";
@@ -98,36 +114,60 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       {"refdb", {{"path", file(c.refdb)}}},
       {"state",
        {{"path", file(c.state)},
-        {"keep_evidence", [&](const toml::node& n, const std::string& k) {
+        {"keep_evidence",
+         [&](const toml::node& n, const std::string& k) {
            c.keep_evidence = n.value_or(std::string());
-           if (c.keep_evidence != "none" && c.keep_evidence != "refused" && c.keep_evidence != "all") r.mistake(n.source(), k, "is one of none, refused, all");
+           if (c.keep_evidence != "none" && c.keep_evidence != "refused" && c.keep_evidence != "all")
+             r.mistake(n.source(), k, "is one of none, refused, all");
          }}}},
       {"attestation",
-       {{"banks", strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
+       {{"banks",
+         strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
            if (first) c.banks.clear();
            first = false;
            const auto bank = hash_algorithm(text);
-           if (!bank || pts::algorithm_bit(*bank) == 0) r.mistake(n.source(), k, "knows sha256, sha384, sha512 and sha1");
-           else c.banks.push_back(*bank);
+           if (!bank || pts::algorithm_bit(*bank) == 0)
+             r.mistake(n.source(), k, "knows sha256, sha384, sha512 and sha1");
+           else
+             c.banks.push_back(*bank);
          })},
         {"ak_ca", file(c.ak_ca)},
         {"ak_crl", file(c.ak_crl)}}},
       {"control", {{"socket", file(c.control_socket)}}},
       {"server",
        {{"threads", count(c.threads, 1, 1024)},
-        {"grace_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 30; count(v, 0, 3600)(n, k); c.grace = std::chrono::seconds(v); }},
-        {"idle_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 120; count(v, 1, 3600)(n, k); c.idle_deadline = std::chrono::seconds(v); }},
-        {"total_seconds", [&](const toml::node& n, const std::string& k) { std::int64_t v = 600; count(v, 1, 86400)(n, k); c.total_deadline = std::chrono::seconds(v); }}}},
+        {"grace_seconds",
+         [&](const toml::node& n, const std::string& k) {
+           std::int64_t v = 30;
+           count(v, 0, 3600)(n, k);
+           c.grace = std::chrono::seconds(v);
+         }},
+        {"idle_seconds",
+         [&](const toml::node& n, const std::string& k) {
+           std::int64_t v = 120;
+           count(v, 1, 3600)(n, k);
+           c.idle_deadline = std::chrono::seconds(v);
+         }},
+        {"total_seconds",
+         [&](const toml::node& n, const std::string& k) {
+           std::int64_t v = 600;
+           count(v, 1, 86400)(n, k);
+           c.total_deadline = std::chrono::seconds(v);
+         }}}},
       {"policy",
-       {{"file", file(c.policy_file)},
-        {"shadow", unavailable("a second policy is not supported by this version")},
-        {"enforce", [&](const toml::node& n, const std::string& k) {
-           if (!n.is_boolean() || !n.value_or(false)) r.mistake(n.source(), k, "only true is supported by this version");
+        {{"file", file(c.policy_file)},
+         {"shadow", unavailable("a second policy is not supported by this version")},
+         {"enforce",
+          [&](const toml::node& n, const std::string& k) {
+            if (!n.is_boolean() || !n.value_or(false))
+              r.mistake(n.source(), k, "only true is supported by this version");
          }}}},
       {"metrics", {{"listen", unavailable("metrics are not supported by this version")}}},
-      {"radius", {{"listen", unavailable("RADIUS is not supported by this version")}, {"client", unavailable("RADIUS is not supported by this version")}}},
+      {"radius",
+       {{"listen", unavailable("RADIUS is not supported by this version")},
+        {"client", unavailable("RADIUS is not supported by this version")}}},
   };
-  for (const auto& [section, node] : root) {
+  for (const auto& [section, node] : *root) {
     const std::string name(section.str());
     const auto at = known.find(name);
     if (at == known.end()) {
@@ -146,17 +186,13 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       else use->second(value, full);
     }
   }
-  const auto needed = [&](bool there, const std::string& key) {
-    if (!there) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
-  };
-  needed(!c.listen.empty(), "pt_tls.listen");
-  needed(!c.certificate.empty(), "pt_tls.certificate");
-  needed(!c.key.empty(), "pt_tls.key");
-  needed(!c.refdb.empty(), "refdb.path");
-  needed(!c.state.empty(), "state.path");
+  for (const char* const key : {"pt_tls.listen", "pt_tls.certificate", "pt_tls.key", "refdb.path", "state.path"})
+    if (!root->at_path(key)) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
     else if (!c.users.empty()) c.auth = Auth::sasl;
+    else if (!root->at_path("pt_tls.client_ca"))
+      c.auth = Auth::none;  // contract: absent means no client certificates
     else c.auth = Auth::tls;
   }
   const bool tls = c.auth == Auth::tls || c.auth == Auth::tls_and_sasl;

@@ -38,6 +38,7 @@ struct Config {
 // Every mistake in one run, each "FILE:LINE: KEY: reason".
 struct ConfigMistakes {
   std::vector<std::string> lines;
+  Fault fault = Fault::usage;  // of a file that can't be read: environment or limit
 };
 std::expected<Config, ConfigMistakes> read_config(const std::string& path);
 

@@ -453,7 +453,8 @@ Result<std::optional<std::int64_t>> time_member(const json::object& request, std
     const char* const end = ::strptime(rest, "T%H:%M:%S", &utc);
     if (end == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
     tail = end;
-    if (tail.size() == 5 && tail[0] == '.' && std::all_of(tail.begin() + 1, tail.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) {
+    if (tail.size() == 5 && tail[0] == '.' &&
+        std::all_of(tail.begin() + 1, tail.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) {
       millis = std::stol(std::string(tail.substr(1, 3)));
       tail.remove_prefix(4);
     }
@@ -495,7 +496,8 @@ json::object to_object(const SoftwareHistoryItem& entry) {
   if (entry.kind != SoftwareHistoryItem::Kind::change) {
     const bool event = entry.kind == SoftwareHistoryItem::Kind::event;
     out["kind"] = event ? "event" : "removal";
-    for (auto& member : event ? to_object(entry.event) : to_object(entry.removed)) out[member.key()] = std::move(member.value());
+    for (auto& member : event ? to_object(entry.event) : to_object(entry.removed))
+      out[member.key()] = std::move(member.value());
     return out;
   }
   const SoftwareChange& change = entry.change;

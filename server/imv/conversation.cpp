@@ -48,7 +48,12 @@ Result<void> Conversation::identify() {
   facts.identity = peer.identity;
   facts.identity_type = peer.identity_type;
   facts.now = intent.started;
-  plan_ = policy::work_items(*settings.policy, facts, [](const std::string&) { return std::nullopt; });
+  plan_ = policy::work_items(*settings.policy, facts, [&](const std::string& key) -> std::optional<policy::PastResult> {
+    const auto past = state.item_results(intent.device, key);
+    if (!past || past->empty()) return std::nullopt;
+    const StoredItemResult& r = past->front();
+    return policy::PastResult{r.time, r.result.recommendation, r.identity, r.identity_type, r.key_pin};
+  });
   return {};
 }
 

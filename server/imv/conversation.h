@@ -37,6 +37,7 @@ class Conversation {
   std::string language = "en";  // of the policy's catalogue
   std::string_view text(std::string_view english) const { return settings.policy->catalogue.text(english, language); }
   std::vector<PaOut> out;
+  bool own_endpoint = false;  // it is a gatehouse-endpoint: it stays in Decided, and knows what SRETRY means there
 
   // A new assessment on this connection, with a session identifier of its own. What the endpoint prefers stays.
   void begin_assessment();

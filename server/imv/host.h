@@ -9,12 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "base/scram.h"
 #include "base/secret.h"
 #include "base/x509.h"
 #include "pipeline/graph/pipeline.h"
 #include "server/policy/policy.h"
 #include "server/state/state.h"
 #include "wire/pts/pts.h"
+#include "wire/pttls/pttls.h"
 
 namespace gatehouse::server {
 
@@ -30,9 +32,11 @@ class Host {
   // From now; replaces the one before.
   virtual void set_deadline(std::chrono::milliseconds from_now) = 0;
   virtual void check_password(std::string user, Secret password) = 0;              // -> Session::on_password
+  virtual ScramRecord scram_record(const std::string& user) = 0;                   // microseconds
   virtual std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) = 0;  // -> Session::on_outcome
   virtual void begin_session(SessionIntent intent) = 0;                            // -> Session::on_session_begun
   virtual void commit_result(SessionResult result) = 0;                            // -> Session::on_result_committed
+  virtual void stage_software(SoftwareChunk chunk) = 0;                            // -> Session::on_staged
   // Whether a batch more may come in, while `pending` bytes of this session wait to be judged; if not, Session::on_room
   // is called soon.
   virtual bool has_room(std::size_t pending) = 0;
@@ -55,6 +59,9 @@ struct Settings {
   policy::PolicyPtr policy = policy::built_in_policy();
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
   std::chrono::milliseconds negotiation_deadline{30'000}, idle_deadline{120'000}, total_deadline{600'000};
+  std::chrono::milliseconds kept_deadline{std::chrono::hours(25)};  // of an authenticated endpoint between assessments
+  std::chrono::milliseconds retry_interval{10'000};
+  pttls::ResultWidth sasl_result_width = pttls::ResultWidth::automatic;
   std::uint64_t max_evidence_bytes = std::uint64_t(256) << 20;
   unsigned max_empty_rounds = 256, max_retries = 5;
   std::string command = "gatehouse";  // how commands are named to the operator
@@ -64,6 +71,7 @@ struct Peer {
   std::string address;        // "192.0.2.7:49152"
   std::string identity;       // authenticated: subject DN or user name; empty: not
   std::string identity_type;  // "certificate", "password", ""
+  ByteVector exporter;        // the TLS connection's tls-exporter value (RFC 9266); empty: none
 };
 
 }  // namespace gatehouse::server

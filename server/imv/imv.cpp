@@ -30,6 +30,7 @@ void Imv::begin_assessment() {
   open_.clear();
   assessment_ = {};
   items_.clear();
+  kept_items_.clear();
   result_.reset();
   channel_.discard();
   restart();
@@ -78,6 +79,7 @@ void Imv::finish_item(const policy::WorkItem& item, pipeline::Evaluation evaluat
   add_assessment({recommendation, evaluation});
   c_.host.log(LogLevel::info, "IMV " + std::to_string(id_) + " handled " + std::string(policy::name(item.type)) + " workitem " +
                                   std::to_string(item.id) + ": " + std::string(name(recommendation)) + " - " + escaped(text));
+  kept_items_.push_back({item.key(), std::string(policy::name(item.type)), recommendation, evaluation, text});
   items_.push_back({std::string(policy::name(item.type)), item.argument, recommendation, evaluation, std::move(text)});
 }
 

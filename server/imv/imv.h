@@ -45,6 +45,7 @@ class Imv : public Receiver {
   // The store or the evidence plane is at work: no answer yet. What comes back is for the one that asked, who takes it.
   virtual bool waiting() const { return false; }
   virtual void session_begun(const Result<void>& /*on_disk*/) {}
+  virtual void staged(const Result<void>& /*on_disk*/) {}
   virtual void outcome(Result<pipeline::Outcome>& /*outcome*/) {}
   virtual std::size_t pending_bytes() const { return 0; }  // of evidence that isn't judged yet
 
@@ -53,6 +54,8 @@ class Imv : public Receiver {
   // When all have a result: what this one adds to the verdict's findings and to the session's record.
   virtual void contribute(pipeline::Verdict& /*verdict*/, SessionResult& /*record*/) {}
   const std::vector<pipeline::ItemResult>& items() const { return items_; }
+  // The same under the keys that a later session's policy asks for.
+  const std::vector<ItemResult>& kept_items() const { return kept_items_; }
   // Why it doesn't recommend to allow, in the endpoint's language.
   virtual std::vector<std::string> reasons() const { return {}; }
   // Its part of the RESULT batch.
@@ -91,6 +94,7 @@ class Imv : public Receiver {
   std::vector<const policy::WorkItem*> open_;
   policy::Assessment assessment_;
   std::vector<pipeline::ItemResult> items_;
+  std::vector<ItemResult> kept_items_;
   std::optional<policy::ValidatorResult> result_;
 };
 

@@ -1,7 +1,7 @@
 // What is told to people at the endpoint, in their language: reason strings and remediation instructions (spec part 1b
 // §4.7, part 2 §8.1). Texts are named by their English wording. English and German are built in; an operator adds
-// languages, and replaces wordings, in the policy or in a catalogue file. Result strings of work items are for operators'
-// scripts and never translated.
+// languages, and replaces wordings, in the policy or in a catalogue file. Result strings of work items are for
+// operators' scripts and never translated.
 //
 //   const std::string language = catalogue.choose({"de-CH", "en"});        // "de"
 //   catalogue.text(text::bad_packages, language);
@@ -34,7 +34,8 @@ inline constexpr std::string_view forwarding_description = "Please disable the f
 inline constexpr std::string_view password_title = "Default Password";
 inline constexpr std::string_view password_description = "Please change the default password";
 inline constexpr std::string_view unknown_source_title = "Unknown Software Origin";
-inline constexpr std::string_view unknown_source_description = "Do not allow the installation of apps from unknown sources";
+inline constexpr std::string_view unknown_source_description =
+    "Do not allow the installation of apps from unknown sources";
 // Reasons of the Attestation IMV.
 inline constexpr std::string_view file_incorrect = "Incorrect file measurement";
 inline constexpr std::string_view file_pending = "Pending file measurement";
@@ -61,8 +62,8 @@ class Catalogue {
   // `english` is one of texts(); replaces an earlier wording.
   void add(std::string_view language, std::string_view english, std::string translated);
 
-  // The first of the preferred languages (RFC 5646 tags in the endpoint's order) that the catalogue has, as a whole or by
-  // its primary subtag: "de-CH" finds "de". "en" where there is none.
+  // The first of the preferred languages (RFC 5646 tags in the endpoint's order) that the catalogue has, as a whole or
+  // by its primary subtag: "de-CH" finds "de". "en" where there is none.
   std::string choose(std::span<const std::string> preferred) const;
   // The wording in that language, else of its primary subtag, else in English.
   std::string_view text(std::string_view english, std::string_view language) const;

@@ -29,7 +29,9 @@ Recommendation recommendation_of(const WorkItem& item, Evaluation evaluation) {
   return item.on_noresult;
 }
 
-Recommendation update(Recommendation old, Recommendation item) { return strictness(item) > strictness(old) ? item : old; }
+Recommendation update(Recommendation old, Recommendation item) {
+  return strictness(item) > strictness(old) ? item : old;
+}
 Evaluation update(Evaluation old, Evaluation item) { return badness(item) > badness(old) ? item : old; }
 Assessment update(Assessment old, Assessment item) {
   return {update(old.recommendation, item.recommendation), update(old.evaluation, item.evaluation)};
@@ -63,9 +65,11 @@ Assessment combine(Combine policy, std::span<const ValidatorResult> validators, 
       if (silent(v) && !all_silent) continue;
       const Assessment a = counted(v);
       const bool first_r = strictness(out.recommendation) < 0, first_e = badness(out.evaluation) < 0;
-      if (strictness(a.recommendation) >= 0 && (first_r || strictness(a.recommendation) < strictness(out.recommendation)))
+      if (strictness(a.recommendation) >= 0 &&
+          (first_r || strictness(a.recommendation) < strictness(out.recommendation)))
         out.recommendation = a.recommendation;
-      if (badness(a.evaluation) >= 0 && (first_e || badness(a.evaluation) < badness(out.evaluation))) out.evaluation = a.evaluation;
+      if (badness(a.evaluation) >= 0 && (first_e || badness(a.evaluation) < badness(out.evaluation)))
+        out.evaluation = a.evaluation;
     }
     return out;
   }

@@ -33,10 +33,10 @@ struct ValidatorResult {
 };
 
 // What all validators together say. `default`: the strictest recommendation and the worst evaluation, none and unknown
-// neutral. `any`: the most permissive and the best, of the validators that had work (of all where none had). `all`: what
-// all agree on, else none and unknown. A validator that failed counts as `on_error` and error; a required one without
-// evidence as block and unknown, which then isn't neutral: with `default` the evaluation is unknown or worse than
-// compliant. Without validators: none and unknown.
+// neutral. `any`: the most permissive and the best, of the validators that had work (of all where none had). `all`:
+// what all agree on, else none and unknown. A validator that failed counts as `on_error` and error; a required one
+// without evidence as block and unknown, which then isn't neutral: with `default` the evaluation is unknown or worse
+// than compliant. Without validators: none and unknown.
 Assessment combine(Combine policy, std::span<const ValidatorResult> validators, Recommendation on_error);
 
 }  // namespace gatehouse::server::policy

@@ -1,6 +1,4 @@
 // policy.toml, read into a Policy: every mistake in one run (docs/policy.md).
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -11,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "server/config/toml.h"
 #include "server/policy/policy.h"
 
 namespace gatehouse::server::policy {
@@ -45,7 +44,8 @@ using Uses = std::map<std::string, Use, std::less<>>;
 
 // Control characters would forge lines of a log or of an endpoint's dialogue.
 bool printable(std::string_view text) {
-  return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  return std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
@@ -131,7 +131,8 @@ Enforcement tpm_attestation(Recommendation on_fail, Recommendation on_noresult) 
 
 class PolicyReader {
  public:
-  PolicyReader(const std::string& file, const ReadFile& read) : file_(file), read_(read), out_(std::make_shared<Policy>()) {
+  PolicyReader(const std::string& file, const ReadFile& read)
+      : file_(file), read_(read), out_(std::make_shared<Policy>()) {
     out_->file = file;
   }
 
@@ -141,10 +142,13 @@ class PolicyReader {
   void mistake(std::size_t line, std::string key, std::string reason, const std::string* file = nullptr) {
     mistakes_.list.push_back({file == nullptr ? file_ : *file, line, escaped(key), escaped(reason)});
   }
-  void mistake(const toml::node& node, const std::string& key, std::string reason) { mistake(line_of(node), key, std::move(reason)); }
+  void mistake(const toml::node& node, const std::string& key, std::string reason) {
+    mistake(line_of(node), key, std::move(reason));
+  }
 
   void read_table(const toml::node& node, const std::string& prefix, const Uses& known);
-  std::optional<std::string> string(const toml::node& node, const std::string& key, std::string_view wants, std::size_t most = max_text);
+  std::optional<std::string> string(const toml::node& node, const std::string& key, std::string_view wants,
+                                    std::size_t most = max_text);
   Use strings(std::string_view wants, std::function<void(const toml::node&, const std::string&, std::string)> each);
   Use recommendation(std::optional<Recommendation>& slot);
   Use age(std::optional<std::chrono::seconds>& slot);
@@ -156,7 +160,8 @@ class PolicyReader {
   void read_ask(DraftGroup& draft, const toml::node& node, const std::string& key);
   void read_entry(DraftGroup& draft, const toml::node& node, const std::string& key);
   void read_argument(Enforcement& e, const toml::node* node, std::size_t line, const std::string& key);
-  void read_package(PackageRules& rules, PackageState state, const toml::node& node, const std::string& key, std::string text);
+  void read_package(PackageRules& rules, PackageState state, const toml::node& node, const std::string& key,
+                    std::string text);
 
   void link_groups();
   void inherit();
@@ -178,19 +183,23 @@ void PolicyReader::read_table(const toml::node& node, const std::string& prefix,
   for (const auto& [key, value] : *table) {
     const std::string full = prefix.empty() ? std::string(key.str()) : prefix + '.' + std::string(key.str());
     const auto use = known.find(key.str());
-    if (use == known.end()) mistake(key.source().begin.line, full, "unknown key");
-    else use->second(value, full);
+    if (use == known.end())
+      mistake(key.source().begin.line, full, "unknown key");
+    else
+      use->second(value, full);
   }
 }
 
-std::optional<std::string> PolicyReader::string(const toml::node& node, const std::string& key, std::string_view wants, std::size_t most) {
+std::optional<std::string> PolicyReader::string(const toml::node& node, const std::string& key, std::string_view wants,
+                                                std::size_t most) {
   const auto text = node.value<std::string>();
   if (node.is_string() && text && !text->empty() && text->size() <= most && printable(*text)) return text;
   mistake(node, key, std::string(wants));
   return std::nullopt;
 }
 
-Use PolicyReader::strings(std::string_view wants, std::function<void(const toml::node&, const std::string&, std::string)> each) {
+Use PolicyReader::strings(std::string_view wants,
+                          std::function<void(const toml::node&, const std::string&, std::string)> each) {
   return [this, wants, each = std::move(each)](const toml::node& node, const std::string& key) {
     const toml::array* const list = node.as_array();
     if (list == nullptr) return mistake(node, key, "wants a list: " + std::string(wants));
@@ -203,11 +212,16 @@ Use PolicyReader::recommendation(std::optional<Recommendation>& slot) {
   return [this, &slot](const toml::node& node, const std::string& key) {
     const std::string v = node.value_or(std::string());
     slot.reset();
-    if (v == "allow") slot = Recommendation::allow;
-    else if (v == "isolate") slot = Recommendation::isolate;
-    else if (v == "block") slot = Recommendation::block;
-    else if (v == "none") slot = Recommendation::none;
-    else if (v != "inherit") mistake(node, key, "is one of allow, isolate, block, none, inherit");
+    if (v == "allow")
+      slot = Recommendation::allow;
+    else if (v == "isolate")
+      slot = Recommendation::isolate;
+    else if (v == "block")
+      slot = Recommendation::block;
+    else if (v == "none")
+      slot = Recommendation::none;
+    else if (v != "inherit")
+      mistake(node, key, "is one of allow, isolate, block, none, inherit");
   };
 }
 
@@ -222,71 +236,73 @@ Use PolicyReader::age(std::optional<std::chrono::seconds>& slot) {
 }
 
 std::optional<toml::table> PolicyReader::parse(std::string_view text, const std::string& file) {
-  try {
-    return toml::parse(text, file);
-  } catch (const toml::parse_error& e) {
-    mistake(e.source().begin.line, "toml", std::string(e.description()), &file);
-    return std::nullopt;
-  }
+  auto table = parse_toml(text, file);
+  if (table) return std::move(*table);
+  mistake(table.error().line, "toml", table.error().reason, &file);
+  return std::nullopt;
 }
 
 void PolicyReader::read_policy_table(const toml::node& node, const std::string& key) {
   Policy& p = *out_;
-  read_table(
-      node, key,
-      {{"combine",
-        [&](const toml::node& n, const std::string& k) {
-          const std::string v = n.value_or(std::string());
-          if (v == "any") {
-            p.combine = Combine::any;
-            p.warnings.push_back(file_ + ":" + std::to_string(line_of(n)) + ": " + k +
-                                 ": any: one satisfied validator opens the network, whatever the others found");
-          } else if (v == "all") {
-            p.combine = Combine::all;
-          } else if (v != "default") {
-            mistake(n, k, "is one of default, any, all");
-          }
-        }},
-       {"unknown_devices",
-        [&](const toml::node& n, const std::string& k) {
-          const std::string v = n.value_or(std::string());
-          if (v == "block") p.unknown_devices = Recommendation::block;
-          else if (v != "isolate") mistake(n, k, "is isolate or block: a device that isn't known is never allowed");
-        }},
-       {"on_error",
-        [&](const toml::node& n, const std::string& k) {
-          const std::string v = n.value_or(std::string());
-          if (v == "isolate") p.on_error = Recommendation::isolate;
-          else if (v != "block") mistake(n, k, "is block or isolate: a failure of the server never allows");
-        }},
-       {"on_fail", recommendation(on_fail_)},
-       {"on_noresult", recommendation(on_noresult_)},
-       {"remediation_uri",
-        [&](const toml::node& n, const std::string& k) {
-          const auto v = string(n, k, "wants a URI such as \"https://help.example.org/nac\"");
-          if (!v) return;
-          const auto colon = v->find(':');
-          const bool ascii = std::all_of(v->begin(), v->end(), [](char c) { return c > ' ' && c < 0x7f; });
-          if (colon == v->npos || colon == 0 || colon + 1 == v->size() || !ascii)
-            return mistake(n, k, "wants a URI such as \"https://help.example.org/nac\"");
-          p.remediation_uri = *v;
-        }},
-       {"catalogue",
-        [&](const toml::node& n, const std::string& k) {
-          const auto v = string(n, k, "wants the path of a file", max_path);
-          if (!v) return;
-          const auto content = read_(*v);
-          if (!content) return mistake(n, k, content.error().text());
-          std::filesystem::path at(*v);
-          if (at.is_relative()) at = std::filesystem::path(file_).parent_path() / at;
-          const std::string shown = at.lexically_normal().string();
-          if (const auto table = parse(*content, shown)) read_messages(*table, {}, shown);
-        }},
-       // Read last: what stands here goes before the catalogue's wording.
-       {"messages", [&](const toml::node& n, const std::string& k) {
-          messages_ = n.as_table();
-          if (messages_ == nullptr) mistake(n, k, "wants a table for each language, such as [policy.messages.de]");
-        }}});
+  read_table(node, key,
+             {{"combine",
+               [&](const toml::node& n, const std::string& k) {
+                 const std::string v = n.value_or(std::string());
+                 if (v == "any") {
+                   p.combine = Combine::any;
+                   p.warnings.push_back(file_ + ":" + std::to_string(line_of(n)) + ": " + k +
+                                        ": any: one satisfied validator opens the network, whatever the others found");
+                 } else if (v == "all") {
+                   p.combine = Combine::all;
+                 } else if (v != "default") {
+                   mistake(n, k, "is one of default, any, all");
+                 }
+               }},
+              {"unknown_devices",
+               [&](const toml::node& n, const std::string& k) {
+                 const std::string v = n.value_or(std::string());
+                 if (v == "block")
+                   p.unknown_devices = Recommendation::block;
+                 else if (v != "isolate")
+                   mistake(n, k, "is isolate or block: a device that isn't known is never allowed");
+               }},
+              {"on_error",
+               [&](const toml::node& n, const std::string& k) {
+                 const std::string v = n.value_or(std::string());
+                 if (v == "isolate")
+                   p.on_error = Recommendation::isolate;
+                 else if (v != "block")
+                   mistake(n, k, "is block or isolate: a failure of the server never allows");
+               }},
+              {"on_fail", recommendation(on_fail_)},
+              {"on_noresult", recommendation(on_noresult_)},
+              {"remediation_uri",
+               [&](const toml::node& n, const std::string& k) {
+                 const auto v = string(n, k, "wants a URI such as \"https://help.example.org/nac\"");
+                 if (!v) return;
+                 const auto colon = v->find(':');
+                 const bool ascii = std::all_of(v->begin(), v->end(), [](char c) { return c > ' ' && c < 0x7f; });
+                 if (colon == v->npos || colon == 0 || colon + 1 == v->size() || !ascii)
+                   return mistake(n, k, "wants a URI such as \"https://help.example.org/nac\"");
+                 p.remediation_uri = *v;
+               }},
+              {"catalogue",
+               [&](const toml::node& n, const std::string& k) {
+                 const auto v = string(n, k, "wants the path of a file", max_path);
+                 if (!v) return;
+                 const auto content = read_(*v);
+                 if (!content) return mistake(n, k, content.error().text());
+                 std::filesystem::path at(*v);
+                 if (at.is_relative()) at = std::filesystem::path(file_).parent_path() / at;
+                 const std::string shown = at.lexically_normal().string();
+                 if (const auto table = parse(*content, shown)) read_messages(*table, {}, shown);
+               }},
+              // Read last: what stands here goes before the catalogue's wording.
+              {"messages", [&](const toml::node& n, const std::string& k) {
+                 messages_ = n.as_table();
+                 if (messages_ == nullptr)
+                   mistake(n, k, "wants a table for each language, such as [policy.messages.de]");
+               }}});
   if (messages_ != nullptr) read_messages(*messages_, key + ".messages", file_);
 }
 
@@ -310,7 +326,8 @@ void PolicyReader::read_messages(const toml::table& languages, const std::string
     for (const auto& [english, value] : *wordings) {
       const auto wording = value.value<std::string>();
       if (std::find(texts().begin(), texts().end(), english.str()) == texts().end())
-        mistake(english.source().begin.line, full(tag.str(), english.str()), "is no text of Gatehouse (docs/policy.md lists them)", &file);
+        mistake(english.source().begin.line, full(tag.str(), english.str()),
+                "is no text of Gatehouse (docs/policy.md lists them)", &file);
       else if (!value.is_string() || !wording || wording->empty() || wording->size() > max_text || !printable(*wording))
         mistake(line_of(value), full(tag.str(), english.str()), "wants one line of text, at most 1024 bytes", &file);
       else
@@ -321,7 +338,8 @@ void PolicyReader::read_messages(const toml::table& languages, const std::string
 
 void PolicyReader::read_group(std::string_view name, const toml::node& node) {
   const std::string key = "groups." + std::string(name);
-  if (name.empty() || name.size() > max_name || !printable(name)) return mistake(node, key, "a group's name is one line of 1 to 128 bytes");
+  if (name.empty() || name.size() > max_name || !printable(name))
+    return mistake(node, key, "a group's name is one line of 1 to 128 bytes");
   DraftGroup& draft = drafts_.emplace_back();
   draft.group.name = name;
   draft.line = line_of(node);
@@ -346,7 +364,8 @@ void PolicyReader::read_group(std::string_view name, const toml::node& node) {
                               [&](const toml::node& n, const std::string& k, const std::string& text) {
                                 const auto colon = text.find(':');
                                 const std::string kind = text.substr(0, colon);
-                                if (colon == text.npos || colon + 1 == text.size() || (kind != "certificate" && kind != "password"))
+                                if (colon == text.npos || colon + 1 == text.size() ||
+                                    (kind != "certificate" && kind != "password"))
                                   return mistake(n, k, "wants \"certificate:PATTERN\" or \"password:PATTERN\"");
                                 g.identities.push_back({kind, text.substr(colon + 1)});
                               })},
@@ -370,8 +389,9 @@ void PolicyReader::read_ask(DraftGroup& draft, const toml::node& node, const std
 }
 
 void PolicyReader::read_entry(DraftGroup& draft, const toml::node& node, const std::string& key) {
-  constexpr std::string_view wants_type = "wants a type: DENY, PCKGS, UNSRC, FWDEN, PWDEN, FREFM, FMEAS, FMETA, DREFM, DMEAS, DMETA, "
-                                          "TCPOP, TCPBL, UDPOP, UDPBL, SWIDT, TPMRA";
+  constexpr std::string_view wants_type =
+      "wants a type: DENY, PCKGS, UNSRC, FWDEN, PWDEN, FREFM, FMEAS, FMETA, DREFM, DMEAS, DMETA, "
+      "TCPOP, TCPBL, UDPOP, UDPBL, SWIDT, TPMRA";
   const toml::table* const table = node.as_table();
   const toml::node* const type_node = table == nullptr ? &node : table->get("type");
   const std::string type_key = table == nullptr ? key : key + ".type";
@@ -425,30 +445,35 @@ void PolicyReader::read_argument(Enforcement& e, const toml::node* node, std::si
   if (node != nullptr) line = line_of(*node);
   if (e.type == Type::tpmra) {
     const auto letters = text ? letters_of(*text, "BIT") : std::string("BI");
-    if (!letters || letters->empty()) return mistake(line, key, "wants letters of B (firmware log), I (IMA list), T (tboot), such as \"B I\"");
+    if (!letters || letters->empty())
+      return mistake(line, key, "wants letters of B (firmware log), I (IMA list), T (tboot), such as \"B I\"");
     e.argument.letters = *letters;
   } else if (e.type == Type::swidt) {
     const auto letters = letters_of(text.value_or(""), "RSC");
-    if (!letters) return mistake(line, key, "wants letters of R (identifiers only), S (subscribe), C (clear), such as \"R S\"");
+    if (!letters)
+      return mistake(line, key, "wants letters of R (identifiers only), S (subscribe), C (clear), such as \"R S\"");
     if (letters->find('S') != letters->npos && letters->find('C') != letters->npos)
       return mistake(line, key, "S and C exclude each other");
     e.argument.letters = *letters;
   } else if (is_port_type(e.type)) {
     auto ports = PortSet::parse(text.value_or(""));
     if (!ports) return mistake(line, key, std::string(ports.error().reason));
-    if (ports->empty() && (e.type == Type::tcpbl || e.type == Type::udpbl)) return mistake(line, key, "wants the forbidden ports, such as \"23 6000-6063\"");
+    if (ports->empty() && (e.type == Type::tcpbl || e.type == Type::udpbl))
+      return mistake(line, key, "wants the forbidden ports, such as \"23 6000-6063\"");
     e.argument.ports = *std::move(ports);
   } else {
     std::string path = text.value_or("");
     if (is_directory_type(e.type) && path.size() > 1 && path.ends_with('/')) path.pop_back();
     if (!is_path(path) || (is_file_type(e.type) && path == "/"))
-      return mistake(line, key, is_file_type(e.type) ? "wants the absolute path of a file, without //, . and .."
-                                                     : "wants the absolute path of a directory, without //, . and ..");
+      return mistake(line, key,
+                     is_file_type(e.type) ? "wants the absolute path of a file, without //, . and .."
+                                          : "wants the absolute path of a directory, without //, . and ..");
     e.argument.path = std::move(path);
   }
 }
 
-void PolicyReader::read_package(PackageRules& rules, PackageState state, const toml::node& node, const std::string& key, std::string text) {
+void PolicyReader::read_package(PackageRules& rules, PackageState state, const toml::node& node, const std::string& key,
+                                std::string text) {
   std::vector<std::string> words;
   for (std::size_t at = 0; (at = text.find_first_not_of(' ', at)) != text.npos;) {
     const std::size_t end = std::min(text.find(' ', at), text.size());
@@ -466,11 +491,13 @@ void PolicyReader::read_package(PackageRules& rules, PackageState state, const t
     rule.match = words[1] == "<" ? PackageRule::Match::less : PackageRule::Match::less_equal;
     rule.version = words[2];
     // The product decides how versions are compared; what neither scheme can read is a slip.
-    if (!compare_versions(VersionScheme::dpkg, rule.version, rule.version)) return mistake(node, key, "wants a version after " + words[1]);
+    if (!compare_versions(VersionScheme::dpkg, rule.version, rule.version))
+      return mistake(node, key, "wants a version after " + words[1]);
   } else {
     return mistake(node, key, "wants \"NAME *\", \"NAME = VERSION\", \"NAME < VERSION\" or \"NAME <= VERSION\"");
   }
-  if (rule.version == "<" || rule.version == "<=" || rule.version == "=") return mistake(node, key, "wants a version after " + rule.version);
+  if (rule.version == "<" || rule.version == "<=" || rule.version == "=")
+    return mistake(node, key, "wants a version after " + rule.version);
   rules.add(state, std::move(rule));
 }
 
@@ -496,14 +523,16 @@ void PolicyReader::link_groups() {
       mistake(drafts_[i].parent_line, key(drafts_[i]), "the group is its own ancestor");
       cyclic.push_back(i);
     } else if (!at && depth > max_group_depth) {
-      mistake(drafts_[i].parent_line, key(drafts_[i]), "more than " + std::to_string(max_group_depth) + " groups above");
+      mistake(drafts_[i].parent_line, key(drafts_[i]),
+              "more than " + std::to_string(max_group_depth) + " groups above");
     }
   }
   for (const std::size_t i : cyclic) drafts_[i].group.parent.reset();
 }
 
 void PolicyReader::inherit() {
-  out_->ungrouped = {tpm_attestation(on_fail_.value_or(Recommendation::isolate), on_noresult_.value_or(Recommendation::isolate))};
+  out_->ungrouped = {
+      tpm_attestation(on_fail_.value_or(Recommendation::isolate), on_noresult_.value_or(Recommendation::isolate))};
   for (DraftGroup& draft : drafts_) {
     Choice above = draft.choice;
     for (auto at = draft.group.parent; at; at = drafts_[*at].group.parent) {
@@ -519,8 +548,8 @@ void PolicyReader::inherit() {
       };
       e.on_fail = pick(entry.choice.on_fail, above.on_fail, on_fail_, Recommendation::isolate);
       e.on_noresult = pick(entry.choice.on_noresult, above.on_noresult, on_noresult_, Recommendation::isolate);
-      // A machine may have booted into something else since: TPMRA is asked each time unless its own entry says otherwise
-      // (spec part 2 §9.4).
+      // A machine may have booted into something else since: TPMRA is asked each time unless its own entry says
+      // otherwise (spec part 2 §9.4).
       if (e.type != Type::tpmra) e.max_age = above.max_age.value_or(std::chrono::seconds(0));
       if (entry.choice.max_age) e.max_age = *entry.choice.max_age;
       draft.group.ask.push_back(std::move(e));
@@ -540,11 +569,13 @@ void PolicyReader::check_groups() {
       if (e.type != Type::deny && items.emplace(e.type, e.argument_text).second && items.size() == max_work_items + 1)
         mistake(draft.line, "groups." + g.name + ".ask", "more than 256 different items are asked for in all");
     if (g.fallback && fallback != nullptr)
-      mistake(draft.line, "groups." + g.name + ".default", "the group \"" + fallback->group.name + "\" is the default already");
+      mistake(draft.line, "groups." + g.name + ".default",
+              "the group \"" + fallback->group.name + "\" is the default already");
     if (g.fallback && fallback == nullptr) fallback = &draft;
     for (const std::string& product : g.product_fallback)
       if (const auto [at, fresh] = product_fallback.emplace(product, g.name); !fresh)
-        mistake(draft.line, "groups." + g.name + ".default_for", "\"" + product + "\" is in the group \"" + at->second + "\" already");
+        mistake(draft.line, "groups." + g.name + ".default_for",
+                "\"" + product + "\" is in the group \"" + at->second + "\" already");
   }
 }
 
@@ -552,7 +583,10 @@ void PolicyReader::check_groups() {
 void PolicyReader::make_digest() {
   Policy& p = *out_;
   std::string text = "gatehouse policy 1\n";
-  const auto line = [&](std::string_view key, std::string_view value) { (text += key) += ' '; (text += value) += '\n'; };
+  const auto line = [&](std::string_view key, std::string_view value) {
+    (text += key) += ' ';
+    (text += value) += '\n';
+  };
   const auto list = [&](std::string_view key, std::vector<std::string> values) {
     std::sort(values.begin(), values.end());
     for (const std::string& value : values) line(key, value);

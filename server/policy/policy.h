@@ -1,6 +1,6 @@
-// policy.toml as the server judges by it: groups of devices, and what each group is asked for (docs/policy.md). A policy
-// is read whole or not at all, never changes afterwards, and is held by a shared pointer: a session keeps the one it began
-// with while a newer one becomes current.
+// policy.toml as the server judges by it: groups of devices, and what each group is asked for (docs/policy.md). A
+// policy is read whole or not at all, never changes afterwards, and is held by a shared pointer: a session keeps the
+// one it began with while a newer one becomes current.
 //
 //   auto policy = read_policy("policy.toml");
 //   if (!policy) for (const Mistake& m : policy.error().list) std::cerr << m.text() << '\n';
@@ -34,16 +34,16 @@ using pipeline::Recommendation;
 
 // Types of enforcements and work items; numbers and names of spec part 1b §7.2.
 enum class Type : std::uint8_t {
-  deny = 0,   // RESVD, also written DENY
-  pckgs = 1,  // installed packages
-  unsrc = 2,  // unknown sources
-  fwden = 3,  // forwarding enabled
-  pwden = 4,  // default password enabled
-  frefm = 5,  // file reference measurement
-  fmeas = 6,  // file measurement
-  fmeta = 7,  // file metadata
-  drefm = 8,  // directory reference measurement
-  dmeas = 9,  // directory measurement
+  deny = 0,    // RESVD, also written DENY
+  pckgs = 1,   // installed packages
+  unsrc = 2,   // unknown sources
+  fwden = 3,   // forwarding enabled
+  pwden = 4,   // default password enabled
+  frefm = 5,   // file reference measurement
+  fmeas = 6,   // file measurement
+  fmeta = 7,   // file metadata
+  drefm = 8,   // directory reference measurement
+  dmeas = 9,   // directory measurement
   dmeta = 10,  // directory metadata
   tcpop = 11,  // open TCP ports
   tcpbl = 12,  // blocked TCP ports
@@ -95,10 +95,10 @@ class PackageRules {
 
 // What is asked, without whom.
 struct Argument {
-  std::string letters;      // TPMRA of "BIT", SWIDT of "RSC": in this order, each at most once
-  PortSet ports;            // TCPOP to UDPBL
-  std::string path;         // FREFM to DMETA: absolute
-  PackageRules packages;    // PCKGS
+  std::string letters;    // TPMRA of "BIT", SWIDT of "RSC": in this order, each at most once
+  PortSet ports;          // TCPOP to UDPBL
+  std::string path;       // FREFM to DMETA: absolute
+  PackageRules packages;  // PCKGS
 };
 
 // One entry of a group's `ask`, with everything that it inherits filled in.
@@ -113,7 +113,7 @@ struct Enforcement {
 
 // "certificate:CN=*, O=Example": an authenticated identity; `*` stands for any characters, the empty text included.
 struct IdentityPattern {
-  std::string kind;     // "certificate" or "password"
+  std::string kind;  // "certificate" or "password"
   std::string pattern;
   bool matches(std::string_view identity_type, std::string_view identity) const;
 };
@@ -137,15 +137,16 @@ inline constexpr std::size_t max_groups = 1024, max_group_depth = 32;
 inline constexpr std::size_t max_work_items = 256;  // spec part 1b §10.1: different ones in the whole policy
 
 struct Policy {
-  std::string file;            // empty: built in
-  std::vector<Group> groups;   // by name
+  std::string file;                    // empty: built in
+  std::vector<Group> groups;           // by name
   std::vector<Enforcement> ungrouped;  // of a device in no group: TPMRA with firmware log and IMA list
   Combine combine = Combine::standard;
-  Recommendation unknown_devices = Recommendation::isolate;  // isolate or block: the best that a device we don't know gets
-  Recommendation on_error = Recommendation::block;           // block or isolate: when a validator of ours fails
+  Recommendation unknown_devices =
+      Recommendation::isolate;                      // isolate or block: the best that a device we don't know gets
+  Recommendation on_error = Recommendation::block;  // block or isolate: when a validator of ours fails
   std::string remediation_uri;
   Catalogue catalogue;
-  Digest digest;               // SHA-256 of the content: neither comments nor the order of keys change it
+  Digest digest;                      // SHA-256 of the content: neither comments nor the order of keys change it
   std::vector<std::string> warnings;  // "FILE:LINE: KEY: reason": allowed, but for the operator to know
 
   // "default" for the built-in policy, else the digest's first 16 hex digits: what a session records.

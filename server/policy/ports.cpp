@@ -25,7 +25,8 @@ Result<PortSet> PortSet::parse(std::string_view text) {
     const auto hyphen = item.find('-');
     const auto first = port(item.substr(0, hyphen));
     const auto last = hyphen == item.npos ? first : port(item.substr(hyphen + 1));
-    if (!first || !last) return fail(Fault::usage, "wants ports from 0 to 65535 and ranges, such as \"22 80-90\"", spec, at);
+    if (!first || !last)
+      return fail(Fault::usage, "wants ports from 0 to 65535 and ranges, such as \"22 80-90\"", spec, at);
     if (*first > *last) return fail(Fault::usage, "a range begins above its end", spec, at);
     out.ranges_.push_back({*first, *last});
     at += item.size();

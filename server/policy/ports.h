@@ -18,8 +18,8 @@ class PortSet {
     friend bool operator==(const Range&, const Range&) = default;
   };
 
-  // Ports 0 to 65535 and ranges of them, separated by blanks; an empty text is the empty set. Fault::usage, at the offset
-  // of the item that is wrong.
+  // Ports 0 to 65535 and ranges of them, separated by blanks; an empty text is the empty set. Fault::usage, at the
+  // offset of the item that is wrong.
   static Result<PortSet> parse(std::string_view text);
 
   bool contains(std::uint16_t port) const;

@@ -117,9 +117,10 @@ std::optional<Parts> parts(std::string_view text) {
 }  // namespace
 
 VersionScheme version_scheme(std::string_view product) {
-  constexpr std::string_view rpm_products[] = {"Fedora", "Red Hat", "RedHat", "Rhel", "RHEL", "CentOS", "Centos", "SUSE", "Suse",
-                                               "Sles", "SLES", "openSUSE", "Opensuse", "OpenSUSE", "AlmaLinux", "Almalinux",
-                                               "Rocky", "Oracle", "Ol ", "Amazon", "Amzn"};
+  constexpr std::string_view rpm_products[] = {"Fedora",   "Red Hat",  "RedHat",    "Rhel",      "RHEL",  "CentOS",
+                                               "Centos",   "SUSE",     "Suse",      "Sles",      "SLES",  "openSUSE",
+                                               "Opensuse", "OpenSUSE", "AlmaLinux", "Almalinux", "Rocky", "Oracle",
+                                               "Ol ",      "Amazon",   "Amzn"};
   for (const std::string_view name : rpm_products)
     if (product.starts_with(name)) return VersionScheme::rpm;
   return VersionScheme::dpkg;

@@ -1,5 +1,5 @@
-// Which of two package versions is newer, as the package managers decide it. Total on any bytes: what an endpoint calls a
-// version may be anything.
+// Which of two package versions is newer, as the package managers decide it. Total on any bytes: what an endpoint calls
+// a version may be anything.
 //
 //   compare_versions(VersionScheme::dpkg, "1.0~rc1-1", "1.0-1")   // less
 #pragma once

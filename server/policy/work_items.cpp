@@ -17,15 +17,16 @@ bool one_of(const std::vector<std::string>& patterns, std::string_view text) {
 }
 
 bool named_member(const Group& group, const DeviceFacts& device) {
-  if (!device.device.empty() && std::find(group.devices.begin(), group.devices.end(), device.device) != group.devices.end())
+  if (!device.device.empty() &&
+      std::find(group.devices.begin(), group.devices.end(), device.device) != group.devices.end())
     return true;
   if (!device.product.empty() && one_of(group.products, device.product)) return true;
   return std::any_of(group.identities.begin(), group.identities.end(),
                      [&](const IdentityPattern& p) { return p.matches(device.identity_type, device.identity); });
 }
 
-// Indices of the groups that name the device, by what is authenticated and, so far, by what it claims; else those of the
-// devices that no group names.
+// Indices of the groups that name the device, by what is authenticated and, so far, by what it claims; else those of
+// the devices that no group names.
 std::vector<std::size_t> memberships(const Policy& policy, const DeviceFacts& device) {
   std::vector<std::size_t> out;
   for (std::size_t i = 0; i < policy.groups.size(); ++i)
@@ -44,8 +45,8 @@ std::vector<std::size_t> memberships(const Policy& policy, const DeviceFacts& de
   return out;
 }
 
-// Groups that a device of which nothing is authenticated may belong to. An identity is authenticated or isn't, so a group
-// by identities alone is none of them.
+// Groups that a device of which nothing is authenticated may belong to. An identity is authenticated or isn't, so a
+// group by identities alone is none of them.
 bool possible(const Group& g) {
   return g.everyone || g.fallback || !g.devices.empty() || !g.products.empty() || !g.product_fallback.empty();
 }
@@ -55,7 +56,8 @@ std::vector<unsigned> reach(const Policy& policy, const std::vector<std::size_t>
   std::vector<unsigned> steps(policy.groups.size(), unreached);
   for (const std::size_t start : starts) {
     unsigned step = 0;
-    for (std::optional<std::size_t> at = start; at && steps[*at] > step; at = policy.groups[*at].parent) steps[*at] = step++;
+    for (std::optional<std::size_t> at = start; at && steps[*at] > step; at = policy.groups[*at].parent)
+      steps[*at] = step++;
   }
   for (std::size_t i = 0; i < steps.size(); ++i)
     if (policy.groups[i].everyone) steps[i] = std::min(steps[i], everybody);

@@ -1,5 +1,5 @@
-// Which measurements a device is asked for at the beginning of a session (spec part 1b §7.4, part 2 §9.4): a pure function
-// of the policy, of what is known of the device, and of its earlier results.
+// Which measurements a device is asked for at the beginning of a session (spec part 1b §7.4, part 2 §9.4): a pure
+// function of the policy, of what is known of the device, and of its earlier results.
 #pragma once
 
 #include <chrono>
@@ -17,7 +17,8 @@ namespace gatehouse::server::policy {
 enum class Standing : std::uint8_t {
   unknown,        // claims no device, or one that nobody enrolled, or an identity contradicts the claim
   claimed,        // claims an enrolled device; only its AK can prove it
-  authenticated,  // an authenticated identity that the device is bound to, or a quote by its trusted AK on this connection
+  authenticated,  // an authenticated identity that the device is bound to, or a quote by its trusted AK on this
+                  // connection
 };
 
 struct DeviceFacts {
@@ -45,8 +46,8 @@ using History = std::function<std::optional<PastResult>(const std::string& key)>
 struct WorkItem {
   std::uint32_t id = 0;  // from 1, in the order in which they are to be worked on
   Type type = Type::deny;
-  std::string argument;  // canonical
-  std::string letters;   // TPMRA, SWIDT
+  std::string argument;                    // canonical
+  std::string letters;                     // TPMRA, SWIDT
   const PortSet* ports = nullptr;          // TCPOP to UDPBL
   std::string_view path;                   // FREFM to DMETA
   const PackageRules* packages = nullptr;  // PCKGS
@@ -61,19 +62,22 @@ struct WorkItem {
 };
 
 struct Plan {
-  bool denied = false;          // no access, without any measurement: items is empty
-  std::string_view denied_by;   // group
+  bool denied = false;         // no access, without any measurement: items is empty
+  std::string_view denied_by;  // group
   std::vector<WorkItem> items;
   std::vector<WorkItem> skipped;  // a result that is new enough allows it
 };
 
-// - One item per type and argument however many groups ask for it: smallest max_age, recommendations of the group with the
-//   fewest steps from the device (of several, the stricter). TPMRA and SWIDT are one conversation each, so one item each:
-//   TPMRA with the letters of all, SWIDT with R only where all have it, S where any has it, C where none has S.
-// - An authenticated device gets its groups' items. One that only claims to be enrolled gets them too, and TPMRA B I when
-//   they don't ask for TPMRA with a quote: the AK has to prove the claim. One that is unknown gets what every group asks
-//   for that it could belong to, with the stricter recommendation each.
-// - Only an authenticated device has an item skipped, and only by a result of the same identity or AK that is newer than
+// - One item per type and argument however many groups ask for it: smallest max_age, recommendations of the group with
+// the
+//   fewest steps from the device (of several, the stricter). TPMRA and SWIDT are one conversation each, so one item
+//   each: TPMRA with the letters of all, SWIDT with R only where all have it, S where any has it, C where none has S.
+// - An authenticated device gets its groups' items. One that only claims to be enrolled gets them too, and TPMRA B I
+// when
+//   they don't ask for TPMRA with a quote: the AK has to prove the claim. One that is unknown gets what every group
+//   asks for that it could belong to, with the stricter recommendation each.
+// - Only an authenticated device has an item skipped, and only by a result of the same identity or AK that is newer
+// than
 //   now - max_age (an age of exactly max_age isn't), not in the future, and allow. TPMRA besides only when the endpoint
 //   says that it hasn't booted since.
 // - Where a denying group holds the device, Plan::denied. Claims are believed for that.

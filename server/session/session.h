@@ -18,6 +18,7 @@
 
 #include "base/secret.h"
 #include "server/imv/imv.h"
+#include "server/session/sasl.h"
 #include "wire/pbtnc/pbtnc.h"
 #include "wire/pbtnc/state.h"
 #include "wire/pttls/pttls.h"
@@ -32,6 +33,7 @@ class Session {
   void feed(Bytes plaintext);
   void on_password(bool good);
   void on_session_begun(Result<void> on_disk);
+  void on_staged(Result<void> on_disk);
   void on_outcome(Result<pipeline::Outcome> outcome);
   void on_result_committed(Result<void> on_disk);
   // The host's timer, set by Host::set_deadline.
@@ -40,21 +42,26 @@ class Session {
   void on_room();
   // TCP or TLS ended.
   void on_peer_gone();
+  // Asks for another assessment on a kept connection (SRETRY); false where that can't be: to an endpoint that isn't ours,
+  // or before the verdict.
+  bool reassess();
 
   bool ended() const { return phase_ == Phase::ended; }
   // While false, nothing more has to be read from the peer: TCP does the rest.
-  bool wants_data() const { return phase_ != Phase::ended && phase_ != Phase::password && !answer_due_; }
+  bool wants_data() const { return phase_ != Phase::ended && !answer_due_ && !(sasl_ && sasl_->waiting()); }
   const std::string& id() const { return conversation_.session; }
 
  private:
-  enum class Phase : std::uint8_t { version, sasl, password, data, ended };
+  enum class Phase : std::uint8_t { version, authentication, data, ended };
 
   void pump();
   void on_message(const pttls::Message& message);
   void on_version(const pttls::Message& message);
-  void on_selection(const pttls::Message& message);
+  void perform(SaslServer::Step step, Bytes received);
   void on_batch(Bytes batch);
+  bool start_over(pbtnc::State before);
   void deliver(const pbtnc::Batch& batch);
+  void end_batch();
   void advance();
   void flush();
   bool all_done() const;
@@ -62,7 +69,9 @@ class Session {
   SessionResult assemble();
   void add_finding(std::string why);
   void conclude();
+  void enqueue();
   void send_result();
+  void send_what_fits();
   void log_verdict();
   void send_message(pttls::Type type, Bytes value);
   void send_batch(pbtnc::BatchType type, Bytes messages);
@@ -82,13 +91,16 @@ class Session {
   pttls::Framer framer_;
   Phase phase_ = Phase::version;
   std::uint32_t next_identifier_ = 0;
-  pbtnc::State pb_state_ = pbtnc::State::init;
+  std::optional<SaslServer> sasl_;
+  pbtnc::StateMachine pb_{pbtnc::Role::server};
+  pbtnc::Queue queue_;
+  std::optional<pbtnc::Queue::ResultContent> result_;  // while it waits for what goes before it
   bool answer_due_ = false;      // a batch was taken in and not answered yet: nothing more is read
   bool client_silent_ = false;   // that batch was empty
-  bool committing_ = false, recorded_ = false, password_tried_ = false, pumping_ = false;
+  bool committing_ = false, recorded_ = false, pumping_ = false;
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;
-  std::int64_t started_ = 0;
+  std::int64_t started_ = 0, last_retry_ = 0;
 };
 
 }  // namespace gatehouse::server

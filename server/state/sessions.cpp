@@ -41,7 +41,8 @@ bool follows(const pipeline::LastQuote& a, const pipeline::LastQuote& b) {
 
 bool acceptable_session_id(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' ||
+           c == '_';
   });
 }
 
@@ -167,8 +168,12 @@ Result<void> State::Impl::note_items(Batch& batch, const SessionResult& result) 
   const SessionIntent& intent = result.intent;
   for (const ItemResult& item : result.items) {
     if (!acceptable_device_id(item.policy)) return fail(Fault::internal, "not a policy's name");
-    StoredItemResult stored{.result = item, .time = std::max<std::int64_t>(result.finished, 0), .session = intent.session,
-                            .identity = intent.identity, .identity_type = intent.identity_type, .key_pin = {}};
+    StoredItemResult stored{.result = item,
+                            .time = std::max<std::int64_t>(result.finished, 0),
+                            .session = intent.session,
+                            .identity = intent.identity,
+                            .identity_type = intent.identity_type,
+                            .key_pin = {}};
     stored.result.text.resize(std::min(stored.result.text.size(), max_item_text));
     if (result.quote_key) stored.key_pin = result.quote_key->pin();
     batch.put(layout::item_result_key(intent.device, item.policy, stored.time, intent.session), layout::encode(stored));

@@ -12,8 +12,8 @@ constexpr std::size_t block_items = 2048, block_bytes = std::size_t(1) << 20;  /
 constexpr std::size_t full_batch = std::size_t(8) << 20;
 constexpr std::size_t max_examples = 32;
 
-// Erases the keys from `begin` to before `end`, all of which begin with `prefix` and of which there are about `count`. A
-// few are erased one by one: marks of ranges slow reads down until they are compacted away.
+// Erases the keys from `begin` to before `end`, all of which begin with `prefix` and of which there are about `count`.
+// A few are erased one by one: marks of ranges slow reads down until they are compacted away.
 Result<void> erase_keys(Batch& batch, const std::string& prefix, const std::string& begin, const std::string& end,
                         std::uint64_t count) {
   if (count > 4096) {
@@ -67,7 +67,8 @@ Result<ChunkSize> measure(const SoftwareChunk& chunk) {
   }
   for (const SoftwareTag& one : chunk.tags) {
     GH_CHECK(check_text(one.software_id, {}));
-    if (one.content.size() > max_tag_bytes) return fail(Fault::limit, "a tag is larger than 4 MiB", "spec part 1b 10.1");
+    if (one.content.size() > max_tag_bytes)
+      return fail(Fault::limit, "a tag is larger than 4 MiB", "spec part 1b 10.1");
     out.tags += fixed + one.software_id.size() + one.content.size();
   }
   if (out.installed + out.events + out.tags > max_chunk_bytes)
@@ -80,7 +81,8 @@ bool proves(const Device& device, const SessionResult& result) {
   if (!device.enrolled) return false;
   if (result.quote_key) return true;  // finish() judges it
   const std::string& identity = result.intent.identity;
-  return !identity.empty() && std::find(device.identities.begin(), device.identities.end(), identity) != device.identities.end();
+  return !identity.empty() &&
+         std::find(device.identities.begin(), device.identities.end(), identity) != device.identities.end();
 }
 
 // The next keys of one number, by place.
@@ -91,13 +93,14 @@ struct Block {
 Result<Block> read_block(const StoreView& view, const std::string& prefix, const std::string& after) {
   Block out;
   std::size_t bytes = 0;
-  GH_CHECK(view.each(prefix, after.empty() ? prefix : prefix + after + '\0', [&](std::string_view key, std::string_view value) {
-    out.end = out.items.size() < block_items && bytes < block_bytes;
-    if (!out.end) return false;
-    bytes += key.size() + value.size();
-    out.items.emplace_back(key.substr(prefix.size()), value);
-    return true;
-  }));
+  GH_CHECK(view.each(prefix, after.empty() ? prefix : prefix + after + '\0',
+                     [&](std::string_view key, std::string_view value) {
+                       out.end = out.items.size() < block_items && bytes < block_bytes;
+                       if (!out.end) return false;
+                       bytes += key.size() + value.size();
+                       out.items.emplace_back(key.substr(prefix.size()), value);
+                       return true;
+                     }));
   return out;
 }
 
@@ -107,9 +110,12 @@ std::uint32_t after(std::uint32_t eid) { return eid == UINT32_MAX ? eid : eid + 
 
 std::string_view name(SoftwareAction action) {
   switch (action) {
-    case SoftwareAction::creation: return "creation";
-    case SoftwareAction::deletion: return "deletion";
-    case SoftwareAction::alteration: return "alteration";
+    case SoftwareAction::creation:
+      return "creation";
+    case SoftwareAction::deletion:
+      return "deletion";
+    case SoftwareAction::alteration:
+      return "alteration";
   }
   return "unknown";
 }
@@ -126,7 +132,8 @@ void State::Impl::erase_staged(Batch& batch, const layout::StagingValue& value) 
     batch.erase_range(layout::installed_prefix(value.device, value.generation),
                       layout::installed_prefix(value.device, value.generation + 1));
   if (value.change != 0)
-    batch.erase_range(layout::ended_prefix(value.device, value.change), layout::ended_prefix(value.device, value.change + 1));
+    batch.erase_range(layout::ended_prefix(value.device, value.change),
+                      layout::ended_prefix(value.device, value.change + 1));
   if (value.pieces != 0) {
     batch.erase_range(layout::staged_event_prefix(value.pieces), layout::staged_event_prefix(value.pieces + 1));
     batch.erase_range(layout::staged_tag_prefix(value.pieces), layout::staged_tag_prefix(value.pieces + 1));
@@ -164,7 +171,8 @@ Result<void> State::Impl::stage(Batch& batch, const SoftwareChunk& chunk) {
     return fail(Fault::limit, "the software inventory is larger than allowed", "spec part 1b 10.1");
   if (next.piece_bytes > options.max_staged_event_bytes)
     return fail(Fault::limit, "more software events and tags than a session may bring", "spec part 1b 10.1");
-  if (total > options.max_staged_total) return fail(Fault::limit, "the sessions have staged too much software together");
+  if (total > options.max_staged_total)
+    return fail(Fault::limit, "the sessions have staged too much software together");
 
   if (!chunk.installed.empty() && next.value.generation == 0) next.value.generation = next_number(batch);
   if (chunk.events.size() + chunk.tags.size() != 0 && next.value.pieces == 0) next.value.pieces = next_number(batch);
@@ -193,7 +201,8 @@ Result<void> State::Impl::drop(Batch& batch, const std::string& session) {
   const auto found = staged.find(session);
   if (found == staged.end()) return {};
   const Staging& one = found->second;
-  if (one.value.generation != 0) GH_CHECK(erase_installed(batch, one.value.device, one.value.generation, one.installed));
+  if (one.value.generation != 0)
+    GH_CHECK(erase_installed(batch, one.value.device, one.value.generation, one.installed));
   if (one.value.pieces != 0) GH_CHECK(erase_pieces(batch, one.value.pieces, one.pieces));
   if (one.value.change != 0) erase_staged(batch, {.device = one.value.device, .change = one.value.change});
   batch.erase(layout::staging_key(session));
@@ -295,7 +304,9 @@ Result<void> State::Impl::merge_inventory(Batch& batch, Apply& work) {
     if (!block->end && (!bound || block->items.back().first < *bound)) bound = block->items.back().first;
   const std::int64_t time = std::max(now(), work.before);
   auto is = fresh.items.begin(), was = old.items.begin();
-  const auto within = [&](auto at, const Block& block) { return at != block.items.end() && (!bound || at->first <= *bound); };
+  const auto within = [&](auto at, const Block& block) {
+    return at != block.items.end() && (!bound || at->first <= *bound);
+  };
   while (within(is, fresh) || within(was, old)) {
     if (within(is, fresh) && (!within(was, old) || is->first < was->first)) {
       ++work.installed;
@@ -336,8 +347,13 @@ namespace {
 class Ending {
  public:
   Ending(Batch& batch, const StateOptions& options, const Apply& work, const Staging& staging, std::int64_t time)
-      : batch_(batch), options_(options), work_(work), update_(*work.result.software), staging_(staging),
-        device_(work.result.intent.device), time_(time) {}
+      : batch_(batch),
+        options_(options),
+        work_(work),
+        update_(*work.result.software),
+        staging_(staging),
+        device_(work.result.intent.device),
+        time_(time) {}
 
   Result<void> run() {
     GH_TRY(const auto before, read_head(batch_, device_));
@@ -409,8 +425,8 @@ class Ending {
     for (SoftwareEvent& event : events) {
       GH_TRY(const bool fresh, keep(event));
       if (!fresh || !applies_) continue;
-      if (!of_one.empty() && (of_one.front().eid != event.eid || layout::place_of(of_one.front().record) !=
-                                                                     layout::place_of(event.record))) {
+      if (!of_one.empty() && (of_one.front().eid != event.eid ||
+                              layout::place_of(of_one.front().record) != layout::place_of(event.record))) {
         GH_CHECK(apply(of_one));
         of_one.clear();
       }
@@ -466,7 +482,8 @@ class Ending {
       if (value) return end(key, *value, last);
       return {};
     }
-    layout::InstalledValue now{.first_seen = time_, .since = claimed(last.time), .eid = last.eid, .locator = last.record.locator};
+    layout::InstalledValue now{
+        .first_seen = time_, .since = claimed(last.time), .eid = last.eid, .locator = last.record.locator};
     if (value) {
       GH_TRY(const auto before, layout::decode_installed(*value));
       now.first_seen = before.first_seen;
@@ -659,9 +676,9 @@ void State::stage_software(SoftwareChunk chunk, Completion completion) {
 void State::drop_software(std::string session) {
   impl_->store->submit(
       [this, session = std::move(session)](Batch& batch) -> Result<void> {
-        if (const auto found = impl_->staged.find(session);
-            found != impl_->staged.end() && found->second.value.change != 0 &&
-            impl_->applying.contains(found->second.value.device))
+        if (const auto found = impl_->staged.find(session); found != impl_->staged.end() &&
+                                                            found->second.value.change != 0 &&
+                                                            impl_->applying.contains(found->second.value.device))
           return {};  // its result is on its way
         return impl_->drop(batch, session);
       },

@@ -1,5 +1,5 @@
-// What the state store keeps of a device's software (RFC 8412; spec part 1b §5.9): the installed set, how it came about,
-// and the tags that were told. All of it is the endpoint's claim: no quote covers it.
+// What the state store keeps of a device's software (RFC 8412; spec part 1b §5.9): the installed set, how it came
+// about, and the tags that were told. All of it is the endpoint's claim: no quote covers it.
 //
 //   GH_TRY(const auto head, state->software_head(device));             // events after head->last_eid, or an inventory?
 //   state->stage_software({.session = s, .device = d, .installed = …}, [](Result<void> on_disk) { … });  // per segment
@@ -22,10 +22,10 @@
 
 namespace gatehouse::server {
 
-inline constexpr std::size_t max_software_text = 4096;                    // of an identifier and of a locator
+inline constexpr std::size_t max_software_text = 4096;  // of an identifier and of a locator
 inline constexpr std::size_t max_tag_bytes = std::size_t(4) << 20;
-inline constexpr std::size_t max_chunk_items = 4096;                      // of one stage_software
-inline constexpr std::size_t max_chunk_bytes = std::size_t(8) << 20;      // at least one tag fits
+inline constexpr std::size_t max_chunk_items = 4096;                  // of one stage_software
+inline constexpr std::size_t max_chunk_bytes = std::size_t(8) << 20;  // at least one tag fits
 
 // The values of the wire (RFC 8412 section 5.7).
 enum class SoftwareAction : std::uint8_t { creation = 1, deletion = 2, alteration = 3 };
@@ -33,10 +33,10 @@ std::string_view name(SoftwareAction action);
 
 // One installed instance. The three first members tell instances of a device apart.
 struct SoftwareRecord {
-  std::uint8_t source = 0;     // Source Identification Number: the endpoint's
-  std::string software_id;     // "strongswan.org__Debian_12-x86_64-dpkg-1.21.23": 1 to 4,096 bytes without NUL
+  std::uint8_t source = 0;  // Source Identification Number: the endpoint's
+  std::string software_id;  // "strongswan.org__Debian_12-x86_64-dpkg-1.21.23": 1 to 4,096 bytes without NUL
   std::uint32_t record_id = 0;
-  std::string locator;         // "file:///usr/bin", empty: unknown; no part of its name
+  std::string locator;  // "file:///usr/bin", empty: unknown; no part of its name
   friend bool operator==(const SoftwareRecord&, const SoftwareRecord&) = default;
 };
 
@@ -74,15 +74,15 @@ struct SoftwareUpdate {
   // The staged events are applied; of another epoch than the head's, or of one that went back, or beside an inventory,
   // they are only kept, and without an inventory the set isn't complete any longer.
   bool events = false;
-  // How many records and events were staged, each counted as often as it was, since the last restart. Where it was less,
-  // the update has no effect.
+  // How many records and events were staged, each counted as often as it was, since the last restart. Where it was
+  // less, the update has no effect.
   std::uint64_t staged_installed = 0, staged_events = 0;
 };
 
 // What is known of a device's software.
 struct SoftwareHead {
   std::uint32_t epoch = 0, last_eid = 0;
-  std::int64_t time = 0;        // milliseconds since 1970: when it was last told
+  std::int64_t time = 0;  // milliseconds since 1970: when it was last told
   std::string session;
   bool complete = false;        // an inventory of this epoch and every event since; else ask for an inventory
   std::uint64_t installed = 0;  // how many
@@ -95,9 +95,9 @@ struct InstalledSoftware {
   SoftwareRecord record;
   std::int64_t first_seen = 0, last_seen = 0;  // sessions that told of it, milliseconds since 1970
   std::int64_t since = 0;
-  std::optional<std::int64_t> until;           // absent: still installed, as far as is known
-  std::uint32_t eid = 0;                       // of the event that created or altered it, 0: an inventory
-  bool no_tag = false;                         // the endpoint was asked for its tag and had none
+  std::optional<std::int64_t> until;  // absent: still installed, as far as is known
+  std::uint32_t eid = 0;              // of the event that created or altered it, 0: an inventory
+  bool no_tag = false;                // the endpoint was asked for its tag and had none
 };
 
 // A place in a list; opaque.

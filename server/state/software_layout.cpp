@@ -73,7 +73,10 @@ std::string item_result_key(std::string_view device, std::string_view policy, st
 }
 
 std::string place_of(const SoftwareRecord& record) {
-  return std::string(1, char(record.source)).append(record.software_id).append(1, '\0').append(number32(record.record_id));
+  return std::string(1, char(record.source))
+      .append(record.software_id)
+      .append(1, '\0')
+      .append(number32(record.record_id));
 }
 std::string place_of(const SoftwareEvent& event) {
   return number32(event.eid).append(place_of(event.record)).append(1, char(event.action));
@@ -191,7 +194,8 @@ std::string encode(const ChangeValue& value) {
   put_text(w, change.session);
   for (const bool one : {change.inventory, change.events, change.first, change.epoch_changed, change.rolled_back})
     put_bool(w, one);
-  for (const std::uint32_t one : {change.epoch, change.last_eid, change.previous_epoch, change.previous_eid}) w.put(one);
+  for (const std::uint32_t one : {change.epoch, change.last_eid, change.previous_epoch, change.previous_eid})
+    w.put(one);
   for (const std::uint64_t one : {change.added, change.removed, change.altered, change.not_kept, change.inconsistent})
     w.put(one);
   w.put(value.era);

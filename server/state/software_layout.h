@@ -13,10 +13,10 @@ namespace gatehouse::server::layout {
 
 struct HeadValue {
   SoftwareHead head;
-  std::uint64_t generation = 0;     // of the installed set
-  std::uint64_t era = 0;            // of the events: another one since the epoch changed or went back
-  std::uint32_t events_from = 0;    // from this EID on every event of the era is kept
-  std::uint64_t oldest_change = 0;  // 0: none is kept
+  std::uint64_t generation = 0;          // of the installed set
+  std::uint64_t era = 0;                 // of the events: another one since the epoch changed or went back
+  std::uint32_t events_from = 0;         // from this EID on every event of the era is kept
+  std::uint64_t oldest_change = 0;       // 0: none is kept
   std::uint64_t changes = 0, ended = 0;  // how many are kept
 };
 
@@ -36,9 +36,9 @@ struct EventValue {
 };
 struct ChangeValue {
   SoftwareChange change;
-  std::uint64_t era = 0;                          // of its events
+  std::uint64_t era = 0;                           // of its events
   std::uint32_t first_eid = 0, last_kept_eid = 0;  // 0, 0: it has no events
-  std::uint64_t events = 0, ended = 0;            // how many it keeps
+  std::uint64_t events = 0, ended = 0;             // how many it keeps
 };
 // What a session has staged; by numbers, so that nothing is looked for when it goes.
 struct StagingValue {
@@ -61,7 +61,8 @@ std::string staged_tag_prefix(std::uint64_t pieces);
 std::string tag_prefix(std::string_view software_id);
 std::string item_result_prefix(std::string_view device);
 std::string item_result_prefix(std::string_view device, std::string_view policy);
-std::string item_result_key(std::string_view device, std::string_view policy, std::int64_t time, std::string_view session);
+std::string item_result_key(std::string_view device, std::string_view policy, std::int64_t time,
+                            std::string_view session);
 
 std::string place_of(const SoftwareRecord& record);
 std::string place_of(const SoftwareEvent& event);

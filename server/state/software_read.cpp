@@ -42,7 +42,9 @@ class Page {
  public:
   explicit Page(std::size_t most) : most_(std::max<std::size_t>(most, 1)) {}
   // Before each key is looked at: false when the page is full, and then `last` is where the next one goes on.
-  bool room() { return !full_ && (full_ = items_ >= most_ || bytes_ >= page_bytes || visits_ >= page_visits, ++visits_, !full_); }
+  bool room() {
+    return !full_ && (full_ = items_ >= most_ || bytes_ >= page_bytes || visits_ >= page_visits, ++visits_, !full_);
+  }
   void took(std::size_t bytes) {
     ++items_;
     bytes_ += bytes;
@@ -96,9 +98,11 @@ Result<void> each_change(const StoreView& view, std::string_view device, std::ui
   return {};
 }
 
-// Keys with this prefix after `place`, as far as the page has room; `take` says how large what it took was (0: nothing).
+// Keys with this prefix after `place`, as far as the page has room; `take` says how large what it took was (0:
+// nothing).
 Result<void> each_in_page(const StoreView& view, Page& page, const std::string& prefix, const Place& list,
-                          const std::string& begin, const std::function<Result<std::size_t>(std::string_view, std::string_view)>& take) {
+                          const std::string& begin,
+                          const std::function<Result<std::size_t>(std::string_view, std::string_view)>& take) {
   Result<std::size_t> taken = 0;
   GH_CHECK(view.each(prefix, prefix + begin, [&](std::string_view key, std::string_view value) {
     if (!page.room()) return false;
@@ -258,7 +262,8 @@ Result<SoftwareHistoryPage> State::software_history(std::string_view device, std
   return History(moment.view, device, most, std::move(start)).read();
 }
 
-Result<SoftwarePage> State::software_without_tag(std::string_view device, std::size_t most, const SoftwareCursor& from) const {
+Result<SoftwarePage> State::software_without_tag(std::string_view device, std::size_t most,
+                                                 const SoftwareCursor& from) const {
   const Moment moment(impl_->store->families());
   GH_TRY(const auto start, place_in(from, "i"));
   GH_TRY(const auto head, read_head(moment.view, device));

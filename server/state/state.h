@@ -248,8 +248,9 @@ class State {
   // Fault::denied when the key that made the quote is no longer trusted or another one was pinned meanwhile: nothing was
   // written; commit again with a verdict that isn't allow and without quote_key.
   void commit_result(SessionResult result, Completion completion);
-  // Fault::malformed for text that can't be kept, Fault::limit beyond a bound: nothing of the chunk was staged. After an
-  // error the session's answer is incomplete: commit without `software`, or restart. One chunk at a time bounds memory.
+  // Fault::malformed for text that can't be kept, Fault::limit beyond a bound: nothing of the chunk was staged. After
+  // an error the session's answer is incomplete: commit without `software`, or restart. One chunk at a time bounds
+  // memory.
   void stage_software(SoftwareChunk chunk, Completion completion);
   // When a session ends without a result.
   void drop_software(std::string session);

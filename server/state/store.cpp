@@ -101,7 +101,9 @@ Result<void> StoreView::each_backwards(std::string_view prefix, std::string_view
   return {};
 }
 
-void Batch::put(std::string_view key, std::string_view value) { batch_.Put(families_.of(key), slice(key), slice(value)); }
+void Batch::put(std::string_view key, std::string_view value) {
+  batch_.Put(families_.of(key), slice(key), slice(value));
+}
 void Batch::erase(std::string_view key) { batch_.Delete(families_.of(key), slice(key)); }
 void Batch::erase_range(std::string_view begin, std::string_view end) { ranges_.emplace_back(begin, end); }
 
@@ -227,7 +229,8 @@ Result<void> Store::write_batch(Batch& batch) {
   if (options_.before_write) GH_CHECK(options_.before_write());
   // Below the index, which knows no ranges; nothing is read from the batch any longer.
   for (const auto& [begin, end] : batch.ranges_) {
-    const rocksdb::Status status = batch.batch_.GetWriteBatch()->DeleteRange(families_.of(begin), slice(begin), slice(end));
+    const rocksdb::Status status =
+        batch.batch_.GetWriteBatch()->DeleteRange(families_.of(begin), slice(begin), slice(end));
     if (!status.ok()) return fail_store("state can't be written", status);
   }
   rocksdb::WriteOptions synced;

@@ -29,8 +29,8 @@ struct Tallies {
   std::uint64_t other_sessions = 0;
 };
 
-// Keys of software are in a column family of their own: its inventories come and go by the million, and reads of devices
-// and sessions pass none of the marks that this leaves.
+// Keys of software are in a column family of their own: its inventories come and go by the million, and reads of
+// devices and sessions pass none of the marks that this leaves.
 struct Families {
   rocksdb::DB* db = nullptr;
   rocksdb::ColumnFamilyHandle* rest = nullptr;

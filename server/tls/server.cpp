@@ -164,6 +164,10 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       });
     });
   }
+  ScramRecord scram_record(const std::string& user) override {
+    static const UserFile nobody;
+    return users_ ? users_->scram_record(user) : nobody.scram_record(user);
+  }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
     return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_](Result<pipeline::Outcome> outcome) {
       // Completions come on the evidence plane's threads.
@@ -181,6 +185,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
   void commit_result(SessionResult result) override {
     server_->state->commit_result(std::move(result), completion([](Session& s, Result<void> r) { s.on_result_committed(std::move(r)); }));
+  }
+  void stage_software(SoftwareChunk chunk) override {
+    server_->state->stage_software(std::move(chunk), completion([](Session& s, Result<void> r) { s.on_staged(std::move(r)); }));
   }
   bool has_room(std::size_t pending) override {
     if (pending <= max_session_pending && server_->pipeline->has_room(settings_->max_batch)) return true;
@@ -225,7 +232,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     SSL* const ssl = stream_->native_handle();
     const std::string subject = peer_subject(ssl);
     log::write(log::Level::info, {}, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
-    Peer peer{address_, subject, subject.empty() ? "" : "certificate"};
+    Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, *settings_, *server_->state, std::move(peer));
     read();
   }
@@ -306,6 +313,14 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false, draining_ = false;
 };
 
+// All mistakes of a policy file, for the operator to mend in one go.
+Error policy_error(const policy::Mistakes& mistakes, const std::string& file) {
+  if (mistakes.unreadable) return *mistakes.unreadable;
+  std::string all;
+  for (const policy::Mistake& m : mistakes.list) all += "\n" + m.text();
+  return Error{Fault::usage, "the policy has mistakes", {}, 0, file, all};
+}
+
 Result<tcp::endpoint> endpoint_of(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   std::string host = text.substr(0, colon);
@@ -332,6 +347,12 @@ Result<void> Server::Impl::load() {
   s->banks = config.banks;
   s->idle_deadline = config.idle_deadline;
   s->total_deadline = config.total_deadline;
+  if (!config.policy_file.empty()) {
+    auto read = policy::read_policy(config.policy_file);
+    if (!read) return fail(policy_error(read.error(), config.policy_file));
+    s->policy = std::move(*read);
+  }
+  for (const std::string& warning : s->policy->warnings) log::write(log::Level::warning, {}, warning);
   if (!config.ak_ca.empty()) {
     GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));
     s->ak_authorities = std::make_shared<const TrustAnchors>(std::move(anchors));
@@ -478,6 +499,14 @@ void Server::Impl::maybe_done() {
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() {
   if (impl_) impl_->workers.join();
+}
+
+Result<void> Server::check(const Config& config) {
+  for (const std::string& address : config.listen) GH_CHECK(endpoint_of(address));
+  GH_CHECK(TlsContext::make(config));
+  if (!config.ak_ca.empty()) GH_CHECK(TrustAnchors::load(config.ak_ca, config.ak_crl));
+  if (!config.users.empty()) GH_CHECK(UserFile::load(config.users));
+  return {};
 }
 
 Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource references) {

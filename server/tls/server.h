@@ -22,6 +22,8 @@ class Server {
  public:
   // Opens everything that the configuration names and listens. Errors name file, address or store.
   static Result<std::unique_ptr<Server>> start(Config config, ReferenceSource references);
+  // The files and addresses that start() would use, without opening a store or a socket.
+  static Result<void> check(const Config& config);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -61,6 +61,17 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config)
   return out;
 }
 
+ByteVector tls_exporter(SSL* ssl) {
+  constexpr std::string_view label = "EXPORTER-Channel-Binding";
+  if (SSL_version(ssl) != TLS1_3_VERSION) return {};
+  ByteVector out(32);
+  // The context is there, and empty.
+  if (SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(out.data()), out.size(), label.data(), label.size(),
+                                 reinterpret_cast<const unsigned char*>(""), 0, 1) != 1)
+    return {};
+  return out;
+}
+
 std::string peer_subject(SSL* ssl) {
   X509* const certificate = SSL_get0_peer_certificate(ssl);
   if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};

@@ -27,6 +27,8 @@ class TlsContext {
 
 // Subject of the verified client certificate, escaped; empty: none was given.
 std::string peer_subject(SSL* ssl);
+// The connection's channel binding of type tls-exporter (RFC 9266), 32 bytes; empty below TLS 1.3.
+ByteVector tls_exporter(SSL* ssl);
 // What TLS says of the last error, without secrets.
 std::string tls_error();
 

@@ -44,7 +44,7 @@ HIDDEN_IN_HEADERS = {
     r"openssl/": ["server/tls", "endpoint", "base"],
 }
 # Headers that only declare what their parts share: including one doesn't make a folder depend on the folder's code.
-INTERFACES = {"pipeline/graph/pipeline.h"}
+INTERFACES = {"pipeline/graph/pipeline.h", "server/config/toml.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 

@@ -12,7 +12,8 @@ Package package(const std::string& name, const std::string& version = "1", const
                 std::uint8_t source = source_dpkg) {
   return {source, name, version, "amd64", digest_of(HashAlgorithm::sha256, as_bytes(content))};
 }
-Found found(std::vector<Package> packages, std::int64_t time = 1000, std::vector<std::uint8_t> sources = {source_dpkg}) {
+Found found(std::vector<Package> packages, std::int64_t time = 1000,
+            std::vector<std::uint8_t> sources = {source_dpkg}) {
   return {std::move(sources), std::move(packages), time};
 }
 // "EID action name version #record id".
@@ -22,8 +23,8 @@ std::vector<std::string> told(const EventLog& log, std::uint32_t from = 1) {
   for (const LoggedEvent& one : log.events) {
     if (one.eid < from) continue;
     const LoggedInstance* const of = log.instance(one.record_id);
-    out.push_back(std::to_string(one.eid) + " " + actions[std::size_t(one.action)] + " " + (of ? of->package.name + " " + of->package.version : "?") +
-                  " #" + std::to_string(one.record_id));
+    out.push_back(std::to_string(one.eid) + " " + actions[std::size_t(one.action)] + " " +
+                  (of ? of->package.name + " " + of->package.version : "?") + " #" + std::to_string(one.record_id));
   }
   return out;
 }
@@ -71,7 +72,8 @@ TEST(EventLog, TheOldestTransactionsGo) {
   EXPECT_EQ(log.events.size(), 2U);
   EXPECT_EQ(log.instances.size(), max_logged_events) << "what is installed, and what the events name";
   update(log, found({}));
-  EXPECT_EQ(log.events.size(), max_logged_events - 1 + 2);
+  EXPECT_EQ(log.events.size(), max_logged_events - 1);
+  EXPECT_EQ(log.first_eid, 3U);
   // One transaction that is larger than all that may be kept is kept.
   std::vector<Package> many;
   for (std::size_t i = 0; i < max_logged_events + 5; ++i) many.push_back(package("m" + std::to_string(i)));
@@ -155,15 +157,23 @@ TEST(EventLog, RefusesWhatItsRulesForbid) {
   };
   EXPECT_EQ(reason([](EventLog&) {}), "accepted");
   for (const auto& change : std::initializer_list<std::function<void(EventLog&)>>{
-           [](EventLog& l) { l.epoch = 0; }, [](EventLog& l) { l.epoch = 0x80000000; }, [](EventLog& l) { l.first_eid = 0; },
-           [](EventLog& l) { l.next_record_id = 0; }, [](EventLog& l) { l.first_eid = l.last_eid + 2; }})
+           [](EventLog& l) { l.epoch = 0; }, [](EventLog& l) { l.epoch = 0x80000000; },
+           [](EventLog& l) { l.first_eid = 0; }, [](EventLog& l) { l.next_record_id = 0; },
+           [](EventLog& l) { l.first_eid = l.last_eid + 2; }})
     EXPECT_EQ(reason(change), "epoch, EIDs or record id out of range");
-  EXPECT_EQ(reason([](EventLog& l) { l.next_record_id = 3; }), "record ids aren't ascending, or one is from the future");
-  EXPECT_EQ(reason([](EventLog& l) { std::swap(l.instances[0], l.instances[1]); }), "record ids aren't ascending, or one is from the future");
-  EXPECT_EQ(reason([](EventLog& l) { l.instances[0] = {1, true, l.instances[1].package}; }), "a package is installed twice");
-  EXPECT_EQ(reason([](EventLog& l) { l.instances[1].package.name = "a b"; }), "text isn't 1 to 512 printable characters");
+  EXPECT_EQ(reason([](EventLog& l) { l.next_record_id = 3; }),
+            "record ids aren't ascending, or one is from the future");
+  EXPECT_EQ(reason([](EventLog& l) { std::swap(l.instances[0], l.instances[1]); }),
+            "record ids aren't ascending, or one is from the future");
+  EXPECT_EQ(reason([](EventLog& l) {
+              l.instances[0] = {1, true, l.instances[1].package};
+            }),
+            "a package is installed twice");
+  EXPECT_EQ(reason([](EventLog& l) { l.instances[1].package.name = "a b"; }),
+            "text isn't 1 to 512 printable characters");
   EXPECT_EQ(reason([](EventLog& l) { l.events[0].record_id = 99; }), "event of an instance that isn't there");
-  EXPECT_EQ(reason([](EventLog& l) { std::swap(l.events[0], l.events[1]); }), "events aren't ascending, or one is out of range");
+  EXPECT_EQ(reason([](EventLog& l) { std::swap(l.events[0], l.events[1]); }),
+            "events aren't ascending, or one is out of range");
   EXPECT_EQ(reason([](EventLog& l) { l.first_eid = 2; }), "events aren't ascending, or one is out of range");
   EXPECT_EQ(reason([](EventLog& l) { l.last_eid = 1; }), "events aren't ascending, or one is out of range");
   EXPECT_EQ(reason([](EventLog& l) { l.events[0].action = LogAction(4); }), "unknown action");

@@ -41,7 +41,8 @@ class Machine : public testing::Test {
   void install(const std::vector<std::pair<std::string, std::string>>& packages) const {
     std::ofstream file(folder_ + "/status");
     for (const auto& [name, version] : packages)
-      file << "Package: " << name << "\nStatus: install ok installed\nArchitecture: amd64\nVersion: " << version << "\n\n";
+      file << "Package: " << name << "\nStatus: install ok installed\nArchitecture: amd64\nVersion: " << version
+           << "\n\n";
   }
   Refreshed refresh(Inventory& inventory, std::int64_t now = 4'000'000'000) const {
     auto out = inventory.refresh(now);
@@ -107,7 +108,8 @@ TEST_F(Machine, KeepsItsHistoryBetweenRuns) {
 
   // Tags also of what is gone.
   ASSERT_EQ(inventory->tags("strongswan.org__Debian_12-x86_64-a-1~1~x").size(), 1U);
-  EXPECT_NE(inventory->tags("strongswan.org__Debian_12-x86_64-b-1").at(0).second.find("tagId=\"Debian_12-x86_64-b-1\""), std::string::npos);
+  EXPECT_NE(inventory->tags("strongswan.org__Debian_12-x86_64-b-1").at(0).second.find("tagId=\"Debian_12-x86_64-b-1\""),
+            std::string::npos);
   EXPECT_TRUE(inventory->tags("strongswan.org__Debian_12-x86_64-never-1").empty());
 }
 
@@ -192,7 +194,8 @@ TEST_F(Machine, RpmIsReadWhereItsLibraryAndDatabaseAre) {
   EXPECT_EQ(names(*inventory), (Names{"a-1#1", "bash-5.2-3.fc40#2", "shadow-utils-2~4.15-1#3"}));
   EXPECT_EQ(inventory->installed()[1].source, source_rpm);
   // Rebuilt, upgraded; then no database any more, and no library.
-  std::ofstream(folder_ + "/rpm-packages") << "bash\t5.2\t3.fc40\t-\tx86_64\tother\nshadow-utils\t4.16\t1\t2\tx86_64\tdd\n";
+  std::ofstream(folder_ + "/rpm-packages")
+      << "bash\t5.2\t3.fc40\t-\tx86_64\tother\nshadow-utils\t4.16\t1\t2\tx86_64\tdd\n";
   refresh(*inventory);
   const auto events = inventory->events_from(3);
   ASSERT_EQ(events.size(), 3U);

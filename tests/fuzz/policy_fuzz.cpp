@@ -9,7 +9,8 @@ using namespace gatehouse::server::policy;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const auto policy = parse_policy(text, "policy.toml", [&](const std::string&) -> Result<std::string> { return std::string(text); });
+  const auto policy =
+      parse_policy(text, "policy.toml", [&](const std::string&) -> Result<std::string> { return std::string(text); });
   if (!policy) {
     if (policy.error().list.empty()) std::abort();
     for (const Mistake& m : policy.error().list)

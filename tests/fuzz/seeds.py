@@ -147,6 +147,7 @@ add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\n
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
         add("policy_fuzz", block.split("```")[0].encode())
+add("policy_fuzz", b"[\n")
 paragraph = b"Package: %s\nStatus: %s\nArchitecture: amd64\nVersion: %s\nDescription: example\n more\n .\n\n"
 add("dpkg_status_fuzz", paragraph % (b"dpkg", b"install ok installed", b"1.21.23") +
     paragraph % (b"libaudit-common", b"hold ok installed", b"1:3.0.9-1+b1") +

@@ -47,21 +47,34 @@ class Commands : public testing::Test {
   std::vector<Ran> session_on(const std::string& state) {
     const std::string where = " --state " + state;
     std::vector<Ran> out;
-    for (const std::string& arguments : {
-             "device add d1 --ak " + key_path("rsa/ak.pem") + " --product 'Debian 12 x86_64' --json",
-             std::string("device show d1"), std::string("device trust d1"), std::string("device trust d1 --json"),
-             "device add d2 --ak " + key_path("ecc/ak.tpm2b_public") + " --trust --identity CN=a --identity CN=b --json",
-             "device add d3 --ak " + key_path("ecc/ak.cert.der") + " --trust",
-             std::string("device add 0123456789abcdef0123456789abcdef01234567 --json"),
-             std::string("device add printer"), std::string("device list --json"), std::string("device list"),
-             "device import " + (folder_ / "ids.jsonl") + " --json", std::string("device revoke d2"),
-             std::string("device trust d2"), std::string("device show d2 --json"), std::string("device remove d2"),
-             std::string("device show d2"), std::string("device software d1"), std::string("device software d1 --json"), std::string("device software d2"),
-             std::string("device software d1 --at noon"), std::string("device software d1 --history"),
-             std::string("device baseline list d1 --json"),
-             std::string("device baseline approve d1"), std::string("device baseline diff d1"),
-             std::string("session list --json"), std::string("session list --last 3"),
-             std::string("session show nothing")})
+    for (const std::string& arguments :
+         {"device add d1 --ak " + key_path("rsa/ak.pem") + " --product 'Debian 12 x86_64' --json",
+          std::string("device show d1"),
+          std::string("device trust d1"),
+          std::string("device trust d1 --json"),
+          "device add d2 --ak " + key_path("ecc/ak.tpm2b_public") + " --trust --identity CN=a --identity CN=b --json",
+          "device add d3 --ak " + key_path("ecc/ak.cert.der") + " --trust",
+          std::string("device add 0123456789abcdef0123456789abcdef01234567 --json"),
+          std::string("device add printer"),
+          std::string("device list --json"),
+          std::string("device list"),
+          "device import " + (folder_ / "ids.jsonl") + " --json",
+          std::string("device revoke d2"),
+          std::string("device trust d2"),
+          std::string("device show d2 --json"),
+          std::string("device remove d2"),
+          std::string("device show d2"),
+          std::string("device software d1"),
+          std::string("device software d1 --json"),
+          std::string("device software d2"),
+          std::string("device software d1 --at noon"),
+          std::string("device software d1 --history"),
+          std::string("device baseline list d1 --json"),
+          std::string("device baseline approve d1"),
+          std::string("device baseline diff d1"),
+          std::string("session list --json"),
+          std::string("session list --last 3"),
+          std::string("session show nothing")})
       out.push_back(run(arguments + where));
     return out;
   }
@@ -114,14 +127,18 @@ TEST_F(Commands, ShowSessionsNewestFirst) {
 
 TEST_F(Commands, ShowWhatWasInstalledWhen) {
   const std::string directory = folder_ / "state", where = " d-trusted --state " + directory;
-  std::filesystem::copy(std::string(GATEHOUSE_TEST_DATA) + "/state/v2", directory, std::filesystem::copy_options::recursive);
+  std::filesystem::copy(std::string(GATEHOUSE_TEST_DATA) + "/state/v2", directory,
+                        std::filesystem::copy_options::recursive);
   // The fixture's clock stands still: its two sessions are one moment, in which an upgrade took place.
   const std::string dpkg = "strongswan.org__Debian_12-x86_64-dpkg-1.21.23";
   const Ran now = run("device software" + where);
   EXPECT_EQ(now.code, 0);
   EXPECT_EQ(now.out.find("What the endpoint claims"), 0U) << now.out;
-  EXPECT_NE(now.out.find(dpkg + "  source 1  first seen 2023-11-14T22:13:20.000Z  last seen 2023-11-14T22:13:20.000Z  locator -\n"),
-            std::string::npos) << now.out;
+  EXPECT_NE(
+      now.out.find(dpkg +
+                   "  source 1  first seen 2023-11-14T22:13:20.000Z  last seen 2023-11-14T22:13:20.000Z  locator -\n"),
+      std::string::npos)
+      << now.out;
   EXPECT_EQ(now.out.find("dpkg-1.21.22"), std::string::npos);
   EXPECT_EQ(run("device software --at 2023-11-15" + where).out, now.out);
   EXPECT_EQ(run("device software --at 2023-11-14T22:13:20.000Z" + where).out, now.out);
@@ -131,12 +148,19 @@ TEST_F(Commands, ShowWhatWasInstalledWhen) {
   EXPECT_NE(json.out.find(R"({"software_id":")" + dpkg + R"(","source":1,"record_id":3,"locator":null,"first_seen":)"),
             std::string::npos) << json.out;
   const Ran history = run("device software --history" + where);
-  EXPECT_NE(history.out.find("session s-events  events  epoch 952978630  last EID 323  1 added, 1 removed, 0 altered\n"
-                             "  EID 323  2023-11-14T22:13:13.000Z  deletion  strongswan.org__Debian_12-x86_64-dpkg-1.21.22  source 1\n"
-                             "  EID 323  2023-11-14T22:13:13.000Z  creation  " + dpkg + "  source 1\n"),
-            std::string::npos) << history.out;
-  EXPECT_NE(history.out.find("session s-inventory  inventory  epoch 952978630  last EID 322  2 added, 0 removed, 0 altered, the first\n"),
-            std::string::npos) << history.out;
+  EXPECT_NE(
+      history.out.find(
+          "session s-events  events  epoch 952978630  last EID 323  1 added, 1 removed, 0 altered\n"
+          "  EID 323  2023-11-14T22:13:13.000Z  deletion  strongswan.org__Debian_12-x86_64-dpkg-1.21.22  source 1\n"
+          "  EID 323  2023-11-14T22:13:13.000Z  creation  " +
+          dpkg + "  source 1\n"),
+      std::string::npos)
+      << history.out;
+  EXPECT_NE(
+      history.out.find(
+          "session s-inventory  inventory  epoch 952978630  last EID 322  2 added, 0 removed, 0 altered, the first\n"),
+      std::string::npos)
+      << history.out;
   EXPECT_EQ(run("device software --history --at 2023-11-15" + where).code, 2);
 }
 

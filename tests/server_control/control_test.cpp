@@ -167,7 +167,8 @@ TEST(Requests, SoftwareIsListedInPages) {
   ASSERT_TRUE(state->enrol_blocking(enrolment("d1", key, true)));
   EXPECT_TRUE(parsed(execute(*state, R"({"command":"device.software","device":"d1"})")).at("head").is_null());
   SoftwareChunk chunk{.session = "s1", .device = "d1"};
-  for (std::uint32_t n = 0; n < 25; ++n) chunk.installed.push_back({.source = 1, .software_id = "id\x01" + std::to_string(n), .record_id = n});
+  for (std::uint32_t n = 0; n < 25; ++n)
+    chunk.installed.push_back({.source = 1, .software_id = "id\x01" + std::to_string(n), .record_id = n});
   state->stage_software(std::move(chunk), [](Result<void> outcome) { EXPECT_TRUE(outcome); });
   SessionResult result = result_of(intent("s1", "d1", 1000));
   result.quote_key = key;
@@ -189,9 +190,11 @@ TEST(Requests, SoftwareIsListedInPages) {
     request["from"] = page.at("next");
   }
   EXPECT_EQ(listed, 25U);
-  for (const char* wrong : {R"("at":"2026-13-01")", R"("at":"2026-11-24T12:00")", R"("at":"2026-11-24T12:00:00+01:00")", R"("at":5)",
-                            R"("from":"xyz")", R"("from":"6a")", R"("after":"x")"})
-    EXPECT_NE(fault_of(execute(*state, std::string(R"({"command":"device.software","device":"d1",)") + wrong + "}")), "") << wrong;
+  for (const char* wrong : {R"("at":"2026-13-01")", R"("at":"2026-11-24T12:00")", R"("at":"2026-11-24T12:00:00+01:00")",
+                            R"("at":5)", R"("from":"xyz")", R"("from":"6a")", R"("after":"x")"})
+    EXPECT_NE(fault_of(execute(*state, std::string(R"({"command":"device.software","device":"d1",)") + wrong + "}")),
+              "")
+        << wrong;
   EXPECT_EQ(fault_of(execute(*state, R"({"command":"device.software","device":"d2"})")), name(Fault::denied));
 }
 

@@ -28,7 +28,8 @@ TEST(Catalogues, HaveEveryTextInEnglishAndGerman) {
     EXPECT_NE(catalogue.text(english, "de"), english);
     EXPECT_FALSE(catalogue.text(english, "de").empty());
   }
-  EXPECT_EQ(catalogue.text(text::bad_packages, "de"), "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden");
+  EXPECT_EQ(catalogue.text(text::bad_packages, "de"),
+            "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden");
   EXPECT_EQ(catalogue.text(text::bad_settings, "de"), "Unzulässige OS Einstellungen wurden festgestellt");
 }
 
@@ -41,13 +42,15 @@ TEST(Catalogues, FallBackToThePrimaryLanguageThenToEnglish) {
 }
 
 TEST(Catalogues, ComeFromThePolicysFileAndThePolicyGoesBefore) {
-  const std::string file = "[fr]\n\"Default Password\" = \"Mot de passe par défaut\"\n\"IP Packet Forwarding\" = \"Routage\"\n"
-                           "[en]\n\"Default Password\" = \"Factory password\"\n";
-  const auto policy = parsed("[policy]\ncatalogue = \"texts.toml\"\n[policy.messages.fr]\n\"IP Packet Forwarding\" = \"Routage IP\"\n",
-                             [&](const std::string& path) -> Result<std::string> {
-                               EXPECT_EQ(path, "texts.toml");
-                               return file;
-                             });
+  const std::string file =
+      "[fr]\n\"Default Password\" = \"Mot de passe par défaut\"\n\"IP Packet Forwarding\" = \"Routage\"\n"
+      "[en]\n\"Default Password\" = \"Factory password\"\n";
+  const auto policy =
+      parsed("[policy]\ncatalogue = \"texts.toml\"\n[policy.messages.fr]\n\"IP Packet Forwarding\" = \"Routage IP\"\n",
+             [&](const std::string& path) -> Result<std::string> {
+               EXPECT_EQ(path, "texts.toml");
+               return file;
+             });
   EXPECT_EQ(policy->catalogue.text(text::password_title, "fr"), "Mot de passe par défaut");
   EXPECT_EQ(policy->catalogue.text(text::forwarding_title, "fr"), "Routage IP");
   EXPECT_EQ(policy->catalogue.text(text::password_title, "en"), "Factory password");
@@ -59,15 +62,18 @@ TEST(Catalogues, WithMistakesNameTheirOwnFileAndLine) {
   const auto found = mistakes("[policy]\ncatalogue = \"texts.toml\"\n", [](const std::string&) -> Result<std::string> {
     return "[fr]\n\"Defualt Password\" = \"x\"\n\"Default Password\" = 7\n[toolonglanguage]\n";
   });
-  EXPECT_THAT(found, testing::ElementsAre("texts.toml:2: fr.\"Defualt Password\": is no text of Gatehouse (docs/policy.md lists them)",
-                                          "texts.toml:3: fr.\"Default Password\": wants one line of text, at most 1024 bytes",
-                                          "texts.toml:4: toolonglanguage: is no language tag such as \"de\" or \"pt-BR\""));
-  EXPECT_THAT(mistakes("[policy]\ncatalogue = \"gone.toml\"\n"), testing::ElementsAre(testing::HasSubstr("policy.toml:2: policy.catalogue: ")));
+  EXPECT_THAT(found, testing::ElementsAre(
+                         "texts.toml:2: fr.\"Defualt Password\": is no text of Gatehouse (docs/policy.md lists them)",
+                         "texts.toml:3: fr.\"Default Password\": wants one line of text, at most 1024 bytes",
+                         "texts.toml:4: toolonglanguage: is no language tag such as \"de\" or \"pt-BR\""));
+  EXPECT_THAT(mistakes("[policy]\ncatalogue = \"gone.toml\"\n"),
+              testing::ElementsAre(testing::HasSubstr("policy.toml:2: policy.catalogue: ")));
 }
 
 TEST(Catalogues, AreListedInTheGuide) {
   const std::string guide = content(GATEHOUSE_DOCS "/policy.md");
-  for (const std::string_view english : texts()) EXPECT_NE(guide.find("`" + std::string(english) + "`"), guide.npos) << english;
+  for (const std::string_view english : texts())
+    EXPECT_NE(guide.find("`" + std::string(english) + "`"), guide.npos) << english;
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct Ran {
 class PolicyCheck : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = testing::TempDir() + "/policy-XXXXXX";
+    std::string name = testing::TempDir() + "policy-XXXXXX";
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
   }
@@ -33,7 +33,8 @@ class PolicyCheck : public testing::Test {
   }
   Ran run(const std::string& arguments) {
     const std::string err = folder_ + "/stderr";
-    FILE* const pipe = ::popen((std::string(GATEHOUSE_BINARY) + " policy check " + arguments + " 2>" + err).c_str(), "r");
+    FILE* const pipe =
+        ::popen((std::string(GATEHOUSE_BINARY) + " policy check " + arguments + " 2>" + err).c_str(), "r");
     Ran out;
     char buffer[4096];
     for (std::size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) out.out.append(buffer, n);

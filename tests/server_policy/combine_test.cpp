@@ -32,7 +32,8 @@ TEST(AValidator, KeepsTheStricterRecommendation) {
                                 {R::isolate, R::block, R::isolate, R::isolate},
                                 {R::allow, R::block, R::isolate, R::none}};
   for (const R old : recommendations)
-    for (const R item : recommendations) EXPECT_EQ(update(old, item), expected[int(old)][int(item)]) << int(old) << int(item);
+    for (const R item : recommendations)
+      EXPECT_EQ(update(old, item), expected[int(old)][int(item)]) << int(old) << int(item);
 }
 
 TEST(AValidator, KeepsTheWorseEvaluation) {
@@ -79,7 +80,8 @@ TEST(ThreeValidators, CombineAsSpecifiedWhateverTheySay) {
           if (said(three, e)) strictest.evaluation = e;
         for (const E e : {E::error, E::major, E::minor, E::compliant})
           if (said(three, e)) best.evaluation = e;
-        if (b.recommendation != a.recommendation || c.recommendation != a.recommendation) unanimous.recommendation = R::none;
+        if (b.recommendation != a.recommendation || c.recommendation != a.recommendation)
+          unanimous.recommendation = R::none;
         if (b.evaluation != a.evaluation || c.evaluation != a.evaluation) unanimous.evaluation = E::unknown;
         ASSERT_EQ(of(Combine::standard, three), strictest);
         ASSERT_EQ(of(Combine::any, three), best);

@@ -80,15 +80,24 @@ ask = ["FWDEN"]
 }
 
 TEST(PolicyFiles, TakeDurationsInEveryUnit) {
-  const std::pair<const char*, std::int64_t> good[] = {{"0s", 0}, {"90s", 90}, {"30m", 1800}, {"12h", 43200}, {"1d12h", 129600}, {"2w", 1209600}, {"1w1d1h1m1s", 694861}};
+  const std::pair<const char*, std::int64_t> good[] = {
+      {"0s", 0},         {"90s", 90},     {"30m", 1800},         {"12h", 43200},
+      {"1d12h", 129600}, {"2w", 1209600}, {"1w1d1h1m1s", 694861}};
   for (const auto& [text, seconds] : good)
-    EXPECT_EQ(first(parsed("[groups.g]\nask = [\"FWDEN\"]\nmax_age = \"" + std::string(text) + "\"\n"), "g").max_age.count(), seconds) << text;
-  for (const char* const bad : {"\"\"", "\"12\"", "\"h\"", "\"12x\"", "\"-1h\"", "\"1h1h\"", "\"1m1h\"", "\"1 h\"", "\"99999w\"", "\"4294967296s\"", "12", "true", "[\"1h\"]"})
-    EXPECT_THAT(mistakes("[groups.g]\nmax_age = " + std::string(bad) + "\n"), ElementsAre(HasSubstr("policy.toml:2: groups.g.max_age: wants a duration"))) << bad;
+    EXPECT_EQ(
+        first(parsed("[groups.g]\nask = [\"FWDEN\"]\nmax_age = \"" + std::string(text) + "\"\n"), "g").max_age.count(),
+        seconds)
+        << text;
+  for (const char* const bad : {"\"\"", "\"12\"", "\"h\"", "\"12x\"", "\"-1h\"", "\"1h1h\"", "\"1m1h\"", "\"1 h\"",
+                                "\"99999w\"", "\"4294967296s\"", "12", "true", "[\"1h\"]"})
+    EXPECT_THAT(mistakes("[groups.g]\nmax_age = " + std::string(bad) + "\n"),
+                ElementsAre(HasSubstr("policy.toml:2: groups.g.max_age: wants a duration")))
+        << bad;
 }
 
 TEST(PolicyFiles, NameFileLineAndKeyOfEveryMistakeInOneRun) {
-  EXPECT_THAT(mistakes(R"([policy]
+  EXPECT_THAT(
+      mistakes(R"([policy]
 combine = "most"
 colour = "red"
 unknown_devices = "allow"
@@ -111,61 +120,79 @@ default_for = [1]
 parent = "loop"
 [group.x]
 )"),
-              ElementsAre("policy.toml:2: policy.combine: is one of default, any, all",
-                          "policy.toml:3: policy.colour: unknown key",
-                          "policy.toml:4: policy.unknown_devices: is isolate or block: a device that isn't known is never allowed",
-                          "policy.toml:5: policy.on_error: is block or isolate: a failure of the server never allows",
-                          "policy.toml:6: policy.remediation_uri: wants a URI such as \"https://help.example.org/nac\"",
-                          "policy.toml:8: groups.servers.parent: no group is called \"nobody\"",
-                          "policy.toml:9: groups.servers.asks: unknown key",
-                          HasSubstr("policy.toml:10: groups.servers.ask: wants a type: DENY, PCKGS"),
-                          "policy.toml:10: groups.servers.ask.argument: a range begins above its end",
-                          "policy.toml:11: groups.servers.ask.argument: wants the absolute path of a directory, without //, . and ..",
-                          "policy.toml:11: groups.servers.ask.argument: wants the absolute path of a file, without //, . and ..",
-                          "policy.toml:11: groups.servers.ask.type: is missing",
-                          HasSubstr("policy.toml:12: groups.servers.ask.argument: unknown key"),
-                          HasSubstr("policy.toml:12: groups.servers.ask.argument: wants letters of B"),
-                          HasSubstr("policy.toml:13: groups.servers.ask: FWDEN is asked for twice in this group"),
-                          HasSubstr("policy.toml:13: groups.servers.ask: wants a type"),
-                          "policy.toml:13: groups.servers.ask.argument: S and C exclude each other",
-                          HasSubstr("policy.toml:14: groups.servers.ask.blacklisted: wants \"NAME *\""),
-                          HasSubstr("policy.toml:14: groups.servers.ask.on_fail: is one of allow"),
-                          HasSubstr("policy.toml:14: groups.servers.ask.vulnerable: wants \"NAME *\""),
-                          HasSubstr("policy.toml:14: groups.servers.ask.vulnerable: wants a version after <"),
-                          "policy.toml:15: groups.servers.ask.on_fail: unknown key",
-                          "policy.toml:16: groups.servers.devices: wants a list: Device IDs",
-                          "policy.toml:17: groups.servers.identities: wants \"certificate:PATTERN\" or \"password:PATTERN\"",
-                          "policy.toml:17: groups.servers.identities: wants \"certificate:PATTERN\" or \"password:PATTERN\"",
-                          "policy.toml:18: groups.servers.default: wants true or false",
-                          HasSubstr("policy.toml:19: groups.servers.default_for: product names"),
-                          "policy.toml:21: groups.loop.parent: the group is its own ancestor",
-                          "policy.toml:22: group: unknown key"));
+      ElementsAre(
+          "policy.toml:2: policy.combine: is one of default, any, all", "policy.toml:3: policy.colour: unknown key",
+          "policy.toml:4: policy.unknown_devices: is isolate or block: a device that isn't known is never allowed",
+          "policy.toml:5: policy.on_error: is block or isolate: a failure of the server never allows",
+          "policy.toml:6: policy.remediation_uri: wants a URI such as \"https://help.example.org/nac\"",
+          "policy.toml:8: groups.servers.parent: no group is called \"nobody\"",
+          "policy.toml:9: groups.servers.asks: unknown key",
+          HasSubstr("policy.toml:10: groups.servers.ask: wants a type: DENY, PCKGS"),
+          "policy.toml:10: groups.servers.ask.argument: a range begins above its end",
+          "policy.toml:11: groups.servers.ask.argument: wants the absolute path of a directory, without //, . and ..",
+          "policy.toml:11: groups.servers.ask.argument: wants the absolute path of a file, without //, . and ..",
+          "policy.toml:11: groups.servers.ask.type: is missing",
+          HasSubstr("policy.toml:12: groups.servers.ask.argument: unknown key"),
+          HasSubstr("policy.toml:12: groups.servers.ask.argument: wants letters of B"),
+          HasSubstr("policy.toml:13: groups.servers.ask: FWDEN is asked for twice in this group"),
+          HasSubstr("policy.toml:13: groups.servers.ask: wants a type"),
+          "policy.toml:13: groups.servers.ask.argument: S and C exclude each other",
+          HasSubstr("policy.toml:14: groups.servers.ask.blacklisted: wants \"NAME *\""),
+          HasSubstr("policy.toml:14: groups.servers.ask.on_fail: is one of allow"),
+          HasSubstr("policy.toml:14: groups.servers.ask.vulnerable: wants \"NAME *\""),
+          HasSubstr("policy.toml:14: groups.servers.ask.vulnerable: wants a version after <"),
+          "policy.toml:15: groups.servers.ask.on_fail: unknown key",
+          "policy.toml:16: groups.servers.devices: wants a list: Device IDs",
+          "policy.toml:17: groups.servers.identities: wants \"certificate:PATTERN\" or \"password:PATTERN\"",
+          "policy.toml:17: groups.servers.identities: wants \"certificate:PATTERN\" or \"password:PATTERN\"",
+          "policy.toml:18: groups.servers.default: wants true or false",
+          HasSubstr("policy.toml:19: groups.servers.default_for: product names"),
+          "policy.toml:21: groups.loop.parent: the group is its own ancestor", "policy.toml:22: group: unknown key"));
 }
 
 TEST(PolicyFiles, ThatAreNoTomlNameTheLine) {
   EXPECT_THAT(mistakes("[policy]\ncombine = default\n"), ElementsAre(HasSubstr("policy.toml:2: toml: ")));
   EXPECT_THAT(mistakes("[policy]\n[policy]\n"), ElementsAre(HasSubstr("policy.toml:2: toml: ")));
+  for (const char* const open : {"[\n", "[[\n", "[ \n[policy]\n", "[groups.\n", "["})
+    EXPECT_THAT(mistakes(open), ElementsAre(HasSubstr(": toml: "))) << open;
+  const char* const stray = "toml: characters beyond ASCII stand in quotes only";
+  for (const char* const text :
+       {"\nä = 1\n", "[policy]\non_fail = \"allow\" ä\n", "# ä\n[ä]\n", "x = '''\n'ä' ö ''' ä"})
+    EXPECT_THAT(mistakes(text), ElementsAre(HasSubstr(std::string("policy.toml:2: ") + stray))) << text;
+  EXPECT_THAT(mistakes("[policy]\non_fail = 1\"ä\"\n"),
+              ElementsAre("policy.toml:2: toml: a quote stands in the middle of a value"));
+  EXPECT_THAT(mistakes("x = \"\"\"\\\n ä\"\"\"\n"),
+              ElementsAre("policy.toml:1: toml: a character beyond ASCII stands behind a backslash"));
+  EXPECT_THAT(mistakes("x = \"ä\nä\"\n"), ElementsAre(HasSubstr("policy.toml:1: toml: ")));
+  EXPECT_TRUE(mistakes("\xEF\xBB\xBF# ä\n[groups.\"ä\"] # ö\ndescription = 'ü \"'\n[groups.b]\n"
+                       "description = \"\"\"ä \\\"\\\n  \" \"\" ä\"\"\"\"\" # ä\n[groups.'ö']\n")
+                  .empty());
 }
 
 TEST(PolicyFiles, WithAnyPrintAWarning) {
   const auto policy = parsed("[policy]\ncombine = \"any\"\n");
   EXPECT_EQ(policy->combine, Combine::any);
-  EXPECT_THAT(policy->warnings, ElementsAre(HasSubstr("policy.toml:2: policy.combine: any: one satisfied validator opens the network")));
+  EXPECT_THAT(policy->warnings,
+              ElementsAre(HasSubstr("policy.toml:2: policy.combine: any: one satisfied validator opens the network")));
 }
 
 TEST(PolicyFiles, RefuseParentsInACircle) {
-  EXPECT_THAT(mistakes("[groups.a]\nparent = \"b\"\n[groups.b]\nparent = \"c\"\n[groups.c]\nparent = \"a\"\n[groups.d]\nparent = \"a\"\n"),
-              ElementsAre("policy.toml:2: groups.a.parent: the group is its own ancestor", "policy.toml:4: groups.b.parent: the group is its own ancestor",
+  EXPECT_THAT(mistakes("[groups.a]\nparent = \"b\"\n[groups.b]\nparent = \"c\"\n[groups.c]\nparent = "
+                       "\"a\"\n[groups.d]\nparent = \"a\"\n"),
+              ElementsAre("policy.toml:2: groups.a.parent: the group is its own ancestor",
+                          "policy.toml:4: groups.b.parent: the group is its own ancestor",
                           "policy.toml:6: groups.c.parent: the group is its own ancestor"));
   std::string chain = "[groups.g0]\n";
-  for (std::size_t i = 1; i <= max_group_depth; ++i) chain += "[groups.g" + std::to_string(i) + "]\nparent = \"g" + std::to_string(i - 1) + "\"\n";
+  for (std::size_t i = 1; i <= max_group_depth; ++i)
+    chain += "[groups.g" + std::to_string(i) + "]\nparent = \"g" + std::to_string(i - 1) + "\"\n";
   EXPECT_TRUE(mistakes(chain).empty());
   chain += "[groups.last]\nparent = \"g" + std::to_string(max_group_depth) + "\"\n";
   EXPECT_THAT(mistakes(chain), ElementsAre(HasSubstr("groups.last.parent: more than 32 groups above")));
 }
 
 TEST(PolicyFiles, HaveOneDefaultGroupAndOneForAProduct) {
-  EXPECT_THAT(mistakes("[groups.a]\ndefault = true\n[groups.b]\ndefault = true\n"), ElementsAre("policy.toml:3: groups.b.default: the group \"a\" is the default already"));
+  EXPECT_THAT(mistakes("[groups.a]\ndefault = true\n[groups.b]\ndefault = true\n"),
+              ElementsAre("policy.toml:3: groups.b.default: the group \"a\" is the default already"));
   EXPECT_THAT(mistakes("[groups.a]\ndefault_for = [\"p\"]\n[groups.b]\ndefault_for = [\"p\"]\n"),
               ElementsAre("policy.toml:3: groups.b.default_for: \"p\" is in the group \"a\" already"));
 }
@@ -181,20 +208,34 @@ TEST(PolicyFiles, AskForAtMost256DifferentItems) {
 }
 
 TEST(PolicyFiles, KeepControlCharactersOutOfWhatIsPrinted) {
-  for (const std::string& m : mistakes("[groups.\"a\\nb\"]\nask = []\n[\"x\\u001b[31m\"]\n")) EXPECT_EQ(m.find_first_of("\n\x1b"), m.npos) << m;
+  for (const std::string& m : mistakes("[groups.\"a\\nb\"]\nask = []\n[\"x\\u001b[31m\"]\n"))
+    EXPECT_EQ(m.find_first_of("\n\x1b"), m.npos) << m;
   EXPECT_EQ(mistakes("[groups.\"a\\nb\"]\nask = []\n[\"x\\u001b[31m\"]\n").size(), 2U);
 }
 
 TEST(PolicyVersions, ChangeWithTheContentAlone) {
-  const std::string a = "[policy]\non_fail = \"block\"\n[groups.b]\nproducts = [\"p\", \"q\"]\nask = [\"TPMRA\", { type = \"TCPOP\", argument = \"22 80\" }]\n[groups.a]\ndevices = [\"d\"]\n";
-  const std::string b = "# the same\n[groups.a]\ndevices = [\"d\"]\ndescription = \"one\"\n[groups.b]\nask = [{ type = \"TCPOP\", argument = \"80 22\" }, { type = \"TPMRA\", argument = \"I B\" }]\nproducts = [\"q\", \"p\"]\n[policy]\non_fail = \"block\"\n";
+  const std::string a =
+      "[policy]\non_fail = \"block\"\n[groups.b]\nproducts = [\"p\", \"q\"]\nask = [\"TPMRA\", { type = \"TCPOP\", "
+      "argument = \"22 80\" }]\n[groups.a]\ndevices = [\"d\"]\n";
+  const std::string b =
+      "# the same\n[groups.a]\ndevices = [\"d\"]\ndescription = \"one\"\n[groups.b]\nask = [{ type = \"TCPOP\", "
+      "argument = \"80 22\" }, { type = \"TPMRA\", argument = \"I B\" }]\nproducts = [\"q\", \"p\"]\n[policy]\non_fail "
+      "= \"block\"\n";
   EXPECT_EQ(parsed(a)->digest, parsed(b)->digest);
   EXPECT_EQ(parsed(a)->version().size(), 16U);
   EXPECT_EQ(built_in_policy()->version(), "default");
-  const std::pair<std::string, std::string> changes[] = {{"block", "isolate"}, {"\"p\"", "\"r\""}, {"22", "23"}, {"TPMRA", "FWDEN"}, {"\"d\"", "\"e\""}, {"groups.a", "groups.c"},
-                                                         {"[policy]", "[policy]\ncombine = \"all\""}, {"[policy]", "[policy]\nunknown_devices = \"block\""},
-                                                         {"[policy]", "[policy.messages.de]\n\"Default Password\" = \"x\"\n[policy]"},
-                                                         {"ask", "max_age = \"1h\"\nask"}, {"ask", "default = true\nask"}};
+  const std::pair<std::string, std::string> changes[] = {
+      {"block", "isolate"},
+      {"\"p\"", "\"r\""},
+      {"22", "23"},
+      {"TPMRA", "FWDEN"},
+      {"\"d\"", "\"e\""},
+      {"groups.a", "groups.c"},
+      {"[policy]", "[policy]\ncombine = \"all\""},
+      {"[policy]", "[policy]\nunknown_devices = \"block\""},
+      {"[policy]", "[policy.messages.de]\n\"Default Password\" = \"x\"\n[policy]"},
+      {"ask", "max_age = \"1h\"\nask"},
+      {"ask", "default = true\nask"}};
   std::set<std::string> versions{parsed(a)->version()};
   for (const auto& [from, to] : changes) {
     std::string changed = a;
@@ -211,7 +252,9 @@ blacklisted = ["telnetd *", "xz-utils = 5.6.0-0.2"]
 vulnerable = ["openssl < 3.0.11-1~deb12u2", "openssl 4.0-1", "bash <= 5.2-1", "xz-utils <= 5.6.1-1"]
 )");
   const PackageRules& rules = first(policy, "g").argument.packages;
-  const auto judge = [&](std::string_view package, std::string_view version) { return rules.judge(package, version, VersionScheme::dpkg); };
+  const auto judge = [&](std::string_view package, std::string_view version) {
+    return rules.judge(package, version, VersionScheme::dpkg);
+  };
   EXPECT_EQ(judge("telnetd", "0.17"), PackageState::blacklisted);
   EXPECT_EQ(judge("telnetd", ""), PackageState::blacklisted);
   EXPECT_EQ(judge("telnet", "0.17"), PackageState::unlisted);

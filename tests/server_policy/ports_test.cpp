@@ -23,7 +23,8 @@ TEST(PortSets, AreWrittenInOneWay) {
 }
 
 TEST(PortSets, RefuseWhatIsNone) {
-  for (const char* const bad : {"65536", "-1", "1-", "-", "a", "22,80", "22;", "1-2-3", "0x16", "+1", "22\t80", "1 - 2"})
+  for (const char* const bad :
+       {"65536", "-1", "1-", "-", "a", "22,80", "22;", "1-2-3", "0x16", "+1", "22\t80", "1 - 2"})
     EXPECT_FALSE(PortSet::parse(bad)) << bad;
   const auto reversed = PortSet::parse("22 90-80");
   ASSERT_FALSE(reversed);

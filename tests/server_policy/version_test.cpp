@@ -1,10 +1,10 @@
 // The package managers themselves are the reference: dpkg where the test runs, rpm by what it answered.
 #include "server/policy/version.h"
 
+#include <gtest/gtest.h>
+
 #include <cstdio>
 #include <fstream>
-
-#include <gtest/gtest.h>
 
 namespace gatehouse::server::policy {
 namespace {
@@ -14,12 +14,40 @@ std::string sign(std::optional<std::strong_ordering> order) {
   return *order < 0 ? "<" : *order > 0 ? ">" : "=";
 }
 
-const char* const versions[] = {
-    "1.0",           "1.0-1",        "1.0-0",          "1.0~rc1-1",         "1.0~rc1~git2-1",  "1.0+dfsg-1",   "1.0-1+deb12u1",
-    "1.0-1~bpo12+1", "1:0.9-1",      "0:1.0-1",        "01.0-1",            "1.00-1",          "1.0a-1",       "1.0.1-1",
-    "1.10-1",        "1.9-1",        "10-1",           "3.0.11-1~deb12u2",  "3.0.11-1~deb12u1", "3.0.9-1",     "2.36-9+deb12u10",
-    "2.36-9+deb12u9", "5.10.0-1.2",  "1.0-1-2",        "1.0:1-1",           "1.0-1.1",         "1.0-",         "1.0~~-1",
-    "1.0~-1",        "1.0.-1",       "20250101",       "99999999999999999999-1", "99999999999999999998-1",     "1.0-1ubuntu2"};
+const char* const versions[] = {"1.0",
+                                "1.0-1",
+                                "1.0-0",
+                                "1.0~rc1-1",
+                                "1.0~rc1~git2-1",
+                                "1.0+dfsg-1",
+                                "1.0-1+deb12u1",
+                                "1.0-1~bpo12+1",
+                                "1:0.9-1",
+                                "0:1.0-1",
+                                "01.0-1",
+                                "1.00-1",
+                                "1.0a-1",
+                                "1.0.1-1",
+                                "1.10-1",
+                                "1.9-1",
+                                "10-1",
+                                "3.0.11-1~deb12u2",
+                                "3.0.11-1~deb12u1",
+                                "3.0.9-1",
+                                "2.36-9+deb12u10",
+                                "2.36-9+deb12u9",
+                                "5.10.0-1.2",
+                                "1.0-1-2",
+                                "1.0:1-1",
+                                "1.0-1.1",
+                                "1.0-",
+                                "1.0~~-1",
+                                "1.0~-1",
+                                "1.0.-1",
+                                "20250101",
+                                "99999999999999999999-1",
+                                "99999999999999999998-1",
+                                "1.0-1ubuntu2"};
 
 TEST(PackageVersions, AreOrderedAsDpkgOrdersThem) {
   // One shell for all pairs; a version that dpkg refuses prints nothing for it.
@@ -32,9 +60,9 @@ TEST(PackageVersions, AreOrderedAsDpkgOrdersThem) {
       pairs.emplace_back(versions[i], versions[j]);
     }
   for (const auto& [a, b] : pairs)
-    script += "if dpkg --compare-versions " + a + " lt " + b + "; then echo '<'; elif dpkg --compare-versions " + a + " eq " + b +
-              "; then echo =; else echo '>'; fi\n";
-  const std::string path = testing::TempDir() + "/dpkg_compare.sh";
+    script += "if dpkg --compare-versions " + a + " lt " + b + "; then echo '<'; elif dpkg --compare-versions " + a +
+              " eq " + b + "; then echo =; else echo '>'; fi\n";
+  const std::string path = testing::TempDir() + "dpkg_compare.sh";
   std::ofstream(path) << script;
   if (std::system("dpkg --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "no dpkg here";
   FILE* const pipe = ::popen(("sh " + path).c_str(), "r");
@@ -45,7 +73,10 @@ TEST(PackageVersions, AreOrderedAsDpkgOrdersThem) {
     const auto& [a, b] = pairs[i];
     const std::string expected(1, line[0]);
     EXPECT_EQ(sign(compare_versions(VersionScheme::dpkg, a, b)), expected) << a << " and " << b;
-    EXPECT_EQ(sign(compare_versions(VersionScheme::dpkg, b, a)), expected == "<" ? ">" : expected == ">" ? "<" : "=") << b << " and " << a;
+    EXPECT_EQ(sign(compare_versions(VersionScheme::dpkg, b, a)), expected == "<"   ? ">"
+                                                                 : expected == ">" ? "<"
+                                                                                   : "=")
+        << b << " and " << a;
   }
   ::pclose(pipe);
   EXPECT_EQ(i, pairs.size());
@@ -79,13 +110,21 @@ TEST(PackageVersions, WithoutAVersionInThemAreIncomparable) {
 }
 
 TEST(PackageVersions, OfAnyBytesAreOrderedOneWay) {
-  const std::string odd[] = {"1.0", std::string("\0\xff", 2), "\xff\xff~", "~", "^", "a1b2", std::string(3000, '0') + "1", std::string(3000, '9'), "1.0 "};
+  const std::string odd[] = {"1.0",
+                             std::string("\0\xff", 2),
+                             "\xff\xff~",
+                             "~",
+                             "^",
+                             "a1b2",
+                             std::string(3000, '0') + "1",
+                             std::string(3000, '9'),
+                             "1.0 "};
   for (const VersionScheme scheme : {VersionScheme::dpkg, VersionScheme::rpm})
     for (const auto& a : odd)
       for (const auto& b : odd) {
         const auto there = compare_versions(scheme, a, b), back = compare_versions(scheme, b, a);
         ASSERT_TRUE(there && back);
-        EXPECT_EQ(*there < 0, *back > 0);
+        EXPECT_EQ(*there<0, *back> 0);
         EXPECT_EQ(*there == 0, *back == 0);
       }
 }

@@ -8,7 +8,9 @@
 namespace gatehouse::server::policy {
 namespace {
 
-std::string asked(const std::string& policy, const DeviceFacts& device) { return keys(work_items(*parsed(policy), device, {}).items); }
+std::string asked(const std::string& policy, const DeviceFacts& device) {
+  return keys(work_items(*parsed(policy), device, {}).items);
+}
 
 TEST(WithoutAFile, EveryDeviceIsAskedForItsTpmAttestationAlone) {
   for (const Standing standing : {Standing::unknown, Standing::claimed, Standing::authenticated}) {
@@ -78,7 +80,8 @@ TEST(ADevice, InNoGroupIsAskedForItsTpmAttestation) {
   EXPECT_EQ(asked(policy, known("d2")), "TPMRA B I");
   EXPECT_EQ(asked(policy, known("d1")), "FWDEN");
   EXPECT_EQ(asked("[policy]\non_fail = \"block\"\n", known("d1")), "TPMRA B I");
-  EXPECT_EQ(work_items(*parsed("[policy]\non_fail = \"block\"\n"), known("d1"), {}).items[0].on_fail, Recommendation::block);
+  EXPECT_EQ(work_items(*parsed("[policy]\non_fail = \"block\"\n"), known("d1"), {}).items[0].on_fail,
+            Recommendation::block);
 }
 
 TEST(ADevice, InAGroupThatAsksForNothingIsAskedForNothing) {
@@ -154,7 +157,9 @@ ask = [{ type = "TCPOP", argument = "22" }, "TCPOP", { type = "TCPOP", argument 
 
 TEST(AttestationAndInventory, AreOneConversationEach) {
   const auto two = [](const std::string& type, const std::string& a, const std::string& b) {
-    const auto entry = [&](const std::string& argument) { return "ask = [{ type = \"" + type + "\", argument = \"" + argument + "\" }]\n"; };
+    const auto entry = [&](const std::string& argument) {
+      return "ask = [{ type = \"" + type + "\", argument = \"" + argument + "\" }]\n";
+    };
     return "[groups.a]\n" + entry(a) + "[groups.b]\nparent = \"a\"\ndevices = [\"d1\"]\n" + entry(b);
   };
   EXPECT_EQ(asked(two("TPMRA", "B", "I"), known("d1")), "TPMRA B I");

@@ -131,6 +131,11 @@ void LoopHost::commit_result(server::SessionResult result) {
   world_.state->commit_result(std::move(result), [this](Result<void> r) { post([r](server::Session& s) { s.on_result_committed(r); }); });
 }
 
+void LoopHost::stage_software(server::SoftwareChunk chunk) {
+  expect();
+  world_.state->stage_software(std::move(chunk), [this](Result<void> r) { post([r](server::Session& s) { s.on_staged(r); }); });
+}
+
 namespace {
 
 // Whole PT-TLS messages of a byte string.

@@ -21,6 +21,7 @@
 #include "refdb/view/view.h"
 #include "server/session/session.h"
 #include "server/state/state.h"
+#include "server/state/users.h"
 
 namespace gatehouse::test {
 
@@ -54,9 +55,11 @@ class LoopHost final : public server::Host {
   void log(server::LogLevel, std::string text) override { lines.push_back(std::move(text)); }
   void set_deadline(std::chrono::milliseconds) override {}
   void check_password(std::string user, Secret password) override;
+  ScramRecord scram_record(const std::string& user) override { return server::UserFile().scram_record(user); }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override;
   void begin_session(server::SessionIntent intent) override;
   void commit_result(server::SessionResult result) override;
+  void stage_software(server::SoftwareChunk chunk) override;
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return world_.references; }
   std::int64_t now_ms() override { return 1'796'000'000'000 + ++ticks_; }

@@ -16,14 +16,16 @@ namespace gatehouse::server {
 namespace {
 
 // Starts the writer and kills it after it has acknowledged `acknowledgements` results; returns all that it did.
-std::vector<std::string> write_and_kill(const std::string& directory, int round, std::size_t acknowledgements) {
+std::vector<std::string> write_and_kill(const std::string& directory, int round, std::size_t acknowledgements,
+                                        bool software = false) {
   int ends[2];
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   std::string program = STATE_WRITER, where = directory, which = "r" + std::to_string(round);
-  char* const arguments[] = {program.data(), where.data(), which.data(), nullptr};
+  std::string mode = "software";
+  char* const arguments[] = {program.data(), where.data(), which.data(), software ? mode.data() : nullptr, nullptr};
   pid_t child = -1;
   EXPECT_EQ(::posix_spawn(&child, program.c_str(), &actions, nullptr, arguments, environ), 0);
   posix_spawn_file_actions_destroy(&actions);
@@ -71,6 +73,35 @@ TEST(Durability, NoAcknowledgedResultIsLostWhenTheProcessIsKilled) {
     }
   }
   EXPECT_GT(acknowledged.size(), 20U);
+}
+
+// The kill comes somewhere in the staging or the writes of the session after the last one that was acknowledged.
+TEST(Durability, AnInventoryIsWholeWheneverTheProcessIsKilled) {
+  const Folder folder;
+  const std::string directory = folder / "state";
+  for (int round = 0; round < 8; ++round) {
+    const auto acknowledged = write_and_kill(directory, round, std::size_t(round % 3 + 1), true);
+    ASSERT_FALSE(acknowledged.empty());
+    const auto state = State::open({.path = directory});
+    ASSERT_TRUE(state) << state.error().text();
+    const auto head = (*state)->software_head("d");
+    ASSERT_TRUE(head && *head);
+    // The last one that was acknowledged, or the next, whose acknowledgement was cut.
+    const std::string last = acknowledged.back(), prefix = "r" + std::to_string(round) + "-";
+    const std::string next = prefix + std::to_string(std::stoi(last.substr(prefix.size())) + 1);
+    EXPECT_TRUE((*head)->session == last || (*head)->session == next) << (*head)->session << " after " << last;
+    const auto session = (*state)->session((*head)->session);
+    ASSERT_TRUE(session && *session);
+    EXPECT_EQ((*session)->state, SessionState::complete);
+    const auto page = (*state)->software_at("d", std::nullopt, 10'000);
+    ASSERT_TRUE(page);
+    EXPECT_EQ(page->software.size(), 5000U);
+    EXPECT_EQ((*head)->installed, 5000U);
+    for (const InstalledSoftware& one : page->software) ASSERT_EQ(one.record.software_id, (*head)->session);
+    const auto history = (*state)->software_history("d", 1);
+    ASSERT_TRUE(history && !history->items.empty());
+    EXPECT_EQ(history->items[0].change.session, (*head)->session);
+  }
 }
 
 }  // namespace

@@ -44,8 +44,18 @@ layout::InstalledValue sample_installed() {
 
 layout::ChangeValue sample_change() {
   layout::ChangeValue out;
-  out.change = {.time = 1, .session = "s", .events = true, .epoch_changed = true, .epoch = 2, .last_eid = 3, .added = 4, .inconsistent = 1};
-  out.change.examples.push_back({.eid = 9, .time = 10, .action = SoftwareAction::alteration, .record = {.source = 0, .software_id = "a", .record_id = 11}});
+  out.change = {.time = 1,
+                .session = "s",
+                .events = true,
+                .epoch_changed = true,
+                .epoch = 2,
+                .last_eid = 3,
+                .added = 4,
+                .inconsistent = 1};
+  out.change.examples.push_back({.eid = 9,
+                                 .time = 10,
+                                 .action = SoftwareAction::alteration,
+                                 .record = {.source = 0, .software_id = "a", .record_id = 11}});
   out.era = 5;
   return out;
 }
@@ -75,18 +85,35 @@ TEST(Layout, RefusesWhatIsCutOrChanged) {
   const Kind kinds[] = {
       {layout::encode(sample_device()), [&](std::string_view v) { return again(layout::decode_device(v)); }},
       {layout::encode(sample_baseline()), [&](std::string_view v) { return again(layout::decode_baseline(v, 3)); }},
-      {layout::encode(pipeline::LastQuote{1, 2, 3, 4}), [&](std::string_view v) { return again(layout::decode_quote(v)); }},
+      {layout::encode(pipeline::LastQuote{1, 2, 3, 4}),
+       [&](std::string_view v) { return again(layout::decode_quote(v)); }},
       {layout::encode(sample_session()), [&](std::string_view v) { return again(layout::decode_session(v)); }},
-      {layout::encode(layout::HeadValue{.head = {.epoch = 1, .last_eid = 2, .time = 3, .session = "s", .complete = true, .installed = 4, .events = 5},
-                                        .generation = 6, .era = 7, .events_from = 8, .oldest_change = 9, .changes = 10, .ended = 11}),
+      {layout::encode(layout::HeadValue{
+           .head =
+               {.epoch = 1, .last_eid = 2, .time = 3, .session = "s", .complete = true, .installed = 4, .events = 5},
+           .generation = 6,
+           .era = 7,
+           .events_from = 8,
+           .oldest_change = 9,
+           .changes = 10,
+           .ended = 11}),
        [&](std::string_view v) { return again(layout::decode_head(v)); }},
       {layout::encode(sample_installed()), [&](std::string_view v) { return again(layout::decode_installed(v)); }},
-      {layout::encode(layout::EndedValue{sample_installed(), 5, 6}), [&](std::string_view v) { return again(layout::decode_ended(v)); }},
-      {layout::encode(layout::EventValue{1, "file:///"}), [&](std::string_view v) { return again(layout::decode_event(v)); }},
+      {layout::encode(layout::EndedValue{sample_installed(), 5, 6}),
+       [&](std::string_view v) { return again(layout::decode_ended(v)); }},
+      {layout::encode(layout::EventValue{1, "file:///"}),
+       [&](std::string_view v) { return again(layout::decode_event(v)); }},
       {layout::encode(sample_change()), [&](std::string_view v) { return again(layout::decode_change(v)); }},
-      {layout::encode(layout::StagingValue{"d", 1, 2, 3}), [&](std::string_view v) { return again(layout::decode_staging(v)); }},
-      {layout::encode(StoredTag{7, 8, "d", ByteVector(3, std::byte{1})}), [&](std::string_view v) { return again(layout::decode_tag(v)); }},
-      {layout::encode(StoredItemResult{.result = {.policy = "p", .type = "SWIDT", .text = "t"}, .time = 1, .session = "s", .identity = "i", .identity_type = "password", .key_pin = "k"}),
+      {layout::encode(layout::StagingValue{"d", 1, 2, 3}),
+       [&](std::string_view v) { return again(layout::decode_staging(v)); }},
+      {layout::encode(StoredTag{7, 8, "d", ByteVector(3, std::byte{1})}),
+       [&](std::string_view v) { return again(layout::decode_tag(v)); }},
+      {layout::encode(StoredItemResult{.result = {.policy = "p", .type = "SWIDT", .text = "t"},
+                                       .time = 1,
+                                       .session = "s",
+                                       .identity = "i",
+                                       .identity_type = "password",
+                                       .key_pin = "k"}),
        [&](std::string_view v) { return again(layout::decode_item_result(v)); }},
   };
   for (const Kind& kind : kinds) {
@@ -108,14 +135,18 @@ TEST(Layout, RefusesWhatIsCutOrChanged) {
 TEST(Layout, PlacesNameWhatTheyAreOf) {
   for (const std::uint8_t source : std::initializer_list<std::uint8_t>{0, 1, 255})
     for (const std::uint32_t number : {0U, 0x00610000U, 0xFFFFFFFFU}) {
-      const SoftwareEvent event{.eid = number, .time = 0, .action = SoftwareAction::deletion,
-                                .record = {.source = source, .software_id = "a\xC3\xA4", .record_id = number, .locator = {}}};
+      const SoftwareEvent event{
+          .eid = number,
+          .time = 0,
+          .action = SoftwareAction::deletion,
+          .record = {.source = source, .software_id = "a\xC3\xA4", .record_id = number, .locator = {}}};
       EXPECT_EQ(layout::record_at(layout::place_of(event.record)).value(), event.record);
       EXPECT_EQ(layout::event_at(layout::place_of(event)).value(), event);
       const std::string place = layout::place_of(event);
       for (std::size_t n = 0; n < place.size(); ++n) EXPECT_FALSE(layout::event_at(place.substr(0, n))) << n;
     }
-  EXPECT_FALSE(layout::event_at(layout::number32(1) + layout::place_of(SoftwareRecord{.source = 1, .software_id = "a"}) + '\4'));
+  EXPECT_FALSE(
+      layout::event_at(layout::number32(1) + layout::place_of(SoftwareRecord{.source = 1, .software_id = "a"}) + '\4'));
 }
 
 TEST(Layout, KeysOfDifferentThingsDontMix) {

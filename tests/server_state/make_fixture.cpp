@@ -106,7 +106,8 @@ void stage(State& state, SoftwareChunk chunk) {
 }
 
 SoftwareRecord software(const std::string& package, std::uint32_t number) {
-  return {.source = 1, .software_id = "strongswan.org__Debian_12-x86_64-" + package, .record_id = number, .locator = {}};
+  return {
+      .source = 1, .software_id = "strongswan.org__Debian_12-x86_64-" + package, .record_id = number, .locator = {}};
 }
 
 // An inventory, an upgrade, a tag and the results of policy items; and what a session that was cut had staged.
@@ -115,17 +116,30 @@ void take_inventory(State& state, const std::string& keys) {
   SessionResult first = session("s-inventory", "d-trusted", start + 5000);
   first.quote_key = ecc;
   first.software = SoftwareUpdate{.epoch = 0x38cd4cc6, .last_eid = 322, .inventory = true, .staged_installed = 2};
-  first.items = {{.policy = "software", .type = "SWIDT", .recommendation = pipeline::Recommendation::allow,
-                  .evaluation = pipeline::Evaluation::compliant, .text = "received inventory of 2 SW IDs and 0 SWID tags"}};
-  stage(state, {.session = "s-inventory", .device = "d-trusted", .installed = {software("dpkg-1.21.22", 1), software("adduser-3.134", 2)}});
+  first.items = {{.policy = "software",
+                  .type = "SWIDT",
+                  .recommendation = pipeline::Recommendation::allow,
+                  .evaluation = pipeline::Evaluation::compliant,
+                  .text = "received inventory of 2 SW IDs and 0 SWID tags"}};
+  stage(state, {.session = "s-inventory",
+                .device = "d-trusted",
+                .installed = {software("dpkg-1.21.22", 1), software("adduser-3.134", 2)}});
   commit(state, std::move(first));
   SessionResult second = session("s-events", "d-trusted", start + 6000);
   second.quote_key = ecc;
   second.software = SoftwareUpdate{.epoch = 0x38cd4cc6, .last_eid = 323, .events = true, .staged_events = 2};
-  stage(state, {.session = "s-events", .device = "d-trusted",
-                .events = {{.eid = 323, .time = start - 7000, .action = SoftwareAction::deletion, .record = software("dpkg-1.21.22", 1)},
-                           {.eid = 323, .time = start - 7000, .action = SoftwareAction::creation, .record = software("dpkg-1.21.23", 3)}},
-                .tags = {{.software_id = "strongswan.org__Debian_12-x86_64-dpkg-1.21.23", .source = 1,
+  stage(state, {.session = "s-events",
+                .device = "d-trusted",
+                .events = {{.eid = 323,
+                            .time = start - 7000,
+                            .action = SoftwareAction::deletion,
+                            .record = software("dpkg-1.21.22", 1)},
+                           {.eid = 323,
+                            .time = start - 7000,
+                            .action = SoftwareAction::creation,
+                            .record = software("dpkg-1.21.23", 3)}},
+                .tags = {{.software_id = "strongswan.org__Debian_12-x86_64-dpkg-1.21.23",
+                          .source = 1,
                           .content = to_vector(as_bytes("<SoftwareIdentity/>"))}}});
   commit(state, std::move(second));
   stage(state, {.session = "s-cut", .device = "d-trusted", .installed = {software("never-1", 9)}});

@@ -363,7 +363,8 @@ TEST(Opening, TheStoreOfFormat2IsRead) {
   EXPECT_EQ(history.items[1].event.record.software_id, "strongswan.org__Debian_12-x86_64-dpkg-1.21.22");
   EXPECT_EQ(history.items[1].event.time, 1'700'000'000'000 - 7000);
   EXPECT_EQ(state->software_tags("strongswan.org__Debian_12-x86_64-dpkg-1.21.23")->size(), 1U);
-  EXPECT_EQ(state->item_results("d-trusted", "software")->at(0).result.text, "received inventory of 2 SW IDs and 0 SWID tags");
+  EXPECT_EQ(state->item_results("d-trusted", "software")->at(0).result.text,
+            "received inventory of 2 SW IDs and 0 SWID tags");
 }
 
 TEST(SessionId, SortsByTime) {

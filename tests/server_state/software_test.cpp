@@ -8,6 +8,15 @@
 
 #include "tests/server_state/support.h"
 
+// A sanitizer's own memory isn't the store's.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GATEHOUSE_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define GATEHOUSE_SANITIZED
+#endif
+#endif
+
 namespace gatehouse::server {
 namespace {
 
@@ -47,14 +56,17 @@ class Software : public testing::Test {
     return done.get_future().get();
   }
   // One session that brings this, a minute after the one before.
-  Result<void> session(SoftwareUpdate update, std::vector<SoftwareRecord> installed, std::vector<SoftwareEvent> events = {},
-                       std::vector<SoftwareTag> tags = {}) {
+  Result<void> session(SoftwareUpdate update, std::vector<SoftwareRecord> installed,
+                       std::vector<SoftwareEvent> events = {}, std::vector<SoftwareTag> tags = {}) {
     clock_ += minute;
     SessionResult result = result_of(intent("s" + std::to_string(++sessions_), "d", clock_ - 1000));
     update.staged_installed = installed.size();
     update.staged_events = events.size();
-    const auto staged = stage({.session = result.intent.session, .device = "d", .installed = std::move(installed),
-                               .events = std::move(events), .tags = std::move(tags)});
+    const auto staged = stage({.session = result.intent.session,
+                               .device = "d",
+                               .installed = std::move(installed),
+                               .events = std::move(events),
+                               .tags = std::move(tags)});
     if (!staged) return staged;
     result.software = update;
     return commit(*state_, std::move(result));
@@ -136,8 +148,9 @@ TEST_F(Software, FirstAnInventoryThenEvents) {
 
   // An upgrade, the creation before the deletion; an installation; an alteration.
   const std::int64_t between = clock_ + 20'000;
-  ASSERT_TRUE(events(0x1234, 9, {event(9, between + 2, creation, "x", 9), event(8, between, creation, "b2", 4),
-                                 event(8, between, deletion, "b", 2), event(9, between + 2, alteration, "c", 3)}));
+  ASSERT_TRUE(events(0x1234, 9,
+                     {event(9, between + 2, creation, "x", 9), event(8, between, creation, "b2", 4),
+                      event(8, between, deletion, "b", 2), event(9, between + 2, alteration, "c", 3)}));
   EXPECT_EQ(at(), (Names{"a#1", "b2#4", "c#3", "x#9"}));
   EXPECT_EQ(head().last_eid, 9U);
   EXPECT_EQ(head().installed, 4U);
@@ -215,7 +228,8 @@ TEST_F(Software, AnotherEpochIsNotAppliedUntilAnInventoryComes) {
   EXPECT_TRUE(head().complete);
   EXPECT_FALSE(change().epoch_changed);
   // Both in one session.
-  ASSERT_TRUE(session({.epoch = 3, .last_eid = 2, .inventory = true, .events = true}, {record("q")}, {event(2, 0, creation, "q")}));
+  ASSERT_TRUE(session({.epoch = 3, .last_eid = 2, .inventory = true, .events = true}, {record("q")},
+                      {event(2, 0, creation, "q")}));
   EXPECT_EQ(at(), (Names{"q#1"}));
   EXPECT_TRUE(head().complete);
   EXPECT_EQ(change().epoch, 3U);
@@ -236,7 +250,8 @@ TEST_F(Software, AnEndpointThatWentBackIsNoticed) {
   EXPECT_EQ(at(), (Names{"a#1", "e#1", "other#1"}));
   Names of_15;
   for (const SoftwareHistoryItem& item : history())
-    if (item.kind == SoftwareHistoryItem::Kind::event && item.event.eid == 15) of_15.push_back(item.event.record.software_id);
+    if (item.kind == SoftwareHistoryItem::Kind::event && item.event.eid == 15)
+      of_15.push_back(item.event.record.software_id);
   EXPECT_EQ(of_15, (Names{"other", "b"}));
 }
 
@@ -251,10 +266,11 @@ TEST_F(Software, EventsToldAgainAreIgnoredAndContradictionsRecorded) {
   ASSERT_TRUE(events(1, 12, {event(9, 500, deletion, "b")}));
   EXPECT_EQ(history().size(), items);
 
-  ASSERT_TRUE(events(1, 13, {event(11, 1000, deletion, "b"),    // another instance under an old EID
-                             event(12, 2001, creation, "c"),    // another time
-                             event(14, 3000, creation, "late"), // beyond the last EID
-                             event(0, 3000, creation, "none"), event(13, 3000, creation, "d")}));
+  ASSERT_TRUE(events(1, 13,
+                     {event(11, 1000, deletion, "b"),     // another instance under an old EID
+                      event(12, 2001, creation, "c"),     // another time
+                      event(14, 3000, creation, "late"),  // beyond the last EID
+                      event(0, 3000, creation, "none"), event(13, 3000, creation, "d")}));
   EXPECT_EQ(at(), (Names{"b#1", "c#1", "d#1"}));
   EXPECT_EQ(change().inconsistent, 4U);
   ASSERT_EQ(change().examples.size(), 4U);
@@ -265,10 +281,11 @@ TEST_F(Software, EventsToldAgainAreIgnoredAndContradictionsRecorded) {
 
 TEST_F(Software, AnEidIsASet) {
   ASSERT_TRUE(inventory(1, 1, {record("there"), record("moved", 0)}));
-  ASSERT_TRUE(events(1, 5, {event(2, 0, creation, "there"), event(2, 0, deletion, "there"),     // installed again
-                            event(2, 0, creation, "passing"), event(2, 0, deletion, "passing"), // came and went
-                            event(3, 0, deletion, "never"),                                     // wasn't known
-                            event(4, 0, deletion, "moved", 77)}));  // numbered differently; there's only one
+  ASSERT_TRUE(events(1, 5,
+                     {event(2, 0, creation, "there"), event(2, 0, deletion, "there"),      // installed again
+                      event(2, 0, creation, "passing"), event(2, 0, deletion, "passing"),  // came and went
+                      event(3, 0, deletion, "never"),                                      // wasn't known
+                      event(4, 0, deletion, "moved", 77)}));  // numbered differently; there's only one
   EXPECT_EQ(at(), (Names{"there#1"}));
   // In different EIDs the order counts.
   ASSERT_TRUE(events(1, 8, {event(7, 0, deletion, "x"), event(6, 0, creation, "x"), event(8, 0, creation, "x")}));
@@ -279,8 +296,9 @@ TEST_F(Software, AnEidIsASet) {
 TEST_F(Software, TheEndpointsClockIsHeldBetweenTheSessions) {
   ASSERT_TRUE(inventory(1, 1, {record("a"), record("b")}));
   const std::int64_t first = clock_;
-  ASSERT_TRUE(events(1, 5, {event(2, 5, creation, "past"), event(3, INT64_MAX, creation, "future"),
-                            event(4, INT64_MIN, deletion, "a"), event(5, INT64_MAX, deletion, "b")}));
+  ASSERT_TRUE(events(1, 5,
+                     {event(2, 5, creation, "past"), event(3, INT64_MAX, creation, "future"),
+                      event(4, INT64_MIN, deletion, "a"), event(5, INT64_MAX, deletion, "b")}));
   EXPECT_EQ(find("past").since, first);
   EXPECT_EQ(find("future").since, clock_);
   EXPECT_EQ(at(first), (Names{"past#1", "b#1"}));
@@ -295,7 +313,10 @@ TEST_F(Software, TheEndpointsClockIsHeldBetweenTheSessions) {
 
 TEST_F(Software, StagedSoftwareIsSeenByNobody) {
   ASSERT_TRUE(inventory(1, 1, {record("a")}));
-  ASSERT_TRUE(stage({.session = "s-dies", .device = "d", .installed = {record("b")}, .events = {event(2, 0, creation, "e")},
+  ASSERT_TRUE(stage({.session = "s-dies",
+                     .device = "d",
+                     .installed = {record("b")},
+                     .events = {event(2, 0, creation, "e")},
                      .tags = {{.software_id = "b", .source = 1, .content = ByteVector(9, std::byte{'x'})}}}));
   EXPECT_EQ(at(), (Names{"a#1"}));
   EXPECT_TRUE(state_->software_tags("b")->empty());
@@ -316,8 +337,13 @@ TEST_F(Software, StagedSoftwareIsSeenByNobody) {
   state_->drop_software("s-gone");
   EXPECT_EQ(at(), (Names{"a#1"}));
   // Begun again: an answer that failed half way doesn't count.
-  ASSERT_TRUE(stage({.session = "s-again", .device = "d", .installed = {record("wrong")}, .events = {event(2, 0, creation, "no")}}));
-  ASSERT_TRUE(stage({.session = "s-again", .device = "d", .restart_installed = true, .restart_events = true, .installed = {record("right")}}));
+  ASSERT_TRUE(stage(
+      {.session = "s-again", .device = "d", .installed = {record("wrong")}, .events = {event(2, 0, creation, "no")}}));
+  ASSERT_TRUE(stage({.session = "s-again",
+                     .device = "d",
+                     .restart_installed = true,
+                     .restart_events = true,
+                     .installed = {record("right")}}));
   result = result_of(intent("s-again", "d", clock_));
   result.software = SoftwareUpdate{.epoch = 1, .last_eid = 2, .inventory = true, .events = true, .staged_installed = 1};
   ASSERT_TRUE(commit(*state_, result));
@@ -421,7 +447,8 @@ TEST_F(Software, WhatCantBeKeptIsRefused) {
   EXPECT_EQ(refused({.events = {event(1, 0, SoftwareAction(4), "a")}}), name(Fault::malformed));
   EXPECT_EQ(refused({.tags = {{.software_id = "a", .content = ByteVector(max_tag_bytes + 1)}}}), name(Fault::limit));
   EXPECT_EQ(refused({.installed = std::vector<SoftwareRecord>(max_chunk_items + 1, record("a"))}), name(Fault::limit));
-  EXPECT_FALSE(stage({.session = "s", .device = "d2/../", .installed = {}}).has_value() && *state_->software_head("d2/../"));
+  EXPECT_FALSE(stage({.session = "s", .device = "d2/../", .installed = {}}).has_value() &&
+               *state_->software_head("d2/../"));
 }
 
 class BoundedSoftware : public Software {
@@ -444,7 +471,9 @@ class BoundedSoftware : public Software {
 TEST_F(BoundedSoftware, TheOldestChangesGo) {
   ASSERT_TRUE(inventory(1, 0, {record("base")}));
   for (std::uint32_t eid = 1; eid <= 20; ++eid)
-    ASSERT_TRUE(events(1, eid, {event(eid, 0, creation, "p" + std::to_string(eid)), event(eid, 0, deletion, "p" + std::to_string(eid - 1))}));
+    ASSERT_TRUE(events(
+        1, eid,
+        {event(eid, 0, creation, "p" + std::to_string(eid)), event(eid, 0, deletion, "p" + std::to_string(eid - 1))}));
   EXPECT_EQ(at(), (Names{"base#1", "p20#1"}));
   EXPECT_LE(head().events, 6U);
   std::size_t changes = 0, kept = 0;
@@ -480,7 +509,8 @@ TEST_F(BoundedSoftware, StagingIsBounded) {
     const auto outcome = stage(std::move(chunk));
     return outcome ? std::string("accepted") : std::string(name(outcome.error().fault));
   };
-  EXPECT_EQ(fault("s1", {.installed = std::vector<SoftwareRecord>(11, record("a"))}), name(Fault::limit)) << "instances";
+  EXPECT_EQ(fault("s1", {.installed = std::vector<SoftwareRecord>(11, record("a"))}), name(Fault::limit))
+      << "instances";
   EXPECT_EQ(fault("s1", {.installed = {record(std::string(1900, 'a'))}}), "accepted");
   EXPECT_EQ(fault("s1", {.installed = {record("b")}}), name(Fault::limit)) << "bytes of a session";
   EXPECT_EQ(fault("s1", {.events = {event(1, 0, creation, std::string(900, 'e'))}}), "accepted");
@@ -495,9 +525,13 @@ TEST_F(Software, PolicyItemsKeepTheirLastResults) {
   ASSERT_TRUE(state_->enrol_blocking(enrolment("keyed", key, true)));
   for (int i = 0; i < 20; ++i) {
     SessionResult result = result_of(intent("i" + std::to_string(i), "keyed", 1000 * (i + 1)));
-    result.items = {{.policy = "software", .type = "SWIDT", .recommendation = pipeline::Recommendation(i % 4),
-                     .evaluation = pipeline::Evaluation::minor, .text = "run " + std::to_string(i)},
-                    {.policy = "soft", .type = "PCKGS", .recommendation = pipeline::Recommendation::allow, .text = "other"}};
+    result.items = {
+        {.policy = "software",
+         .type = "SWIDT",
+         .recommendation = pipeline::Recommendation(i % 4),
+         .evaluation = pipeline::Evaluation::minor,
+         .text = "run " + std::to_string(i)},
+        {.policy = "soft", .type = "PCKGS", .recommendation = pipeline::Recommendation::allow, .text = "other"}};
     if (i % 2 == 0) result.quote_key = key;
     ASSERT_TRUE(commit(*state_, std::move(result)));
   }
@@ -548,8 +582,11 @@ TEST(SoftwareWrites, AResultIsAppliedWholeOrNotAtAll) {
     const auto bring = [&](const std::string& session, const std::vector<SoftwareRecord>& list) {
       for (std::size_t i = 0; i < list.size(); i += 2000) {
         std::promise<Result<void>> done;
-        state->stage_software({.session = session, .device = "d", .installed = {list.begin() + std::ptrdiff_t(i), list.begin() + std::ptrdiff_t(i + 2000)}},
-                              [&](Result<void> outcome) { done.set_value(std::move(outcome)); });
+        state->stage_software(
+            {.session = session,
+             .device = "d",
+             .installed = {list.begin() + std::ptrdiff_t(i), list.begin() + std::ptrdiff_t(i + 2000)}},
+            [&](Result<void> outcome) { done.set_value(std::move(outcome)); });
         ASSERT_TRUE(done.get_future().get());
       }
     };
@@ -605,19 +642,23 @@ TEST(SoftwareWrites, SessionsOfOneDeviceDontMix) {
   for (int s = 0; s < sessions; ++s)
     for (std::uint32_t i = 0; i < 3; ++i) {
       std::vector<SoftwareRecord> list;
-      for (std::uint32_t n = 0; n < 1500; ++n) list.push_back(record(std::to_string(s) + "-" + std::to_string(i * 1500 + n)));
-      state->stage_software({.session = "s" + std::to_string(s), .device = "d", .installed = std::move(list)}, [](Result<void> outcome) { EXPECT_TRUE(outcome); });
+      for (std::uint32_t n = 0; n < 1500; ++n)
+        list.push_back(record(std::to_string(s) + "-" + std::to_string(i * 1500 + n)));
+      state->stage_software({.session = "s" + std::to_string(s), .device = "d", .installed = std::move(list)},
+                            [](Result<void> outcome) { EXPECT_TRUE(outcome); });
     }
   for (int s = 0; s < sessions; ++s) {
     SessionResult result = result_of(intent("s" + std::to_string(s), "d", 1000 + s));
     result.quote_key = key;
     result.software = SoftwareUpdate{.epoch = 1, .last_eid = 1, .inventory = true, .staged_installed = 4500};
-    state->commit_result(std::move(result), [&, s](Result<void> outcome) { done[std::size_t(s)].set_value(std::move(outcome)); });
+    state->commit_result(std::move(result),
+                         [&, s](Result<void> outcome) { done[std::size_t(s)].set_value(std::move(outcome)); });
   }
   for (auto& one : done) EXPECT_TRUE(one.get_future().get());
   const auto page = *state->software_at("d", std::nullopt, 10'000);
   ASSERT_EQ(page.software.size(), 4500U);
-  for (const InstalledSoftware& one : page.software) ASSERT_EQ(one.record.software_id[0], page.software[0].record.software_id[0]);
+  for (const InstalledSoftware& one : page.software)
+    ASSERT_EQ(one.record.software_id[0], page.software[0].record.software_id[0]);
   std::uint64_t removed = 0;
   const auto history = *state->software_history("d", 100'000);
   for (const SoftwareHistoryItem& item : history.items)
@@ -657,7 +698,8 @@ TEST(SoftwareWrites, ALargeInventoryIsNeverInMemory) {
     for (std::uint32_t i = 0; i < records; i += 1000) {
       SoftwareChunk chunk{.session = session, .device = "d"};
       for (std::uint32_t n = first + i; n < first + i + 1000; ++n)
-        chunk.installed.push_back(record("strongswan.org__Debian_12-x86_64-package-with-a-name-" + std::to_string(n) + "-1.0-1", n));
+        chunk.installed.push_back(
+            record("strongswan.org__Debian_12-x86_64-package-with-a-name-" + std::to_string(n) + "-1.0-1", n));
       std::promise<Result<void>> done;
       state->stage_software(std::move(chunk), [&](Result<void> outcome) { done.set_value(std::move(outcome)); });
       ASSERT_TRUE(done.get_future().get());
@@ -689,8 +731,10 @@ TEST(SoftwareWrites, ALargeInventoryIsNeverInMemory) {
   EXPECT_EQ(history.items.at(0).change.added, 1000U);
   EXPECT_EQ(history.items.at(0).change.removed, 1000U);
   RecordProperty("peak_kib", std::to_string(peak()));
-  // Memtables, block cache and one block of records, whatever the number.
-  EXPECT_LT(peak(), 400 * 1024);
+#if !defined(GATEHOUSE_SANITIZED)
+  // Memtables, block cache and one block of records, whatever the number. (A sanitizer keeps what is freed.)
+  EXPECT_LT(peak(), 256 * 1024);
+#endif
 }
 
 }  // namespace

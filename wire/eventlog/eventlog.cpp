@@ -1,5 +1,6 @@
 #include "wire/eventlog/eventlog.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -10,6 +11,8 @@ constexpr std::string_view spec = "TCG PC Client Firmware Profile";
 constexpr std::string_view signature03{"Spec ID Event03\0", 16};
 constexpr std::string_view locality_signature{"StartupLocality\0", 16};
 constexpr std::size_t max_banks = 16;
+constexpr std::size_t max_warnings = 1000;
+constexpr std::size_t max_padding = max_event_data;
 
 }  // namespace
 
@@ -27,13 +30,24 @@ void Cursor::feed(Bytes piece) {
   buffer_.insert(buffer_.end(), piece.begin(), piece.end());
 }
 
-bool Cursor::padding_from(std::size_t at) {
-  const auto only = [&](std::byte value, std::size_t& next) {
-    if (next < discarded_ + at) next = discarded_ + at;
+void Cursor::warn(std::size_t offset, std::string_view what) {
+  if (warnings_.size() == max_warnings) warnings_.push_back("further warnings are left out");
+  if (warnings_.size() > max_warnings) return;
+  warnings_.push_back("offset " + std::to_string(offset) + ": " + std::string(what));
+}
+
+// Whether all that is there from `at` on is 0x00, or all of it 0xFF. What may be padding is kept until the next piece
+// tells, so its length is bounded, wherever the pieces were cut.
+Result<bool> Cursor::padding_from(std::size_t at) {
+  const std::size_t start = discarded_ + at;
+  const auto run = [&](std::byte value, std::size_t& next) {
+    if (next < start) next = start;
     while (next < discarded_ + buffer_.size() && buffer_[next - discarded_] == value) ++next;
-    return next == discarded_ + buffer_.size();
+    return next - start;
   };
-  return only(std::byte{0}, nonzero_) || only(std::byte{0xFF}, nonones_);
+  const std::size_t longest = std::max(run(std::byte{0}, nonzero_), run(std::byte{0xFF}, nonones_));
+  if (longest > max_padding) return fail(Fault::limit, "padding longer than 16 MiB", spec, start);
+  return longest == buffer_.size() - at;
 }
 
 Result<const Event*> Cursor::next() {
@@ -47,10 +61,11 @@ Result<const Event*> Cursor::next() {
     return nullptr;
   }
   // A tail of zeros or ones can only be told from a record when the whole rest is there.
-  if (!first_ && padding_from(at_)) {
-    if (!ended_ && rest.size() < max_event_data) return nullptr;
-    warnings_.push_back("offset " + std::to_string(discarded_ + at_) + ": padding of " + std::to_string(rest.size()) +
-                        " bytes ends the log");
+  GH_TRY(const bool padding, padding_from(at_));
+  if (padding) {
+    if (!ended_) return nullptr;
+    if (first_) return fail(Fault::malformed, "no event, only padding", spec, 0);
+    warn(discarded_ + at_, "padding of " + std::to_string(rest.size()) + " bytes ends the log");
     padding_ = true;
     return nullptr;
   }
@@ -62,8 +77,7 @@ Result<const Event*> Cursor::next() {
   switch (parsed) {
     case Parsed::more: return nullptr;
     case Parsed::padding:
-      warnings_.push_back("offset " + std::to_string(event_.offset) +
-                          ": a record with PCR 0, type 0 and no digest ends the log");
+      warn(event_.offset, "a record with PCR 0, type 0 and no digest ends the log");
       padding_ = true;
       return nullptr;
     case Parsed::event: break;
@@ -145,8 +159,7 @@ Result<void> Cursor::parse_spec_id(Reader r) {
     banks_.push_back(bank);
   }
   const auto vendor = r.get<std::uint8_t>();
-  if (!vendor || r.remaining() != *vendor)
-    warnings_.push_back("offset " + std::to_string(r.offset()) + ": vendor information size contradicts the header's size");
+  if (!vendor || r.remaining() != *vendor) warn(r.offset(), "vendor information size contradicts the header's size");
   return {};
 }
 
@@ -221,11 +234,11 @@ Result<Cursor::Parsed> Cursor::parse(Reader& r) {
 void Cursor::note_no_action() {
   if (event_.data.size() == 17 && as_text(event_.data.first(16)) == locality_signature) {
     if (locality_)
-      warnings_.push_back("offset " + std::to_string(event_.offset) + ": StartupLocality a second time, ignored");
+      warn(event_.offset, "StartupLocality a second time, ignored");
     else
       locality_ = std::to_integer<std::uint8_t>(event_.data[16]);
   } else if (event_.offset != 0 && event_.data.size() >= 16 && as_text(event_.data.first(16)) == signature03) {
-    warnings_.push_back("offset " + std::to_string(event_.offset) + ": a second Spec ID header, ignored");
+    warn(event_.offset, "a second Spec ID header, ignored");
   }
 }
 

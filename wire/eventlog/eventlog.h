@@ -65,7 +65,8 @@ class Cursor {
   const std::vector<Bank>& banks() const { return banks_; }
   // From EV_NO_ACTION StartupLocality.
   std::optional<std::uint8_t> startup_locality() const { return locality_; }
-  // Padding at the end, inconsistencies that don't hinder the replay: "offset 3926: ...".
+  // Padding at the end, inconsistencies that don't hinder the replay: "offset 3926: ..."; at most 1,000 and a last one
+  // that says so.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
@@ -74,7 +75,8 @@ class Cursor {
   Result<Parsed> parse_first(Reader& r);
   Result<void> parse_spec_id(Reader r);
   void note_no_action();
-  bool padding_from(std::size_t at);
+  Result<bool> padding_from(std::size_t at);
+  void warn(std::size_t offset, std::string_view what);
 
   ByteVector buffer_;
   std::size_t at_ = 0;        // consumed bytes of buffer_

@@ -1,0 +1,219 @@
+"""The command line as scripts rely on it: exit codes, one JSON object on standard output, diagnostics on standard error,
+help with an example, bounded memory for what is malformed, and a store that no kill takes away."""
+import hashlib, json, os, shutil, signal, struct, subprocess, sys, tempfile, unittest
+
+GATEHOUSE = os.environ['GATEHOUSE']
+MIB = 1 << 20
+
+COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'device', 'device list',
+            'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
+            'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'session',
+            'session list', 'session show', 'session why', 'user', 'user add', 'user remove', 'user list', 'serve']
+
+
+class Ran:
+    def __init__(self, code, out, err, peak=0):
+        self.code, self.out, self.err, self.peak = code, out, err.decode('utf-8'), peak  # standard error is UTF-8, always
+
+    def json(self):
+        return json.loads(self.out.decode('utf-8'))
+
+
+def run(*arguments, stdin=b'', stdout=subprocess.PIPE):
+    p = subprocess.run([GATEHOUSE, *arguments], input=stdin, stdout=stdout, stderr=subprocess.PIPE)
+    return Ran(p.returncode, p.stdout or b'', p.stderr)
+
+
+# A process starts with the peak of the one that it was forked from: a small one has to be between.
+MEASURE = """import os, sys
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+open(sys.argv[1], 'w').write(str(usage.ru_maxrss * 1024))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def run_measured(*arguments):
+    with tempfile.NamedTemporaryFile() as peak:
+        p = subprocess.run([sys.executable, '-S', '-c', MEASURE, peak.name, GATEHOUSE, *arguments],
+                           stdin=subprocess.DEVNULL, capture_output=True)
+        return Ran(p.returncode, p.stdout, p.stderr, int(peak.read()))
+
+
+def field(b):
+    return struct.pack('<I', len(b)) + b
+
+
+def ng(name, content=b'x'):
+    return field(b'sha256:\0' + hashlib.sha256(content).digest()) + field(name + b'\0')
+
+
+def entry(template, data, pcr=10):
+    return struct.pack('<I', pcr) + hashlib.sha1(data).digest() + field(template) + field(data)
+
+
+AGGREGATE = entry(b'ima-ng', ng(b'boot_aggregate'))
+SPEC_ID = struct.pack('<II', 0, 3) + bytes(20) + field(
+    b'Spec ID Event03\0' + struct.pack('<IBBBBI', 0, 0, 2, 0, 2, 2) + struct.pack('<HHHH', 4, 20, 11, 32) + b'\0')
+
+
+def event(pcr, kind, data):
+    return (struct.pack('<III', pcr, kind, 2) + struct.pack('<H', 4) + hashlib.sha1(data).digest() +
+            struct.pack('<H', 11) + hashlib.sha256(data).digest() + field(data))
+
+
+class Contract(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix='gatehouse-cli-')
+        self.addCleanup(shutil.rmtree, self.folder, True)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, content):
+        path = os.path.join(os.fsencode(self.folder), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'wb') as f:
+            f.write(content)
+        return path
+
+    def test_help_and_usage(self):
+        self.assertIn('gatehouse', run('--version').out.decode())
+        self.assertIn('Example', run('--help').out.decode())
+        for command in COMMANDS:
+            with self.subTest(command):
+                shown = run(*command.split(), '--help')
+                self.assertEqual((shown.code, shown.err), (0, ''))
+                self.assertIn('Example:\n  gatehouse ' + command.split()[0], shown.out.decode())
+                refused = run(*command.split(), '--no-such-option')
+                self.assertEqual((refused.code, refused.out), (2, b''))
+                self.assertNotEqual(refused.err, '')
+
+    def test_values_that_are_no_values(self):
+        empty = self.write('list', b'')
+        for arguments in (['verify'], ['verify', '--ima', ''], ['verify', '--ima', empty, '--nonce', ''],
+                          ['verify', '--ima', empty, '--nonce', 'abc'], ['verify', '--ima', empty, '--threads', '-1'],
+                          ['verify', '--ima', empty, '--segment-bytes', '0'], ['verify', '--ima', empty, '--symlink', 'a=b'],
+                          ['session', 'list', '--last', '-1', '--state', 'x'], ['device', 'list'],
+                          ['device', 'baseline', 'approve', 'd', '--number', '-1', '--state', 'x'],
+                          ['refdb', 'ingest', '--refdb', 'r', '--product', '', 'x'],
+                          ['refdb', 'ingest', '--refdb', 'r', '--product', 'p', '--jobs', '-1', 'x']):
+            with self.subTest(arguments):
+                refused = run(*arguments)
+                self.assertEqual((refused.code, refused.out), (2, b''), refused.err)
+        refused = run('device', 'add', b'\xff\xfe', '--state', self.path('state'))
+        self.assertEqual(refused.code, 2, refused.err)
+
+    def test_a_full_standard_output_is_said(self):
+        listing, log = self.write('list', AGGREGATE), self.write('log', SPEC_ID + event(0, 8, b'x'))
+        for arguments in (['ima', listing], ['ima', listing, '--json'], ['eventlog', log], ['eventlog', log, '--json', '--events'],
+                          ['verify', '--ima', listing, '--json']):
+            with open('/dev/full', 'wb') as full:
+                ran = run(*arguments, stdout=full)
+            self.assertEqual(ran.code, 4, arguments)
+            self.assertIn('standard output', ran.err)
+
+    def test_json_is_json_whatever_the_bytes(self):
+        listing = self.write('list', AGGREGATE + entry(b'\xff\x1b', field(b'z')) + entry(b'\\xFF\\x1B', field(b'z')) +
+                             entry(b'ima-ng', field(b'\xfe\x1b:\0' + bytes(32)) + field(b'/\xff\x1b[31m\0')))
+        replay = run('ima', listing, '--json').json()
+        self.assertEqual(replay['templates'], {'ima-ng': 2, '\\xFF\\x1B': 2})
+        verdict = run('verify', '--ima', listing, '--product', b'\xff\x1b', '--json').json()
+        self.assertEqual(verdict['product'], '\\xFF\\x1B')
+        self.assertEqual(verdict['findings'][-1]['path'], '/\\xFF\\x1B[31m')
+        log = self.write('log', SPEC_ID + event(5, 5, b'\xff\x1b') + event(7, 0x80000001, bytes(16) + struct.pack('<QQ', 2, 1) + b'\0\xd8A\0z'))
+        rows = run('eventlog', log, '--events', '--json').json()['list']
+        self.assertEqual([len(rows), rows[1]['data']['text']], [3, '\\xFF\\x1B'])
+        name = b'n\xff\x1b.txt'
+        bad = self.write(name, b'nonsense')
+        report = run('refdb', 'ingest', '--refdb', self.path('refdb'), '--product', 'p', '--json', b'sha256sums:' + bad)
+        self.assertEqual(report.code, 3)
+        self.assertIn('n\\xFF\\x1B.txt: byte 0: malformed', report.json()['failed'][0]['reason'])
+        self.assertNotIn('\x1b', report.err)
+        for command in ('ima', 'eventlog'):
+            self.assertNotIn('\x1b', run(command, bad).err)
+
+    def test_malformed_input_names_file_offset_and_reason_within_its_memory(self):
+        many = b''.join(entry(b'ima-ng', ng(b'/usr/bin/%d' % i)) for i in range(100_000))
+        events = b''.join(event(i % 8, 8, b'%d' % i) for i in range(100_000))
+        templates = b''.join(entry(b'%d' % i, field(b'')) for i in range(300_000))
+        cases = [('ima', [], AGGREGATE + many + b'\1', 0), ('ima', [], AGGREGATE + templates + b'\1', 1), ('ima', [], bytes(64 * MIB), 2),
+                 ('ima', [], b'10 ' + b'a' * (32 * MIB), 3), ('eventlog', [], SPEC_ID + events + b'\1', 4),
+                 ('eventlog', ['--events'], SPEC_ID + events + b'\1', 5), ('eventlog', [], bytes(64 * MIB), 6),
+                 ('eventlog', [], SPEC_ID + b'\xff' * (64 * MIB) + b'x', 7), ('verify --ima', [], AGGREGATE + many + b'\1', 8),
+                 ('verify --eventlog', [], SPEC_ID + events + b'\1', 9)]
+        for command, more, content, n in cases:
+            with self.subTest(command, n=n):
+                path = self.write('input', content)
+                ran = run_measured(*command.split(), path, *more, '--json')
+                self.assertEqual((ran.code, ran.out), (3, b''), ran.err)
+                self.assertRegex(ran.err, r'^gatehouse: %s: byte \d+: ' % os.fsdecode(path))
+                if not os.environ.get('GATEHOUSE_SANITIZE'):
+                    self.assertLess(ran.peak, len(content) + 64 * MIB)
+
+    def test_a_verdict_on_a_long_list_is_the_same_with_any_threads_in_bounded_memory(self):
+        content = AGGREGATE + b''.join(entry(b'ima-ng', ng(b'/usr/bin/%d' % i)) for i in range(300_000))
+        path = self.write('list', content)
+        verdicts = set()
+        for threads in ('1', '2', '8'):
+            ran = run_measured('verify', '--ima', path, '--threads', threads, '--json')
+            self.assertEqual(ran.json()['ima']['unknown'], 300_000)
+            verdicts.add(ran.out)
+            if not os.environ.get('GATEHOUSE_SANITIZE'):
+                self.assertLess(ran.peak, len(content) + 192 * MIB)
+        self.assertEqual(len(verdicts), 1)
+        log = self.write('log', SPEC_ID + b''.join(event(i % 8, 8, b'%d' % i) for i in range(10_000)))
+        self.assertEqual(run('verify', '--eventlog', log, '--json').json()['boot']['processed'], 10_000)
+
+    def test_lookup_answers_each_line(self):
+        refdb, digest = self.path('refdb'), hashlib.sha256(b'x').hexdigest()
+        sums = self.write('sums', ('%s  /usr/bin/x\n' % digest).encode())
+        self.assertEqual(run('refdb', 'ingest', '--refdb', refdb, '--product', 'p', b'sha256sums:' + sums).code, 0)
+        ran = run('refdb', 'lookup', '--refdb', refdb, '-', stdin=b'/usr/bin/x\n\nnonsense\n/nope\n%s\n/bin/x' % digest.encode())
+        answers = [json.loads(line) for line in ran.out.splitlines()]
+        self.assertEqual([(a['query'], a['found']) for a in answers],
+                         [('/usr/bin/x', True), ('', False), ('nonsense', False), ('/nope', False), (digest, True), ('/bin/x', True)])
+        self.assertEqual(ran.code, 2)
+        for query, code in (('/usr/bin/x', 0), ('/nope', 1), ('sha256:' + digest, 0), ('sha1:' + digest, 2), ('md5:' + digest, 2), ('', 2)):
+            self.assertEqual(run('refdb', 'lookup', '--refdb', refdb, query).code, code, query)
+
+    def test_a_killed_ingestion_leaves_before_or_after(self):
+        refdb, sources = self.path('refdb'), []
+        for n in range(40):
+            lines = ''.join('%s  /usr/share/%d/%d\n' % (hashlib.sha256(b'%d %d' % (n, i)).hexdigest(), n, i) for i in range(500))
+            sources.append(b'sha256sums:' + self.write('sums%d' % n, lines.encode()))
+        ingest = ['refdb', 'ingest', '--refdb', refdb, '--product', 'p']
+        before = run(*ingest, *sources[:1])
+        self.assertEqual(before.code, 0)
+        digest = lambda: run('refdb', 'stats', '--refdb', refdb, '--json').json()['content_digest']
+        first = digest()
+        shutil.copytree(refdb, self.path('whole'))
+        self.assertEqual(run('refdb', 'ingest', '--refdb', self.path('whole'), '--product', 'p', *sources).code, 0)
+        last = run('refdb', 'stats', '--refdb', self.path('whole'), '--json').json()['content_digest']
+        for n in range(20):
+            child = subprocess.Popen([GATEHOUSE, *ingest, *sources], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                child.wait(timeout=0.01 * n)
+            except subprocess.TimeoutExpired:
+                child.send_signal(signal.SIGKILL)
+                child.wait()
+            self.assertIn(digest(), (first, last))
+        self.assertEqual(run(*ingest, *sources).code, 0)
+        self.assertEqual(digest(), last)
+        self.assertNotIn('table.new', os.listdir(refdb))
+
+    def test_serve_checks_what_it_would_use(self):
+        config = self.write('g.toml', b'[pt_tls]\nlisten = ["127.0.0.1:0"]\ncertificate = "c.pem"\nkey = "k.pem"\n'
+                                      b'[refdb]\npath = "r"\n[state]\npath = "s"\n')
+        self.assertEqual(run('serve', '--config', self.path('absent'), '--check').code, 4)
+        refused = run('serve', '--config', config, '--check')
+        self.assertEqual(refused.code, 4)
+        self.assertIn('c.pem', refused.err)
+        mistaken = self.write('m.toml', b'[pt_tls]\nlisten = 7\nbogus = 1\n')
+        refused = run('serve', '--config', mistaken, '--check')
+        self.assertEqual(refused.code, 2)
+        self.assertIn('m.toml:3: pt_tls.bogus: unknown key', refused.err)
+
+
+if __name__ == '__main__':
+    unittest.main()
