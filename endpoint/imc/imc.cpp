@@ -20,7 +20,7 @@ std::size_t Packer::largest() const {
   const std::size_t whole = out_.limit() - patnc::message_header_size;
   const auto& contract = segmenter_.contract();
   if (!contract) return whole;
-  const std::size_t most = contract->max_message_size;
+  const std::size_t most = std::max<std::size_t>(contract->max_message_size, patnc::attribute_header_size);
   if (contract->max_segment_size == patnc::unlimited) return std::min(whole, most);
   constexpr patnc::Segmenter::Limits limits;
   const std::size_t unsegmented = std::size_t(contract->max_segment_size) + patnc::envelope_overhead;

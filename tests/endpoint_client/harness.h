@@ -113,6 +113,7 @@ class Server {
     pttls::append_message(w, type, identifier_++, value);
     take(session_.feed(w.view()));
   }
+  void retry() { take(session_.retry()); }
   void send_bytes(Bytes bytes) { take(session_.feed(bytes)); }
   void negotiate() {
     start();
