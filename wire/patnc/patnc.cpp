@@ -34,7 +34,7 @@ std::optional<Refusal> parse_attribute(Reader& r, Attribute& out) {
   return std::nullopt;
 }
 
-Result<Parsed> parse_message(Bytes message, Supported supported) {
+Result<Parsed> parse_message(Bytes message, const Supported& supported) {
   Reader r(message, spec);
   if (r.remaining() < message_header_size) return r.fail("truncated PA-TNC header");
   Parsed out;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -80,8 +81,8 @@ struct Parsed {
   std::vector<Attribute> attributes;
   std::optional<Refusal> refusal;
 };
-using Supported = bool (*)(std::uint32_t vendor, std::uint32_t type);
-Result<Parsed> parse_message(Bytes message, Supported supported);
+using Supported = std::function<bool(std::uint32_t vendor, std::uint32_t type)>;
+Result<Parsed> parse_message(Bytes message, const Supported& supported);
 
 // One attribute; checks 1-5 of §1.3. The reader starts at the attribute.
 std::optional<Refusal> parse_attribute(Reader& r, Attribute& out);

@@ -287,7 +287,8 @@ Reassembler::Step Reassembler::proceed(Transfers::iterator at, const Envelope& e
   t.fed = true;
   if (t.incremental) {
     const std::size_t of_header = t.got == 0 ? attribute_header_size : 0;
-    step.piece = Piece{t.base.flags,
+    step.piece = Piece{e.id,
+                       t.base.flags,
                        t.base.vendor,
                        t.base.type,
                        t.total - attribute_header_size,

@@ -162,6 +162,7 @@ class Reassembler {
 
   // A piece of an incremental attribute's value.
   struct Piece {
+    std::uint32_t id = 0;  // of the transfer: errors quote pseudo_header(id)
     std::uint8_t flags = 0;
     std::uint32_t vendor = 0, type = 0;
     std::size_t value_size = 0;  // of the whole value
