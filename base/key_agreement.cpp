@@ -23,15 +23,30 @@ using Number = Owned<BIGNUM, BN_clear_free>;
 
 constexpr std::string_view spec = "spec part 2 3";
 
-const char* group_name(DhGroup group) {
+bool is_curve(DhGroup group) { return group == DhGroup::ecp256 || group == DhGroup::ecp384; }
+const char* curve_name(DhGroup group) { return group == DhGroup::ecp384 ? "P-384" : "P-256"; }
+
+// IKE groups 2 (RFC 2409), 5 and 14 (RFC 3526); OpenSSL has no name for the first.
+Number prime(DhGroup group) {
   switch (group) {
-    case DhGroup::modp2048: return "modp_2048";
-    case DhGroup::ecp256: return "P-256";
-    case DhGroup::ecp384: return "P-384";
+    case DhGroup::modp1024: return Number(BN_get_rfc2409_prime_1024(nullptr));
+    case DhGroup::modp1536: return Number(BN_get_rfc3526_prime_1536(nullptr));
+    default: return Number(BN_get_rfc3526_prime_2048(nullptr));
   }
-  return "P-256";
 }
-bool is_curve(DhGroup group) { return group != DhGroup::modp2048; }
+
+// The numbers that a builder refers to until its parameters are made.
+struct Modp {
+  Number p, g{BN_new()};
+};
+bool push_group(OSSL_PARAM_BLD* build, DhGroup group, Modp& modp) {
+  if (build == nullptr) return false;
+  if (is_curve(group)) return OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, curve_name(group), 0) == 1;
+  modp.p = prime(group);
+  return modp.p && modp.g && BN_set_word(modp.g.get(), 2) == 1 &&
+         OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_FFC_P, modp.p.get()) == 1 &&
+         OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_FFC_G, modp.g.get()) == 1;
+}
 
 std::unexpected<Error> ours(std::string_view why) {
   ERR_clear_error();
@@ -48,8 +63,8 @@ Result<Pkey> peer_key(DhGroup group, Bytes value) {
   const Owned<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> build(OSSL_PARAM_BLD_new());
   ByteVector point;
   Number number;
-  bool good = context && build &&
-              OSSL_PARAM_BLD_push_utf8_string(build.get(), OSSL_PKEY_PARAM_GROUP_NAME, group_name(group), 0) == 1;
+  Modp modp;
+  bool good = context && push_group(build.get(), group, modp);
   if (is_curve(group)) {
     point.push_back(std::byte{4});
     point.insert(point.end(), value.begin(), value.end());
@@ -98,6 +113,8 @@ Result<ByteVector> wire_form(DhGroup group, EVP_PKEY* key) {
 
 std::size_t public_value_size(DhGroup group) {
   switch (group) {
+    case DhGroup::modp1024: return 128;
+    case DhGroup::modp1536: return 192;
     case DhGroup::modp2048: return 256;
     case DhGroup::ecp256: return 64;
     case DhGroup::ecp384: return 96;
@@ -124,13 +141,20 @@ Result<KeyAgreement> KeyAgreement::generate(DhGroup group) {
   state->group = group;
   EVP_PKEY* key = nullptr;
   if (is_curve(group)) {
-    key = EVP_EC_gen(group_name(group));
+    key = EVP_EC_gen(curve_name(group));
   } else {
-    char name[] = "modp_2048";
-    OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, name, 0), OSSL_PARAM_construct_end()};
-    const PkeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "DH", nullptr));
-    if (context && EVP_PKEY_keygen_init(context.get()) == 1 && EVP_PKEY_CTX_set_params(context.get(), parameters) == 1)
-      EVP_PKEY_keygen(context.get(), &key);
+    const Owned<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> build(OSSL_PARAM_BLD_new());
+    Modp modp;
+    if (!push_group(build.get(), group, modp)) return ours("DH key pair can't be made");
+    const Owned<OSSL_PARAM, OSSL_PARAM_free> parameters(OSSL_PARAM_BLD_to_param(build.get()));
+    const PkeyContext import(EVP_PKEY_CTX_new_from_name(nullptr, "DH", nullptr));
+    EVP_PKEY* domain = nullptr;
+    if (!parameters || !import || EVP_PKEY_fromdata_init(import.get()) != 1 ||
+        EVP_PKEY_fromdata(import.get(), &domain, EVP_PKEY_KEY_PARAMETERS, parameters.get()) != 1)
+      return ours("DH key pair can't be made");
+    const Pkey owned(domain);
+    const PkeyContext context(EVP_PKEY_CTX_new_from_pkey(nullptr, domain, nullptr));
+    if (context && EVP_PKEY_keygen_init(context.get()) == 1) EVP_PKEY_keygen(context.get(), &key);
   }
   state->key.reset(key);
   if (key == nullptr) return ours("DH key pair can't be made");
@@ -148,7 +172,8 @@ Result<KeyAgreement> KeyAgreement::from_private(DhGroup group, Bytes scalar) {
   BN_set_flags(x.get(), BN_FLG_CONSTTIME);
   ByteVector point;
   Number number;
-  bool good = OSSL_PARAM_BLD_push_utf8_string(build.get(), OSSL_PKEY_PARAM_GROUP_NAME, group_name(group), 0) == 1 &&
+  Modp modp;
+  bool good = push_group(build.get(), group, modp) &&
               OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_PRIV_KEY, x.get()) == 1;
   if (is_curve(group)) {
     // OpenSSL's import takes the public point along with the scalar.
@@ -160,12 +185,10 @@ Result<KeyAgreement> KeyAgreement::from_private(DhGroup group, Bytes scalar) {
                               nullptr) == point.size() &&
            OSSL_PARAM_BLD_push_octet_string(build.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size()) == 1;
   } else {
-    const Number p(BN_get_rfc3526_prime_2048(nullptr));
-    const Number g(BN_new());
     number.reset(BN_new());
     const Owned<BN_CTX, BN_CTX_free> scratch(BN_CTX_new());
-    good = good && p && g && number && scratch && BN_set_word(g.get(), 2) == 1 &&
-           BN_mod_exp(number.get(), g.get(), x.get(), p.get(), scratch.get()) == 1 &&
+    good = good && number && scratch &&
+           BN_mod_exp(number.get(), modp.g.get(), x.get(), modp.p.get(), scratch.get()) == 1 &&
            OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_PUB_KEY, number.get()) == 1;
   }
   if (!good) return ours("DH key pair can't be made");

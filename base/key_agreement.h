@@ -11,9 +11,10 @@
 
 namespace gatehouse {
 
-enum class DhGroup : std::uint8_t { modp2048, ecp256, ecp384 };
+// The two small MODP groups are for peers that have no other; nobody offers them unless told to.
+enum class DhGroup : std::uint8_t { modp1024, modp1536, modp2048, ecp256, ecp384 };
 
-std::size_t public_value_size(DhGroup group);  // 256, 64, 96
+std::size_t public_value_size(DhGroup group);  // 128, 192, 256, 64, 96
 
 class KeyAgreement {
  public:

@@ -17,6 +17,8 @@ constexpr HashAlgorithm by_strength[] = {HashAlgorithm::sha512, HashAlgorithm::s
 
 std::uint16_t group_bit(DhGroup group) {
   switch (group) {
+    case DhGroup::modp1024: return pts::group_modp1024;
+    case DhGroup::modp1536: return pts::group_modp1536;
     case DhGroup::modp2048: return pts::group_modp2048;
     case DhGroup::ecp256: return pts::group_ecp256;
     case DhGroup::ecp384: return pts::group_ecp384;
