@@ -2,15 +2,18 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(TSS2 REQUIRED IMPORTED_TARGET GLOBAL tss2-esys tss2-mu tss2-rc tss2-tctildr)
 find_package(CLI11 REQUIRED)
 
-# The client session with its collectors, sans I/O, over whatever TPM implements endpoint/tpm/tpm.h.
-add_library(gatehouse_endpoint_session STATIC client/sasl.cpp client/session.cpp client/tnc_client.cpp imc/imc.cpp imc/os/os_imc.cpp
-  imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp tpm/software.cpp)
-target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire PRIVATE OpenSSL::Crypto)
-
 # What is installed on this machine, and the log of installs and removals.
 add_library(gatehouse_endpoint_inventory STATIC inventory/dpkg.cpp inventory/event_log.cpp inventory/inventory.cpp
   inventory/rpm.cpp inventory/swid_tag.cpp)
 target_link_libraries(gatehouse_endpoint_inventory PUBLIC gatehouse_base PRIVATE ${CMAKE_DL_LIBS})
+
+# The client session with its collectors, sans I/O, over whatever TPM implements endpoint/tpm/tpm.h.
+add_library(gatehouse_endpoint_session STATIC client/sasl.cpp client/session.cpp client/tnc_client.cpp imc/imc.cpp
+  imc/os/os_imc.cpp imc/os/packages.cpp imc/os/settings.cpp imc/scanner/scanner_imc.cpp imc/swima/installed_software.cpp
+  imc/swima/swima_imc.cpp imc/test/test_imc.cpp
+  imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp tpm/software.cpp)
+target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire gatehouse_endpoint_inventory
+  PRIVATE OpenSSL::Crypto)
 
 # The TPM 2.0 through tpm2-tss.
 add_library(gatehouse_endpoint_tpm STATIC tpm/esys.cpp)

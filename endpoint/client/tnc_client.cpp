@@ -48,7 +48,7 @@ std::string_view name(Evaluation v) {
 TncClient::TncClient(Config config, const std::vector<Imc*>& imcs)
     : config_(std::move(config)), next_identifier_(first_identifier(config_)), queue_(config_.max_batch) {
   const std::size_t max_message = patnc::max_message(config_.max_batch);
-  for (Imc* const imc : imcs) exchanges_.emplace_back(*imc, max_message, next_identifier_);
+  for (Imc* const imc : imcs) exchanges_.emplace_back(*imc, max_message, next_identifier_, reassembly_);
 }
 
 void TncClient::note(std::string text) {
@@ -62,6 +62,12 @@ std::vector<std::string> TncClient::notes() const {
 }
 
 Result<void> TncClient::begin() {
+  if (outcome_) {  // another assessment
+    outcome_.reset();
+    rounds_ = empty_rounds_ = 0;
+    notes_.clear();
+    for (Exchange& exchange : exchanges_) exchange.forget_errors();
+  }
   for (Exchange& exchange : exchanges_) {
     GH_TRY(auto messages, exchange.begin());
     for (ByteVector& message : messages) queue_.push(std::move(message));
@@ -141,7 +147,6 @@ TncClient::Step TncClient::receive(Bytes bytes) {
   const bool empty_before = received->messages.empty();
   if (*effect == pbtnc::Effect::start_over || *effect == pbtnc::Effect::start_over_unheard) {
     queue_.clear();
-    outcome_.reset();
     if (auto begun = begin(); !begun) return stop(std::move(begun).error());
   }
   if (*effect == pbtnc::Effect::start_over_unheard) return {};  // SDATA follows
@@ -155,6 +160,9 @@ TncClient::Step TncClient::receive(Bytes bytes) {
   if (received->type == pbtnc::BatchType::result) {
     take_result(*received);
     queue_.clear();  // nothing that is left to say changes the result
+    bool again = false;
+    for (Exchange& exchange : exchanges_) again = exchange.wants_retry(outcome_->recommendation) || again;
+    if (again) return retry();
     return config_.keep ? Step{} : send(pbtnc::BatchType::close);
   }
   if (state() != pbtnc::State::client_working) return {};  // SRETRY after the result: SDATA follows (RFC 5793 3.2)
@@ -166,9 +174,11 @@ TncClient::Step TncClient::receive(Bytes bytes) {
 }
 
 Result<void> TncClient::deliver(const pbtnc::Batch& batch) {
+  bool spoke = false;
   for (const pbtnc::Message& m : batch.messages) {
     if (!is(m, pbtnc::type::pa)) continue;
     const pbtnc::PaMessage pa = pbtnc::pa_message(m);
+    spoke = true;
     for (Exchange& exchange : exchanges_) {
       if (!exchange.takes(pa)) continue;
       GH_TRY(auto messages, exchange.receive(pa));
@@ -176,6 +186,7 @@ Result<void> TncClient::deliver(const pbtnc::Batch& batch) {
         if (!queue_.push(std::move(message))) return fail(Fault::internal, "a message is larger than a batch may be");
     }
   }
+  for (Exchange& exchange : exchanges_) exchange.batch_end(spoke);
   return {};
 }
 
@@ -193,8 +204,6 @@ void TncClient::take_result(const pbtnc::Batch& batch) {
 
 TncClient::Step TncClient::retry() {
   if (state() != pbtnc::State::decided) return {{}, state() == pbtnc::State::end};
-  outcome_.reset();
-  rounds_ = empty_rounds_ = 0;
   if (auto begun = begin(); !begun) return stop(std::move(begun).error());
   return send(pbtnc::BatchType::cretry);
 }

@@ -17,7 +17,6 @@
 
 namespace gatehouse::endpoint {
 
-enum class Recommendation : std::uint8_t { none, allow, isolate, block };
 enum class Evaluation : std::uint8_t { compliant, minor, major, error, unknown };
 std::string_view name(Recommendation v);
 std::string_view name(Evaluation v);
@@ -81,6 +80,7 @@ class TncClient {
 
   Config config_;
   std::uint32_t next_identifier_;
+  patnc::ReassemblyBudget reassembly_{std::size_t(16) << 20};
   std::vector<Exchange> exchanges_;
   pbtnc::Queue queue_;
   pbtnc::StateMachine machine_{pbtnc::Role::client};

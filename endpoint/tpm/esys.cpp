@@ -16,11 +16,13 @@ namespace {
 
 constexpr std::uint32_t first_persistent = 0x81000000, last_persistent = 0x817FFFFF;  // the owner's range
 
-std::unexpected<Error> tpm_failed(std::string_view what, TSS2_RC rc) { return fail(Error{Fault::environment, what, {}, 0, "TPM", Tss2_RC_Decode(rc)}); }
+std::unexpected<Error> tpm_failed(std::string_view what, TSS2_RC rc) {
+  return fail(Error{Fault::environment, what, {}, 0, "TPM", Tss2_RC_Decode(rc)});
+}
 
 // rc != success: return the error.
-#define GH_TPM(what, ...)                                                       \
-  do {                                                                          \
+#define GH_TPM(what, ...)                                                                        \
+  do {                                                                                           \
     if (const TSS2_RC rc_ = (__VA_ARGS__); rc_ != TSS2_RC_SUCCESS) return tpm_failed(what, rc_); \
   } while (false)
 
@@ -36,12 +38,19 @@ class Context {
   static Result<Context> open(const std::string& tcti) {
     ::setenv("TSS2_LOG", "all+none", 0);
     Context c;
-    if (const TSS2_RC rc = Tss2_TctiLdr_Initialize(tcti.empty() ? nullptr : tcti.c_str(), &c.tcti_); rc != TSS2_RC_SUCCESS)
-      return fail(Error{Fault::environment, "can't reach the TPM", {}, 0, tcti.empty() ? "tpm2-tss's default TCTI" : tcti, Tss2_RC_Decode(rc)});
+    if (const TSS2_RC rc = Tss2_TctiLdr_Initialize(tcti.empty() ? nullptr : tcti.c_str(), &c.tcti_);
+        rc != TSS2_RC_SUCCESS)
+      return fail(Error{Fault::environment,
+                        "can't reach the TPM",
+                        {},
+                        0,
+                        tcti.empty() ? "tpm2-tss's default TCTI" : tcti,
+                        Tss2_RC_Decode(rc)});
     GH_TPM("can't initialise", Esys_Initialize(&c.esys_, c.tcti_, nullptr));
     return c;
   }
-  Context(Context&& other) noexcept : tcti_(std::exchange(other.tcti_, nullptr)), esys_(std::exchange(other.esys_, nullptr)) {}
+  Context(Context&& other) noexcept
+      : tcti_(std::exchange(other.tcti_, nullptr)), esys_(std::exchange(other.esys_, nullptr)) {}
   Context& operator=(Context&&) = delete;
   ~Context() {
     if (esys_ != nullptr) Esys_Finalize(&esys_);
@@ -97,25 +106,34 @@ Result<Described> describe(ESYS_CONTEXT* esys, ESYS_TR object, std::uint32_t han
   TPM2B_PUBLIC* raw = nullptr;
   TPM2B_NAME* raw_name = nullptr;
   TPM2B_NAME* raw_qualified = nullptr;
-  GH_TPM("can't read the key", Esys_ReadPublic(esys, object, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &raw, &raw_name, &raw_qualified));
+  GH_TPM("can't read the key",
+         Esys_ReadPublic(esys, object, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &raw, &raw_name, &raw_qualified));
   const Owned<TPM2B_PUBLIC> area(raw);
   const Owned<TPM2B_NAME> name(raw_name), qualified(raw_qualified);
   ByteVector marshalled(sizeof(TPM2B_PUBLIC));
   std::size_t size = 0;
   GH_TPM("can't marshal the public area",
-         Tss2_MU_TPM2B_PUBLIC_Marshal(area.get(), reinterpret_cast<std::uint8_t*>(marshalled.data()), marshalled.size(), &size));
+         Tss2_MU_TPM2B_PUBLIC_Marshal(area.get(), reinterpret_cast<std::uint8_t*>(marshalled.data()), marshalled.size(),
+                                      &size));
   marshalled.resize(size);
   const auto refuse = [](std::string detail) {
-    return fail(Error{Fault::environment, "what is at this handle isn't an attestation key", "spec part 2 5.3", 0, "TPM", std::move(detail)});
+    return fail(Error{Fault::environment, "what is at this handle isn't an attestation key", "spec part 2 5.3", 0,
+                      "TPM", std::move(detail)});
   };
   auto parsed = tpm::parse_public(marshalled);
   if (!parsed) return refuse(std::string(parsed.error().reason));
-  constexpr std::uint32_t needed = tpm::fixed_tpm | tpm::fixed_parent | tpm::sensitive_data_origin | tpm::restricted | tpm::sign;
+  constexpr std::uint32_t needed =
+      tpm::fixed_tpm | tpm::fixed_parent | tpm::sensitive_data_origin | tpm::restricted | tpm::sign;
   constexpr std::uint16_t null_scheme = 0x0010;
-  if ((parsed->attributes & needed) != needed || (parsed->attributes & tpm::decrypt) != 0 || parsed->scheme == null_scheme)
+  if ((parsed->attributes & needed) != needed || (parsed->attributes & tpm::decrypt) != 0 ||
+      parsed->scheme == null_scheme)
     return refuse("it must be a restricted signing key with fixedTPM, fixedParent, sensitiveDataOrigin and a scheme");
-  Provisioned key{parsed->key, std::move(marshalled), to_vector(bytes_of(name->name, name->size)), to_vector(bytes_of(qualified->name, qualified->size)),
-                  handle, false};
+  Provisioned key{parsed->key,
+                  std::move(marshalled),
+                  to_vector(bytes_of(name->name, name->size)),
+                  to_vector(bytes_of(qualified->name, qualified->size)),
+                  handle,
+                  false};
   return Described{*std::move(parsed), std::move(key)};
 }
 
@@ -129,8 +147,8 @@ class EsysTpm final : public Tpm {
   Result<TpmProperties> properties() override {
     TPMI_YES_NO more = 0;
     TPMS_CAPABILITY_DATA* raw = nullptr;
-    GH_TPM("can't read its properties",
-           Esys_GetCapability(context_.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_TPM_PROPERTIES, TPM2_PT_FIXED, 32, &more, &raw));
+    GH_TPM("can't read its properties", Esys_GetCapability(context_.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                           TPM2_CAP_TPM_PROPERTIES, TPM2_PT_FIXED, 32, &more, &raw));
     const Owned<TPMS_CAPABILITY_DATA> found(raw);
     TpmProperties out;
     for (std::uint32_t i = 0; i < found->data.tpmProperties.count; ++i) {
@@ -145,8 +163,8 @@ class EsysTpm final : public Tpm {
   Result<std::vector<HashAlgorithm>> banks() override {
     TPMI_YES_NO more = 0;
     TPMS_CAPABILITY_DATA* raw = nullptr;
-    GH_TPM("can't read its PCR banks",
-           Esys_GetCapability(context_.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, TPM2_CAP_PCRS, 0, 1, &more, &raw));
+    GH_TPM("can't read its PCR banks", Esys_GetCapability(context_.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                          TPM2_CAP_PCRS, 0, 1, &more, &raw));
     const Owned<TPMS_CAPABILITY_DATA> found(raw);
     std::vector<HashAlgorithm> out;
     for (std::uint32_t i = 0; i < found->data.assignedPCR.count; ++i) {
@@ -160,16 +178,23 @@ class EsysTpm final : public Tpm {
   Result<Digest> read_pcr(HashAlgorithm bank, std::uint32_t pcr) override {
     const TPML_PCR_SELECTION selection = select(bank, 1U << pcr);
     TPML_DIGEST* raw = nullptr;
-    GH_TPM("TPM2_PCR_Read failed", Esys_PCR_Read(context_.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &selection, nullptr, nullptr, &raw));
+    GH_TPM("TPM2_PCR_Read failed",
+           Esys_PCR_Read(context_.get(), ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, &selection, nullptr, nullptr, &raw));
     const Owned<TPML_DIGEST> values(raw);
     if (values->count != 1 || values->digests[0].size != digest_size(bank))
-      return fail(Error{Fault::environment, "the PCR isn't allocated in this bank", {}, 0, "TPM", std::string(name(bank)) + " PCR " + std::to_string(pcr)});
+      return fail(Error{Fault::environment,
+                        "the PCR isn't allocated in this bank",
+                        {},
+                        0,
+                        "TPM",
+                        std::string(name(bank)) + " PCR " + std::to_string(pcr)});
     return Digest(bytes_of(values->digests[0].buffer, values->digests[0].size));
   }
 
   Result<Quote> quote(Bytes qualifying_data, HashAlgorithm bank, std::uint32_t pcrs) override {
     TPM2B_DATA data{};
-    if (qualifying_data.size() > sizeof data.buffer) return fail(Fault::limit, "qualifying data longer than a TPM takes", "TPM 2.0 Part 2, TPM2B_DATA");
+    if (qualifying_data.size() > sizeof data.buffer)
+      return fail(Fault::limit, "qualifying data longer than a TPM takes", "TPM 2.0 Part 2, TPM2B_DATA");
     data.size = std::uint16_t(qualifying_data.size());
     std::memcpy(data.buffer, qualifying_data.data(), qualifying_data.size());
     TPMT_SIG_SCHEME scheme{};
@@ -177,13 +202,15 @@ class EsysTpm final : public Tpm {
     const TPML_PCR_SELECTION selection = select(bank, pcrs);
     TPM2B_ATTEST* raw = nullptr;
     TPMT_SIGNATURE* raw_signature = nullptr;
-    GH_TPM("TPM2_Quote failed", Esys_Quote(context_.get(), ak_, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &data, &scheme, &selection, &raw, &raw_signature));
+    GH_TPM("TPM2_Quote failed", Esys_Quote(context_.get(), ak_, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &data,
+                                           &scheme, &selection, &raw, &raw_signature));
     const Owned<TPM2B_ATTEST> attest(raw);
     const Owned<TPMT_SIGNATURE> signature(raw_signature);
     Quote out{to_vector(bytes_of(attest->attestationData, attest->size)), ByteVector(sizeof(TPMT_SIGNATURE))};
     std::size_t size = 0;
     GH_TPM("can't marshal the signature",
-           Tss2_MU_TPMT_SIGNATURE_Marshal(signature.get(), reinterpret_cast<std::uint8_t*>(out.signature.data()), out.signature.size(), &size));
+           Tss2_MU_TPMT_SIGNATURE_Marshal(signature.get(), reinterpret_cast<std::uint8_t*>(out.signature.data()),
+                                          out.signature.size(), &size));
     out.signature.resize(size);
     return out;
   }
@@ -202,8 +229,8 @@ class EsysTpm final : public Tpm {
   PublicKey key_;
 };
 
-constexpr TPMA_OBJECT of_this_tpm = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
-                                    TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED;
+constexpr TPMA_OBJECT of_this_tpm = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
+                                    TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED;
 
 TPM2B_PUBLIC ak_template(KeyAlgorithm algorithm) {
   TPM2B_PUBLIC t{};
@@ -252,7 +279,8 @@ TPM2B_PUBLIC primary_template() {
 }
 
 Result<void> evict(ESYS_CONTEXT* esys, ESYS_TR object, std::uint32_t handle, ESYS_TR* stored) {
-  GH_TPM("TPM2_EvictControl failed", Esys_EvictControl(esys, ESYS_TR_RH_OWNER, object, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, handle, stored));
+  GH_TPM("TPM2_EvictControl failed", Esys_EvictControl(esys, ESYS_TR_RH_OWNER, object, ESYS_TR_PASSWORD, ESYS_TR_NONE,
+                                                       ESYS_TR_NONE, handle, stored));
   return {};
 }
 
@@ -273,18 +301,21 @@ Result<Provisioned> provision(const std::string& tcti, const ProvisionOptions& o
   const TPM2B_DATA outside{};
   const TPML_PCR_SELECTION creation{};
   const TPM2B_PUBLIC primary_public = primary_template(), ak_public = ak_template(options.algorithm);
-  const ESYS_TR hierarchy = options.hierarchy == Hierarchy::owner ? ESYS_TR{ESYS_TR_RH_OWNER} : ESYS_TR{ESYS_TR_RH_ENDORSEMENT};
+  const ESYS_TR hierarchy =
+      options.hierarchy == Hierarchy::owner ? ESYS_TR{ESYS_TR_RH_OWNER} : ESYS_TR{ESYS_TR_RH_ENDORSEMENT};
   Transient primary(esys), loaded(esys);
-  GH_TPM("can't make the primary key", Esys_CreatePrimary(esys, hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &primary_public, &outside,
-                                                          &creation, primary.out(), nullptr, nullptr, nullptr, nullptr));
+  GH_TPM("can't make the primary key",
+         Esys_CreatePrimary(esys, hierarchy, ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &primary_public,
+                            &outside, &creation, primary.out(), nullptr, nullptr, nullptr, nullptr));
   TPM2B_PRIVATE* raw_private = nullptr;
   TPM2B_PUBLIC* raw_public = nullptr;
-  GH_TPM("can't make the attestation key", Esys_Create(esys, primary.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &ak_public, &outside,
-                                                       &creation, &raw_private, &raw_public, nullptr, nullptr, nullptr));
+  GH_TPM("can't make the attestation key",
+         Esys_Create(esys, primary.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, &sensitive, &ak_public,
+                     &outside, &creation, &raw_private, &raw_public, nullptr, nullptr, nullptr));
   const Owned<TPM2B_PRIVATE> key_private(raw_private);
   const Owned<TPM2B_PUBLIC> key_public(raw_public);
-  GH_TPM("can't load the attestation key",
-         Esys_Load(esys, primary.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE, key_private.get(), key_public.get(), loaded.out()));
+  GH_TPM("can't load the attestation key", Esys_Load(esys, primary.get(), ESYS_TR_PASSWORD, ESYS_TR_NONE, ESYS_TR_NONE,
+                                                     key_private.get(), key_public.get(), loaded.out()));
   // The old key goes only when the new one is there.
   ESYS_TR removed = ESYS_TR_NONE, stored = ESYS_TR_NONE;
   if (there != ESYS_TR_NONE) GH_CHECK(evict(esys, there, options.handle, &removed));
@@ -298,7 +329,12 @@ Result<std::unique_ptr<Tpm>> open_tpm(const std::string& tcti, std::uint32_t ak_
   GH_TRY(Context context, Context::open(tcti));
   GH_TRY(const ESYS_TR ak, persistent(context.get(), ak_handle));
   if (ak == ESYS_TR_NONE)
-    return fail(Error{Fault::environment, "there is no attestation key at this handle: gatehouse-endpoint provision makes one", {}, 0, "TPM", {}});
+    return fail(Error{Fault::environment,
+                      "there is no attestation key at this handle: gatehouse-endpoint provision makes one",
+                      {},
+                      0,
+                      "TPM",
+                      {}});
   GH_TRY(Described described, describe(context.get(), ak, ak_handle));
   return std::make_unique<EsysTpm>(std::move(context), ak, std::move(described.key.key));
 }

@@ -50,7 +50,8 @@ Result<std::shared_ptr<const SigningKey>> SigningKey::generate(KeyAlgorithm algo
   Owned<EVP_PKEY> key(algorithm == KeyAlgorithm::ecc ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048));
   if (!key) return openssl_failed("OpenSSL can't make a key");
   GH_TRY(PublicKey pub, public_key(key.get()));
-  return std::shared_ptr<const SigningKey>(new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub))));
+  return std::shared_ptr<const SigningKey>(
+      new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub))));
 }
 
 Result<std::shared_ptr<const SigningKey>> SigningKey::from_pem(std::string_view pem, KeyAlgorithm rsa) {
@@ -59,7 +60,8 @@ Result<std::shared_ptr<const SigningKey>> SigningKey::from_pem(std::string_view 
   if (!key) return fail(Fault::malformed, "not a PEM private key");
   GH_TRY(PublicKey pub, public_key(key.get()));
   const KeyAlgorithm algorithm = pub.type() == KeyType::rsa ? rsa : KeyAlgorithm::ecc;
-  return std::shared_ptr<const SigningKey>(new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub))));
+  return std::shared_ptr<const SigningKey>(
+      new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub))));
 }
 
 const PublicKey& SigningKey::key() const { return state_->public_key; }
@@ -77,13 +79,16 @@ Result<ByteVector> SigningKey::sign(Bytes message) const {
   EVP_PKEY_CTX* parameters = nullptr;
   if (!context || EVP_DigestSignInit(context.get(), &parameters, EVP_sha256(), nullptr, state_->key.get()) != 1)
     return openssl_failed("OpenSSL can't sign");
-  if (state_->algorithm == KeyAlgorithm::rsapss && (EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) != 1 ||
-                                                    EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) != 1))
+  if (state_->algorithm == KeyAlgorithm::rsapss &&
+      (EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) != 1 ||
+       EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_DIGEST) != 1))
     return openssl_failed("OpenSSL can't sign with PSS");
   std::size_t size = 0;
-  if (EVP_DigestSign(context.get(), nullptr, &size, as_uchar(message), message.size()) != 1) return openssl_failed("OpenSSL can't sign");
+  if (EVP_DigestSign(context.get(), nullptr, &size, as_uchar(message), message.size()) != 1)
+    return openssl_failed("OpenSSL can't sign");
   ByteVector made(size);
-  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(made.data()), &size, as_uchar(message), message.size()) != 1)
+  if (EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(made.data()), &size, as_uchar(message),
+                     message.size()) != 1)
     return openssl_failed("OpenSSL can't sign");
   made.resize(size);
 
@@ -95,7 +100,9 @@ Result<ByteVector> SigningKey::sign(Bytes message) const {
     const Owned<ECDSA_SIG> ecdsa(d2i_ECDSA_SIG(nullptr, &at, long(made.size())));
     const int field = int(state_->public_key.field_size());
     for (ByteVector& part : parts) part.resize(std::size_t(field));
-    if (!ecdsa || BN_bn2binpad(ECDSA_SIG_get0_r(ecdsa.get()), reinterpret_cast<unsigned char*>(parts[0].data()), field) != field ||
+    if (!ecdsa ||
+        BN_bn2binpad(ECDSA_SIG_get0_r(ecdsa.get()), reinterpret_cast<unsigned char*>(parts[0].data()), field) !=
+            field ||
         BN_bn2binpad(ECDSA_SIG_get0_s(ecdsa.get()), reinterpret_cast<unsigned char*>(parts[1].data()), field) != field)
       return openssl_failed("OpenSSL's ECDSA signature can't be read");
     signature.algorithm = tpm::alg_ecdsa;
@@ -110,7 +117,8 @@ Result<ByteVector> SigningKey::sign(Bytes message) const {
   return std::move(w).take();
 }
 
-SoftwareTpm::SoftwareTpm(std::shared_ptr<const SigningKey> key, Options options) : key_(std::move(key)), options_(std::move(options)) {
+SoftwareTpm::SoftwareTpm(std::shared_ptr<const SigningKey> key, Options options)
+    : key_(std::move(key)), options_(std::move(options)) {
   // Any name will do as long as it stays the same: nameAlg and a digest.
   Writer w;
   w.put(std::uint16_t(HashAlgorithm::sha256));
@@ -160,7 +168,8 @@ Result<void> SoftwareTpm::extend_ima_list(Bytes list) {
     for (Hasher& hasher : hashers) {
       const HashAlgorithm bank = hasher.algorithm();
       Digest digest = Digest::filled(digest_size(bank), std::byte{0xFF});
-      if (!entry->violation()) digest = bank == HashAlgorithm::sha1 ? Digest(entry->recorded_hash) : hasher(entry->template_data);
+      if (!entry->violation())
+        digest = bank == HashAlgorithm::sha1 ? Digest(entry->recorded_hash) : hasher(entry->template_data);
       if (entry->pcr < pcr_count) hasher.extend(pcrs_[bank][entry->pcr], digest.view());
     }
   }
@@ -168,7 +177,8 @@ Result<void> SoftwareTpm::extend_ima_list(Bytes list) {
 
 Result<Digest> SoftwareTpm::read_pcr(HashAlgorithm bank, std::uint32_t pcr) {
   const auto at = pcrs_.find(bank);
-  if (at == pcrs_.end() || pcr >= pcr_count) return fail(Fault::environment, "no such PCR", "TPM 2.0 Part 3, TPM2_PCR_Read");
+  if (at == pcrs_.end() || pcr >= pcr_count)
+    return fail(Fault::environment, "no such PCR", "TPM 2.0 Part 3, TPM2_PCR_Read");
   return at->second[pcr];
 }
 
@@ -188,7 +198,8 @@ Result<Quote> SoftwareTpm::quote(Bytes qualifying_data, HashAlgorithm bank, std:
   firmware.put(options_.firmware_version);
   tpm::append_selections(selection, {{std::uint16_t(bank), 3, pcrs & 0xFFFFFF}});
   Quote out;
-  out.attest = tpm::build_quote(signer_, qualifying_data, clock.view(), firmware.view(), selection.view(), composite.finish().view());
+  out.attest = tpm::build_quote(signer_, qualifying_data, clock.view(), firmware.view(), selection.view(),
+                                composite.finish().view());
   GH_TRY(out.signature, key_->sign(out.attest));
   return out;
 }

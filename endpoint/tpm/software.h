@@ -23,7 +23,8 @@ class SigningKey {
  public:
   static Result<std::shared_ptr<const SigningKey>> generate(KeyAlgorithm algorithm);
   // PEM private key; an RSA key signs by `algorithm`.
-  static Result<std::shared_ptr<const SigningKey>> from_pem(std::string_view pem, KeyAlgorithm rsa = KeyAlgorithm::rsassa);
+  static Result<std::shared_ptr<const SigningKey>> from_pem(std::string_view pem,
+                                                            KeyAlgorithm rsa = KeyAlgorithm::rsassa);
   ~SigningKey();
 
   const PublicKey& key() const;
@@ -40,7 +41,8 @@ class SigningKey {
 class SoftwareTpm final : public Tpm {
  public:
   struct Options {
-    std::vector<HashAlgorithm> banks = {HashAlgorithm::sha1, HashAlgorithm::sha256, HashAlgorithm::sha384, HashAlgorithm::sha512};
+    std::vector<HashAlgorithm> banks = {HashAlgorithm::sha1, HashAlgorithm::sha256, HashAlgorithm::sha384,
+                                        HashAlgorithm::sha512};
     TpmProperties properties{0x49424D00, 164, 2021};  // "IBM\0", as libtpms says
     std::uint64_t firmware_version = 0x2019102300163636;
     tpm::ClockInfo clock{81'407, 7, 0, 1};
@@ -48,7 +50,8 @@ class SoftwareTpm final : public Tpm {
   explicit SoftwareTpm(std::shared_ptr<const SigningKey> key) : SoftwareTpm(std::move(key), Options{}) {}
   SoftwareTpm(std::shared_ptr<const SigningKey> key, Options options);
 
-  // TPM2_Startup(CLEAR) at a locality: PCRs as after a reset, 17 to 22 all ones, PCR 0 with the locality in its last byte.
+  // TPM2_Startup(CLEAR) at a locality: PCRs as after a reset, 17 to 22 all ones, PCR 0 with the locality in its last
+  // byte.
   void startup(std::uint8_t locality = 0);
   void extend(std::uint32_t pcr, HashAlgorithm bank, Bytes digest);
   // As firmware and kernel do: each digest that an event has; each list entry in every bank, violations as all ones.

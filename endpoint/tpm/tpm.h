@@ -1,6 +1,7 @@
-// What the endpoint asks of its TPM 2.0. The real one is behind esys.h (tpm2-tss); software.h has one that signs with an
-// OpenSSL key, so that a test, a fuzzer or a load generator runs thousands of endpoints in one process. One object belongs
-// to one thread at a time; calls may block for as long as the TPM takes (a quote: 100 to 500 ms on a discrete one).
+// What the endpoint asks of its TPM 2.0. The real one is behind esys.h (tpm2-tss); software.h has one that signs with
+// an OpenSSL key, so that a test, a fuzzer or a load generator runs thousands of endpoints in one process. One object
+// belongs to one thread at a time; calls may block for as long as the TPM takes (a quote: 100 to 500 ms on a discrete
+// one).
 #pragma once
 
 #include <cstdint>

@@ -86,6 +86,15 @@ inline std::vector<PaRecord> pa_records(Bytes batch) {
   return out;
 }
 
+inline bool is_contract_request(const OwnAttribute& a) { return a.is(patnc::vendor_tcg, patnc::type::contract_request); }
+
+// What tests of a collector look at: Exchange adds a contract request to the first message of each subtype.
+inline std::vector<PaRecord> without_contracts(std::vector<PaRecord> records) {
+  for (PaRecord& r : records) std::erase_if(r.attributes, is_contract_request);
+  std::erase_if(records, [](const PaRecord& r) { return r.attributes.empty(); });
+  return records;
+}
+
 inline pbtnc::BatchType batch_type(Bytes batch) { return pbtnc::BatchType(std::to_integer<unsigned>(batch[3]) & 0x0F); }
 
 // The server's side of PT-TLS.
@@ -104,6 +113,7 @@ class Server {
     pttls::append_message(w, type, identifier_++, value);
     take(session_.feed(w.view()));
   }
+  void retry() { take(session_.retry()); }
   void send_bytes(Bytes bytes) { take(session_.feed(bytes)); }
   void negotiate() {
     start();
@@ -139,11 +149,11 @@ class Server {
     if (recommendation != 0) pbtnc::append_access_recommendation(w, recommendation);
     return std::move(w).take();
   }
-  // Attributes of the client's latest batch.
+  // Attributes of the client's latest batch, but for its own Segmentation Contract Requests.
   std::vector<OwnAttribute> attributes() const {
     std::vector<OwnAttribute> out;
     if (!batches.empty())
-      for (const PaRecord& r : pa_records(batches.back())) out.insert(out.end(), r.attributes.begin(), r.attributes.end());
+      for (const PaRecord& r : without_contracts(pa_records(batches.back()))) out.insert(out.end(), r.attributes.begin(), r.attributes.end());
     return out;
   }
   // The code and offset of a fatal PB-TNC error in the client's latest batch, which is a CLOSE.

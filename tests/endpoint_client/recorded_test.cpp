@@ -66,6 +66,8 @@ TEST_P(Recorded, client_says_what_strongswan_said) {
   for (const std::string& path : batch_files(c.name, "c2s"))
     for (PaRecord& r : pa_records(file(path)))
       if (ours(r)) recorded.push_back(std::move(r));
+  // strongSwan's client asks for contracts for SWIMA alone; what ours asks for is tested elsewhere.
+  recorded = without_contracts(std::move(recorded));
 
   const ByteVector log = file(interop + "evidence/base/binary_bios_measurements");
   const ByteVector list = file(interop + "evidence/" + c.evidence + "/binary_runtime_measurements");
@@ -110,7 +112,7 @@ TEST_P(Recorded, client_says_what_strongswan_said) {
   std::vector<PaRecord> said;
   for (const ByteVector& batch : server.batches) {
     EXPECT_LE(batch.size(), c.max_batch);
-    for (PaRecord& r : pa_records(batch)) said.push_back(std::move(r));
+    for (PaRecord& r : without_contracts(pa_records(batch))) said.push_back(std::move(r));
   }
   ASSERT_EQ(said.size(), recorded.size());
   for (std::size_t i = 0; i < said.size(); ++i) {

@@ -13,15 +13,21 @@ constexpr std::uint32_t ima_pcr = 10;
 constexpr std::uint32_t intel = 0x494E5443;  // "INTC"
 
 // Strongest first (spec part 2 §1.3).
-constexpr HashAlgorithm by_strength[] = {HashAlgorithm::sha512, HashAlgorithm::sha384, HashAlgorithm::sha256, HashAlgorithm::sha1};
+constexpr HashAlgorithm by_strength[] = {HashAlgorithm::sha512, HashAlgorithm::sha384, HashAlgorithm::sha256,
+                                         HashAlgorithm::sha1};
 
 std::uint16_t group_bit(DhGroup group) {
   switch (group) {
-    case DhGroup::modp1024: return pts::group_modp1024;
-    case DhGroup::modp1536: return pts::group_modp1536;
-    case DhGroup::modp2048: return pts::group_modp2048;
-    case DhGroup::ecp256: return pts::group_ecp256;
-    case DhGroup::ecp384: return pts::group_ecp384;
+    case DhGroup::modp1024:
+      return pts::group_modp1024;
+    case DhGroup::modp1536:
+      return pts::group_modp1536;
+    case DhGroup::modp2048:
+      return pts::group_modp2048;
+    case DhGroup::ecp256:
+      return pts::group_ecp256;
+    case DhGroup::ecp384:
+      return pts::group_ecp384;
   }
   return 0;
 }
@@ -34,13 +40,20 @@ patnc::Supported AttestationImc::supported() const {
   return [](std::uint32_t vendor, std::uint32_t kind) {
     if (vendor == patnc::vendor_ita) return kind == pts::ita_get_symlinks || kind == pts::ita_symlinks;
     if (vendor == patnc::vendor_ietf)
-      return kind == patnc::type::pa_tnc_error || kind == patnc::type::assessment_result || kind == patnc::type::remediation_instructions;
-    constexpr std::uint32_t known[] = {patnc::type::contract_request, patnc::type::contract_response,
-                                       patnc::type::segment_envelope, patnc::type::next_segment,
-                                       type::request_capabilities,    type::dh_nonce_request,
-                                       type::dh_nonce_finish,         type::algorithm_request,
-                                       type::get_tpm_version,         type::get_aik,
-                                       type::request_component_evidence, type::generate_evidence};
+      return kind == patnc::type::pa_tnc_error || kind == patnc::type::assessment_result ||
+             kind == patnc::type::remediation_instructions;
+    constexpr std::uint32_t known[] = {patnc::type::contract_request,
+                                       patnc::type::contract_response,
+                                       patnc::type::segment_envelope,
+                                       patnc::type::next_segment,
+                                       type::request_capabilities,
+                                       type::dh_nonce_request,
+                                       type::dh_nonce_finish,
+                                       type::algorithm_request,
+                                       type::get_tpm_version,
+                                       type::get_aik,
+                                       type::request_component_evidence,
+                                       type::generate_evidence};
     return vendor == patnc::vendor_tcg && std::find(std::begin(known), std::end(known), kind) != std::end(known);
   };
 }
@@ -73,14 +86,22 @@ Result<void> AttestationImc::receive(const patnc::Attribute& attribute, Packer& 
       pts::append_capabilities(w, now_.capabilities);
       return out.add(0, patnc::vendor_tcg, type::capabilities, w.view());
     }
-    case type::algorithm_request: return select_algorithm(attribute, out);
-    case type::dh_nonce_request: return offer_nonce(attribute, out);
-    case type::dh_nonce_finish: return finish_nonce(attribute);
-    case type::get_tpm_version: return tell_tpm_version(attribute, out);
-    case type::get_aik: return tell_aik(out);
-    case type::request_component_evidence: return collect(attribute, out);
-    case type::generate_evidence: return generate(out);
-    default: return {};
+    case type::algorithm_request:
+      return select_algorithm(attribute, out);
+    case type::dh_nonce_request:
+      return offer_nonce(attribute, out);
+    case type::dh_nonce_finish:
+      return finish_nonce(attribute);
+    case type::get_tpm_version:
+      return tell_tpm_version(attribute, out);
+    case type::get_aik:
+      return tell_aik(out);
+    case type::request_component_evidence:
+      return collect(attribute, out);
+    case type::generate_evidence:
+      return generate(out);
+    default:
+      return {};
   }
 }
 
@@ -121,10 +142,12 @@ Result<void> AttestationImc::offer_nonce(const patnc::Attribute& attribute, Pack
     return send_error(pts::error::dh_group_not_supported, w.view(), out);
   }
   GH_TRY(now_.key, KeyAgreement::generate(*chosen));
-  now_.nonce = random_bytes(std::max<std::size_t>({17, std::min<std::size_t>(config_.nonce_size, 255), request.minimum_nonce}));
+  now_.nonce =
+      random_bytes(std::max<std::size_t>({17, std::min<std::size_t>(config_.nonce_size, 255), request.minimum_nonce}));
   now_.secret.reset();
   Writer w;
-  pts::append_dh_nonce_response(w, {group_bit(*chosen), pts::algorithm_bit(*now_.bank), now_.nonce, now_.key->public_value()});
+  pts::append_dh_nonce_response(
+      w, {group_bit(*chosen), pts::algorithm_bit(*now_.bank), now_.nonce, now_.key->public_value()});
   return out.add(0, patnc::vendor_tcg, type::dh_nonce_response, w.view());
 }
 
@@ -133,9 +156,11 @@ Result<void> AttestationImc::finish_nonce(const patnc::Attribute& attribute) {
   Reader r(attribute.value, "spec part 2 1.6", attribute.value_offset());
   GH_TRY(const pts::DhNonceFinish finish, pts::parse_dh_nonce_finish(r));
   if (finish.hash != pts::algorithm_bit(*now_.bank))
-    return fail(Fault::protocol, "the server chose a DH hash that wasn't offered", "spec part 2 1.6", attribute.value_offset() + 2);
+    return fail(Fault::protocol, "the server chose a DH hash that wasn't offered", "spec part 2 1.6",
+                attribute.value_offset() + 2);
   if (finish.nonce.size() != now_.nonce.size())
-    return fail(Fault::protocol, "the server's nonce isn't as long as ours", "spec part 2 1.6", attribute.value_offset() + 1);
+    return fail(Fault::protocol, "the server's nonce isn't as long as ours", "spec part 2 1.6",
+                attribute.value_offset() + 1);
   auto secret = now_.key->derive(finish.public_value);
   if (!secret) return fail(Fault::malformed, secret.error().reason, "spec part 2 1.6", attribute.value_offset() + 4);
   now_.secret = secret_assessment_value(*now_.bank, finish.nonce, now_.nonce, *std::move(secret));
@@ -181,10 +206,13 @@ Result<void> AttestationImc::collect(const patnc::Attribute& attribute, Packer& 
   for (const pts::ComponentRequest& request : requests) {
     const auto refuse = [&](std::uint32_t code) { return send_error(code, attribute.value, out); };
     if ((request.flags & pts::request_ttc) != 0) return refuse(pts::error::unable_to_determine_transitive_trust);
-    if ((request.flags & pts::request_verify) != 0 && (now_.capabilities & pts::capability_verify) == 0) return refuse(pts::error::unable_to_validate);
+    if ((request.flags & pts::request_verify) != 0 && (now_.capabilities & pts::capability_verify) == 0)
+      return refuse(pts::error::unable_to_validate);
     if ((request.flags & pts::request_current) != 0) return refuse(pts::error::unable_to_collect_current);
-    if ((request.flags & pts::request_pcr) != 0 && (now_.capabilities & pts::capability_tpm) == 0) return refuse(pts::error::unable_to_determine_pcr);
-    if (request.depth != 0) return fail(Fault::protocol, "evidence of sub-components requested", "spec part 2 1.9", attribute.value_offset());
+    if ((request.flags & pts::request_pcr) != 0 && (now_.capabilities & pts::capability_tpm) == 0)
+      return refuse(pts::error::unable_to_determine_pcr);
+    if (request.depth != 0)
+      return fail(Fault::protocol, "evidence of sub-components requested", "spec part 2 1.9", attribute.value_offset());
     if (request.component == pts::component_boot && now_.boot == nullptr) {
       GH_TRY(now_.boot, source_.firmware(*now_.bank));
       warnings_.insert(warnings_.end(), now_.boot->warnings.begin(), now_.boot->warnings.end());
@@ -221,7 +249,8 @@ Result<void> AttestationImc::generate(Packer& out) {
       GH_TRY(now_.list, source_.ima(*now_.bank));
       matching = items_matching(*now_.list, pcr10);
     }
-    if (!matching) warnings_.emplace_back("the IMA list doesn't lead to the value of PCR 10: the server will refuse the quote");
+    if (!matching)
+      warnings_.emplace_back("the IMA list doesn't lead to the value of PCR 10: the server will refuse the quote");
     warnings_.insert(warnings_.end(), now_.list->warnings.begin(), now_.list->warnings.end());
     listed = matching.value_or(now_.list->count());
   }
@@ -239,7 +268,8 @@ Result<void> AttestationImc::finish(const Quote& quote, Packer& out) {
   const auto signature = tpm::parse_signature(quote.signature);
   if (!attest || !signature) return fail(Fault::environment, "the TPM's quote can't be read", "TPM 2.0 Part 2");
   const auto hash = hash_algorithm(signature->hash);
-  if (!hash || pts::algorithm_bit(*hash) == 0) return fail(Fault::environment, "the AK signs with a hash that PTS doesn't know", "spec part 2 1.12");
+  if (!hash || pts::algorithm_bit(*hash) == 0)
+    return fail(Fault::environment, "the AK signs with a hash that PTS doesn't know", "spec part 2 1.12");
   Writer clock, firmware, selection, signed_bytes;
   clock.put(attest->clock.clock);
   clock.put(attest->clock.reset_count);
@@ -251,7 +281,8 @@ Result<void> AttestationImc::finish(const Quote& quote, Packer& out) {
     // r and s travel without lengths: each as long as the field, or their border is lost (§4.2).
     const std::size_t field = tpm_.ak().field_size();
     for (const Bytes part : {signature->r, signature->s}) {
-      if (part.size() > field) return fail(Fault::environment, "the TPM's signature is longer than its curve", "spec part 2 4.2");
+      if (part.size() > field)
+        return fail(Fault::environment, "the TPM's signature is longer than its curve", "spec part 2 4.2");
       signed_bytes.put_zeros(field - part.size());
       signed_bytes.put_bytes(part);
     }

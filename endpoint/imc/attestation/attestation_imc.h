@@ -22,9 +22,9 @@ namespace gatehouse::endpoint {
 struct AttestationConfig {
   // Preferred first; the first that the server offers too is taken.
   std::vector<DhGroup> dh_groups = {DhGroup::ecp256, DhGroup::ecp384, DhGroup::modp2048};
-  std::size_t nonce_size = 20;                            // 17 to 255; more where the server demands more
-  HashAlgorithm strongest = HashAlgorithm::sha384;        // banks above it aren't offered
-  ByteVector aik_certificate;                             // DER; empty: the bare key
+  std::size_t nonce_size = 20;                      // 17 to 255; more where the server demands more
+  HashAlgorithm strongest = HashAlgorithm::sha384;  // banks above it aren't offered
+  ByteVector aik_certificate;                       // DER; empty: the bare key
 };
 
 class AttestationImc final : public Imc {
@@ -34,6 +34,7 @@ class AttestationImc final : public Imc {
   std::uint16_t id() const override { return 3; }  // 2 is the SWIMA IMC's, as with strongSwan
   std::uint32_t vendor() const override { return patnc::vendor_tcg; }
   std::uint32_t subtype() const override { return patnc::subtype_pts; }
+  bool greets() const override { return false; }  // spec part 1b §1.8
   patnc::Supported supported() const override;
   Result<void> begin(Packer& out) override;
   Result<void> receive(const patnc::Attribute& attribute, Packer& out) override;
@@ -62,10 +63,10 @@ class AttestationImc final : public Imc {
   struct Progress {
     std::uint16_t capabilities = 0;
     std::optional<HashAlgorithm> bank;
-    std::optional<KeyAgreement> key;   // between response and finish
-    ByteVector nonce;                  // ours
-    std::optional<Digest> secret;      // the quote's qualifying data; for one quote
-    SharedEvidence boot, list;         // between Request Functional Component Evidence and Generate
+    std::optional<KeyAgreement> key;  // between response and finish
+    ByteVector nonce;                 // ours
+    std::optional<Digest> secret;     // the quote's qualifying data; for one quote
+    SharedEvidence boot, list;        // between Request Functional Component Evidence and Generate
   };
   Progress now_;
 };

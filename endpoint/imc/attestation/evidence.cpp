@@ -75,8 +75,8 @@ class Builder {
   Writer out_;
 };
 
-// "sha256:/usr/bin/ls", and the bare name for the template that has no algorithm (spec part 2 §2.4). An entry of a template
-// that we don't know has no name: its template's stands for it.
+// "sha256:/usr/bin/ls", and the bare name for the template that has no algorithm (spec part 2 §2.4). An entry of a
+// template that we don't know has no name: its template's stands for it.
 std::string policy_uri(const ima::Entry& entry) {
   const std::string name(entry.fields.name.empty() ? entry.template_name : entry.fields.name);
   if (entry.template_name == "ima") return name;
@@ -105,9 +105,11 @@ Result<SharedEvidence> firmware_evidence(Bytes log, HashAlgorithm bank, const Ev
     if (!event->extends()) continue;
     const eventlog::EventDigest* const digest = event->digest(bank);
     if (digest == nullptr) {
-      builder.warn("firmware event at offset " + std::to_string(event->offset) + " has no " + std::string(name(bank)) + " digest: left out");
+      builder.warn("firmware event at offset " + std::to_string(event->offset) + " has no " + std::string(name(bank)) +
+                   " digest: left out");
     } else if (event->pcr >= pcr_count) {
-      return fail(Fault::malformed, "event of a PCR that doesn't exist", "TCG PC Client Firmware Profile", event->offset);
+      return fail(Fault::malformed, "event of a PCR that doesn't exist", "TCG PC Client Firmware Profile",
+                  event->offset);
     } else {
       builder.add(event->pcr, digest->value, {});
     }
@@ -130,8 +132,10 @@ Result<SharedEvidence> ima_evidence(Bytes list, HashAlgorithm bank, const Eviden
       continue;
     }
     Digest extended = violation;
-    if (!entry->violation()) extended = bank == HashAlgorithm::sha1 ? Digest(entry->recorded_hash) : hasher(entry->template_data);
-    if (extended.size != digest_size(bank)) return fail(Fault::malformed, "template hash isn't as long as SHA-1", "kernel ima_fs.c", entry->offset);
+    if (!entry->violation())
+      extended = bank == HashAlgorithm::sha1 ? Digest(entry->recorded_hash) : hasher(entry->template_data);
+    if (extended.size != digest_size(bank))
+      return fail(Fault::malformed, "template hash isn't as long as SHA-1", "kernel ima_fs.c", entry->offset);
     builder.add(entry->pcr, extended.view(), policy_uri(*entry));
   }
   return builder.finish();
@@ -163,7 +167,8 @@ std::string measurement_time(std::int64_t seconds) {
   const std::time_t time = std::time_t(seconds);
   std::tm utc{};
   std::array<char, 32> text{};
-  if (seconds < 0 || ::gmtime_r(&time, &utc) == nullptr || std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc) != 20)
+  if (seconds < 0 || ::gmtime_r(&time, &utc) == nullptr ||
+      std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &utc) != 20)
     return "0000-00-00T00:00:00Z";
   return text.data();
 }

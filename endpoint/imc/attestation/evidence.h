@@ -1,5 +1,5 @@
-// Evidence as it goes over the wire: Simple Component Evidence attributes made once from a firmware log or an IMA list, for
-// one bank (spec part 2 §2.3, §2.4). Immutable and shared: a load generator makes it once an image.
+// Evidence as it goes over the wire: Simple Component Evidence attributes made once from a firmware log or an IMA list,
+// for one bank (spec part 2 §2.3, §2.4). Immutable and shared: a load generator makes it once an image.
 #pragma once
 
 #include <cstdint>
@@ -39,9 +39,10 @@ struct EvidenceOptions {
 
 // Each event that extends a PCR and has a digest for the bank.
 Result<SharedEvidence> firmware_evidence(Bytes log, HashAlgorithm bank, const EvidenceOptions& options);
-// Each entry of PCR 10, whatever its template: the measurement is what the kernel extended, that is the template hash in
-// the bank's algorithm, and for a violation all ones (spec part 2 §7.4, §7.5), so that every server's replay agrees with
-// the quote. Entries of other PCRs can't be sent (§2.6 rule 3): they are left out with a warning, and so is their PCR.
+// Each entry of PCR 10, whatever its template: the measurement is what the kernel extended, that is the template hash
+// in the bank's algorithm, and for a violation all ones (spec part 2 §7.4, §7.5), so that every server's replay agrees
+// with the quote. Entries of other PCRs can't be sent (§2.6 rule 3): they are left out with a warning, and so is their
+// PCR.
 Result<SharedEvidence> ima_evidence(Bytes list, HashAlgorithm bank, const EvidenceOptions& options);
 // How many items, from the first, replay to this value of PCR 10; nullopt: no number of them does.
 std::optional<std::size_t> items_matching(const Evidence& ima, const Digest& pcr10);
@@ -90,7 +91,8 @@ class FileEvidence final : public EvidenceSource {
 // Evidence that is there: for tests and fleets. Either may be null: asking for it then is an environment fault.
 class FixedEvidence final : public EvidenceSource {
  public:
-  FixedEvidence(SharedEvidence boot, SharedEvidence list, std::optional<std::uint8_t> start, std::vector<SymlinkTarget> links)
+  FixedEvidence(SharedEvidence boot, SharedEvidence list, std::optional<std::uint8_t> start,
+                std::vector<SymlinkTarget> links)
       : boot_(std::move(boot)), list_(std::move(list)), locality_(start), symlinks_(std::move(links)) {}
   Result<SharedEvidence> firmware(HashAlgorithm bank) override;
   Result<SharedEvidence> ima(HashAlgorithm bank) override;
