@@ -25,7 +25,7 @@ TEST(KeyAgreement, MatchesTheWorkedExampleFromBothSides) {
 }
 
 TEST(KeyAgreement, AgreesInEveryGroup) {
-  for (const DhGroup group : {DhGroup::ecp256, DhGroup::ecp384, DhGroup::modp2048}) {
+  for (const DhGroup group : {DhGroup::ecp256, DhGroup::ecp384, DhGroup::modp2048, DhGroup::modp1536, DhGroup::modp1024}) {
     const auto a = KeyAgreement::generate(group), b = KeyAgreement::generate(group);
     ASSERT_TRUE(a && b);
     EXPECT_EQ(a->public_value().size(), public_value_size(group));
@@ -52,6 +52,15 @@ TEST(KeyAgreement, RefusesValuesOutsideTheGroup) {
   // p - 1
   const auto p = from_hex("FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804F1746C08CA18217C32905E462E36CE3BE39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF6955817183995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFE").value();
   EXPECT_FALSE(modp->derive(p));
+  for (const DhGroup group : {DhGroup::modp1024, DhGroup::modp1536}) {
+    const auto small = KeyAgreement::generate(group);
+    ByteVector one(public_value_size(group));
+    EXPECT_FALSE(small->derive(one)) << 0;
+    one.back() = std::byte{1};
+    EXPECT_FALSE(small->derive(one)) << 1;
+    EXPECT_FALSE(small->derive(ByteVector(public_value_size(group), std::byte{0xFF})));
+    EXPECT_FALSE(small->derive(modp->public_value())) << "another group's";
+  }
 }
 
 }  // namespace
