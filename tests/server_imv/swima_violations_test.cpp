@@ -281,10 +281,10 @@ class CountingHost final : public server::Host {
     while (in_flight != 0 || waiting != 0) {
       if (in_flight != 0) {
         --in_flight;
-        session.on_staged({});
+        session.on_staged(session.id(), {});
       } else {
         --waiting;
-        session.on_result_committed({});
+        session.on_result_committed(session.id(), {});
       }
     }
   }
