@@ -93,7 +93,8 @@ TEST(View, VersionsOfAPackageAddUpAndProductsDont) {
   EXPECT_EQ(view->generation(), 2U);
   const auto versions = [&](const std::string& product) {
     std::set<std::string> out;
-    for (const Reference& r : view->references_of_path(product, "/usr/bin/p").value()) out.insert(r.version);
+    const auto found = view->references_of_path(product, "/usr/bin/p").value();
+    for (const Reference& r : found) out.insert(r.version);
     return out;
   };
   EXPECT_EQ(versions(debian), (std::set<std::string>{"1", "2"}));
@@ -143,7 +144,8 @@ TEST(View, TheTemplateIndexSaysWhatThePathsSay) {
     const Digest digest = digest_of(bank, as_bytes(content));
     const TemplateHit hit = find_template(*view, product, bank, template_digest(bank, digest, reported)).value();
     bool by_path = false;
-    for (const Reference& r : view->references_of_path(product, reported).value()) by_path |= *r.digest(bank) == digest;
+    const auto found = view->references_of_path(product, reported).value();
+    for (const Reference& r : found) by_path |= *r.digest(bank) == digest;
     ASSERT_EQ(hit.found, by_path) << reported << " " << content;
     if (hit.found) {
       EXPECT_EQ(hit.name, reported);

@@ -189,7 +189,7 @@ TEST_F(Swima, ErrorsWithoutDataFinishTheItem) {
     std::string text, result;
   } rows[] = {{4, "failed to collect SW ID inventory", "failed to collect SW ID inventory"},
               {4, "", "SWIMA Error"},
-              {4, "a\nb", "a\\x0ab"},
+              {4, "a\nb", "a\\x0Ab"},
               {6, "too large for me", "too large for me (at most 4096 bytes)"}};
   for (const auto& row : rows) {
     ByHand client(world());

@@ -184,7 +184,8 @@ devices = ["stolen"]
   for (const Standing standing : {Standing::unknown, Standing::claimed, Standing::authenticated}) {
     DeviceFacts stolen = known("stolen");
     stolen.standing = standing;
-    const Plan plan = work_items(*parsed(policy), stolen, {});
+    const PolicyPtr rules = parsed(policy);  // the plan borrows from it
+    const Plan plan = work_items(*rules, stolen, {});
     EXPECT_TRUE(plan.denied);
     EXPECT_EQ(plan.denied_by, "bad");
     EXPECT_TRUE(plan.items.empty());

@@ -10,7 +10,7 @@
 
 namespace gatehouse::test {
 
-Outcome replay(World& world, const std::string& folder, std::optional<std::uint32_t> request_id) {
+Outcome replay(World& world, const std::string& folder, std::optional<std::uint32_t> request_id, const server::Peer& peer) {
   std::stringstream text;
   text << std::ifstream(interop(folder + "/facts.json")).rdbuf();
   const auto facts = boost::json::parse(text.str()).as_object();
@@ -18,7 +18,7 @@ Outcome replay(World& world, const std::string& folder, std::optional<std::uint3
   host.nonce = *from_hex(std::string(facts.at("initiator_nonce").as_string()));
   host.request_id = request_id;
   host.secret = *from_hex(std::string(facts.at("dh_secret").as_string()));
-  server::Session session(host, world.settings, *world.state, {"127.0.0.1:1", "", ""});
+  server::Session session(host, world.settings, *world.state, peer);
   const std::string id = session.id();
   const auto feed = [&](pttls::Type type, Bytes value) {
     Writer w;

@@ -137,9 +137,14 @@ bool AttestationImv::expect(bool good, std::string_view what, std::size_t field)
 }
 
 void AttestationImv::refuse(const Message& message, const Error& error) {
-  if (error.fault != Fault::malformed) return fail(std::string(error.reason));
+  if (error.fault != Fault::malformed && error.fault != Fault::protocol && error.fault != Fault::limit)
+    return fail(std::string(error.reason));
   channel().refuse(message, {patnc::ErrorCode::invalid_parameter, error.offset, {}, error.reason});
   fail(error.text());
+}
+
+std::string AttestationImv::at(std::string_view what, std::size_t field) const {
+  return Error{Fault::protocol, what, "spec part 2 1", at_ + field, {}, {}}.text();
 }
 
 // A PTS error, by its whole value.
@@ -303,7 +308,10 @@ Result<void> AttestationImv::on_raw(const Message& message, const Attribute& a) 
 
 Result<void> AttestationImv::on_evidence(const Message& message, const Attribute& a) {
   EvidenceIntake* const q = intake();
-  if (!expect(q != nullptr, "evidence that wasn't asked for at this time")) return {};
+  const std::string_view what = a.is(tcg, pt::simple_evidence_final) ? "Simple Evidence Final that wasn't asked for at this time, or a second one"
+                                : a.vendor == patnc::vendor_ita      ? "Symlinks that weren't asked for at this time"
+                                                                     : "raw evidence that wasn't asked for at this time";
+  if (!expect(q != nullptr, what)) return {};
   if (a.vendor == patnc::vendor_ita) return q->take_symlinks(a);
   if (a.vendor == tcg) {
     // The evidence plane reads it again: here only so that the endpoint is told where it is malformed.
@@ -333,7 +341,7 @@ Result<void> AttestationImv::on_algorithm(const Message& message, Reader& r) {
     Writer error;
     pts::append_set_error(error, pts::error::hash_algorithm_not_supported, d->offered);
     say_error(message, std::move(error));
-    fail("a measurement algorithm that wasn't offered, or more than one");
+    fail(at("a measurement algorithm that wasn't offered, or more than one", 2));
     return {};
   }
   d->bank = bank;
@@ -345,19 +353,19 @@ Result<void> AttestationImv::on_dh_response(const Message& message, Reader& r) {
   auto* n = std::get_if<NonceRequested>(&state_);
   if (!expect(n != nullptr, "DH Nonce Parameters Response that wasn't asked for, or a second time")) return {};
   GH_TRY(const pts::DhNonceResponse v, pts::parse_dh_nonce_response(r));
-  const auto refuse_with = [&](Writer&& error, std::string why) {
+  const auto refuse_with = [&](Writer&& error, std::string_view why, std::size_t field) {
     say_error(message, std::move(error));
-    fail_attestation(std::move(why));
+    fail_attestation(at(why, field));
     return Result<void>();
   };
   Writer error;
   if (const std::uint8_t least = std::max(shortest_nonce, c_.settings.minimum_nonce); v.nonce.size() < least) {
     pts::append_nonce_error(error, least);
-    return refuse_with(std::move(error), "the endpoint's nonce is too short");
+    return refuse_with(std::move(error), "the endpoint's nonce is too short", 3);
   }
   if (!single_bit(v.group) || (v.group & n->groups) == 0) {
     pts::append_set_error(error, pts::error::dh_group_not_supported, n->groups);
-    return refuse_with(std::move(error), "a DH group that wasn't offered, or more than one");
+    return refuse_with(std::move(error), "a DH group that wasn't offered, or more than one", 4);
   }
   // The strongest hash that both know; strongSwan's clients offer the measurement algorithm alone.
   std::optional<HashAlgorithm> hash;
@@ -365,7 +373,7 @@ Result<void> AttestationImv::on_dh_response(const Message& message, Reader& r) {
     if (!hash && (v.hashes & pts::algorithm_bit(h)) != 0) hash = h;
   if (!hash) {
     pts::append_set_error(error, pts::error::hash_algorithm_not_supported, set_of(nonce_hashes));
-    return refuse_with(std::move(error), "no common hash algorithm for the nonce");
+    return refuse_with(std::move(error), "no common hash algorithm for the nonce", 6);
   }
   const auto own = KeyAgreement::generate(group_of(v.group));
   if (!own) return fail_attestation("the DH key pair can't be made"), Result<void>();

@@ -97,6 +97,8 @@ class AttestationImv final : public Imv {
   // `field`: in the attribute's value.
   bool expect(bool good, std::string_view what, std::size_t field = 0);
   void refuse(const Message& message, const Error& error);
+  // What is wrong, with its place in the message that is received.
+  std::string at(std::string_view what, std::size_t field) const;
   void say_error(const Message& message, Writer&& value);
   void ask(std::uint32_t type, Bytes value);
 

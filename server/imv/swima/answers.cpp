@@ -254,7 +254,9 @@ void SwimaImv::take(const swima::Event& event) {
   if (a.tags) return;  // events were not asked for
   ++s_.events;
   const bool told_before = s_.head && event.eid != 0 && event.eid <= s_.head->last_eid && a.epoch == s_.head->epoch;
-  const bool in_range = event.eid != 0 && event.eid >= a.earliest_eid && event.eid <= a.last_consulted;
+  // Numbers of another epoch have nothing to do with what was asked for.
+  const bool other_epoch = s_.head && a.epoch != s_.head->epoch;
+  const bool in_range = event.eid != 0 && (other_epoch || event.eid >= a.earliest_eid) && event.eid <= a.last_consulted;
   if (!in_range) {
     add_finding(pipeline::Status::failed, "event out of range: EID " + std::to_string(event.eid),
                 event.software.identifier);
