@@ -120,6 +120,30 @@ void SwimaImv::receive(const Message& message) {
 }
 
 template <class Format>
+Result<void> SwimaImv::drain(std::uint16_t collector, std::uint32_t kind, patnc::Cursor<Format>& cursor, bool& begun) {
+  const std::uint64_t before = cursor.received();
+  for (;;) {
+    GH_TRY(const auto* record, cursor.next());
+    if (const auto* h = cursor.header(); h != nullptr && !begun) {
+      begun = true;
+      Answer answer;
+      answer.events = has_events(kind);
+      answer.content = content_of(kind);
+      answer.count = h->count;
+      answer.request_id = h->request_id;
+      answer.epoch = h->eid_epoch;
+      answer.last_eid = answer.last_consulted = h->last_eid;
+      if constexpr (requires { h->last_consulted_eid; }) answer.last_consulted = h->last_consulted_eid;
+      if (!begin(collector, answer)) return gatehouse::fail(Fault::denied, "an answer that wasn't asked for");
+    }
+    if (record == nullptr) break;
+    take(*record);
+  }
+  if (begun) log_received(*s_.answer, cursor.received() - before, cursor.to_follow());
+  return {};
+}
+
+template <class Format>
 void SwimaImv::take_whole(std::uint16_t collector, const patnc::Attribute& a, Format format) {
   patnc::Cursor<Format> cursor(a.value_offset(), format);
   cursor.feed(a.value);
@@ -169,30 +193,6 @@ Result<void> SwimaImv::receive_piece(std::uint16_t collector, const patnc::Reass
   // In a whole attribute a limit of ours is answered like any other malformation.
   if (good.error().fault != Fault::denied) good.error().fault = Fault::malformed;
   return good;
-}
-
-template <class Format>
-Result<void> SwimaImv::drain(std::uint16_t collector, std::uint32_t kind, patnc::Cursor<Format>& cursor, bool& begun) {
-  const std::uint64_t before = cursor.received();
-  for (;;) {
-    GH_TRY(const auto* record, cursor.next());
-    if (const auto* h = cursor.header(); h != nullptr && !begun) {
-      begun = true;
-      Answer answer;
-      answer.events = has_events(kind);
-      answer.content = content_of(kind);
-      answer.count = h->count;
-      answer.request_id = h->request_id;
-      answer.epoch = h->eid_epoch;
-      answer.last_eid = answer.last_consulted = h->last_eid;
-      if constexpr (requires { h->last_consulted_eid; }) answer.last_consulted = h->last_consulted_eid;
-      if (!begin(collector, answer)) return gatehouse::fail(Fault::denied, "an answer that wasn't asked for");
-    }
-    if (record == nullptr) break;
-    take(*record);
-  }
-  if (begun) log_received(*s_.answer, cursor.received() - before, cursor.to_follow());
-  return {};
 }
 
 // In strongSwan's words: operators have alerts on them.
