@@ -178,8 +178,7 @@ TEST(LogChecks, ManyFailuresHideNone) {
 TEST(LogChecks, RealLogs) {
   const std::string folder = GATEHOUSE_SHARED "/corpus/eventlog/";
   if (!std::filesystem::exists(folder)) {
-    std::cout << "no corpus beside the checkout: " << folder << '\n';
-    return;
+    GTEST_SKIP() << "no corpus beside the checkout: " << folder;
   }
   const auto failed = [&](const std::string& file) {
     const ByteVector log = read_file(folder + file, std::size_t(1) << 26).value();
