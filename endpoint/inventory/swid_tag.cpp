@@ -8,31 +8,7 @@ namespace gatehouse::endpoint {
 namespace {
 
 // Text of an attribute value. What XML 1.0 can't hold is written \xNN.
-std::string attribute(std::string_view text) {
-  std::string out;
-  for (const char c : escaped(text, max_package_text)) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&apos;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
+std::string attribute(std::string_view text) { return xml_escaped(escaped(text, max_package_text)); }
 
 }  // namespace
 

@@ -7,30 +7,6 @@
 namespace gatehouse::server {
 namespace {
 
-std::string xml(std::string_view text) {
-  std::string out;
-  for (const char c : text) switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&apos;";
-        break;
-      default:
-        out += c;
-    }
-  return out;
-}
-
 // The pieces of a text in one of the forms.
 struct Form {
   RemedyForm form;
@@ -46,12 +22,12 @@ struct Form {
       std::string out = std::string(r.title) + "\n  " + std::string(r.description);
       return r.header.empty() ? out : out + "\n  " + std::string(r.header);
     }
-    const std::string out = "  <instruction>\n    <title>" + xml(r.title) + "</title>\n    <description>" +
-                            xml(r.description) + "</description>\n";
-    return r.header.empty() ? out : out + "    <itemsheader>" + xml(r.header) + "</itemsheader>\n    <items>\n";
+    const std::string out = "  <instruction>\n    <title>" + xml_escaped(r.title) + "</title>\n    <description>" +
+                            xml_escaped(r.description) + "</description>\n";
+    return r.header.empty() ? out : out + "    <itemsheader>" + xml_escaped(r.header) + "</itemsheader>\n    <items>\n";
   }
   std::string item(std::string_view text) const {
-    return is_xml() ? "      <item>" + xml(text) + "</item>\n" : "\n    " + std::string(text);
+    return is_xml() ? "      <item>" + xml_escaped(text) + "</item>\n" : "\n    " + std::string(text);
   }
   std::string closing(const Remedy& r) const {
     if (!is_xml()) return "";

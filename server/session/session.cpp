@@ -346,7 +346,7 @@ void Session::send_result() {
   result_ = {std::move(core).take(), {}};
   const auto add_reason = [&](std::string_view text) {
     Writer w;
-    pbtnc::append_reason_string(w, {text.substr(0, max_reason), conversation_.language});
+    pbtnc::append_reason_string(w, {patnc::cut_text(text, max_reason), conversation_.language});
     result_->extras.push_back(std::move(w).take());
   };
   if (conversation_.plan().denied) add_reason(conversation_.text(policy::text::denied));
