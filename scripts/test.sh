@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds with address and undefined-behaviour sanitizers and runs every test and each fuzz
 # corpus: scripts/test.sh. What takes longer (thread sanitizer, clang, ten minutes of fuzzing a parser, coverage, kill
-# loops): scripts/test.sh --long. Ends with ctest's summary.
+# loops): scripts/test.sh --long, or single parts of it: scripts/test.sh --long fuzz|clang|tsan|coverage|demo|asan...
+# Ends with ctest's summary.
 . "$(dirname "$0")/lib/packages.sh"
-long=
+usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|asan]...]" >&2; exit 2; }
+long='' parts='fuzz asan'
 case ${1:-} in
-  --long) long=1;;
+  --long)
+    long=1 parts='fuzz clang tsan coverage demo asan'
+    shift
+    for part; do case " $parts " in *" $part "*) ;; *) usage;; esac; done
+    parts=${*:-$parts};;
   "") ;;
-  -h|--help) sed -n '2,4s/^# //p' "$0"; exit 0;;
-  *) echo "usage: scripts/test.sh [--long]" >&2; exit 2;;
+  -h|--help) sed -n '2,5s/^# //p' "$0"; exit 0;;
+  *) usage;;
 esac
 # shellcheck disable=SC2086
 install_packages $build_packages $test_packages $fuzz_packages
@@ -39,27 +45,33 @@ run() {  # preset, ctest options...
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1
 
-build fuzz
-seconds=5
-[ -z "$long" ] || seconds=600
-say "fuzz corpora, $seconds s for each parser"
-GATEHOUSE_FUZZ_SECONDS=$seconds ctest --test-dir build/fuzz --output-on-failure -j "$jobs" --timeout $((seconds + 300))
-
-if [ -n "$long" ]; then
+part_fuzz() {
+  local seconds=5
+  [ -z "$long" ] || seconds=600
+  build fuzz
+  say "fuzz corpora, $seconds s for each parser"
+  GATEHOUSE_FUZZ_SECONDS=$seconds ctest --test-dir build/fuzz --output-on-failure -j "$jobs" --timeout $((seconds + 300))
+}
+part_clang() {
   build clang all check_headers
   run clang
   say "an inventory of 1,000,000 records in bounded memory"
   GATEHOUSE_LARGE_INVENTORY=1000000 build/clang/bin/server_state_test --gtest_filter='*ALargeInventory*'
+}
+part_tsan() {
   build tsan
   run tsan
+}
+part_coverage() {
   install_packages gcovr
   build coverage
   run coverage
   gcovr --root . --exclude 'tests/|bench/|build/' --print-summary build/coverage | tail -n 5
-  GATEHOUSE_LONG=1
-  export GATEHOUSE_LONG
-  scripts/demo.sh
-fi
-
-build asan
-run asan
+}
+part_demo() { scripts/demo.sh; }
+part_asan() {
+  [ -z "$long" ] || export GATEHOUSE_LONG=1  # twenty kills of a server instead of three
+  build asan
+  run asan
+}
+for part in $parts; do "part_$part"; done
