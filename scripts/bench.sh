@@ -21,7 +21,7 @@ micro = json.load(open("build/bench/micro.json"))
 report = {"machine": {"cpu": next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "?"),
                       "kernel": platform.release(), "cores": micro["context"]["num_cpus"]},
           "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
-          "micro": [{k: b[k] for k in ("name", "cpu_time", "real_time", "time_unit")} for b in micro["benchmarks"]],
+          "micro": [{k: b[k] for k in ("name", "cpu_time", "real_time", "time_unit")} for b in micro["benchmarks"] if b["aggregate_name"] == "median"],
           "roofline": [json.load(open(f"build/bench/roofline-{t}.json")) for t in ("mutual", "server")]}
 json.dump(report, open("build/bench/report.json", "w"), indent=1)
 with open("build/bench/report.md", "w") as f:

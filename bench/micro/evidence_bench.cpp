@@ -1,7 +1,13 @@
-// The evidence plane's parts on the recorded evidence: parsing, template hashing, extension, look-up, the quote, and one
-// whole attestation in process. Run with --benchmark_enable_random_interleaving=true --benchmark_repetitions=5.
+// The evidence plane's parts on the recorded evidence: parsing, template hashing, extension, look-up (hot, warm, cold,
+// missed), the quote, and one whole attestation in process. Run with --benchmark_enable_random_interleaving=true --benchmark_repetitions=5.
 #include <benchmark/benchmark.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <filesystem>
+
+#include "pipeline/lookup/lookup.h"
+#include "refdb/store/open.h"
 #include "tests/server_session/conversation.h"
 #include "wire/eventlog/eventlog.h"
 #include "wire/ima/ima.h"
@@ -44,20 +50,95 @@ void extend(benchmark::State& state) {
 }
 BENCHMARK(extend);
 
-// Template digests of the list's files: 1,625 of 1,732 are known.
-void look_up_templates(benchmark::State& state) {
-  static test::World world(1);
-  std::vector<Digest> keys;
+// The list's files as the evidence plane sees them: 1,625 of 1,732 are known to the references of `world()`.
+const test::World& world() {
+  static const test::World one(1);
+  return one;
+}
+pipeline::ImaBatch entries() {
+  pipeline::ImaBatch out;
+  Hasher hasher(HashAlgorithm::sha256);
   ima::Cursor cursor(ima::Cursor::Form::binary);
   cursor.feed(list());
   cursor.end();
-  Hasher hasher(HashAlgorithm::sha256);
-  while (const ima::Entry* entry = *cursor.next()) keys.push_back(hasher(entry->template_data));
-  std::vector<refdb::TemplateHit> hits(keys.size());
-  for (auto _ : state) (void)world.references->find_templates("Debian 12 x86_64", HashAlgorithm::sha256, keys, hits);
-  state.SetItemsProcessed(std::int64_t(state.iterations()) * std::int64_t(keys.size()));
+  while (const ima::Entry* entry = *cursor.next()) {
+    pipeline::ImaItem& item = out.items.emplace_back();
+    item.index = out.items.size() - 1;
+    item.template_hash = hasher(entry->template_data);
+    item.name = std::string(entry->fields.name);
+    item.algorithm = std::string(entry->fields.algorithm);
+    item.file_digest = Digest(entry->fields.digest);
+    item.plain_ng = true;
+  }
+  return out;
 }
-BENCHMARK(look_up_templates)->Unit(benchmark::kMicrosecond);
+// Each iteration judges the batch against what `references` gives for it; that isn't counted.
+template <class Prepare>
+void judge(benchmark::State& state, const pipeline::ImaBatch& batch, Prepare&& references) {
+  for (auto _ : state) {
+    state.PauseTiming();
+    {
+      const pipeline::References given = references();
+      state.ResumeTiming();
+      const auto judged = pipeline::judge(given, batch);
+      if (!judged) state.SkipWithError(judged.error().text().c_str());
+      state.PauseTiming();
+    }
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(std::int64_t(state.iterations()) * std::int64_t(batch.items.size()));
+}
+pipeline::References references(std::shared_ptr<const refdb::View> view, std::shared_ptr<pipeline::VerdictCache> cache) {
+  pipeline::References out;
+  out.view = std::move(view);
+  out.cache = std::move(cache);
+  out.product = "Debian 12 x86_64";
+  return out;
+}
+
+// Hot: a list that the fleet has shown before.
+void look_up_hot(benchmark::State& state) {
+  const auto hot = references(world().references, std::make_shared<pipeline::VerdictCache>());
+  judge(state, entries(), [&] { return hot; });
+}
+BENCHMARK(look_up_hot)->Unit(benchmark::kMicrosecond);
+
+// Warm: the first such list; the store's blocks are in memory.
+void look_up_warm(benchmark::State& state) {
+  judge(state, entries(), [] { return references(world().references, nullptr); });
+}
+BENCHMARK(look_up_warm)->Unit(benchmark::kMicrosecond);
+
+// Cold: the first such list after the server's start, nothing of the store in memory, the kernel's cache included.
+void look_up_cold(benchmark::State& state) {
+  const std::filesystem::path folder = world().folder / "refdb";
+  judge(state, entries(), [&] {
+    for (const auto& file : std::filesystem::recursive_directory_iterator(folder)) {
+      if (!file.is_regular_file()) continue;
+      const int fd = ::open(file.path().c_str(), O_RDONLY | O_CLOEXEC);
+      if (fd < 0 || ::fsync(fd) != 0 || ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        state.SkipWithError("the store's files can't be taken out of the cache");
+      if (fd >= 0) ::close(fd);
+    }
+    auto view = refdb::open_view(folder);
+    if (!view) state.SkipWithError(view.error().text().c_str());
+    return references(view ? *view : nullptr, nullptr);
+  });
+}
+BENCHMARK(look_up_cold)->Unit(benchmark::kMicrosecond);
+
+// Miss: as many files that no reference knows, each seen for the first time.
+void look_up_miss(benchmark::State& state) {
+  pipeline::ImaBatch unknown = entries();
+  Hasher hasher(HashAlgorithm::sha256);
+  for (pipeline::ImaItem& item : unknown.items) {
+    item.name = "/opt/site/" + std::to_string(item.index);
+    item.file_digest = hasher(item.file_digest.view());
+    item.template_hash = pipeline::template_hash(hasher, item, item.file_digest.view());
+  }
+  judge(state, unknown, [] { return references(world().references, std::make_shared<pipeline::VerdictCache>()); });
+}
+BENCHMARK(look_up_miss)->Unit(benchmark::kMicrosecond);
 
 void verify_quote(benchmark::State& state) {
   static const test::Machine machine = test::machine(endpoint::KeyAlgorithm::rsassa);
