@@ -39,7 +39,7 @@ run() {  # preset, ctest options...
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1
 
-build fuzz
+build fuzz harnesses
 seconds=5
 [ -z "$long" ] || seconds=600
 say "fuzz corpora, $seconds s for each parser"
