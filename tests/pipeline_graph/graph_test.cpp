@@ -492,16 +492,16 @@ TEST_F(Wire, AChangedFileIsNamedBehindAnyNumberOfUnknownOnes) {
   know("/usr/bin/changed", "a");
   for (const std::size_t length : {std::size_t(10), std::size_t(3'000)}) {
     auto items = start();
-    const int unknown = length > 100 ? 8'000 : 11'000;
-    for (int n = 0; n < unknown; ++n) items.push_back(file_item("/" + std::to_string(n) + std::string(length, 'x'), content("x").view()));
+    const std::size_t unknown = length > 100 ? 8'000 : 11'000;
+    for (std::size_t n = 0; n < unknown; ++n) items.push_back(file_item("/" + std::to_string(n) + std::string(length, 'x'), content("x").view()));
     items.push_back(file_item("/usr/bin/changed", content("z").view()));
     const auto outcome = run(items);
     ASSERT_TRUE(outcome.has_value());
     const auto& v = outcome->verdict;
     EXPECT_EQ(v.ima.differ, 1U);
-    EXPECT_EQ(v.findings_total, unknown + 2U);  // and the missing baseline
+    EXPECT_EQ(v.findings_total, unknown + 2);  // and the missing baseline
     EXPECT_LE(v.findings.size(), pipeline::max_findings);
-    EXPECT_EQ(v.findings.back().entry, unknown + 1U);
+    EXPECT_EQ(v.findings.back().entry, unknown + 1);
     EXPECT_EQ(v.findings.back().path, "/usr/bin/changed");
     EXPECT_EQ(v.findings.back().package, "pkg");
   }
