@@ -3,6 +3,7 @@
 #include <exception>
 #include <iostream>
 
+#include "base/hex.h"
 #include "cli/commands.h"
 
 namespace gatehouse::cli {
@@ -81,6 +82,11 @@ int run_command(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    // A word that nothing takes is a better hint than what is required and missing.
+    if (const auto rest = app.remaining(true); !rest.empty() && e.get_exit_code() == int(CLI::ExitCodes::RequiredError)) {
+      std::fprintf(stderr, "gatehouse: not expected: %s\nRun with --help for more information.\n", escaped(rest.front()).c_str());
+      return 2;
+    }
     return app.exit(e) == 0 ? 0 : 2;
   }
   return run ? run() : 2;

@@ -48,7 +48,7 @@ export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1
 part_fuzz() {
   local seconds=5
   [ -z "$long" ] || seconds=600
-  build fuzz
+  build fuzz harnesses
   say "fuzz corpora, $seconds s for each parser"
   GATEHOUSE_FUZZ_SECONDS=$seconds ctest --test-dir build/fuzz --output-on-failure -j "$jobs" --timeout $((seconds + 300))
 }

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -121,7 +122,13 @@ Result<void> Transport::State::dial(const TransportOptions& o) {
       if (!wait(POLLOUT)) error = ETIMEDOUT;
       else if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
     }
-    if (error == 0) return {};
+    if (error == 0) {
+      // A batch's last record is small: held back until the server acknowledges those before it, each round would wait
+      // for the server's delayed acknowledgement (40 ms).
+      const int on = 1;
+      (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      return {};
+    }
     last = std::generic_category().message(error);
     disconnect();
   }

@@ -203,11 +203,8 @@ void Judgement::check_ima_claims(Verdict& v, bool& refused) {
     }
     if (status == Status::absent || status == Status::ok) ++findings_total_;
     Finding* f = finding_of(index);
-    if (f == nullptr) {
-      if (status != Status::ok && status != Status::absent) {
-        status = Status::failed;
-        continue;  // beyond the findings that are kept
-      }
+    if (f == nullptr) {  // none so far, or beyond those that were kept
+      status = Status::failed;
       if (more.size() == max_findings) continue;
       f = &more.emplace_back(simple("ima", Status::failed, {}));
       f->entry = index;
@@ -303,7 +300,7 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.boot_given = boot_given_;
   v.ima_given = ima_given_;
   v.boot.processed = boot_.size();
-  keep_lowest();
+  keep_worst();
 
   QuoteResult quote = check_quote(finish);
   v.quote = quote.quote;
@@ -340,7 +337,7 @@ Outcome Judgement::conclude(const Finish& finish) {
   std::move(findings_.begin(), findings_.end(), std::back_inserter(v.findings));
   findings_.clear();
   v.findings = in_order(std::move(v.findings));
-  if (v.findings.size() > max_findings) v.findings.resize(max_findings);
+  cut_findings(v.findings);
   v.summary = summary_line(v);
 
   const bool bad_files = v.ima.differ != 0 || v.ima.failed != 0 || v.boot.differ != 0 || v.boot.failed != 0;

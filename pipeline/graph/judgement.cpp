@@ -238,15 +238,17 @@ Result<void> Judgement::look_up(const Batch& batch) {
   findings_total_ += judged.findings.size();
   for (const Finding& f : judged.findings) findings_bytes_ += cost(f);
   std::move(judged.findings.begin(), judged.findings.end(), std::back_inserter(findings_));
-  // Only the lowest entries are ever shown; a list of a million unknown files needn't keep them all.
-  if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_lowest();
+  // So many are shown at most; a list of a million unknown files needn't keep them all.
+  if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_worst();
   return {};
 }
 
-// Whatever was dropped before had so many findings below it that it would be dropped now: the order in which batches are
-// looked up makes no difference.
-void Judgement::keep_lowest() {
-  std::sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) { return a.entry < b.entry; });
+// What differs or failed, and then the lowest entries that are only unknown. Whatever was dropped before had so many
+// findings in front of it that it would be dropped now: the order in which batches are looked up makes no difference.
+// They are left in the order of their entries.
+void Judgement::keep_worst() {
+  const auto place = [](const Finding& f) { return std::pair(only_unknown(f), f.entry); };
+  std::sort(findings_.begin(), findings_.end(), [&](const Finding& a, const Finding& b) { return place(a) < place(b); });
   std::size_t kept = 0, bytes = 0;
   for (; kept < findings_.size() && kept < max_findings; ++kept) {
     const std::size_t one = cost(findings_[kept]);
@@ -255,6 +257,7 @@ void Judgement::keep_lowest() {
   }
   findings_.resize(kept);
   findings_bytes_ = bytes;
+  std::sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) { return a.entry < b.entry; });
 }
 
 }  // namespace gatehouse::pipeline

@@ -51,7 +51,7 @@ class Judgement {
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
   Result<void> add_item(Batch& batch, ImaItem item, std::size_t offset);
 
-  void keep_lowest();
+  void keep_worst();
 
   // conclusion.cpp
   QuoteResult check_quote(const Finish& finish);
@@ -91,7 +91,7 @@ class Judgement {
   // Of all look-ups.
   std::mutex mutex_;
   Counters counters_;                       // guarded by mutex_
-  std::vector<Finding> findings_;           // guarded by mutex_; the lowest entries
+  std::vector<Finding> findings_;           // guarded by mutex_; what differs or failed first
   std::size_t findings_bytes_ = 0;          // guarded by mutex_; of the verdict object
   std::uint64_t findings_total_ = 0;        // guarded by mutex_
   std::vector<Status> statuses_;            // guarded by mutex_; by entry

@@ -1,5 +1,6 @@
 #include "pipeline/verdict/verdict.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 
@@ -102,6 +103,20 @@ json::object to_object(const ItemResult& i) {
 }
 
 }  // namespace
+
+void cut_findings(std::vector<Finding>& findings) {
+  if (findings.size() <= max_findings) return;
+  std::size_t worse = 0;
+  for (const Finding& f : findings) worse += only_unknown(f) ? 0 : 1;
+  std::size_t room = max_findings - std::min(worse, max_findings);  // for the unknown
+  std::erase_if(findings, [&](const Finding& f) {
+    if (!only_unknown(f)) return false;
+    if (room == 0) return true;
+    --room;
+    return false;
+  });
+  if (findings.size() > max_findings) findings.resize(max_findings);
+}
 
 std::string summary_line(const Verdict& v) {
   std::string out;

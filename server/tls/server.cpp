@@ -299,7 +299,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   void after() {
     if (gone_) return;
     if (session_ && session_->wants_data()) read();
-    else if (session_ && !session_->ended()) in_ = {};
+    else if (session_ && !session_->ended() && !reading_) in_ = {};
   }
   void write() {
     if (out_.empty()) {

@@ -7,8 +7,9 @@ MIB = 1 << 20
 
 COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'device', 'device list',
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
-            'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'session',
-            'session list', 'session show', 'session why', 'user', 'user add', 'user remove', 'user list', 'trace', 'trace show', 'trace replay', 'serve']
+            'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
+            'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',
+            'user remove', 'user list', 'trace', 'trace show', 'trace replay', 'serve']
 
 
 class Ran:
@@ -88,6 +89,14 @@ class Contract(unittest.TestCase):
                 refused = run(*command.split(), '--no-such-option')
                 self.assertEqual((refused.code, refused.out), (2, b''))
                 self.assertNotEqual(refused.err, '')
+
+    def test_a_word_that_nothing_takes_is_named(self):
+        for arguments, word in ((['atest'], 'atest'), (['device', 'lst'], 'lst'), (['refdb', 'ingest', '--rfdb', 'x'], '--rfdb'),
+                                (['\x1b[31m'], '\\x1B[31m')):
+            with self.subTest(arguments):
+                refused = run(*arguments)
+                self.assertEqual((refused.code, refused.out), (2, b''))
+                self.assertIn('not expected: ' + word + '\n', refused.err)
 
     def test_values_that_are_no_values(self):
         empty = self.write('list', b'')

@@ -481,7 +481,30 @@ TEST_F(Wire, FindingsAreBoundedAndCounted) {
   EXPECT_EQ(v.findings[1].entry, 1U);
   EXPECT_EQ(v.findings[1].status, pipeline::Status::failed);
   EXPECT_EQ(v.findings[2].status, pipeline::Status::unknown);
-  EXPECT_EQ(v.findings.back().entry, 9999U);
+  // All that failed, and of the unknown as many as there is room for.
+  const auto failed = std::count_if(v.findings.begin(), v.findings.end(), [](const auto& f) { return f.status == pipeline::Status::failed; });
+  EXPECT_EQ(failed, 6000);
+  EXPECT_EQ(v.findings.back().entry, 11'999U);
+}
+
+// An endpoint that lists many unknown files, with long names too, doesn't hide the one that was changed.
+TEST_F(Wire, AChangedFileIsNamedBehindAnyNumberOfUnknownOnes) {
+  know("/usr/bin/changed", "a");
+  for (const std::size_t length : {std::size_t(10), std::size_t(3'000)}) {
+    auto items = start();
+    const std::size_t unknown = length > 100 ? 8'000 : 11'000;
+    for (std::size_t n = 0; n < unknown; ++n) items.push_back(file_item("/" + std::to_string(n) + std::string(length, 'x'), content("x").view()));
+    items.push_back(file_item("/usr/bin/changed", content("z").view()));
+    const auto outcome = run(items);
+    ASSERT_TRUE(outcome.has_value());
+    const auto& v = outcome->verdict;
+    EXPECT_EQ(v.ima.differ, 1U);
+    EXPECT_EQ(v.findings_total, unknown + 2);  // and the missing baseline
+    EXPECT_LE(v.findings.size(), pipeline::max_findings);
+    EXPECT_EQ(v.findings.back().entry, unknown + 1);
+    EXPECT_EQ(v.findings.back().path, "/usr/bin/changed");
+    EXPECT_EQ(v.findings.back().package, "pkg");
+  }
 }
 
 }  // namespace

@@ -55,8 +55,9 @@ TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
     Program server(site.serve());
     const std::uint16_t port = server.port();
     ASSERT_NE(port, 0) << server.log();
-    // Before which answer, of all that the clients wait for: so the moment falls anywhere in an attestation.
-    std::atomic<int> left{std::uniform_int_distribution<int>(1, 120)(random)};
+    // Before which answer, of all that the clients wait for: so the moment falls anywhere in an attestation. Later from
+    // round to round, so that some attestations are always told before it.
+    std::atomic<int> left{std::uniform_int_distribution<int>(1 + 120 * round / rounds, 120 * (round + 1) / rounds)(random)};
     std::vector<std::thread> attesting;
     for (std::size_t n = 0; n < clients; ++n)
       attesting.emplace_back([&, n] {

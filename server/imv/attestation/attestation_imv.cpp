@@ -610,7 +610,7 @@ void AttestationImv::contribute(pipeline::Verdict& verdict, SessionResult& recor
   const auto at = std::find_if(verdict.findings.begin(), verdict.findings.end(),
                                [](const pipeline::Finding& f) { return f.component == "boot" || f.component == "ima"; });
   verdict.findings.insert(at, files_.findings().begin(), files_.findings().end());
-  if (verdict.findings.size() > pipeline::max_findings) verdict.findings.resize(pipeline::max_findings);
+  pipeline::cut_findings(verdict.findings);
   verdict.findings_total += files_.findings_total();
   record.learned_files = files_.learned();
   if (!done()) return;
