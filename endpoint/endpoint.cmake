@@ -19,7 +19,7 @@ target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire gatehouse
 add_library(gatehouse_endpoint_tpm STATIC tpm/esys.cpp)
 target_link_libraries(gatehouse_endpoint_tpm PUBLIC gatehouse_wire PRIVATE PkgConfig::TSS2)
 
-add_executable(gatehouse-endpoint main.cpp attest.cpp provision.cpp client/transport.cpp)
+add_executable(gatehouse-endpoint main.cpp agent.cpp attest.cpp options.cpp provision.cpp report.cpp client/transport.cpp)
 target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_session gatehouse_endpoint_tpm OpenSSL::SSL CLI11::CLI11)
 target_compile_definitions(gatehouse-endpoint PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
 install(TARGETS gatehouse-endpoint RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})

@@ -1,7 +1,6 @@
 // gatehouse-endpoint: the TNC client that runs on an endpoint and proves its state with its TPM 2.0.
 #include <CLI/CLI.hpp>
 #include <array>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -34,21 +33,6 @@ std::string json(const std::vector<std::string>& list) {
 int print(const std::string& text, int code) {
   const bool good = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   return good ? code : 4;
-}
-
-Result<std::uint32_t> parse_handle(const std::string& text) {
-  const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  std::uint32_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data() + (hex ? 2 : 0), end, value, hex ? 16 : 10);
-  if (parsed.ec != std::errc() || parsed.ptr != end) return fail(Error{Fault::usage, "not a TPM handle, such as 0x81010002", {}, 0, {}, text});
-  return value;
-}
-
-std::string handle_text(std::uint32_t handle) {
-  std::array<char, 16> out{};
-  std::snprintf(out.data(), out.size(), "0x%08x", handle);
-  return out.data();
 }
 
 }  // namespace gatehouse::endpoint
