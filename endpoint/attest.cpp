@@ -27,7 +27,7 @@ class Attest final : public Command {
   CLI::App* app() const override { return app_; }
 
   int run() override {
-    const auto agent = Agent::open(options_);
+    const auto agent = Agent::open(options_, {});
     if (!agent) return complain(agent.error());
     if (const auto connected = (*agent)->connect(); !connected) return complain(connected.error());
     const auto outcome = (*agent)->assess();

@@ -22,6 +22,7 @@ class Command {
 };
 std::unique_ptr<Command> attest_command(CLI::App& app);
 std::unique_ptr<Command> provision_command(CLI::App& app);
+std::unique_ptr<Command> run_command(CLI::App& app);
 
 // On stderr; the exit code of the fault.
 int complain(const Error& error);

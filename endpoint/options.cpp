@@ -1,6 +1,7 @@
 #include "endpoint/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -23,18 +24,32 @@ std::string handle_text(std::uint32_t handle) {
   return out.data();
 }
 
+bool Options::has_imc(std::string_view name) const { return std::find(imcs.begin(), imcs.end(), name) != imcs.end(); }
+
+bool is_path_option(std::string_view name) {
+  constexpr std::string_view paths[] = {"ca",       "certificate", "key",       "password-file", "ak-certificate",
+                                        "eventlog", "ima",         "inventory", "dpkg-status",   "status"};
+  return std::find(std::begin(paths), std::end(paths), name) != std::end(paths);
+}
+
+Result<void> check_options(const Options& o) {
+  const auto wrong = [](std::string_view why) { return fail(Error{Fault::usage, why, {}, 0, {}, {}}); };
+  if (o.server.empty()) return wrong("--server is needed: HOST:PORT of the policy decision point");
+  if (o.transport.certificate.empty() != o.transport.key.empty())
+    return wrong("--certificate and --key need each other");
+  if (o.user.empty() != o.password_file.empty()) return wrong("--user and --password-file need each other");
+  if (o.test_command.empty() && !o.test_retry.empty()) return wrong("--test-retry needs --test-command");
+  return {};
+}
+
 void add_options(CLI::App& app, Options& o) {
-  app.add_option("--server", o.server, "HOST:PORT of the policy decision point")->required();
-  app.add_option("--ca", o.transport.ca, "CA certificates that the server's must chain to (PEM; default: the system's)");
-  auto* const certificate =
-      app.add_option("--certificate", o.transport.certificate, "client certificate, with its chain (PEM)");
-  auto* const key = app.add_option("--key", o.transport.key, "its private key (PEM)");
-  certificate->needs(key);
-  key->needs(certificate);
-  auto* const user = app.add_option("--user", o.user, "user, where the server wants SASL");
-  auto* const password = app.add_option("--password-file", o.password_file, "file whose first line is the password");
-  user->needs(password);
-  password->needs(user);
+  app.add_option("--server", o.server, "HOST:PORT of the policy decision point (needed)");
+  app.add_option("--ca", o.transport.ca,
+                 "CA certificates that the server's must chain to (PEM; default: the system's)");
+  app.add_option("--certificate", o.transport.certificate, "client certificate, with its chain (PEM)");
+  app.add_option("--key", o.transport.key, "its private key (PEM)");
+  app.add_option("--user", o.user, "user, where the server wants SASL");
+  app.add_option("--password-file", o.password_file, "file whose first line is the password");
   app.add_option("--tcti", o.tcti, "how to reach the TPM, e.g. device:/dev/tpmrm0 (default: tpm2-tss's)");
   app.add_option("--ak", o.ak, "persistent handle of the attestation key")->capture_default_str();
   app.add_option("--ak-certificate,--aik-cert", o.ak_certificate,
@@ -61,6 +76,26 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--deadline", o.deadline, "seconds for one assessment")
       ->capture_default_str()
       ->check(CLI::Range(1, 86'400));
+  app.add_option("--imc", o.imcs, "collectors that take part, separated by commas")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::IsMember({"os", "swima", "attestation", "scanner"}));
+  app.add_option("--inventory", o.inventory,
+                 "folder of the log of installs and removals that SWIMA tells of\n(default: " +
+                     std::string(Options::default_inventory) + "; where that can't be used,\nsoftware isn't told)");
+  app.add_option("--dpkg-status", o.dpkg_status, "dpkg's status file")->capture_default_str();
+  constexpr auto acceptance = "For acceptance tests (the server needs [imv] test)";
+  const CLI::IsMember commands({"allow", "isolate", "block", "none"});
+  app.add_option("--test-command", o.test_command,
+                 "the Test collector asks for this recommendation: allow, isolate, block, none")
+      ->check(commands)
+      ->group(acceptance);
+  app.add_option("--test-retry", o.test_retry, "and after another verdict than allow once more, for this one")
+      ->check(commands)
+      ->group(acceptance);
+  app.add_option("--test-dummy", o.test_dummy, "bytes of a Dummy besides the first command")
+      ->check(CLI::Range(0, 16'777'216))
+      ->group(acceptance);
   app.add_flag("--pcr-info", o.pcr_info, "send PCR values with each measurement, as strongSwan's pcr_info");
   app.add_flag("--legacy-tls12-server", o.transport.legacy_server,
                "accept a TLS 1.2 server without secure renegotiation (strongSwan)");

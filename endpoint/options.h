@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "endpoint/client/transport.h"
@@ -30,9 +32,21 @@ struct Options {
   std::size_t max_batch = 65'522, nonce_size = 20;
   long timeout = 120, deadline = 600;  // seconds
   bool pcr_info = false, verbose = false;
+  std::vector<std::string> imcs = {"os", "swima", "attestation", "scanner"};
+  std::string inventory;  // empty: default_inventory, and going on without it where that can't be used
+  std::string dpkg_status = "/var/lib/dpkg/status";
+  std::string test_command, test_retry;  // the Test collector's; empty: it doesn't take part
+  std::size_t test_dummy = 0;
+
+  static constexpr const char* default_inventory = "/var/lib/gatehouse-endpoint/inventory";
+  bool has_imc(std::string_view name) const;
 };
 
 // Adds them to a subcommand; `options` outlives it.
 void add_options(CLI::App& app, Options& options);
+// What has to be given, and what only together.
+Result<void> check_options(const Options& options);
+// Those that name a file or folder: in a configuration they are relative to its folder.
+bool is_path_option(std::string_view name);
 
 }  // namespace gatehouse::endpoint
