@@ -22,6 +22,7 @@ class Command {
 };
 std::unique_ptr<Command> attest_command(CLI::App& app);
 std::unique_ptr<Command> provision_command(CLI::App& app);
+std::unique_ptr<Command> run_command(CLI::App& app);
 
 // On stderr; the exit code of the fault.
 int complain(const Error& error);
@@ -30,8 +31,5 @@ std::string json(std::string_view text);
 std::string json(const std::vector<std::string>& list);
 // Writes to stdout; 4 where that fails, else `code`.
 int print(const std::string& text, int code);
-// "0x81010002".
-Result<std::uint32_t> parse_handle(const std::string& text);
-std::string handle_text(std::uint32_t handle);
 
 }  // namespace gatehouse::endpoint

@@ -1,7 +1,6 @@
 // gatehouse-endpoint: the TNC client that runs on an endpoint and proves its state with its TPM 2.0.
 #include <CLI/CLI.hpp>
 #include <array>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -36,21 +35,6 @@ int print(const std::string& text, int code) {
   return good ? code : 4;
 }
 
-Result<std::uint32_t> parse_handle(const std::string& text) {
-  const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  std::uint32_t value = 0;
-  const char* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data() + (hex ? 2 : 0), end, value, hex ? 16 : 10);
-  if (parsed.ec != std::errc() || parsed.ptr != end) return fail(Error{Fault::usage, "not a TPM handle, such as 0x81010002", {}, 0, {}, text});
-  return value;
-}
-
-std::string handle_text(std::uint32_t handle) {
-  std::array<char, 16> out{};
-  std::snprintf(out.data(), out.size(), "0x%08x", handle);
-  return out.data();
-}
-
 }  // namespace gatehouse::endpoint
 
 int main(int argc, char** argv) {
@@ -61,8 +45,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("Examples:\n"
              "  gatehouse-endpoint provision --tcti device:/dev/tpmrm0 --pem ak.pem\n"
-             "  gatehouse-endpoint attest --server pdp.example.org:271 --ca ca.pem --certificate host.pem --key host.key");
-  const std::array<std::unique_ptr<Command>, 2> commands{attest_command(app), provision_command(app)};
+             "  gatehouse-endpoint attest --server pdp.example.org:271 --ca ca.pem --certificate host.pem --key host.key\n"
+             "  gatehouse-endpoint run --config /etc/gatehouse/endpoint.toml");
+  const std::array<std::unique_ptr<Command>, 3> commands{attest_command(app), run_command(app), provision_command(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "endpoint/commands.h"
+#include "endpoint/options.h"
 #include "endpoint/tpm/esys.h"
 
 namespace gatehouse::endpoint {

@@ -164,7 +164,7 @@ attest() {  # IMA list, verdict file, expected recommendation
   local code=0 got
   "$bin/gatehouse-endpoint" attest --server "localhost:$port" --ca "$work/tls/ca.pem" \
     --certificate "$work/tls/endpoint.pem" --key "$work/tls/endpoint.key" \
-    --tcti "$tcti" --ak 0x81010002 --eventlog "$eventlog" --ima "$1" || code=$?
+    --tcti "$tcti" --ak 0x81010002 --eventlog "$eventlog" --ima "$1" --inventory "$work/inventory" || code=$?
   gatehouse session list --last 1 --json >"$work/$2" || fail "the session isn't in the store"
   got=$(field "$work/$2" recommendation)
   echo "   verdict: $got; $(field "$work/$2" summary)"

@@ -467,7 +467,7 @@ pdp() {
     ecdsa|rsa) options+=(--certificate "$work/tls/endpoint-$auth.pem" --key "$work/tls/endpoint-$auth.key");;
   esac
   start=$(wc -l <"$logs/pdp.log")
-  "$bin/gatehouse-endpoint" attest --server "localhost:$pdp_port" --ca "$work/tls/ca.pem" --tcti "$tcti" \
+  "$bin/gatehouse-endpoint" attest --server "localhost:$pdp_port" --ca "$work/tls/ca.pem" --tcti "$tcti" --inventory "$work/inventory" \
     --ak "${!handle}" "${options[@]}" --json >"$work/endpoint.json" 2>"$log" || code=$?
   cat "$work/endpoint.json" >>"$log"
   # The server's last words on a conversation come after our end of it.

@@ -79,6 +79,11 @@ TncClient::Step TncClient::start() {
   Writer language;
   pbtnc::append_language_preference(language, config_.language);
   queue_.push(std::move(language).take());
+  if (config_.keep) {
+    Writer kept;
+    pbtnc::append_kept_connection(kept);
+    queue_.push(std::move(kept).take());
+  }
   if (auto begun = begin(); !begun) return stop(std::move(begun).error());
   return send(pbtnc::BatchType::cdata);
 }

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -49,7 +50,9 @@ struct Transport::State {
   int fd = -1;
   SSL_CTX* context = nullptr;
   SSL* ssl = nullptr;
+  int stop_fd = -1;
   std::chrono::milliseconds timeout{};
+  std::chrono::seconds whole{};
   Clock::time_point deadline;
   std::string where;
 
@@ -66,16 +69,35 @@ struct Transport::State {
     fd = -1;
   }
 
-  Result<void> wait(short events) const {
-    const auto until = std::min(Clock::now() + timeout, deadline);
+  enum class Woken : std::uint8_t { socket, other, time };
+  // poll(2) for one of these; a descriptor of -1 is left out.
+  Result<Woken> wait_for(short events, Clock::time_point until, int other_fd) const {
     for (;;) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-      pollfd p{fd, events, 0};
-      const int n = ::poll(&p, 1, int(std::max<std::int64_t>(left.count(), 0)));
-      if (n > 0) return {};
-      if (n == 0) return failed("timed out", where);
-      if (errno != EINTR) return fail_errno("poll failed", where);
+      // Rounded up: what is due is due then.
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+      std::array<pollfd, 3> p{pollfd{fd, events, 0}, pollfd{stop_fd, POLLIN, 0}, pollfd{other_fd, POLLIN, 0}};
+      constexpr std::int64_t most = 3'600'000;
+      const int n = ::poll(p.data(), p.size(), int(std::clamp<std::int64_t>(left.count(), 0, most)));
+      if (n < 0 && errno != EINTR) return fail_errno("poll failed", where);
+      if (n > 0 && (p[1].revents != 0 || p[2].revents != 0)) return Woken::other;
+      if (n > 0) return Woken::socket;
+      if (n == 0 && left.count() <= most) return Woken::time;
     }
+  }
+  Result<void> wait(short events) const {
+    GH_TRY(const Woken woken, wait_for(events, std::min(Clock::now() + timeout, deadline), -1));
+    if (woken == Woken::time) return failed("timed out", where);
+    if (woken == Woken::other) return failed("told to stop", where);
+    return {};
+  }
+
+  // Of a TLS operation; `saved`: errno after it.
+  std::unexpected<Error> failure(std::string_view what, int saved) const {
+    std::string detail = library_error();
+    if (const long verified = SSL_get_verify_result(ssl); verified != X509_V_OK)
+      detail = X509_verify_cert_error_string(verified);
+    if (detail.empty() && saved != 0) detail = std::generic_category().message(saved);
+    return failed(what, where, std::move(detail));
   }
 
   // Runs a TLS operation to its end; 0: the server has closed.
@@ -90,17 +112,13 @@ struct Transport::State {
         case SSL_ERROR_WANT_READ: GH_CHECK(wait(POLLIN)); break;
         case SSL_ERROR_WANT_WRITE: GH_CHECK(wait(POLLOUT)); break;
         case SSL_ERROR_ZERO_RETURN: return 0;
-        default: {
-          std::string detail = library_error();
-          if (const long verified = SSL_get_verify_result(ssl); verified != X509_V_OK) detail = X509_verify_cert_error_string(verified);
-          if (detail.empty() && saved != 0) detail = std::generic_category().message(saved);
-          return failed(what, where, std::move(detail));
-        }
+        default: return failure(what, saved);
       }
     }
   }
 
   Result<void> dial(const TransportOptions& o);
+  void keep_alive() const;
   Result<void> configure(const TransportOptions& o);
   Result<void> expect(const std::string& host);
 };
@@ -127,12 +145,22 @@ Result<void> Transport::State::dial(const TransportOptions& o) {
       // for the server's delayed acknowledgement (40 ms).
       const int on = 1;
       (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      keep_alive();
       return {};
     }
     last = std::generic_category().message(error);
     disconnect();
   }
   return failed("can't connect", where, last);
+}
+
+// A server that vanished while nothing was said is noticed (spec part 1a §1.8): 60 s idle, 3 probes.
+void Transport::State::keep_alive() const {
+  constexpr int on = 1, idle = 60, between = 20, probes = 3;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof between);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
 Result<void> Transport::State::configure(const TransportOptions& o) {
@@ -172,7 +200,9 @@ Transport::~Transport() = default;
 Result<Transport> Transport::connect(const TransportOptions& o) {
   auto s = std::make_unique<State>();
   s->timeout = o.timeout;
+  s->whole = o.deadline;
   s->deadline = Clock::now() + o.deadline;
+  s->stop_fd = o.stop_fd;
   s->where = o.host + ":" + o.port;
   GH_CHECK(s->configure(o));
   GH_CHECK(s->dial(o));
@@ -201,8 +231,30 @@ Result<ByteVector> Transport::read() {
   return out;
 }
 
-void Transport::finish(std::chrono::seconds patience) {
-  state_->deadline = std::min(state_->deadline, Clock::now() + patience);
+Result<std::optional<ByteVector>> Transport::read_until(Clock::time_point until, int wake_fd) {
+  ByteVector out(65'536);
+  for (;;) {
+    ERR_clear_error();
+    const int n = SSL_read(state_->ssl, out.data(), int(out.size()));
+    if (n > 0) {
+      out.resize(std::size_t(n));
+      return out;
+    }
+    const int saved = errno, why = SSL_get_error(state_->ssl, n);
+    if (why == SSL_ERROR_ZERO_RETURN) return ByteVector{};
+    if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) return state_->failure("can't receive", saved);
+    GH_TRY(const State::Woken woken,
+           state_->wait_for(why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, until, wake_fd));
+    if (woken != State::Woken::socket) return std::nullopt;
+  }
+}
+
+void Transport::start_over() { state_->deadline = Clock::now() + state_->whole; }
+
+void Transport::finish(Bytes last, std::chrono::seconds patience) {
+  state_->stop_fd = -1;
+  state_->deadline = Clock::now() + patience;
+  if (!last.empty() && !write(last)) return;
   ERR_clear_error();
   if (SSL_shutdown(state_->ssl) < 0) return;
   for (;;) {

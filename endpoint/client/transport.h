@@ -1,9 +1,10 @@
-// TLS 1.3 or 1.2 to the server over TCP, blocking, with a deadline on every wait and on the whole connection. The server's
+// TLS 1.3 or 1.2 to the server over TCP, blocking, with a deadline on every wait and on each assessment. The server's
 // certificate must chain to the CA given and name the host (RFC 6876 3.4.2.1; spec part 1a §1.8).
 #pragma once
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
@@ -16,9 +17,11 @@ struct TransportOptions {
   std::string ca;                       // PEM; empty: the system's
   std::string certificate, key;         // PEM; empty: none
   std::chrono::seconds timeout{120};    // of one wait
-  std::chrono::seconds deadline{600};   // of everything
+  std::chrono::seconds deadline{600};   // of everything, from connect() or start_over() on
   // strongSwan's TLS 1.2 server sends no secure-renegotiation indication: for it alone.
   bool legacy_server = false;
+  // Readable: every wait ends with an error, but for those of finish(). Not closed here; -1: none.
+  int stop_fd = -1;
 };
 
 class Transport {
@@ -31,9 +34,14 @@ class Transport {
   Result<void> write(Bytes bytes);
   // At least one byte; empty: the server has closed.
   Result<ByteVector> read();
-  // close_notify, then what the server still sends until it closes, for at most this long: closing a socket with unread
-  // bytes would reset the connection and might take our last batch with it.
-  void finish(std::chrono::seconds patience = std::chrono::seconds(5));
+  // As read(), but without deadline: nullopt where nothing came until this time, or `wake_fd` or the stop's is
+  // readable. The kernel looks after a connection on which nothing is said (TCP keep-alive).
+  Result<std::optional<ByteVector>> read_until(std::chrono::steady_clock::time_point until, int wake_fd);
+  // Another assessment: the deadline counts from now.
+  void start_over();
+  // These bytes, close_notify, then what the server still sends until it closes, for at most this long: closing a
+  // socket with unread bytes would reset the connection and might take our last batch with it.
+  void finish(Bytes last = {}, std::chrono::seconds patience = std::chrono::seconds(5));
   // What SCRAM binds to: tls-exporter of RFC 9266, 32 bytes. Empty with TLS 1.2, where it is safe only with extensions that
   // not every server has.
   ByteVector channel_binding() const;

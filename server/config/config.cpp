@@ -8,7 +8,7 @@
 #include <map>
 
 #include "base/file.h"
-#include "server/config/toml.h"
+#include "base/toml.h"
 
 namespace gatehouse::server {
 namespace {

@@ -11,12 +11,13 @@ Conversation::Conversation(Host& the_host, const Settings& the_settings, State& 
 }
 
 void Conversation::begin_assessment() {
+  plan_ = {};  // it shows parts of the policy
+  host.renew();
   const std::int64_t now = host.now_ms();
   session = session_id(now, host.random(8));
   info = {};
   identified_ = false;
   standing_ = policy::Standing::unknown;
-  plan_ = {};
   device_.reset();
   intent = {};
   intent.session = session;

@@ -43,6 +43,8 @@ class Host {
   // is called soon.
   virtual bool has_room(std::size_t pending) = 0;
   virtual std::shared_ptr<const refdb::View> references() = 0;                     // the current generation
+  // Another assessment on a kept connection: settings and references that were read since the one before hold from here.
+  virtual void renew() {}
   virtual std::int64_t now_ms() = 0;
   virtual ByteVector random(std::size_t bytes) = 0;
   // Seams for replays: a fixed nonce, a fixed shared secret, and the first request id of the SWIMA IMV.

@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
-#include "server/config/toml.h"
+#include "base/toml.h"
 #include "server/policy/policy.h"
 
 namespace gatehouse::server::policy {

@@ -224,6 +224,8 @@ bool Session::reassess() {
 void Session::deliver(const pbtnc::Batch& batch) {
   const patnc::Supported known = supported_with(settings_);
   for (const pbtnc::Message& m : batch.messages) {
+    if (m.is(pbtnc::vendor_gatehouse, pbtnc::type::kept_connection) && pbtnc::kept_connection(m))
+      conversation_.own_endpoint = true;
     if (m.vendor != pbtnc::vendor_ietf) continue;
     if (m.type == pbtnc::type::language_preference) {
       conversation_.language = settings_.policy->catalogue.choose(pbtnc::languages(m));

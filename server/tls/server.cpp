@@ -102,7 +102,7 @@ namespace {
 class Connection : public Host, public std::enable_shared_from_this<Connection> {
  public:
   Connection(std::shared_ptr<Server::Impl> server, tcp::socket socket, std::string address, std::string host)
-      : server_(std::move(server)), tls_(server_->current(server_->tls)), settings_(server_->current(server_->settings)),
+      : server_(std::move(server)), tls_(server_->current(server_->tls)), settings_(*server_->current(server_->settings)),
         users_(server_->current(server_->users)), view_(server_->current(server_->view)), work_(server_->io.get_executor()),
         context_(asio::ssl::context::tls_server),
         strand_(socket.get_executor()), timer_(strand_), room_timer_(strand_), address_(std::move(address)), host_(std::move(host)) {
@@ -216,7 +216,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     server_->state->stage_software(std::move(chunk), completion([id](Session& s, Result<void> r) { s.on_staged(id, std::move(r)); }));
   }
   bool has_room(std::size_t pending) override {
-    if (pending <= max_session_pending && server_->pipeline->has_room(settings_->max_batch)) return true;
+    if (pending <= max_session_pending && server_->pipeline->has_room(settings_.max_batch)) return true;
     room_timer_.expires_after(10ms);
     room_timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
       if (ec || self->gone_ || !self->session_) return;
@@ -226,6 +226,11 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     return false;
   }
   std::shared_ptr<const refdb::View> references() override { return view_; }
+  void renew() override {
+    if (!session_) return;  // it begins with what is current
+    settings_ = *server_->current(server_->settings);
+    view_ = server_->current(server_->view);
+  }
   std::int64_t now_ms() override {
     return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   }
@@ -264,7 +269,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     SSL* const ssl = stream_->native_handle();
     const std::string subject = peer_subject(ssl);
     Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
-    session_ = std::make_unique<Session>(*this, *settings_, *server_->state, std::move(peer));
+    session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     if (server_->recorder) begin_trace(ssl, subject);
     read();
@@ -276,7 +281,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     recording_->transport("server_cipher", SSL_get_cipher_name(ssl));
     recording_->transport("identity", subject);
     recording_->transport("identity_type", subject.empty() ? "" : "certificate");
-    recording_->settings(*settings_);
+    recording_->settings(settings_);
   }
   void read() {
     if (reading_ || gone_ || closing_) return;
@@ -356,9 +361,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
 
   const std::shared_ptr<Server::Impl> server_;
   const std::shared_ptr<const TlsContext> tls_;
-  const std::shared_ptr<const Settings> settings_;
+  Settings settings_;
   const std::shared_ptr<const UserFile> users_;
-  const std::shared_ptr<const refdb::View> view_;
+  std::shared_ptr<const refdb::View> view_;
   // While there is a connection there is work, also where only the store owes it an answer.
   const asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::ssl::context context_;

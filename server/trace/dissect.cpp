@@ -151,7 +151,8 @@ void walk_pb_value(Walk& w, std::uint32_t who, std::uint32_t type) {
     w.number("protocols", 4, hexadecimal);
     return;
   }
-  w.hex("value");
+  if (who == pbtnc::vendor_gatehouse && type == pbtnc::type::kept_connection) w.number("version", 1);
+  if (w.left() != 0) w.hex("value");
 }
 
 void walk_pb_message(Walk& w) {

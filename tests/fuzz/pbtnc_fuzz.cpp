@@ -30,6 +30,7 @@ void append_again(Writer& w, const pbtnc::Message& m) {
     const PdpReferral v = pdp_referral(m);
     if (v.vendor == vendor_tcg && v.type <= 2) return append_pdp_referral(w, PdpReferral::Kind(v.type), v.port, v.host);
   }
+  if (m.is(vendor_gatehouse, type::kept_connection)) (void)kept_connection(m);
   if (m.is(vendor_ietf, type::error)) (void)description(pb_error(m));
   if (m.is(vendor_ietf, type::language_preference)) {
     const std::vector<std::string> tags = languages(m);

@@ -143,6 +143,7 @@ rare = [(0, 0, b""), (0, 4, struct.pack(">II", 0, 1) + b"https://example.org"), 
         (0x5597, 1, struct.pack(">IIII", 0x5597, 1, 271, 0xC0000201)), (0x5597, 1, struct.pack(">III", 0x5597, 2, 271) + bytes(16)), (0x902A, 1, struct.pack(">I", 0x80000000))]
 rare = b"".join(struct.pack(">III", vendor, kind, len(value) + 12) + value for vendor, kind, value in rare)
 rare += struct.pack(">IIIIHHI", 0x80000000, 5, 24, 0, 1, 0, 8)
+rare += struct.pack(">IIIB", 0x00FFFFFE, 1, 13, 1)
 for harness in ("pbtnc_fuzz", "dissect_fuzz"):
     add(harness, struct.pack(">II", 0x02800002, len(rare) + 8) + rare)
 for data in files(corpus + "/packages/*.deb", 60000):

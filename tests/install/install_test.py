@@ -1,6 +1,6 @@
 """What `cmake --install` leaves in an empty root, and that the endpoint's part configures where the server's libraries
 are not installed."""
-import os, shutil, subprocess, tempfile, unittest
+import os, re, shutil, subprocess, tempfile, unittest
 
 CMAKE = os.environ['CMAKE']
 SOURCE = os.environ['GATEHOUSE_SOURCE']
@@ -46,7 +46,26 @@ class Install(unittest.TestCase):
         self.assertEqual({f for f in files if f.startswith('share/')},
                          {'share/doc/gatehouse/' + name for name in documents})
         # Nothing else: no library, header or file of the tests.
-        self.assertEqual({f for f in files if not f.startswith('share/')}, {'bin/gatehouse', 'bin/gatehouse-endpoint'})
+        units = {'lib/systemd/system/gatehouse.service', 'lib/systemd/system/gatehouse-endpoint.service'}
+        self.assertEqual({f for f in files if not f.startswith('share/')},
+                         {'bin/gatehouse', 'bin/gatehouse-endpoint', 'lib/sysusers.d/gatehouse.conf'} | units)
+        for unit in units:
+            self.unit_is_good(root, unit)
+
+    def unit_is_good(self, root, unit):
+        """It starts the program where a real installation has it, and systemd takes every line of it."""
+        with open(os.path.join(root, unit), encoding='utf-8') as f:
+            text = f.read()
+        started = re.search(r'^ExecStart=(\S+)/(\S+)', text, re.M)
+        self.assertEqual(started[1], cache(BUILD)['CMAKE_INSTALL_PREFIX'] + '/bin')
+        if shutil.which('systemd-analyze') is None:
+            self.skipTest("systemd-analyze isn't installed: the units weren't verified")
+        # Under the same name, with the program that was installed here and without a user that may be missing.
+        copy = os.path.join(self.folder, os.path.basename(unit))
+        with open(copy, 'w', encoding='utf-8') as f:
+            f.write(re.sub(r'^(User|Group)=.*\n', '', text.replace(started[1], os.path.join(root, 'bin')), flags=re.M))
+        verified = run('systemd-analyze', 'verify', '--man=no', '--recursive-errors=no', copy)
+        self.assertEqual((verified.returncode, verified.stdout.strip()), (0, ''))
 
     def test_the_endpoint_configures_without_the_servers_libraries(self):
         built = cache(BUILD)

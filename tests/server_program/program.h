@@ -36,6 +36,10 @@ class Program {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (::getppid() != parent) ::_exit(126);
       ::dup2(ends[1], STDERR_FILENO);
+      // What this test has blocked isn't the program's.
+      sigset_t none;
+      sigemptyset(&none);
+      ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
       if (limits.file_bytes != RLIM_INFINITY) {
         std::signal(SIGXFSZ, SIG_IGN);
         const rlimit most{limits.file_bytes, RLIM_INFINITY};
@@ -79,11 +83,16 @@ class Program {
     if (reader_.joinable()) reader_.join();
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
-  // Whether the log has this text, now or before the program ends.
-  bool says(std::string_view text) {
+  // Whether the log has this text, so many times, now or before the program ends.
+  bool says(std::string_view text, std::size_t times = 1) {
     std::unique_lock lock(mutex_);
-    more_.wait(lock, [&] { return ended_ || log_.find(text) != std::string::npos; });
-    return log_.find(text) != std::string::npos;
+    const auto there = [&] {
+      std::size_t at = 0, seen = 0;
+      for (; seen < times && (at = log_.find(text, at)) != std::string::npos; ++seen) at += text.size();
+      return seen == times;
+    };
+    more_.wait(lock, [&] { return ended_ || there(); });
+    return there();
   }
   // The port that the log names; 0: it ended before it listened.
   std::uint16_t port() {

@@ -450,6 +450,49 @@ TEST(StartingOver, InTheMiddleOfTheEvidenceGivesTheVerdictOfTheNewAssessment) {
   EXPECT_EQ(world.pipeline->bytes_in_flight(), 0U);
 }
 
+// SRETRY after the verdict is for an endpoint that said what it does there: strongSwan's clients end on it.
+TEST(StartingOver, TheServerAsksAnEndpointThatStaysAndNoOther) {
+  World world;
+  const Machine m = machine();
+  world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
+  converse(world, m);
+  world.approve(m.tpm->ak().key_id());
+  for (const bool ours : {true, false}) {
+    Peer peer(world);
+    Client client(m, {.keep = true});
+    peer.negotiate();
+    endpoint::Session::Step step;
+    step.send = first_batch(client);
+    if (!ours) {
+      const ByteVector kept = bytes({0x00, 0xFF, 0xFF, 0xFE, 0x00, 0x00, 0x00, 0x01});
+      const auto at = std::search(step.send.begin(), step.send.end(), kept.begin(), kept.end());
+      ASSERT_NE(at, step.send.end());
+      *(at + 1) = std::byte{0x12};  // nobody's
+    }
+    EXPECT_FALSE(peer.session.reassess()) << "before the verdict";
+    const auto converse_on = [&] {
+      while (!client.session().outcome() && !peer.session.ended())
+        step = client.session().feed(as_messages(peer.say(step.send)));
+    };
+    converse_on();
+    ASSERT_TRUE(client.session().outcome()) << peer.log();
+    const std::string first = peer.session.id();
+    ASSERT_EQ(peer.session.reassess(), ours);
+    EXPECT_FALSE(peer.session.ended());
+    if (!ours) {
+      EXPECT_TRUE(peer.host.out.empty());
+      continue;
+    }
+    EXPECT_FALSE(peer.session.reassess()) << "it is under way";
+    step = client.session().feed(std::exchange(peer.host.out, {}));
+    EXPECT_FALSE(client.session().outcome());
+    converse_on();
+    ASSERT_TRUE(client.session().outcome()) << peer.log();
+    EXPECT_EQ(client.session().outcome()->recommendation, endpoint::Recommendation::allow) << peer.log();
+    EXPECT_NE(peer.session.id(), first);
+  }
+}
+
 TEST(StartingOver, TooOftenIsRefused) {
   World world;
   Peer peer(world);

@@ -191,6 +191,8 @@ TEST(PbTnc, FaultsOfBothDirectionsAreRefusedWithCodeAndOffset) {
         {"PB-Error of 19", behind(raw(true, 0, 5, "00000000000100")), ip, m + 8},
         {"PB-Error of 12", behind(raw(true, 0, 5, "")), ip, m + 8},
         {"PDP referral of 19", behind(raw(false, vendor_tcg, 1, "00005597000000")), ip, m + 8},
+        {"kept connection with NOSKIP", behind(raw(true, vendor_gatehouse, 1, "01")), ip, m},
+        {"kept connection of 12", behind(raw(false, vendor_gatehouse, 1, "")), ip, m + 8},
         {"mutual capability of 15", behind(raw(false, vendor_ita, 1, "800000")), ip, m + 8},
         {"PB-PA vendor reserved", behind(raw(true, 0, 1, "00ffffff 00000001 0001 ffff")), ip, m + 13},
         {"PB-PA subtype reserved", behind(raw(true, 0, 1, "00000000 ffffffff 0001 ffff")), ip, m + 16},
@@ -447,6 +449,19 @@ TEST(PbTnc, MutualCapabilityIsRead) {
   EXPECT_EQ(mutual_capability(read->messages[0]), mutual_half_duplex);
 }
 
+TEST(PbTnc, KeptConnectionIsReadInTheVersionThatWeKnow) {
+  const ByteVector m = made([](Writer& w) { append_kept_connection(w); });
+  EXPECT_EQ(to_hex(m), "00fffffe000000010000000d01");
+  const ByteVector later =
+      made([](Writer& w) { append_message(w, false, vendor_gatehouse, 1, from_hex("02ab").value()); });
+  const auto read = parse(batch(BatchType::cdata, false, m + later), true);
+  ASSERT_TRUE(read);
+  ASSERT_EQ(read->messages.size(), 2U);
+  EXPECT_TRUE(kept_connection(read->messages[0]));
+  EXPECT_FALSE(kept_connection(read->messages[1]));
+  EXPECT_EQ(message_name(vendor_gatehouse, 1), "Gatehouse/PB-Kept-Connection");
+}
+
 TEST(PbTnc, LanguagesAreOrderedByTheirWeight) {
   struct Case {
     const char* list;
@@ -549,6 +564,7 @@ TEST(PbTnc, EveryTruncationAndBitFlipEndsInAValueOrARefusal) {
                                        append_language_preference(w, "en;q=0.5");
                                        append_pdp_referral(w, PdpReferral::Kind::fqdn, 271, as_bytes("h"));
                                        append_mutual_capability(w, 1);
+                                       append_kept_connection(w);
                                        append_error(w, {ErrorCode::invalid_parameter, 3, 0, {}, false});
                                      }));
   ASSERT_TRUE(parse_batch(bytes, false));

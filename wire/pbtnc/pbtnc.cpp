@@ -29,6 +29,7 @@ constexpr Rule rules[] = {
     {vendor_ietf, type::reason_string, 17, false, false, true},
     {vendor_tcg, type::tcg_pdp_referral, 20, false, false, false},
     {vendor_ita, type::ita_mutual_capability, 16, false, false, false},
+    {vendor_gatehouse, type::kept_connection, 13, false, false, false},
 };
 
 const Rule* rule_for(const Message& m) {
@@ -208,6 +209,7 @@ std::string message_name(std::uint32_t vendor, std::uint32_t kind) {
   if (vendor == vendor_tcg && kind == type::tcg_pdp_referral) return "TCG/PB-PDP-Referral";
   if (vendor == vendor_ita && kind == type::ita_noskip_test) return "ITA-HSR/PB-Noskip-Test";
   if (vendor == vendor_ita && kind == type::ita_mutual_capability) return "ITA-HSR/PB-Mutual-Capability";
+  if (vendor == vendor_gatehouse && kind == type::kept_connection) return "Gatehouse/PB-Kept-Connection";
   std::array<char, 32> out{};
   std::snprintf(out.data(), out.size(), "0x%06x/0x%08x", vendor, kind);
   return out.data();

@@ -37,8 +37,10 @@ inline constexpr std::uint32_t experimental = 0, pa = 1, assessment_result = 2, 
                                remediation_parameters = 4, error = 5, language_preference = 6, reason_string = 7;
 inline constexpr std::uint32_t tcg_pdp_referral = 1;                            // vendor TCG
 inline constexpr std::uint32_t ita_noskip_test = 0, ita_mutual_capability = 1;  // vendor ITA-HSR
+inline constexpr std::uint32_t kept_connection = 1;                             // vendor Gatehouse
 }  // namespace type
-inline constexpr std::uint32_t vendor_ietf = 0, vendor_tcg = 0x005597, vendor_ita = 0x00902A;
+inline constexpr std::uint32_t vendor_ietf = 0, vendor_tcg = 0x005597, vendor_ita = 0x00902A,
+                               vendor_gatehouse = 0xFFFFFE;  // unassigned
 
 enum class ErrorCode : std::uint16_t {
   unexpected_batch_type = 0,
@@ -168,6 +170,11 @@ void append_pdp_referral(Writer& w, PdpReferral::Kind kind, std::uint16_t port, 
 inline constexpr std::uint32_t mutual_half_duplex = 0x80000000, mutual_full_duplex = 0x40000000;
 std::uint32_t mutual_capability(const Message& m);
 void append_mutual_capability(Writer& w, std::uint32_t protocols);
+
+// Gatehouse PB-Kept-Connection (docs/formats/kept-connection.md): the client stays in Decided after RESULT, and takes an
+// SRETRY there as RFC 5793 has it. Without NOSKIP, so that other servers skip it; true: in a version that we know.
+bool kept_connection(const Message& m);
+void append_kept_connection(Writer& w);
 
 // Any other: PB-Experimental, PB-Noskip-Test, vendors' own.
 void append_message(Writer& w, bool noskip, std::uint32_t vendor, std::uint32_t type, Bytes value);

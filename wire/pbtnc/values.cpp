@@ -413,4 +413,11 @@ void append_mutual_capability(Writer& w, std::uint32_t protocols) {
   append_message(w, false, vendor_ita, type::ita_mutual_capability, value.view());
 }
 
+constexpr std::uint8_t kept_connection_version = 1;
+bool kept_connection(const Message& m) { return *Reader(m.value, spec).get<std::uint8_t>() == kept_connection_version; }
+void append_kept_connection(Writer& w) {
+  const std::byte version[] = {std::byte(kept_connection_version)};
+  append_message(w, false, vendor_gatehouse, type::kept_connection, version);
+}
+
 }  // namespace gatehouse::pbtnc

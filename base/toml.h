@@ -27,7 +27,7 @@
 #include <string>
 #include <string_view>
 
-namespace gatehouse::server {
+namespace gatehouse {
 
 struct TomlMistake {
   std::size_t line = 0;  // from 1
@@ -83,4 +83,4 @@ inline std::expected<toml::table, TomlMistake> parse_toml(std::string_view text,
   }
 }
 
-}  // namespace gatehouse::server
+}  // namespace gatehouse
