@@ -42,6 +42,7 @@ class Hand {
       if (o_.change) o_.change(answer);
       heard = exchange({}, std::move(answer));
     }
+    if (o_.decided && !session_.ended()) o_.decided(session_, host_);
     if (!session_.ended()) session_.on_peer_gone();
     while (host_.carry(session_)) {
     }

@@ -47,6 +47,8 @@ struct HandOptions {
   std::map<std::string, std::vector<std::string>> metadata;
   // What is said instead of the default answer to one attribute; nullopt: the default.
   std::function<std::optional<Said>(const Pts& asked)> answer;
+  // When the verdict has come and the connection is still there.
+  std::function<void(server::Session&, LoopHost&)> decided;
   // Changes what goes out in one batch.
   std::function<void(Said&)> change;
 };

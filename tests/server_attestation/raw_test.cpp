@@ -199,6 +199,42 @@ TEST_F(Raw, IsAskedForOnlyWhereItIsAnnounced) {
   EXPECT_EQ(out.verdict->quote.status, Status::ok);
 }
 
+// What announces the extension is ours, and stays to be asked again: SRETRY, and the SDATA that RFC 5793 wants behind it
+// (spec part 1a §4.7). Others would end on it.
+TEST_F(Raw, WhoAnnouncesItMayBeAskedForAnotherAssessment) {
+  for (const bool ours : {true, false}) {
+    options_.raw_parts = ours ? everything : 0;
+    bool asked = false;
+    options_.decided = [&](server::Session& session, LoopHost& host) {
+      host.out.clear();
+      const std::string before = session.id();
+      EXPECT_EQ(session.reassess(), ours);
+      std::vector<pbtnc::BatchType> types;
+      for (const ByteVector& message : messages_of(std::exchange(host.out, {})))
+        types.push_back(pbtnc::parse_batch(Bytes(message).subspan(pttls::header_size), false)->type);
+      if (!ours) {
+        EXPECT_TRUE(types.empty());
+        EXPECT_EQ(session.id(), before);
+        return;
+      }
+      EXPECT_EQ(types, (std::vector{pbtnc::BatchType::sretry, pbtnc::BatchType::sdata}));
+      EXPECT_NE(session.id(), before);
+      EXPECT_FALSE(session.reassess()) << "one is under way";
+      // The endpoint begins anew.
+      Writer w;
+      pttls::append_message(w, pttls::Type::pb_tnc_batch, 0, pbtnc::batch(pbtnc::BatchType::cdata, false, {}));
+      session.feed(w.view());
+      while (host.out.empty() && host.carry(session)) {
+      }
+      ASSERT_EQ(messages_of(host.out).size(), 1U);
+      EXPECT_EQ(pbtnc::parse_batch(Bytes(messages_of(host.out)[0]).subspan(pttls::header_size), false)->type, pbtnc::BatchType::sdata);
+      asked = true;
+    };
+    ASSERT_TRUE(attest().verdict);
+    EXPECT_EQ(asked, ours);
+  }
+}
+
 TEST_F(Raw, AKeyThatSignsAnythingIsNoAttestationKey) {
   approve_firmware();
   constexpr std::uint32_t attestation_key = 0x00050072;

@@ -303,6 +303,7 @@ Result<void> AttestationImv::on_raw(const Message& message, const Attribute& a) 
   Reader r(a.value, "docs/formats/raw-evidence.md", a.value_offset());
   GH_TRY(const raw::Capabilities v, raw::parse_capabilities(r));
   if (v.speaks(raw::version)) raw_parts_ = v.parts;
+  c_.own_endpoint = true;  // nobody else's announces it
   return {};
 }
 
