@@ -142,12 +142,15 @@ TEST_F(SegmentViolations, ContractsThatAreOddAreAnswered) {
 TEST_F(SegmentViolations, WithoutAContractAreCancelled) {
   ask("\"FWDEN\"");
   ByHand client(world());
-  const Answer answer = client.say({os_message().add(ietf, type::product_information, product_information("Debian")),
+  const Answer answer = client.say({os_message()
+                                        .add(ietf, type::product_information, product_information("Debian"))
+                                        .add(tcg, type::contract_response, hex("ffffffff 00000064")),
                                     envelope(both, "00000000 00000007 00000020 00000002 0474657374 0131")});
   const auto next = answer.attributes(tcg, type::next_segment);
   ASSERT_EQ(next.size(), 1U);
   EXPECT_EQ(to_hex(next[0]->value), "80000007");
   EXPECT_TRUE(answer.attributes(ietf, type::pa_tnc_error).empty());
+  EXPECT_TRUE(client.logged("a Segmentation Contract Response that wasn't asked for"));
   EXPECT_EQ(client.say({os_push()}).access, 1U);
 }
 
