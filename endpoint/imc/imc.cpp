@@ -71,12 +71,14 @@ Result<void> Exchange::ask_contract(Packer& out) {
   patnc::append_contract(value, own_contract());
   GH_CHECK(out.add(0, patnc::vendor_tcg, type::contract_request, value.view()));
   contracted_ = true;
+  for (auto& [_, known] : reassembly_) known.issue(own_contract());
   return {};
 }
 
 patnc::Reassembler& Exchange::reassembler(std::uint16_t validator) {
   const auto [at, made] = reassembly_.try_emplace(
-      validator, patnc::Reassembler::Limits{.attribute_bytes = max_request, .segment_bytes = max_message_},
+      validator, patnc::Reassembler::Limits{
+                     .attribute_bytes = max_request, .segment_bytes = max_message_, .without_contract = false},
       [supported = imc_.supported()](std::uint32_t vendor, std::uint32_t kind) {
         return patnc::Reassembler::Admission{.known = supported(vendor, kind), .bytes = max_request};
       },
@@ -217,7 +219,9 @@ Result<void> Exchange::note(const patnc::Attribute& attribute, std::uint16_t val
   }
   if (!assessment_) assessment_.emplace().component = patnc::subtype_name(imc_.vendor(), imc_.subtype());
   if (attribute.type == type::assessment_result) {
-    GH_TRY(assessment_->result, patnc::parse_assessment_result(r));
+    constexpr std::uint32_t error = 3, last = 4;  // RFC 5792 4.2.9
+    GH_TRY(const std::uint32_t told, patnc::parse_assessment_result(r));
+    assessment_->result = told <= last ? told : error;
     imc_.assessed(validator, assessment_->result);
     return {};
   }

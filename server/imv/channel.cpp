@@ -20,7 +20,7 @@ Channel::Channel(Conversation& conversation, std::uint16_t imv, std::uint32_t ve
 Channel::Link* Channel::link(std::uint16_t collector) {
   if (const auto at = links_.find(collector); at != links_.end()) return &at->second;
   if (links_.size() >= max_collectors) return nullptr;
-  Link made{patnc::Segmenter(patnc::max_message(c_.settings.max_batch)), patnc::Reassembler({.transfers = max_transfers}, admit_, &c_.reassembly)};
+  Link made{patnc::Segmenter(patnc::max_message(c_.settings.max_batch)), patnc::Reassembler({.transfers = max_transfers, .without_contract = false}, admit_, &c_.reassembly)};
   if (contract_requested_) made.reassembler.issue(c_.offered_contract());
   return &links_.emplace(collector, std::move(made)).first->second;
 }

@@ -82,8 +82,9 @@ void Conversation::say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_
 }
 
 bool Conversation::take_error() {
-  constexpr unsigned max_errors = 16;
-  return errors_sent_ < max_errors && ++errors_sent_ != 0;
+  constexpr unsigned max_errors = 16;  // spec part 1b §10.1
+  too_many_errors_ = errors_sent_ == max_errors;
+  return !too_many_errors_ && ++errors_sent_ != 0;
 }
 
 patnc::Contract Conversation::offered_contract() const {

@@ -38,7 +38,9 @@ class Conversation {
   std::string language = "en";  // of the policy's catalogue
   std::string_view text(std::string_view english) const { return settings.policy->catalogue.text(english, language); }
   std::vector<PaOut> out;
-  bool own_endpoint = false;  // it is a gatehouse-endpoint: it stays in Decided, and knows what SRETRY means there
+  // It said that it keeps the connection (docs/formats/kept-connection.md), so it is a gatehouse-endpoint that stays in
+  // Decided and knows what SRETRY means there.
+  bool own_endpoint = false;
 
   // A new assessment on this connection, with a session identifier of its own. What the endpoint prefers stays.
   void begin_assessment();
@@ -59,8 +61,9 @@ class Conversation {
   void say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& builder,
            std::uint16_t collector = pbtnc::any);
   patnc::Builder builder() const;
-  // One more PA-TNC Error may be sent on this connection.
+  // One more PA-TNC Error may be sent on this connection; past the last one the session ends.
   bool take_error();
+  bool too_many_errors() const { return too_many_errors_; }
   patnc::Contract offered_contract() const;
   // What attributes in transfer may hold, of all IMVs together.
   patnc::ReassemblyBudget reassembly;
@@ -68,6 +71,7 @@ class Conversation {
  private:
   std::uint32_t next_message_id_ = 0;
   unsigned errors_sent_ = 0;
+  bool too_many_errors_ = false;
   bool identified_ = false;
   policy::Standing standing_ = policy::Standing::unknown;
   policy::Plan plan_;

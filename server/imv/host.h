@@ -35,6 +35,8 @@ class Host {
   virtual void set_deadline(std::chrono::milliseconds from_now) = 0;
   virtual void check_password(std::string user, Secret password) = 0;              // -> Session::on_password
   virtual ScramRecord scram_record(const std::string& user) = 0;                   // microseconds
+  // An attempt at a password has ended.
+  virtual void password_attempt(bool /*good*/) {}
   virtual std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) = 0;  // -> Session::on_outcome
   virtual void begin_session(SessionIntent intent) = 0;                            // -> Session::on_session_begun
   virtual void commit_result(SessionResult result) = 0;                            // -> Session::on_result_committed

@@ -5,38 +5,49 @@
 namespace gatehouse::server::policy {
 namespace {
 
-struct German {
-  std::string_view en, de;
+// A text in each language that is built in, in UTF-8.
+struct Wording {
+  std::string_view en, de, pl;
 };
-constexpr German german[] = {
-    {text::bad_packages, "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden"},
-    {text::bad_settings, "Unzulässige OS Einstellungen wurden festgestellt"},
-    {text::blacklisted_title, "Gesperrte Softwarepakete"},
-    {text::blacklisted_description, "Gefährliche Softwarepakete wurden gefunden"},
-    {text::blacklisted_header, "Bitte entfernen Sie die folgenden Softwarepakete:"},
-    {text::vulnerable_title, "Sicherheitsaktualisierungen"},
-    {text::vulnerable_description, "Softwarepakete mit Schwachstellen wurden gefunden"},
-    {text::vulnerable_header, "Bitte aktualisieren Sie die folgenden Softwarepakete:"},
-    {text::forwarding_title, "IP Paket Weiterleitung"},
-    {text::forwarding_description, "Bitte deaktivieren Sie das Forwarding von IP Paketen"},
-    {text::password_title, "Default Passwort"},
-    {text::password_description, "Bitte ändern Sie das default Passwort"},
-    {text::unknown_source_title, "Unbekannte Softwareherkunft"},
-    {text::unknown_source_description, "Erlauben Sie keine Installation von Apps aus unbekannten Quellen"},
-    {text::file_incorrect, "Falsche Dateimessung"},
-    {text::file_pending, "Ausstehende Dateimessung"},
-    {text::no_trusted_ak, "Kein vertrauenswürdiger AIK verfügbar"},
-    {text::component_incorrect, "Falsche Komponentenmessung"},
-    {text::component_pending, "Fehlende Komponentenmessung"},
-    {text::quote_invalid, "Ungültige TPM Quote Signatur erhalten"},
-    {text::no_baseline, "Keine freigegebene Firmware-Referenz"},
-    {text::open_ports, "Offene Serverports wurden festgestellt"},
-    {text::ports_title, "Offene Serverports"},
-    {text::ports_description, "Es sind Ports offen, die die Zugangsregeln nicht erlauben"},
-    {text::ports_header, "Bitte schließen Sie die folgenden Ports:"},
-    {text::denied, "Die Zugangsregeln verweigern diesem Gerät den Zugang"},
-    {text::not_measured, "Eine verlangte Messung fehlt"},
-    {text::unknown_device, "Dieses Gerät ist nicht bekannt"},
+constexpr Wording built_in[] = {
+    {text::bad_packages, "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden",
+     "Wykryto zabronione lub podatne na ataki pakiety oprogramowania"},
+    {text::bad_settings, "Unzulässige OS Einstellungen wurden festgestellt",
+     "Wykryto niedozwolone ustawienia systemu operacyjnego"},
+    {text::blacklisted_title, "Gesperrte Softwarepakete", "Zabronione pakiety oprogramowania"},
+    {text::blacklisted_description, "Gefährliche Softwarepakete wurden gefunden",
+     "Wykryto niebezpieczne pakiety oprogramowania"},
+    {text::blacklisted_header, "Bitte entfernen Sie die folgenden Softwarepakete:",
+     "Proszę usunąć następujące pakiety oprogramowania:"},
+    {text::vulnerable_title, "Sicherheitsaktualisierungen", "Aktualizacje zabezpieczeń oprogramowania"},
+    {text::vulnerable_description, "Softwarepakete mit Schwachstellen wurden gefunden",
+     "Wykryto pakiety oprogramowania z lukami w zabezpieczeniach"},
+    {text::vulnerable_header, "Bitte aktualisieren Sie die folgenden Softwarepakete:",
+     "Proszę zaktualizować następujące pakiety oprogramowania:"},
+    {text::forwarding_title, "IP Paket Weiterleitung", "Przekazywanie pakietów IP"},
+    {text::forwarding_description, "Bitte deaktivieren Sie das Forwarding von IP Paketen",
+     "Proszę wyłączyć przekazywanie pakietów IP"},
+    {text::password_title, "Default Passwort", "Hasło domyślne"},
+    {text::password_description, "Bitte ändern Sie das default Passwort", "Proszę zmienić hasło domyślne"},
+    {text::unknown_source_title, "Unbekannte Softwareherkunft", "Nieznane pochodzenie oprogramowania"},
+    {text::unknown_source_description, "Erlauben Sie keine Installation von Apps aus unbekannten Quellen",
+     "Proszę nie zezwalać na instalowanie aplikacji z nieznanych źródeł"},
+    {text::file_incorrect, "Falsche Dateimessung", "Nieprawidłowy pomiar pliku"},
+    {text::file_pending, "Ausstehende Dateimessung", "Oczekiwanie na pomiar pliku"},
+    {text::no_trusted_ak, "Kein vertrauenswürdiger AIK verfügbar", "Brak zaufanego klucza AIK"},
+    {text::component_incorrect, "Falsche Komponentenmessung", "Nieprawidłowy pomiar komponentu"},
+    {text::component_pending, "Fehlende Komponentenmessung", "Oczekiwanie na pomiar komponentu"},
+    {text::quote_invalid, "Ungültige TPM Quote Signatur erhalten", "Otrzymano nieprawidłowy podpis TPM Quote"},
+    {text::no_baseline, "Keine freigegebene Firmware-Referenz", "Brak zatwierdzonego wzorca oprogramowania układowego"},
+    {text::open_ports, "Offene Serverports wurden festgestellt", "Wykryto otwarte porty serwera"},
+    {text::ports_title, "Offene Serverports", "Otwarte porty serwera"},
+    {text::ports_description, "Es sind Ports offen, die die Zugangsregeln nicht erlauben",
+     "Otwarte są porty, na które nie zezwalają zasady dostępu"},
+    {text::ports_header, "Bitte schließen Sie die folgenden Ports:", "Proszę zamknąć następujące porty:"},
+    {text::denied, "Die Zugangsregeln verweigern diesem Gerät den Zugang",
+     "Zasady dostępu nie zezwalają na dostęp temu urządzeniu"},
+    {text::not_measured, "Eine verlangte Messung fehlt", "Brak wymaganego pomiaru"},
+    {text::unknown_device, "Dieses Gerät ist nicht bekannt", "To urządzenie jest nieznane"},
 };
 
 std::string lower(std::string_view tag) {
@@ -51,7 +62,7 @@ std::string lower(std::string_view tag) {
 std::span<const std::string_view> texts() {
   static const std::vector<std::string_view> all = [] {
     std::vector<std::string_view> out;
-    for (const German& g : german) out.push_back(g.en);
+    for (const Wording& w : built_in) out.push_back(w.en);
     return out;
   }();
   return all;
@@ -77,9 +88,10 @@ bool is_language_tag(std::string_view tag) {
 }
 
 Catalogue::Catalogue() {
-  for (const German& g : german) {
-    languages_["en"].emplace(g.en, g.en);
-    languages_["de"].emplace(g.en, g.de);
+  for (const Wording& w : built_in) {
+    languages_["en"].emplace(w.en, w.en);
+    languages_["de"].emplace(w.en, w.de);
+    languages_["pl"].emplace(w.en, w.pl);
   }
 }
 

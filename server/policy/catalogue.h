@@ -1,6 +1,6 @@
 // What is told to people at the endpoint, in their language: reason strings and remediation instructions (spec part 1b
-// §4.7, part 2 §8.1). Texts are named by their English wording. English and German are built in; an operator adds
-// languages, and replaces wordings, in the policy or in a catalogue file. Result strings of work items are for
+// §4.7, part 2 §8.1). Texts are named by their English wording. English, German and Polish are built in; an operator
+// adds languages, and replaces wordings, in the policy or in a catalogue file. Result strings of work items are for
 // operators' scripts and never translated.
 //
 //   const std::string language = catalogue.choose({"de-CH", "en"});        // "de"
@@ -61,7 +61,7 @@ std::span<const std::string_view> texts();
 
 class Catalogue {
  public:
-  // English and German.
+  // English, German and Polish.
   Catalogue();
 
   // `english` is one of texts(); replaces an earlier wording.

@@ -82,6 +82,7 @@ SessionResult Session::assemble() {
     if (const pipeline::Verdict* judged = imv->verdict()) verdict_ = *judged;
   }
   policy::Assessment all = policy::combine(rules.combine, results, rules.on_error);
+  unknown_device_ = false;
   for (const auto& imv : imvs_) verdict_.items.insert(verdict_.items.end(), imv->items().begin(), imv->items().end());
   SessionResult record;
   record.intent = conversation_.intent;
@@ -98,6 +99,7 @@ SessionResult Session::assemble() {
   } else if (conversation_.standing() == policy::Standing::unknown && all.recommendation == pipeline::Recommendation::allow) {
     // What an unknown device can show is no reason to let it in.
     all.recommendation = rules.unknown_devices;
+    unknown_device_ = true;
     add_finding("the device isn't enrolled");
   }
   verdict_.recommendation = all.recommendation;
@@ -174,6 +176,7 @@ void Session::on_batch(Bytes bytes) {
   answer_due_ = true;
   deliver(*batch);
   end_batch();
+  if (conversation_.too_many_errors()) return refuse_batch(local_error("too many malformed messages"));
   advance();
 }
 
@@ -352,7 +355,10 @@ void Session::send_result() {
     result_->extras.push_back(std::move(w).take());
   };
   if (conversation_.plan().denied) add_reason(conversation_.text(policy::text::denied));
+  if (unknown_device_) add_reason(conversation_.text(policy::text::unknown_device));
   for (const auto& imv : imvs_) {
+    // Only who doesn't recommend to allow has to say why (spec part 1b §4.7).
+    if (imv->result()->assessment.recommendation == pipeline::Recommendation::allow) continue;
     std::string all;
     for (const std::string& reason : imv->reasons()) all += (all.empty() ? "" : "\n") + reason;
     if (!all.empty()) add_reason(all);

@@ -46,6 +46,8 @@ class Session {
   void on_stop();
   // TCP or TLS ended.
   void on_peer_gone();
+  // Ends it before it has begun.
+  void refuse(std::string_view why) { finish_with(why); }
   // Asks for another assessment on a kept connection (SRETRY); false where that can't be: to an endpoint that isn't ours,
   // or before the verdict.
   bool reassess();
@@ -105,6 +107,7 @@ class Session {
   bool answer_due_ = false;      // a batch was taken in and not answered yet: nothing more is read
   bool client_silent_ = false;   // that batch was empty
   bool committing_ = false, recorded_ = false, pumping_ = false, stopping_ = false;
+  bool unknown_device_ = false;  // all that keeps the endpoint out is that it isn't enrolled
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;
   std::int64_t started_ = 0, last_retry_ = 0;

@@ -142,12 +142,14 @@ void Session::perform(SaslServer::Step step, Bytes received) {
   } else if (auto* find = std::get_if<SaslServer::FindRecord>(&step.then)) {
     perform(sasl_->on_record(host_.scram_record(find->user)), received);
   } else if (auto* good = std::get_if<SaslServer::Accepted>(&step.then)) {
+    host_.password_attempt(true);
     conversation_.peer.identity = std::move(good->user);
     conversation_.peer.identity_type = "password";
     host_.log(LogLevel::info, "SASL " + std::string(good->mechanism) + " authentication successful: endpoint authenticated by password as '" +
                                   escaped(conversation_.peer.identity) + "'");
     phase_ = Phase::data;
   } else if (auto* bad = std::get_if<SaslServer::Rejected>(&step.then)) {
+    host_.password_attempt(false);
     host_.log(LogLevel::warning, "SASL " + std::string(bad->mechanism) + " authentication of '" + escaped(bad->user, 255) +
                                      "' failed: " + std::string(bad->reason));
     finish_with("authentication failed");

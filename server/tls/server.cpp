@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
+#include <netinet/tcp.h>
 #include <csignal>
 #include <deque>
 #include <map>
@@ -22,6 +23,7 @@
 #include "server/session/session.h"
 #include "server/state/state.h"
 #include "server/state/users.h"
+#include "server/tls/backoff.h"
 #include "server/tls/tls_context.h"
 #include "server/trace/recorder.h"
 
@@ -79,6 +81,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<const UserFile> users;             // guarded by mutex
   std::shared_ptr<const refdb::View> view;           // guarded by mutex
   std::map<std::string, std::size_t> per_address;    // guarded by mutex
+  Backoff backoff;                                   // guarded by mutex
   std::map<const Connection*, std::weak_ptr<Connection>> open;  // guarded by mutex
 
   template <class T>
@@ -189,6 +192,11 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     static const UserFile nobody;
     return users_ ? users_->scram_record(user) : nobody.scram_record(user);
   }
+  void password_attempt(bool good) override {
+    const std::lock_guard lock(server_->mutex);
+    if (good) server_->backoff.succeeded(host_);
+    else server_->backoff.failed(host_, Backoff::Clock::now());
+  }
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
     const std::string id = context.session;
     return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_, id](Result<pipeline::Outcome> outcome) {
@@ -272,7 +280,23 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     if (server_->recorder) begin_trace(ssl, subject);
-    read();
+    const bool password = settings_->auth == Auth::sasl || settings_->auth == Auth::tls_and_sasl ||
+                          (settings_->auth == Auth::tls_or_sasl && subject.empty());
+    if (!password) return read();
+    const auto wait = next_attempt();
+    if (!wait) {
+      return session_->refuse("too many wrong passwords came from this address");
+    }
+    if (wait->count() == 0) return read();
+    log(LogLevel::warning, "waits " + std::to_string(wait->count()) + " ms: wrong passwords came from this address");
+    room_timer_.expires_after(*wait);
+    room_timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
+      if (!ec && !self->gone_) self->read();
+    }));
+  }
+  std::optional<std::chrono::milliseconds> next_attempt() {
+    const std::lock_guard lock(server_->mutex);
+    return server_->backoff.reserve(host_, Backoff::Clock::now());
   }
   void begin_trace(SSL* ssl, const std::string& subject) {
     recording_ = server_->recorder->begin(session_->id());
@@ -499,7 +523,14 @@ void Server::Impl::accept(std::size_t which) {
       ++self->per_address[host];
     }
     socket.set_option(tcp::no_delay(true), gone);
+    // A peer that is gone is noticed after a minute of silence and three probes (spec part 1a §1.8).
     socket.set_option(asio::socket_base::keep_alive(true), gone);
+    const auto keep_alive = [&](int option, int value) {
+      (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, option, &value, sizeof value);
+    };
+    keep_alive(TCP_KEEPIDLE, 60);
+    keep_alive(TCP_KEEPINTVL, 20);
+    keep_alive(TCP_KEEPCNT, 3);
     const auto connection = std::make_shared<Connection>(self, std::move(socket), host + ":" + std::to_string(remote.port()), host);
     {
       const std::lock_guard lock(self->mutex);

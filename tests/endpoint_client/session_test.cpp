@@ -111,6 +111,49 @@ TEST(Session, recommendation_and_reasons_come_from_the_result) {
   }
 }
 
+// What only RESULT may say isn't said by an SDATA batch (spec part 1a §7).
+TEST(Session, results_outside_of_result_are_none) {
+  Client c;
+  c.server->negotiate();
+  Writer reason;
+  pbtnc::append_reason_string(reason, {"all is well", "en"});
+  ByteVector messages = Server::result(0, 1);
+  messages.insert(messages.end(), reason.view().begin(), reason.view().end());
+  c.server->send_batch(BatchType::sdata, messages);
+  EXPECT_FALSE(c.server->last.ended);
+  EXPECT_FALSE(c.session->outcome());
+  EXPECT_EQ(to_hex(c.server->batches.back()), "0200000100000008");
+  c.server->send_batch(BatchType::result, Server::result(2, 2));
+  ASSERT_TRUE(c.session->outcome());
+  EXPECT_EQ(c.session->outcome()->recommendation, Recommendation::block);
+  EXPECT_TRUE(c.session->outcome()->reasons.empty());
+
+  Client without;
+  without.server->negotiate();
+  without.server->send_batch(BatchType::sdata, messages);
+  without.server->send_batch(BatchType::close);
+  EXPECT_FALSE(without.session->outcome());
+  ASSERT_TRUE(without.session->error());
+  EXPECT_EQ(without.session->error()->fault, Fault::protocol);
+}
+
+// Spec part 1b §9.2: a component's assessment that the standard doesn't know is an error.
+TEST(Session, assessment_of_a_component_beyond_the_known_ones_is_an_error) {
+  for (const std::uint32_t told : {4U, 5U, 0xFFFFFFFFU}) {
+    Client c;
+    c.server->negotiate();
+    Writer value;
+    patnc::append_u32(value, told);
+    Writer w;
+    w.put_bytes(Server::pa(patnc::vendor_tcg, 1, {attribute(0, patnc::type::assessment_result, value.view())}));
+    w.put_bytes(Server::result(0, 1));
+    c.server->send_batch(BatchType::result, w.view());
+    ASSERT_TRUE(c.session->outcome());
+    ASSERT_EQ(c.session->outcome()->components.size(), 1U);
+    EXPECT_EQ(c.session->outcome()->components[0].result, told == 4 ? 4U : 3U) << told;
+  }
+}
+
 TEST(Session, password_goes_only_to_a_server_that_wants_one) {
   Session::Config config;
   config.user = "host1";

@@ -80,6 +80,11 @@ TEST_F(Files, AFileThatDiffersIsNamedWithWhatWasExpected) {
   EXPECT_FALSE(finding(out, path)->package.empty());
   ASSERT_EQ(out.reasons.size(), 1U);
   EXPECT_EQ(out.reasons.front(), "Incorrect file measurement");
+  // Who is let in all the same isn't told why not.
+  const HandOutcome let_in = ask({"FMEAS " + path + "\", on_fail = \"allow"});
+  EXPECT_EQ(result(let_in, "FMEAS"), "minor: file measurement not correct");
+  EXPECT_EQ(let_in.recommendation, 1);
+  EXPECT_TRUE(let_in.reasons.empty());
 }
 
 TEST_F(Files, AFileWithoutAReferenceIsNotTakenAsGood) {

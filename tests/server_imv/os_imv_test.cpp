@@ -17,8 +17,47 @@ struct Row {
   Evaluation evaluation;
   Recommendation recommendation;
   const char* result;
-  const char* remedy_en;
-  const char* remedy_de;
+  const char* remedy;  // a key of `remedies`; empty: none
+};
+
+// What an endpoint is told, in each language that is built in.
+struct Told {
+  const char *en, *de, *pl;
+  std::string in(std::string_view language) const { return language == "en" ? en : language == "de" ? de : pl; }
+};
+const Told bad_packages{"Vulnerable or blacklisted software packages were found",
+                        "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden",
+                        "Wykryto zabronione lub podatne na ataki pakiety oprogramowania"};
+const Told bad_settings{"Improper OS settings were detected", "Unzulässige OS Einstellungen wurden festgestellt",
+                        "Wykryto niedozwolone ustawienia systemu operacyjnego"};
+// The five causes: one list item each where there is a list.
+const std::map<std::string, Told> remedies{
+    {"telnetd",
+     {"Blacklisted Software Packages\n  Dangerous software packages were found\n"
+      "  Please remove the following software packages:\n    telnetd",
+      "Gesperrte Softwarepakete\n  Gefährliche Softwarepakete wurden gefunden\n"
+      "  Bitte entfernen Sie die folgenden Softwarepakete:\n    telnetd",
+      "Zabronione pakiety oprogramowania\n  Wykryto niebezpieczne pakiety oprogramowania\n"
+      "  Proszę usunąć następujące pakiety oprogramowania:\n    telnetd"}},
+    {"openssl",
+     {"Software Security Updates\n  Packages with security vulnerabilities were found\n"
+      "  Please update the following software packages:\n    openssl",
+      "Sicherheitsaktualisierungen\n  Softwarepakete mit Schwachstellen wurden gefunden\n"
+      "  Bitte aktualisieren Sie die folgenden Softwarepakete:\n    openssl",
+      "Aktualizacje zabezpieczeń oprogramowania\n  Wykryto pakiety oprogramowania z lukami w zabezpieczeniach\n"
+      "  Proszę zaktualizować następujące pakiety oprogramowania:\n    openssl"}},
+    {"forwarding",
+     {"IP Packet Forwarding\n  Please disable the forwarding of IP packets",
+      "IP Paket Weiterleitung\n  Bitte deaktivieren Sie das Forwarding von IP Paketen",
+      "Przekazywanie pakietów IP\n  Proszę wyłączyć przekazywanie pakietów IP"}},
+    {"password",
+     {"Default Password\n  Please change the default password",
+      "Default Passwort\n  Bitte ändern Sie das default Passwort",
+      "Hasło domyślne\n  Proszę zmienić hasło domyślne"}},
+    {"source",
+     {"Unknown Software Origin\n  Do not allow the installation of apps from unknown sources",
+      "Unbekannte Softwareherkunft\n  Erlauben Sie keine Installation von Apps aus unbekannten Quellen",
+      "Nieznane pochodzenie oprogramowania\n  Proszę nie zezwalać na instalowanie aplikacji z nieznanych źródeł"}},
 };
 
 TEST_F(Os, ItemsHaveTheirResultTextAndRemedy) {
@@ -30,37 +69,30 @@ TEST_F(Os, ItemsHaveTheirResultTextAndRemedy) {
     std::move(out).add(ita, type::ita_settings, settings({{"install_non_market_apps", value}}));
     return out;
   };
-  const char* const fwd_en = "IP Packet Forwarding\n  Please disable the forwarding of IP packets";
-  const char* const fwd_de = "IP Paket Weiterleitung\n  Bitte deaktivieren Sie das Forwarding von IP Paketen";
-  const char* const pw_en = "Default Password\n  Please change the default password";
-  const char* const pw_de = "Default Passwort\n  Bitte ändern Sie das default Passwort";
-  const char* const src_en = "Unknown Software Origin\n  Do not allow the installation of apps from unknown sources";
-  const char* const src_de =
-      "Unbekannte Softwareherkunft\n  Erlauben Sie keine Installation von Apps aus unbekannten Quellen";
   const Row rows[] = {
       {"no forwarding", "\"FWDEN\"", os_push(), Evaluation::compliant, Recommendation::allow, "forwarding not enabled",
-       "", ""},
+       ""},
       {"forwarding", "\"FWDEN\"", os_push(forwards), Evaluation::major, Recommendation::isolate, "forwarding enabled",
-       fwd_en, fwd_de},
+       "forwarding"},
       {"no default password", "\"PWDEN\"", os_push(), Evaluation::compliant, Recommendation::allow,
-       "factory default password not enabled", "", ""},
+       "factory default password not enabled", ""},
       {"default password", "\"PWDEN\"", os_push(keeps_default), Evaluation::major, Recommendation::isolate,
-       "factory default password enabled", pw_en, pw_de},
+       "factory default password enabled", "password"},
       {"setting 0", "\"UNSRC\"", with_setting("0"), Evaluation::compliant, Recommendation::allow,
-       "unknown sources not enabled", "", ""},
+       "unknown sources not enabled", ""},
       {"setting 1", "\"UNSRC\"", with_setting("1"), Evaluation::minor, Recommendation::isolate,
-       "unknown sources enabled", src_en, src_de},
+       "unknown sources enabled", "source"},
       {"setting 1 and a newline", "\"UNSRC\"", with_setting("1\n"), Evaluation::minor, Recommendation::isolate,
-       "unknown sources enabled", src_en, src_de},
+       "unknown sources enabled", "source"},
       {"setting 11", "\"UNSRC\"", with_setting("11"), Evaluation::compliant, Recommendation::allow,
-       "unknown sources not enabled", "", ""},
+       "unknown sources not enabled", ""},
       {"failure that blocks", R"({type = "FWDEN", on_fail = "block"})", os_push(forwards), Evaluation::major,
-       Recommendation::block, "forwarding enabled", fwd_en, fwd_de},
+       Recommendation::block, "forwarding enabled", "forwarding"},
       {"failure that is let pass", R"({type = "FWDEN", on_fail = "allow"})", os_push(forwards), Evaluation::major,
-       Recommendation::allow, "forwarding enabled", fwd_en, fwd_de},
+       Recommendation::allow, "forwarding enabled", "forwarding"},
   };
   for (const Row& row : rows)
-    for (const std::string language : {"en", "de"}) {
+    for (const std::string language : {"en", "de", "pl"}) {
       ask(row.entry);
       ByHand client(world());
       const Answer answer = client.say({row.says}, language);
@@ -74,16 +106,15 @@ TEST_F(Os, ItemsHaveTheirResultTextAndRemedy) {
       EXPECT_EQ(assessment(answer, ietf, os_subtype), std::uint32_t(row.evaluation)) << row.what;
       EXPECT_EQ(client.verdict().recommendation, row.recommendation) << row.what;
       const ServerAttribute* const remedy = answer.attribute(ietf, type::remediation_instructions);
-      EXPECT_EQ(remediation_string(remedy).first, language == "en" ? row.remedy_en : row.remedy_de) << row.what;
+      EXPECT_EQ(remediation_string(remedy).first, *row.remedy == 0 ? "" : remedies.at(row.remedy).in(language))
+          << row.what;
       if (remedy != nullptr) {
         EXPECT_EQ(remediation_string(remedy).second, language) << row.what;
       }
-      const std::string reason =
-          language == "en" ? "Improper OS settings were detected" : "Unzulässige OS Einstellungen wurden festgestellt";
       if (row.recommendation == Recommendation::allow) {
         EXPECT_TRUE(answer.reasons.empty()) << row.what;
       } else {
-        EXPECT_THAT(answer.reasons, ElementsAre(std::pair(reason, language))) << row.what;
+        EXPECT_THAT(answer.reasons, ElementsAre(std::pair(bad_settings.in(language), language))) << row.what;
       }
     }
 }
@@ -175,7 +206,8 @@ TEST_F(Os, SeveralRemediesStandInTheirOrder) {
       "remediation_uri = \"https://remedy.example/os\"");
   OsPush os;
   os.forwarding = os.default_password = 1;
-  for (const std::string language : {"en-US", "de-CH"}) {
+  for (const std::string language : {"en-US", "de-CH", "pl-PL"}) {
+    const std::string primary = language.substr(0, 2);
     ByHand client(world());
     client.say({os_push(os)}, language);
     const Answer answer =
@@ -183,36 +215,55 @@ TEST_F(Os, SeveralRemediesStandInTheirOrder) {
                         .add(ietf, type::installed_packages,
                              packages({{"openssl", "3.0.11-1~deb12u1"}, {"telnetd", "0.17"}, {"bash", "5.2"}}))
                         .add(ita, type::ita_settings, settings({{"install_non_market_apps", "1"}}))});
+    std::string all;
+    for (const char* const cause : {"telnetd", "openssl", "forwarding", "password", "source"})
+      all += (all.empty() ? "" : "\n") + remedies.at(cause).in(primary);
     const auto instructions = answer.attributes(ietf, type::remediation_instructions);
     ASSERT_EQ(instructions.size(), 2U);
-    EXPECT_EQ(remediation_string(instructions[0]).first,
-              language == "en-US"
-                  ? "Blacklisted Software Packages\n  Dangerous software packages were found\n"
-                    "  Please remove the following software packages:\n    telnetd\n"
-                    "Software Security Updates\n  Packages with security vulnerabilities were found\n"
-                    "  Please update the following software packages:\n    openssl\n"
-                    "IP Packet Forwarding\n  Please disable the forwarding of IP packets\n"
-                    "Default Password\n  Please change the default password\n"
-                    "Unknown Software Origin\n  Do not allow the installation of apps from unknown sources"
-                  : "Gesperrte Softwarepakete\n  Gefährliche Softwarepakete wurden gefunden\n"
-                    "  Bitte entfernen Sie die folgenden Softwarepakete:\n    telnetd\n"
-                    "Sicherheitsaktualisierungen\n  Softwarepakete mit Schwachstellen wurden gefunden\n"
-                    "  Bitte aktualisieren Sie die folgenden Softwarepakete:\n    openssl\n"
-                    "IP Paket Weiterleitung\n  Bitte deaktivieren Sie das Forwarding von IP Paketen\n"
-                    "Default Passwort\n  Bitte ändern Sie das default Passwort\n"
-                    "Unbekannte Softwareherkunft\n  Erlauben Sie keine Installation von Apps aus unbekannten Quellen");
-    EXPECT_EQ(remediation_string(instructions[0]).second, language.substr(0, 2));
+    EXPECT_EQ(remediation_string(instructions[0]), std::pair(all, primary));
     EXPECT_EQ(remediation_string(instructions[1]),
               std::pair(std::string("https://remedy.example/os"), std::string("(URI)")));
-    ASSERT_EQ(answer.reasons.size(), 1U);
-    EXPECT_EQ(answer.reasons[0].first,
-              language == "en-US"
-                  ? "Vulnerable or blacklisted software packages were found\nImproper OS settings were detected"
-                  : "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden\n"
-                    "Unzulässige OS Einstellungen wurden festgestellt");
+    EXPECT_THAT(answer.reasons,
+                ElementsAre(std::pair(bad_packages.in(primary) + "\n" + bad_settings.in(primary), primary)));
     EXPECT_EQ(item(client.verdict(), "PCKGS").result,
               "processed 3 packages: 1 vulnerable, 1 blacklisted, 0 ok, 1 unknown");
   }
+}
+
+// The policy keeps out who isn't enrolled, whatever it shows, and tells it so.
+TEST_F(Os, WhoIsntEnrolledIsToldSo) {
+  ask("\"FWDEN\"");
+  const std::pair<const char*, const char*> rows[] = {
+      {"en", "This device is not known"}, {"de", "Dieses Gerät ist nicht bekannt"}, {"pl", "To urządzenie jest nieznane"}};
+  for (const auto& [language, text] : rows) {
+    ByHand client(world(), {"192.0.2.7:49152", "CN=stranger", "certificate"});
+    const Answer answer = client.say({os_push()}, language);
+    ASSERT_EQ(answer.type, pbtnc::BatchType::result);
+    EXPECT_EQ(answer.access, 3U);
+    EXPECT_EQ(assessment(answer, ietf, os_subtype), 0U);
+    EXPECT_THAT(answer.reasons, ElementsAre(std::pair(std::string(text), std::string(language))));
+  }
+}
+
+// EXCL: the validator that is named, and only if the message is of its type (spec part 1b §6.3).
+TEST_F(Os, AnExclusiveMessageReachesTheNamedValidatorOfItsTypeAlone) {
+  ask("\"FWDEN\"");
+  OsPush os;
+  os.forwarding = 1;
+  ByHand named(world());
+  EXPECT_EQ(named.say({os_push(os).to(1)}).access, 3U);
+  EXPECT_EQ(item(named.verdict(), "FWDEN").result, "forwarding enabled");
+  // To the Attestation IMV, to one that there isn't, to any: what isn't exclusively for another counts.
+  for (const std::uint16_t validator : {std::uint16_t{3}, std::uint16_t{77}, pbtnc::any}) {
+    ByHand other(world());
+    const Answer answer = other.say({os_push(os).to(validator), os_push()});
+    EXPECT_EQ(answer.access, 1U) << validator;
+    EXPECT_TRUE(answer.attributes(ietf, type::pa_tnc_error).empty());
+    EXPECT_TRUE(other.logged("nobody subscribed to it"));
+  }
+  ByHand pts(world());
+  EXPECT_EQ(pts.say({os_push(), Pa(tcg, patnc::subtype_pts).to(1).raw(*from_hex("00"))}).access, 1U);
+  EXPECT_TRUE(pts.logged("nobody subscribed to it"));
 }
 
 TEST_F(Os, AndroidGetsXml) {
@@ -245,8 +296,12 @@ TEST_F(Os, TheRemediationUriIsForWhoIsntAllowed) {
   ASSERT_EQ(answer.of(ietf, os_subtype).size(), 1U);
   EXPECT_EQ(to_hex(Bytes(answer.of(ietf, os_subtype)[0]->body).subspan(24)),
             "000000000000000a0000002d000000000000000168747470733a2f2f72656d6564792e6578616d706c652f6f73");
+  // Beside the result, too: for collectors that don't read assessments.
+  EXPECT_THAT(answer.remediation_uris, ElementsAre("https://remedy.example/os"));
   ByHand allowed(world());
-  EXPECT_EQ(allowed.say({os_push()}).attribute(ietf, type::remediation_instructions), nullptr);
+  const Answer good = allowed.say({os_push()});
+  EXPECT_EQ(good.attribute(ietf, type::remediation_instructions), nullptr);
+  EXPECT_THAT(good.remediation_uris, testing::IsEmpty());
 }
 
 // Spec part 1b §8.2 and §10.5: a client with push_info = no.
@@ -309,6 +364,14 @@ TEST_F(Os, WithoutProductInformationItCantBeSaidWhoThisIs) {
   EXPECT_EQ(item(client.verdict(), "FWDEN").evaluation, Evaluation::error);
   EXPECT_EQ(client.verdict().recommendation, Recommendation::isolate);
   EXPECT_EQ(client.verdict().findings.front().reason, "the endpoint gave no usable product information");
+  EXPECT_THAT(answer.reasons, ElementsAre(std::pair("A required measurement is missing", "en")));
+  // The same where nothing else is asked of it.
+  ask("");
+  ByHand nobody(world());
+  nobody.say({os_push(os)}, "pl");
+  const Answer last = nobody.say({os_message().add(ietf, type::testing, "")});
+  EXPECT_EQ(last.access, 3U);
+  EXPECT_THAT(last.reasons, ElementsAre(std::pair("Brak wymaganego pomiaru", "pl")));
 }
 
 TEST_F(Os, ADeviceIdThatDoesntComeIsAskedForOnce) {

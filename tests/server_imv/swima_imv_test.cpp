@@ -252,6 +252,7 @@ TEST_F(Swima, SilenceIsNoInventory) {
   EXPECT_EQ(assessment(last, ietf, swima_subtype), 4U);
   EXPECT_EQ(swidt(client).result, "no software inventory received");
   EXPECT_EQ(swidt(client).evaluation, Evaluation::unknown);
+  EXPECT_THAT(last.reasons, ElementsAre(std::pair("A required measurement is missing", "en")));
   EXPECT_FALSE(head());
 }
 

@@ -153,5 +153,44 @@ TEST_F(Violations, OfMessageAndAttributeHeadersAreAnswered) {
   }
 }
 
+// Spec part 1b §10.1: 16 errors are told; who is wrong once more is told nothing else.
+TEST_F(Violations, MoreThanSixteenEndTheConnection) {
+  ask("\"FWDEN\"");
+  const Pa wrong = os_message(2).body(*from_hex("0200000000000005"));
+  std::vector<Pa> messages(16, wrong);
+  messages.insert(messages.begin(), os_push());
+  ByHand told(world());
+  const Answer answer = told.say(messages);
+  EXPECT_EQ(answer.attributes(ietf, type::pa_tnc_error).size(), 16U);
+  EXPECT_EQ(answer.type, pbtnc::BatchType::result);
+  EXPECT_EQ(told.verdict().evaluation, Evaluation::error);
+
+  messages.push_back(wrong);
+  ByHand ended(world());
+  const Answer last = ended.say(messages);
+  EXPECT_TRUE(last.closed);
+  EXPECT_EQ(last.type, pbtnc::BatchType::close);
+  ASSERT_EQ(last.errors.size(), 1U);
+  EXPECT_TRUE(last.errors[0].fatal);
+  EXPECT_EQ(last.errors[0].code, std::uint16_t(pbtnc::ErrorCode::local_error));
+  EXPECT_TRUE(ended.logged("too many malformed messages"));
+  while (ended.host.carry(ended.session)) {
+  }
+  EXPECT_EQ(ended.verdict().evaluation, Evaluation::error);
+  EXPECT_NE(ended.verdict().recommendation, Recommendation::allow);
+}
+
+// Sixteen collectors of one subtype are heard, whatever an endpoint makes of their identifiers.
+TEST_F(Violations, MoreCollectorsThanAnEndpointHasAreAnError) {
+  ask("\"FWDEN\"");
+  for (const std::uint16_t collectors : {std::uint16_t{16}, std::uint16_t{17}}) {
+    std::vector<Pa> messages = {os_push()};
+    for (std::uint16_t n = 2; n <= collectors; ++n) messages.push_back(os_message(n).add(ietf, type::testing, "x"));
+    ByHand client(world());
+    EXPECT_EQ(client.say(messages).type, pbtnc::BatchType::result);
+    EXPECT_EQ(client.verdict().evaluation, collectors == 16 ? Evaluation::compliant : Evaluation::error);
+  }
+}
+
 }  // namespace
 }  // namespace gatehouse::test

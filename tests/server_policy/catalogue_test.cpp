@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/hex.h"
 #include "tests/server_policy/support.h"
 
 namespace gatehouse::server::policy {
@@ -13,6 +14,7 @@ TEST(Catalogues, ChooseTheFirstPreferredLanguageThatThereIs) {
   const auto choose = [&](std::vector<std::string> preferred) { return catalogue.choose(preferred); };
   EXPECT_EQ(choose({}), "en");
   EXPECT_EQ(choose({"de"}), "de");
+  EXPECT_EQ(choose({"pl-PL", "en"}), "pl");
   EXPECT_EQ(choose({"fr", "de", "en"}), "de");
   EXPECT_EQ(choose({"DE-ch-1996"}), "de");
   EXPECT_EQ(choose({"en-US", "de"}), "en");
@@ -21,16 +23,23 @@ TEST(Catalogues, ChooseTheFirstPreferredLanguageThatThereIs) {
   EXPECT_EQ(choose({"*", "", "-", "de-", std::string(100, 'd'), "xx"}), "en");
 }
 
-TEST(Catalogues, HaveEveryTextInEnglishAndGerman) {
+TEST(Catalogues, HaveEveryTextInEnglishGermanAndPolish) {
   const Catalogue catalogue;
   for (const std::string_view english : texts()) {
     EXPECT_EQ(catalogue.text(english, "en"), english);
-    EXPECT_NE(catalogue.text(english, "de"), english);
-    EXPECT_FALSE(catalogue.text(english, "de").empty());
+    for (const std::string_view language : {"de", "pl"}) {
+      const std::string_view translated = catalogue.text(english, language);
+      EXPECT_FALSE(translated.empty()) << english;
+      EXPECT_NE(translated, english) << language;
+      EXPECT_TRUE(is_utf8(translated)) << translated;
+    }
+    EXPECT_NE(catalogue.text(english, "pl"), catalogue.text(english, "de")) << english;
   }
   EXPECT_EQ(catalogue.text(text::bad_packages, "de"),
             "Schwachstellenbehaftete oder gesperrte Softwarepakete wurden gefunden");
   EXPECT_EQ(catalogue.text(text::bad_settings, "de"), "Unzulässige OS Einstellungen wurden festgestellt");
+  EXPECT_EQ(catalogue.text(text::bad_packages, "pl"), "Wykryto zabronione lub podatne na ataki pakiety oprogramowania");
+  EXPECT_EQ(catalogue.text(text::bad_settings, "pl"), "Wykryto niedozwolone ustawienia systemu operacyjnego");
 }
 
 TEST(Catalogues, FallBackToThePrimaryLanguageThenToEnglish) {
@@ -38,7 +47,7 @@ TEST(Catalogues, FallBackToThePrimaryLanguageThenToEnglish) {
   catalogue.add("de-AT", text::denied, "Kein Zugang");
   EXPECT_EQ(catalogue.text(text::denied, "de-at"), "Kein Zugang");
   EXPECT_EQ(catalogue.text(text::bad_settings, "de-AT"), "Unzulässige OS Einstellungen wurden festgestellt");
-  EXPECT_EQ(catalogue.text(text::denied, "pl"), text::denied);
+  EXPECT_EQ(catalogue.text(text::denied, "it"), text::denied);
 }
 
 TEST(Catalogues, ComeFromThePolicysFileAndThePolicyGoesBefore) {
@@ -54,8 +63,8 @@ TEST(Catalogues, ComeFromThePolicysFileAndThePolicyGoesBefore) {
   EXPECT_EQ(policy->catalogue.text(text::password_title, "fr"), "Mot de passe par défaut");
   EXPECT_EQ(policy->catalogue.text(text::forwarding_title, "fr"), "Routage IP");
   EXPECT_EQ(policy->catalogue.text(text::password_title, "en"), "Factory password");
-  EXPECT_EQ(policy->catalogue.text(text::password_title, "pl"), "Factory password");
-  EXPECT_THAT(policy->catalogue.languages(), testing::ElementsAre("de", "en", "fr"));
+  EXPECT_EQ(policy->catalogue.text(text::password_title, "it"), "Factory password");
+  EXPECT_THAT(policy->catalogue.languages(), testing::ElementsAre("de", "en", "fr", "pl"));
 }
 
 TEST(Catalogues, WithMistakesNameTheirOwnFileAndLine) {

@@ -168,6 +168,7 @@ void take_apart(Bytes bytes, Answer& out) {
       const auto reason = pbtnc::reason_string(m);
       out.reasons.emplace_back(reason.text, reason.language);
     }
+    if (m.type == pbtnc::type::remediation_parameters) out.remediation_uris.emplace_back(pbtnc::remediation(m).uri);
     if (m.type != pbtnc::type::pa) continue;
     const pbtnc::PaMessage pa = pbtnc::pa_message(m);
     ServerMessage message{pa.vendor, pa.subtype, pa.collector, pa.validator, pa.exclusive, to_vector(pa.body), {}};

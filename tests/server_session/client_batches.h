@@ -74,6 +74,7 @@ struct Answer {
   std::optional<std::uint32_t> assessment;
   std::optional<std::uint16_t> access;                       // 1 allowed, 2 denied, 3 quarantined
   std::vector<std::pair<std::string, std::string>> reasons;  // text, language
+  std::vector<std::string> remediation_uris;
   std::vector<pbtnc::PbError> errors;
 
   std::vector<const ServerMessage*> of(std::uint32_t vendor, std::uint32_t subtype) const;

@@ -88,6 +88,20 @@ ByteVector operator+(ByteVector a, Bytes b) {
   return a;
 }
 
+// A PB-PA message with so many Segmentation Contract Requests: each is answered.
+ByteVector contract_requests(std::uint32_t vendor, std::uint32_t subtype, int count) {
+  ByteVector body = bytes({1, 0, 0, 0, 0, 0, 0, 1});
+  for (int n = 0; n < count; ++n) {
+    Writer w, contract;
+    patnc::append_contract(contract, {});
+    patnc::append_attribute(w, 0, patnc::vendor_tcg, patnc::type::contract_request, contract.view());
+    body = std::move(body) + w.view();
+  }
+  Writer messages;
+  pbtnc::append_pa(messages, {false, vendor, subtype, 3, pbtnc::any, body});
+  return std::move(messages).take();
+}
+
 // --- PT-TLS
 
 struct Transport {
@@ -214,6 +228,39 @@ TEST(BadTransport, UnknownMessagesAreSkippedButNotForEver) {
   peer.say(header(0x123456, 1, 16));
   EXPECT_TRUE(peer.session.ended());
   EXPECT_TRUE(peer.logged("too many unknown messages"));
+}
+
+TEST(GoodTransport, TheLargestBatchIsTaken) {
+  World world;
+  Peer peer(world);
+  peer.negotiate();
+  const ByteVector filling(2'097'136 - 8 - 12);
+  Writer messages;
+  pbtnc::append_message(messages, false, 0x123456, 1, filling);
+  const auto answers = peer.batch(pbtnc::BatchType::cdata, messages.view());
+  ASSERT_EQ(answers.size(), 1U);
+  ASSERT_TRUE(answers[0].is(pttls::Type::pb_tnc_batch));
+  EXPECT_FALSE(peer.session.ended());
+}
+
+// Identifiers are for errors to quote: any will do, and ours count from 0.
+TEST(GoodTransport, AnyIdentifierIsTakenAndOursCount) {
+  World world;
+  Peer peer(world);
+  std::vector<std::uint32_t> ours;
+  const auto say = [&](std::uint32_t identifier, pttls::Type type, Bytes value) {
+    Writer w;
+    pttls::append_message(w, type, identifier, value);
+    for (const Answer& a : peer.say(w.view())) {
+      EXPECT_FALSE(a.is(pttls::Type::error)) << identifier;
+      ours.push_back(a.header.identifier);
+    }
+  };
+  say(0xFFFFFFFF, pttls::Type::version_request, bytes({0, 1, 1, 1}));
+  for (const std::uint32_t identifier : {5U, 5U, 0U, 0xFFFFFFFFU})
+    say(identifier, pttls::Type::pb_tnc_batch, pbtnc::batch(pbtnc::BatchType::cdata, false, contract_requests(patnc::vendor_tcg, patnc::subtype_pts, 1)));
+  ASSERT_GE(ours.size(), 4U);
+  for (std::size_t n = 0; n < ours.size(); ++n) EXPECT_EQ(ours[n], n);
 }
 
 // --- PB-TNC
@@ -350,25 +397,54 @@ TEST(BadBatch, AfterTheVerdictOnlyARetryOrAClose) {
   EXPECT_TRUE(peer.session.ended());
 }
 
+// While there is much to answer in small batches, a peer may listen in silence, but not for ever.
 TEST(BadBatch, RoundsThatBringNothingEndTheConversation) {
   World world;
+  world.settings.max_batch = 1'024;
   world.settings.max_empty_rounds = 20;
   Peer peer(world);
   peer.negotiate();
-  std::optional<pbtnc::PbError> error;
-  unsigned rounds = 0;
-  bool decided = false;
-  while (!error && !decided && rounds < 100) {
-    ++rounds;
+  EXPECT_FALSE(peer.batch(pbtnc::BatchType::cdata, contract_requests(patnc::vendor_tcg, patnc::subtype_pts, 2'000)).empty());
+  for (unsigned round = 1; round <= 20; ++round) {
     const auto answers = peer.batch(pbtnc::BatchType::cdata, {});
-    ASSERT_FALSE(answers.empty());
+    ASSERT_EQ(answers.size(), 1U);
     const auto batch = pbtnc::parse_batch(answers.back().value, false);
     ASSERT_TRUE(batch);
-    decided = batch->type == pbtnc::BatchType::result;
-    error = fatal_error(answers);
+    ASSERT_EQ(batch->type, pbtnc::BatchType::sdata) << round;
   }
-  EXPECT_TRUE(error || decided);
-  EXPECT_LE(rounds, 21U);
+  const auto error = fatal_error(peer.batch(pbtnc::BatchType::cdata, {}));
+  ASSERT_TRUE(error);
+  EXPECT_TRUE(error->fatal);
+  EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::local_error));
+  EXPECT_TRUE(peer.session.ended() && peer.logged("too many empty rounds")) << peer.log();
+}
+
+// Bytes and time of an assessment are bounded too; the one that goes beyond isn't judged.
+TEST(BadBatch, MoreBytesOrTimeThanAnAssessmentMayTakeEndIt) {
+  for (const bool bytes_alone : {true, false}) {
+    World world;
+    const ByteVector requests = contract_requests(patnc::vendor_ietf, patnc::subtype_operating_system, 2);
+    const std::size_t size = pbtnc::batch(pbtnc::BatchType::cdata, false, requests).size();
+    if (bytes_alone) world.settings.max_evidence_bytes = 2 * size;
+    Peer peer(world);
+    const std::string id = peer.session.id();
+    peer.negotiate();
+    for (int round = 0; round < 2; ++round) {
+      ASSERT_FALSE(fatal_error(peer.batch(pbtnc::BatchType::cdata, requests)));
+    }
+    if (!bytes_alone) world.settings.total_deadline = std::chrono::milliseconds(0);
+    const auto error = fatal_error(peer.batch(pbtnc::BatchType::cdata, requests));
+    ASSERT_TRUE(error);
+    EXPECT_TRUE(error->fatal);
+    EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::local_error));
+    EXPECT_TRUE(peer.session.ended());
+    EXPECT_TRUE(peer.logged(bytes_alone ? "more evidence than allowed" : "the assessment takes too long")) << peer.log();
+    while (peer.host.carry(peer.session)) {
+    }
+    const auto record = world.state->session(id);
+    ASSERT_TRUE(record && *record);
+    EXPECT_NE(pipeline::verdict_from_json((*record)->verdict)->recommendation, pipeline::Recommendation::allow);
+  }
 }
 
 // What a peer asks for is bounded by what it sends; a server that can't say all of it in one batch says so.
@@ -378,17 +454,9 @@ TEST(BadBatch, AFloodOfContractRequestsEndsOnlyItsOwnSession) {
     Peer peer(world);
     peer.negotiate();
     peer.batch(pbtnc::BatchType::cdata, {});
-    ByteVector body = bytes({1, 0, 0, 0, 0, 0, 0, 1});
-    for (int n = 0; n < 4096; ++n) {
-      Writer w, contract;
-      patnc::append_contract(contract, {});
-      patnc::append_attribute(w, 0, patnc::vendor_tcg, patnc::type::contract_request, contract.view());
-      body = std::move(body) + w.view();
-    }
-    Writer messages;
-    pbtnc::append_pa(messages, {false, pts ? patnc::vendor_tcg : patnc::vendor_ietf,
-                                pts ? patnc::subtype_pts : patnc::subtype_operating_system, 3, pbtnc::any, body});
-    const auto answers = peer.batch(pbtnc::BatchType::cdata, messages.view());
+    const auto answers =
+        peer.batch(pbtnc::BatchType::cdata, contract_requests(pts ? patnc::vendor_tcg : patnc::vendor_ietf,
+                                                              pts ? patnc::subtype_pts : patnc::subtype_operating_system, 4'096));
     ASSERT_FALSE(answers.empty());
     for (const Answer& a : answers) EXPECT_LE(a.value.size(), world.settings.max_batch);
   }
@@ -508,6 +576,67 @@ TEST(StartingOver, TooOftenIsRefused) {
   EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::local_error));
   EXPECT_EQ(retries, world.settings.max_retries + 1);
   EXPECT_TRUE(peer.logged("too many retries"));
+}
+
+// --- batches that come too early, and what comes too late
+
+// Takes the conversation to where the server is at work and owes its answer.
+void until_the_server_works(Peer& peer, Client& client) {
+  endpoint::Session::Step step = client.session().start();
+  while (peer.session.wants_data()) {
+    peer.session.feed(step.send);
+    if (!peer.session.wants_data()) return;
+    step = client.session().feed(as_messages(peer.say({})));
+  }
+}
+
+TEST(Pipelined, ABatchWaitsForTheAnswerToTheOneBefore) {
+  World world;
+  const Machine m = machine();
+  world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
+  for (const pbtnc::BatchType early : {pbtnc::BatchType::cdata, pbtnc::BatchType::sdata}) {
+    Peer peer(world);
+    Client client(m);
+    until_the_server_works(peer, client);
+    ASSERT_FALSE(peer.session.wants_data());
+    const auto received = [&] {
+      return std::count_if(peer.host.lines.begin(), peer.host.lines.end(), [](const std::string& line) {
+        return line.find("received PT-TLS message") != std::string::npos;
+      });
+    };
+    const auto before = received();
+    Writer w;
+    pttls::append_message(w, pttls::Type::pb_tnc_batch, 7, pbtnc::batch(early, false, {}));
+    peer.session.feed(w.view());
+    EXPECT_TRUE(peer.host.out.empty());
+    EXPECT_EQ(received(), before) << "it was looked at before its time";
+    // Then the state machine judges it.
+    const auto answers = peer.say({});
+    ASSERT_EQ(answers.size(), 2U);
+    EXPECT_EQ(pbtnc::parse_batch(answers[0].value, false)->type, pbtnc::BatchType::sdata);
+    EXPECT_EQ(received(), before + 1);
+    const auto error = fatal_error(answers);
+    ASSERT_EQ(error.has_value(), early == pbtnc::BatchType::sdata);
+    if (error) {
+      EXPECT_EQ(error->code, std::uint16_t(pbtnc::ErrorCode::unexpected_batch_type));
+    }
+  }
+}
+
+TEST(AfterTheEnd, NothingIsTakenAndNothingAnswered) {
+  World world;
+  Writer both;
+  pttls::append_message(both, pttls::Type::pb_tnc_batch, 7, pbtnc::batch(pbtnc::BatchType::close, false, {}));
+  pttls::append_message(both, pttls::Type::pb_tnc_batch, 8, pbtnc::batch(pbtnc::BatchType::cdata, false, {}));
+  pttls::append_message(both, pttls::Type::version_request, 9, bytes({0, 1, 1, 1}));
+  Peer peer(world);
+  peer.negotiate();
+  peer.batch(pbtnc::BatchType::cdata, {});
+  EXPECT_TRUE(peer.say(both.view()).empty());
+  EXPECT_TRUE(peer.session.ended() && peer.host.closed);
+  EXPECT_FALSE(peer.logged("message #8")) << peer.log();
+  EXPECT_TRUE(peer.batch(pbtnc::BatchType::cdata, {}).empty());
+  EXPECT_TRUE(peer.say(header(0x123456, 1, 16)).empty());
 }
 
 // --- PA-TNC and PTS

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "endpoint/client/transport.h"
 #include "server/state/users.h"
 #include "tests/server_session/conversation.h"
 #include "tests/server_tls/certificates.h"
@@ -225,6 +226,66 @@ TEST_F(ServerTest, SpeaksTls12OnlyWithForwardSecrecyAndAead) {
   EXPECT_TRUE(allowed());
 }
 
+// No record is longer than TLS allows, in the handshake or after it.
+TEST_F(ServerTest, RefusesRecordsThatAreTooLong) {
+  start();
+  const std::byte hello[] = {std::byte{0x16}, std::byte{3}, std::byte{1}, std::byte{0x48}, std::byte{1}};
+  TlsPeer stranger(server->port());
+  stranger.write_raw(hello);
+  EXPECT_EQ(stranger.alert_raw(), SSL_AD_RECORD_OVERFLOW);
+  EXPECT_TRUE(stranger.ended_raw());
+  const std::byte data[] = {std::byte{0x17}, std::byte{3}, std::byte{3}, std::byte{0x48}, std::byte{1}};
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    TlsPeer peer(server->port(), with("client", version));
+    ASSERT_TRUE(peer.good()) << peer.error();
+    peer.write_raw(data);
+    peer.read_all();
+    EXPECT_NE(peer.error().find("record overflow"), std::string::npos) << peer.error();
+  }
+  EXPECT_TRUE(allowed());
+}
+
+// The endpoint's side of the same connection: whom it speaks to (RFC 6876 3.4.1).
+TEST_F(ServerTest, IsSpokenToOnlyUnderItsNameAndAnAuthorityThatTheEndpointTrusts) {
+  Authority stranger(folder, "another CA");
+  authority->issue("expired-server", {.purpose = "serverAuth", .from_days = -3, .to_days = -1});
+  authority->issue("for-clients");
+  start();
+  const auto connect = [&](const std::string& host, const std::string& ca) {
+    endpoint::TransportOptions options;
+    options.host = host;
+    options.port = std::to_string(server->port());
+    options.ca = ca;
+    options.certificate = folder + "/client.pem";
+    options.key = folder + "/client.key";
+    auto connected = endpoint::Transport::connect(options);
+    return connected ? std::string() : connected.error().text();
+  };
+  const auto expect_refused = [&](const std::string& host, const std::string& ca, const std::string& why) {
+    const std::string said = connect(host, ca);
+    EXPECT_NE(said.find(why), std::string::npos) << host << ": " << said;
+  };
+  const std::string mine = authority->certificate();
+  EXPECT_EQ(connect("localhost", mine), "");
+  EXPECT_EQ(connect("127.0.0.1", mine), "");
+  expect_refused("127.0.0.1", stranger.certificate(), "self-signed certificate");
+  // A name that leads here and that the certificate doesn't have, as an address it has would be written by few.
+  expect_refused("127.1", mine, "hostname mismatch");
+  stop();
+  config.listen = {"127.0.0.2:0"};
+  start();
+  expect_refused("127.0.0.2", mine, "IP address mismatch");
+  stop();
+  config.listen = {"127.0.0.1:0"};
+  for (const auto& [name, why] : {std::pair{"expired-server", "certificate has expired"}, std::pair{"for-clients", "purpose"}}) {
+    config.certificate = folder + "/" + name + ".pem";
+    config.key = folder + "/" + name + ".key";
+    start();
+    expect_refused("localhost", mine, why);
+    stop();
+  }
+}
+
 TEST_F(ServerTest, DoesNotRenegotiate) {
   start();
   TlsPeer peer(server->port(), with("client", TLS1_2_VERSION));
@@ -259,6 +320,37 @@ TEST_F(ServerTest, TakesPasswordsAndKeepsThemOutOfTheLog) {
   for (const char* line : {"received PB-TNC CDATA batch, ", "PB-PA message of type 'TCG/PTS', ", "PA-TNC attribute 'TCG/Simple Evidence Final', ",
                            "PA-TNC attributes 'TCG/Simple Component Evidence', ", "sending PA-TNC attribute 'TCG/DH Nonce Finish', "})
     EXPECT_NE(text.find(line), std::string::npos) << line;
+}
+
+// Guessing from one address gets slow, for as long as nobody there knows a password.
+TEST_F(ServerTest, LetsWaitWhoseAddressSentWrongPasswords) {
+  server::UserFile users;
+  ASSERT_TRUE(users.set("host1", Secret(std::string("correct horse battery"))));
+  config.users = folder + "/users.db";
+  ASSERT_TRUE(users.save(config.users));
+  config.auth = server::Auth::tls_or_sasl;
+  start();
+  const auto attempt = [&](const std::string& password) {
+    Client client(*endpoint, {.user = "host1", .password = password});
+    {
+      TlsPeer peer(server->port(), TlsWanted{});
+      EXPECT_TRUE(peer.good()) << peer.error();
+      speak(peer, client.session());
+    }
+    while (server->connections() != 0) std::this_thread::yield();
+    return client.session().outcome().has_value();
+  };
+  for (int n = 0; n < 3; ++n) EXPECT_FALSE(attempt("wrong donkey"));
+  EXPECT_FALSE(log->has("wrong passwords came from this address"));
+  EXPECT_TRUE(attempt("correct horse battery"));
+  EXPECT_TRUE(log->has("waits 1000 ms: wrong passwords came from this address")) << log->text();
+  // Who has a certificate never waits; and all is forgiven.
+  for (int n = 0; n < 4; ++n) EXPECT_FALSE(attempt("wrong donkey"));
+  EXPECT_TRUE(allowed());
+  const std::string text = log->text();
+  std::size_t waits = 0;
+  for (std::size_t at = 0; (at = text.find(" ms: wrong passwords", at)) != text.npos; ++at) ++waits;
+  EXPECT_EQ(waits, 2U) << text;
 }
 
 // A write that ends in the middle of something, at every step of a conversation.

@@ -93,6 +93,12 @@ class TlsPeer {
     char c = 0;
     return ::recv(fd_, &c, 1, 0) <= 0;
   }
+  // The description of the alert that the server sent in the clear; -1: something else came.
+  int alert_raw() {
+    unsigned char alert[7] = {};
+    const bool whole = ::recv(fd_, alert, sizeof alert, MSG_WAITALL) == ssize_t(sizeof alert);
+    return whole && alert[0] == SSL3_RT_ALERT ? alert[6] : -1;
+  }
   void reset() {
     const linger now{1, 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);

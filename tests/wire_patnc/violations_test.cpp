@@ -63,6 +63,8 @@ TEST(Violations, OfMessageAndAttributeHeaders) {
       {"the same attribute twice", in_message(std::string(good)), {}},
       {"4,096 attributes", in_message(repeated(4095, good)), {}},
       {"4,097 attributes", in_message(repeated(4096, good)), invalid, 8 + 4096 * 16},
+      {"4,096 that may be skipped", in_message(repeated(4095, attribute(0, 99, ""))), {}},
+      {"4,097 that may be skipped", in_message(repeated(4096, attribute(0, 99, ""))), invalid, A + 4095 * 12},
   };
   for (const MessageRow& row : rows) {
     const ByteVector message = bytes(row.message);

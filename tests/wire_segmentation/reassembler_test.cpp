@@ -138,7 +138,7 @@ TEST(Reassembler, segments_need_a_contract) {
   EXPECT_FALSE(step.refusal);
   EXPECT_FALSE(receiver.agree({patnc::unlimited, 10}));  // a Response without a Request
   receiver.issue({patnc::unlimited, 1'000});
-  EXPECT_TRUE(receiver.agree({50, 2'000}));
+  EXPECT_TRUE(receiver.agree({50, 2'000}));  // larger than was asked for
   EXPECT_EQ(receiver.contract(), (patnc::Contract{patnc::unlimited, 1'000}));
   EXPECT_TRUE(receiver.agree({50, 500}));
   EXPECT_EQ(receiver.contract(), (patnc::Contract{patnc::unlimited, 500}));

@@ -46,9 +46,9 @@ Result<Parsed> parse_message(Bytes message, const Supported& supported) {
     out.refusal = Refusal{ErrorCode::version_not_supported, 0, {}, "PA-TNC version isn't 1"};
     return out;
   }
-  while (!r.empty()) {
+  for (std::size_t count = 0; !r.empty(); ++count) {  // those that are skipped count, too
     const std::size_t at = r.offset();
-    if (out.attributes.size() == max_attributes) {
+    if (count == max_attributes) {
       out.refusal = invalid(at, "more than 4096 attributes");
       return out;
     }

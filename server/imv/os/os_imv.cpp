@@ -346,7 +346,7 @@ std::vector<std::string> OsImv::reasons() const {
   if (!result() || result()->assessment.recommendation == pipeline::Recommendation::allow) return out;
   if (s_.packages && s_.packages->bad()) out.emplace_back(c_.text(policy::text::bad_packages));
   if (s_.seen.bad_settings()) out.emplace_back(c_.text(policy::text::bad_settings));
-  if (out.empty() && !items().empty()) out.emplace_back(c_.text(policy::text::not_measured));
+  if (out.empty()) out.emplace_back(c_.text(policy::text::not_measured));
   return out;
 }
 

@@ -346,6 +346,12 @@ void SwimaImv::add_finding(pipeline::Status status, std::string reason, std::str
   s_.findings.push_back(std::move(f));
 }
 
+// An inventory that came is never refused for what is in it.
+std::vector<std::string> SwimaImv::reasons() const {
+  if (!result() || result()->assessment.recommendation == pipeline::Recommendation::allow) return {};
+  return {std::string(c_.text(policy::text::not_measured))};
+}
+
 void SwimaImv::contribute(pipeline::Verdict& verdict, SessionResult& record) {
   verdict.findings.insert(verdict.findings.begin(), s_.findings.begin(), s_.findings.end());
   verdict.findings_total += s_.findings_total;

@@ -32,6 +32,7 @@ class SwimaImv final : public Imv {
   bool waiting() const override { return in_flight_; }
   void staged(const Result<void>& on_disk) override;
   void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
+  std::vector<std::string> reasons() const override;
 
  private:
   policy::Validator validator() const override { return policy::Validator::swima; }
