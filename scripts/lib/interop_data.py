@@ -4,10 +4,15 @@
   interop_data.py references REFS.TSV OUT          a sha256sums list with absolute paths, for gatehouse refdb ingest
   interop_data.py database DIR REFS.TSV OUT KEYID… the peer's policy database: its own schema (tables.sql in DIR), the
                                                    references, trusted devices, one policy: firmware log and IMA
-  interop_data.py session FILE EXPECTATION…        judges a verdict object; prints why it isn't the expected one
+  interop_data.py ask DATABASE TYPE[=ARGUMENT]…    what that database asks for from now on, in place of what it did
+  interop_data.py session FILE N EXPECTATION…      judges the Nth of FILE's verdict objects, one a line; prints why it
+                                                   isn't the expected one
+  interop_data.py software FILE COUNT [TEXT…]      judges `gatehouse device software --json`: so many, and each TEXT
+                                                   in an identifier; -TEXT: in none
   interop_data.py configuration SECTION.KEY=VALUE… the peer's configuration file, on standard output
   interop_data.py up                               brings the loopback interface up
-An EXPECTATION is MEMBER=VALUE, MEMBER!=VALUE or MEMBER~TEXT, with MEMBER as quote.status or findings.
+An EXPECTATION is MEMBER=VALUE, MEMBER!=VALUE or MEMBER~TEXT, with MEMBER as quote.status, findings or, of the policy's
+items by their type, items.PCKGS.result.
 """
 import csv
 import json
@@ -16,7 +21,9 @@ import sys
 
 PRODUCT = "Debian 12 x86_64"
 SHA1, SHA256, SHA384 = 0x8000, 0x4000, 0x2000  # bits of the PTS hash algorithms: ids in the peer's database
-POLICY_TPM_ATTESTATION = 16
+# What a policy may ask for: the peer's numbers of the types, by the name of our policy.toml.
+TYPES = {"PCKGS": 1, "UNSRC": 2, "FWDEN": 3, "PWDEN": 4, "FREFM": 5, "FMEAS": 6, "FMETA": 7, "DREFM": 8, "DMEAS": 9,
+         "TCPOP": 11, "TCPBL": 12, "UDPOP": 13, "UDPBL": 14, "SWIDT": 15, "TPMRA": 16}
 ISOLATE = 2
 
 
@@ -31,6 +38,35 @@ def references(source, out):
             f.write(f"{sha256}  {path}\n")
 
 
+def enforce(db, entries):
+    db.execute("DELETE FROM enforcements")
+    db.execute("DELETE FROM policies")
+    for entry in entries:
+        kind, _, argument = entry.partition("=")
+        file = folder = 0
+        if kind in ("FREFM", "FMEAS", "FMETA"):
+            above, name = argument.rsplit("/", 1)
+            file = db.execute("INSERT INTO files (dir, name) VALUES (?, ?)", (directory(db, above), name)).lastrowid
+        elif kind in ("DREFM", "DMEAS"):
+            folder = directory(db, argument)
+        policy = db.execute("INSERT INTO policies (type, name, argument, rec_fail, rec_noresult, file, dir) "
+                            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                            (TYPES[kind], entry, "" if file or folder else argument, ISOLATE, ISOLATE, file,
+                             folder)).lastrowid
+        db.execute("INSERT INTO enforcements (policy, group_id, max_age) VALUES (?, 1, 0)", (policy,))
+
+
+def directory(db, path):
+    known = db.execute("SELECT id FROM directories WHERE path = ?", (path or "/",)).fetchone()
+    return known[0] if known else db.execute("INSERT INTO directories (path) VALUES (?)", (path or "/",)).lastrowid
+
+
+def ask(path, entries):
+    db = sqlite3.connect(path)
+    enforce(db, entries)
+    db.commit()
+
+
 def database(schema, source, out, keys):
     db = sqlite3.connect(out)
     with open(f"{schema}/tables.sql", encoding="utf-8") as f:
@@ -42,9 +78,7 @@ def database(schema, source, out, keys):
     # Functional components Trusted Platform (firmware log) and Operating System (IMA) of the ITA-HSR namespace.
     db.executemany("INSERT INTO components (vendor_id, name, qualifier, label) VALUES (36906, 3, ?, ?)",
                    [(33, "B"), (34, "I")])
-    policy = db.execute("INSERT INTO policies (type, name, argument, rec_fail, rec_noresult) VALUES (?, ?, ?, ?, ?)",
-                        (POLICY_TPM_ATTESTATION, "Firmware log and IMA", "BI", ISOLATE, ISOLATE)).lastrowid
-    db.execute("INSERT INTO enforcements (policy, group_id, max_age) VALUES (?, 1, 0)", (policy,))
+    enforce(db, ["TPMRA=BI"])
     for key in keys:
         device = db.execute("INSERT INTO devices (value, product, trusted, created) VALUES (?, ?, 1, 1)",
                             (key, product)).lastrowid
@@ -65,16 +99,22 @@ def database(schema, source, out, keys):
     db.commit()
 
 
-def session(path, expectations):
+def session(path, number, expectations):
     with open(path, encoding="utf-8") as f:
-        verdict = json.load(f)
-    wrong = []
+        verdicts = [json.loads(line) for line in f]
+    if len(verdicts) < int(number):
+        print(f"there are only {len(verdicts)} sessions")
+        return False
+    verdict, wrong = verdicts[int(number) - 1], []
     for expectation in expectations:
         at, operator = min((expectation.find(o), o) for o in ("!=", "=", "~") if o in expectation)
         member, wanted = expectation[:at], expectation[at + len(operator):]
         value = verdict
         for step in member.split("."):
-            value = value.get(step) if isinstance(value, dict) else None
+            if isinstance(value, list):
+                value = next((item for item in value if item.get("type") == step), None)
+            else:
+                value = value.get(step) if isinstance(value, dict) else None
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         holds = {"=": text == wanted, "!=": text != wanted, "~": wanted in text}[operator]
         if not holds:
@@ -82,6 +122,20 @@ def session(path, expectations):
     for line in wrong:
         print(line)
     return not wrong
+
+
+def software(path, count, texts):
+    with open(path, encoding="utf-8") as f:
+        names = [json.loads(line)["software_id"] for line in f]
+    good = len(names) == int(count)
+    if not good:
+        print(f"the device has {len(names)} software identifiers, expected {count}")
+    for text in texts:
+        wanted, text = not text.startswith("-"), text.removeprefix("-")
+        if any(text in name for name in names) != wanted:
+            print(f"{text} is {'in none' if wanted else 'in one'} of the device's software identifiers")
+            good = False
+    return good
 
 
 def configuration(settings):
@@ -124,7 +178,11 @@ if __name__ == "__main__":
     elif command == "database":
         database(*arguments[:3], arguments[3:])
     elif command == "session":
-        sys.exit(0 if session(arguments[0], arguments[1:]) else 1)
+        sys.exit(0 if session(arguments[0], arguments[1], arguments[2:]) else 1)
+    elif command == "ask":
+        ask(arguments[0], arguments[1:])
+    elif command == "software":
+        sys.exit(0 if software(arguments[0], arguments[1], arguments[2:]) else 1)
     elif command == "configuration":
         configuration(arguments)
     elif command == "up":

@@ -106,10 +106,10 @@ void Imv::conclude() {
   result_ = result;
 }
 
-void Imv::say_assessment(pipeline::Evaluation evaluation) {
+void Imv::say_assessment(pipeline::Evaluation evaluation, std::uint16_t collector) {
   Writer value;
   patnc::append_u32(value, std::uint32_t(evaluation));
-  (void)channel_.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view());
+  (void)channel_.add(0, patnc::vendor_ietf, patnc::type::assessment_result, value.view(), collector);
 }
 
 void Imv::say_remedies(std::span<const Remedy> remedies, RemedyForm form) {

@@ -88,7 +88,7 @@ class Imv : public Receiver {
   void conclude();
   pipeline::Evaluation evaluation() const { return assessment_.evaluation; }
   // The assessment as this IMV's last words, instead of what it wanted to ask in the same batch.
-  void say_assessment(pipeline::Evaluation evaluation);
+  void say_assessment(pipeline::Evaluation evaluation, std::uint16_t collector = pbtnc::any);
   // Behind it, unless all is compliant: what is to be mended, and the policy's remediation URI when there is something
   // or the endpoint isn't allowed (spec part 1b §4.6).
   void say_remedies(std::span<const Remedy> remedies, RemedyForm form = RemedyForm::plain);

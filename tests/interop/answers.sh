@@ -18,4 +18,6 @@ expect 4 "later version" gateway
 expect 4 "later version" gateway --peer "$empty"
 expect 2 "usage" --peer
 expect 2 "usage" --unknown
+expect 2 "usage" --only nothing
+expect 2 "usage" --only
 expect 0 "--peer PREFIX" --help

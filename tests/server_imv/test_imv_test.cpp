@@ -60,6 +60,19 @@ TEST_F(TestProtocol, OfSeveralCollectorsTheStrictestCounts) {
   EXPECT_EQ(client.say({os_push(), command("block", 1), command("allow", 2)}).access, 2U);
 }
 
+TEST_F(TestProtocol, TellsEachCollectorThatSpokeAndNobodyElse) {
+  world().settings.test_imv = true;
+  ask("\"FWDEN\"");
+  ByHand client(world());
+  const Answer answer = client.say({os_push(), command("isolate", 7), command("allow", 5), command("isolate", 7)});
+  std::vector<std::uint16_t> told;
+  for (const ServerMessage* m : answer.of(ita, 1)) {
+    EXPECT_TRUE(m->exclusive);
+    EXPECT_EQ(m->names(), std::vector<std::string>{"IETF/Assessment Result"});
+    told.push_back(m->collector);
+  }
+  EXPECT_EQ(told, (std::vector<std::uint16_t>{7, 5}));
+}
 TEST_F(TestProtocol, MeansNothingUnlessItIsEnabled) {
   ask("\"FWDEN\"");
   for (const char* word : {"allow", "isolate", "block", "none", "reboot"}) {

@@ -34,9 +34,13 @@ class Site {
   endpoint::test::Ran gatehouse(const std::string& arguments) const {
     return endpoint::test::run(std::string(GATEHOUSE_PROGRAM) + " " + arguments + " --config '" + path("gatehouse.toml") + "'");
   }
+  struct As {
+    endpoint::KeyAlgorithm algorithm = endpoint::KeyAlgorithm::ecc;
+    std::string identity;  // that the device is bound to; empty: to none
+  };
   // A machine whose key is trusted and whose firmware is approved. Before configure().
-  Machine enrolled() {
-    Machine m = machine();
+  Machine enrolled(const As& as) {
+    Machine m = machine(as.algorithm);
     const std::string device = m.tpm->ak().key_id();
     // Elsewhere, so that the site has no session yet.
     World first;
@@ -47,11 +51,13 @@ class Site {
     e.device = device;
     e.key = server::SeenKey{m.tpm->ak(), std::nullopt, std::nullopt};
     e.product = "Debian 12 x86_64";
+    if (!as.identity.empty()) e.identities = {as.identity};
     e.trust = true;
     e.approved_baseline = first.state->approved_baselines(device)->front();
     EXPECT_TRUE(world.state->enrol_blocking(std::move(e)));
     return m;
   }
+  Machine enrolled() { return enrolled(As()); }
   // One attestation of this machine; nullopt: the server went away. `step` is called before each read.
   std::optional<endpoint::Outcome> attest(std::uint16_t port, const Machine& m, const std::function<void()>& step = {}) const {
     TlsPeer peer(port, {TLS1_3_VERSION, {}, path("client.pem"), path("client.key")});

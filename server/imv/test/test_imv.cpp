@@ -32,6 +32,8 @@ void TestImv::malformed(std::string_view why) {
 }
 
 void TestImv::receive(const Message& message) {
+  const auto known = std::find(s_.collectors.begin(), s_.collectors.end(), message.collector);
+  if (known == s_.collectors.end()) s_.collectors.push_back(message.collector);
   for (const patnc::Attribute& a : message.attributes)
     if (const auto good = verify_value(a); !good) {
       channel().refuse(message, {patnc::ErrorCode::invalid_parameter, good.error().offset, {}, good.error().reason});
@@ -70,7 +72,10 @@ void TestImv::work() {
 void TestImv::concluding() {
   if (!s_.commanded) return;
   claim_opinion();
-  say_assessment(evaluation());
+  // strongSwan's Test collector takes an assessment that isn't addressed to it for none, says its command again, and then
+  // doesn't end the conversation.
+  for (const std::uint16_t collector : s_.collectors) say_assessment(evaluation(), collector);
+  if (s_.collectors.empty()) say_assessment(evaluation());
 }
 
 }  // namespace gatehouse::server

@@ -6,11 +6,13 @@
 //     Command "allow" [, Dummy] ──────────▶
 //     ◀───────────────────────── Command "repeat"      Settings::test_rounds times
 //     Command "allow" [, Dummy] ──────────▶
-//     ◀───────────────────────── Assessment Result
+//     ◀───────────────────────── Assessment Result     to each collector that spoke
 //
 // Commands: "allow" (compliant), "isolate" (minor), "block" (major), "none" (don't know). Of several the strictest
 // counts. Without any it has no opinion.
 #pragma once
+
+#include <vector>
 
 #include "server/imv/imv.h"
 
@@ -40,6 +42,7 @@ class TestImv final : public Imv {
     bool commanded = false;  // a command came
     bool heard = false;      // since the last batch
     bool repeating = false;  // asked, and no answer yet
+    std::vector<std::uint16_t> collectors;  // that spoke: at most as many as the channel takes
   } s_;
 };
 

@@ -1,0 +1,37 @@
+# Sourced by scripts/interop.sh: finds strongSwan below $peer, every part by name, so that what is missing can be said.
+# shellcheck shell=bash disable=SC2034,SC2154
+missing=()
+need() {  # VARIABLE, name, path patterns below the prefix: the first file that is there, else it is missing
+  local -n slot=$1
+  local name=$2 pattern path
+  shift 2
+  for pattern in "$@"; do
+    for path in "$peer"/$pattern; do
+      [ ! -e "$path" ] || { slot=$path; return 0; }
+    done
+  done
+  missing+=("$name ($peer/$1)")
+}
+need_library() { need "$1" "$2" "lib/ipsec/$3" "lib/*/ipsec/$3"; }
+find_peer() {
+  local collector validator plugin found
+  missing=() client='' charon=''
+  need client pt-tls-client bin/pt-tls-client sbin/pt-tls-client libexec/ipsec/pt-tls-client lib/ipsec/pt-tls-client
+  need charon charon libexec/ipsec/charon lib/ipsec/charon
+  need swanctl swanctl sbin/swanctl bin/swanctl
+  need policy_manager imv_policy_manager libexec/ipsec/imv_policy_manager lib/ipsec/imv_policy_manager
+  need schema 'the policy database schema' share/strongswan/templates/database/imv/tables.sql
+  need sw_collector sw-collector sbin/sw-collector bin/sw-collector
+  need collector_schema "sw-collector's database schema" \
+    share/strongswan/templates/database/sw-collector/sw_collector_tables.sql
+  for collector in os swima attestation scanner test; do
+    need_library "imc_$collector" "imc-$collector" "imcvs/imc-$collector.so"
+  done
+  for validator in os swima attestation scanner; do
+    need_library "imv_$validator" "imv-$validator" "imcvs/imv-$validator.so"
+  done
+  for plugin in tnccs-20 tnc-tnccs tnc-imc tnc-imv tnc-pdp openssl sqlite vici; do
+    need_library found "plug-in $plugin" "plugins/libstrongswan-$plugin.so"
+  done
+  [ ${#missing[@]} -eq 0 ]
+}

@@ -1,0 +1,53 @@
+# Sourced by scripts/interop.sh: strongSwan's own acceptance scenarios (testing/tests/tnc of its source), in our form
+# over PT-TLS, with gatehouse-endpoint and strongSwan's policy decision point.
+# shellcheck shell=bash disable=SC2034,SC2154
+endpoint_carol=(auth=password ak=rsa)
+endpoint_dave=(auth=ecdsa ak=ecc)
+pdp_database base
+
+scenario='scenario 7 (tnccs-20-fail-resp): '
+start_pdp 1.3 sha256 plugins.tnccs-20.tests.pb_tnc_version=3
+pdp "the server answers with version 3" failed "${endpoint_carol[@]}" --own-log "PB-TNC version isn't 2" \
+  --log "'Version Not Supported' caused by bad version 0x03"
+
+scenario='scenario 11 (tnccs-20-mutual-pt-tls): '
+pdp_asks FWDEN
+start_pdp 1.3 sha256 plugins.tnccs-20.mutual=yes
+pdp "a server of mutual mode, normal mode is held" allow "${endpoint_dave[@]}" --log 'skipping SASL' \
+  --not 'activating mutual'
+
+scenario='scenario 12 (tnccs-20-os): '
+pdp_asks FWDEN PWDEN
+start_pdp 1.3 sha256
+forwarding 0
+pdp "carol tells of her settings" allow "${endpoint_carol[@]}" --log 'forwarding not enabled' \
+  --log 'factory default password not enabled'
+forwarding 1
+pdp "dave forwards IP packets" isolate "${endpoint_dave[@]}" --log 'forwarding enabled' \
+  --own-log 'IP Packet Forwarding'
+forwarding 0
+
+scenario='scenario 15 (tnccs-20-pdp-pt-tls): '
+pdp_asks TPMRA=BI FWDEN PWDEN
+allowed_by_pdp=("${all_ok%%;*}")
+pdp "carol by password: the seed's workload; the first session registers the firmware" allow "${endpoint_carol[@]}" \
+  --log 'registered 136 BIOS evidence measurements' --log 'authenticated by password'
+pdp "dave by certificate: the same" allow "${endpoint_dave[@]}" --log 'skipping SASL' \
+  --log 'registered 136 BIOS evidence measurements' --log 'authenticated by certificate'
+pdp "carol: the seed's workload" allow "${endpoint_carol[@]}" --log '136 BIOS evidence measurements are ok'
+pdp "dave: the seed's workload" allow "${endpoint_dave[@]}" --log '136 BIOS evidence measurements are ok'
+
+scenario='scenario 16 (tnccs-20-pts): '
+start_pdp 1.2 sha256
+pdp "dave over TLS 1.2" allow "${endpoint_dave[@]}" --legacy-tls12-server --log '136 BIOS evidence measurements are ok'
+
+scenario='scenario 17 (tnccs-20-pts-no-ecc): '
+start_pdp 1.3 sha256 libimcv.plugins.imv-attestation.mandatory_dh_groups=no \
+  libimcv.plugins.imv-attestation.dh_group=modp2048
+pdp "carol's nonce of MODP 2048" allow "${endpoint_carol[@]}" --log 'selected PTS DH group is MODP_2048'
+forwarding 1
+pdp "dave's, and he forwards IP packets" isolate "${endpoint_dave[@]}" --log 'selected PTS DH group is MODP_2048' \
+  --log 'forwarding enabled'
+forwarding 0
+stop_pdp
+scenario='' allowed_by_pdp=()
