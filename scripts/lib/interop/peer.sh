@@ -27,7 +27,7 @@ find_peer() {
   for collector in os swima attestation scanner test; do
     need_library "imc_$collector" "imc-$collector" "imcvs/imc-$collector.so"
   done
-  for validator in os swima attestation scanner; do
+  for validator in os swima attestation scanner test; do
     need_library "imv_$validator" "imv-$validator" "imcvs/imv-$validator.so"
   done
   for plugin in tnccs-20 tnc-tnccs tnc-imc tnc-imv tnc-pdp openssl sqlite vici; do

@@ -11,10 +11,11 @@ pdp_database() {  # evidence folder: what the server knows from now on is its re
   "${data[@]}" database "$(dirname "$schema")" "$evidence/$1/refs.tsv" "$work/policy.db" "$rsa_id" "$ecc_id"
 }
 pdp_asks() { "${data[@]}" ask "$work/policy.db" "$@"; }  # TYPE[=ARGUMENT]…, in place of TPMRA=BI
-for validator in os swima attestation scanner; do
+for validator in os swima attestation scanner test; do
   path=imv_$validator
   printf 'IMV "%s" %s\n' "$validator" "${!path}"
-done >"$work/tnc_server"
+done >"$work/tnc_test"  # where the Test collector decides
+grep -v '"test"' "$work/tnc_test" >"$work/tnc_server"
 pdp_pid=''
 stop_pdp() {
   [ -n "$pdp_pid" ] || return 0
@@ -75,7 +76,7 @@ pdp() {
   esac
   start=$(wc -l <"$logs/pdp.log")
   "$bin/gatehouse-endpoint" attest --server "localhost:$pdp_port" --ca "$work/tls/ca.pem" --tcti "$tcti" \
-    --ak "${!handle}" "${options[@]}" --json >"$work/endpoint.json" 2>"$log" || code=$?
+    --ak "${!handle}" --inventory "$work/inventory-$ak" "${options[@]}" --json >"$work/endpoint.json" 2>"$log" || code=$?
   cat "$work/endpoint.json" >>"$log"
   # The server's last words on a conversation come after our end of it.
   await "$pdp_pid" ended "$start" || true
