@@ -280,8 +280,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     if (server_->recorder) begin_trace(ssl, subject);
-    const bool password = settings_->auth == Auth::sasl || settings_->auth == Auth::tls_and_sasl ||
-                          (settings_->auth == Auth::tls_or_sasl && subject.empty());
+    const bool password = settings_.auth == Auth::sasl || settings_.auth == Auth::tls_and_sasl ||
+                          (settings_.auth == Auth::tls_or_sasl && subject.empty());
     if (!password) return read();
     const auto wait = next_attempt();
     if (!wait) {
