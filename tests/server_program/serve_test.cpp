@@ -131,7 +131,7 @@ TEST_F(ServeTest, AttestsWithAPasswordOverTls12) {
     for (const char* secret : {"correct horse", "wrong donkey", "PRIVATE KEY"}) EXPECT_EQ(line.find(secret), std::string::npos) << line;
   }
   EXPECT_GT(count, 50U);
-  EXPECT_TRUE(server.says("PA-TNC attributes 'TCG/Simple Component Evidence', "));
+  EXPECT_TRUE(server.says("PA-TNC attribute 'TCG/Simple Evidence Final', "));
 }
 
 // An attestation is under way while references, certificates and users are read again.
