@@ -317,6 +317,45 @@ TEST_F(Raw, ABrokenLogIsRefusedAtItsOffset) {
   EXPECT_EQ(segmented, whole - 8) << "of the base attribute, without a message header";
 }
 
+// Whatever is changed in what the quote covers, it is never good. A template's name isn't covered, and tells only how
+// to read what is.
+TEST_F(Raw, NoChangedByteOfListOrQuoteIsAllowed) {
+  approve_firmware();
+  std::vector<std::size_t> entries;
+  ima::Cursor cursor(ima::Cursor::Form::binary);
+  cursor.feed(machine_.list);
+  cursor.end();
+  for (;;) {
+    const auto entry = cursor.next();
+    ASSERT_TRUE(entry);
+    if (*entry == nullptr) break;
+    entries.push_back((*entry)->offset);
+  }
+  const auto in_template_name = [&](std::size_t at) {
+    const std::size_t of_entry = at - *std::prev(std::upper_bound(entries.begin(), entries.end(), at));
+    return of_entry >= 28 && of_entry < 28 + std::string_view("ima-ng").size();
+  };
+  ASSERT_EQ(attest().recommendation, 1);
+  std::uint32_t seed = 12345;
+  const auto next = [&](std::size_t bound) {
+    seed = seed * 1664525 + 1013904223;
+    return std::size_t(seed >> 8) % bound;
+  };
+  const auto change = [&](std::uint32_t type, std::size_t from, std::size_t to) {
+    std::size_t at = from + next(to - from);
+    while (type == raw::type::ima_list && in_template_name(at - from)) at = from + next(to - from);
+    const std::size_t bit = next(8);
+    replace(type, [=](Said& said, std::size_t i) { said[i].value[at] ^= std::byte(1U << bit); });
+    const HandOutcome out = attest();
+    ASSERT_TRUE(out.verdict);
+    EXPECT_EQ(out.recommendation, 3) << "type " << type << ", byte " << at << ", bit " << bit;
+  };
+  const std::size_t attest_size = machine_.tpm->quote({}, HashAlgorithm::sha256, 0x47FF)->attest.size() + 32;
+  for (int i = 0; i < 40; ++i) change(raw::type::ima_list, 12, 12 + machine_.list.size());
+  for (int i = 0; i < 40; ++i) change(raw::type::quote, 4, 4 + attest_size);
+  for (int i = 0; i < 20; ++i) change(raw::type::quote, 4 + attest_size, 4 + attest_size + 2 + 72);
+}
+
 // A client of strongSwan's knows nothing of violations: it hashes the zero digest that the list records, while the kernel
 // extended all ones.
 TEST_F(Raw, AViolationThatAClientHashesIsRecognised) {
