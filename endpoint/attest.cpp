@@ -56,6 +56,9 @@ class Attest final : public Command {
     app_->add_option("--language", language_, "preferred languages of reasons")->capture_default_str();
     app_->add_option("--timeout", timeout_, "seconds to wait for the server at most, each time")->capture_default_str()->check(CLI::Range(1, 3600));
     app_->add_option("--deadline", deadline_, "seconds for everything")->capture_default_str()->check(CLI::Range(1, 86'400));
+    app_->add_option("--raw-vendor", raw_vendor_, "vendor id of the raw-evidence extension: the server's attestation.raw_vendor (default: 0xFFFFFE)");
+    app_->add_flag("--no-raw-evidence", no_raw_evidence_, "don't offer the logs and the quote as they are, only what PTS has of them");
+    app_->add_flag("--no-file-measurement", no_file_measurement_, "don't look at the files that the server's policy asks for");
     app_->add_flag("--pcr-info", pcr_info_, "send PCR values with each measurement, as strongSwan's pcr_info");
     app_->add_flag("--legacy-tls12-server", transport_.legacy_server, "accept a TLS 1.2 server without secure renegotiation (strongSwan)");
     app_->add_flag("--json", json_, "print one JSON object");
@@ -95,7 +98,8 @@ class Attest final : public Command {
 
     FileEvidence evidence(eventlog_, ima_, pcr_info_);
     OsImc os(os_info());
-    AttestationImc attestation(std::move(attestation_config), *tpm, evidence);
+    LocalFiles files;
+    AttestationImc attestation(std::move(attestation_config), *tpm, evidence, no_file_measurement_ ? nullptr : &files);
     Session session(std::move(config), {&os, &attestation});
     transport_.host = server.host;
     transport_.port = server.port;
@@ -131,6 +135,8 @@ class Attest final : public Command {
   Result<AttestationConfig> configure_attestation(const Tpm& tpm) const {
     AttestationConfig config;
     config.nonce_size = nonce_size_;
+    if (!pts::raw::is_private_vendor(raw_vendor_)) return fail(Error{Fault::usage, "--raw-vendor is a vendor id whose attributes mean something else", {}, 0, {}, {}});
+    config.raw_vendor = no_raw_evidence_ ? std::nullopt : std::optional(raw_vendor_);
     config.strongest = *hash_algorithm(hash_);
     const DhGroup preferred = group_ == "ecp384" ? DhGroup::ecp384 : group_ == "modp2048" ? DhGroup::modp2048 : DhGroup::ecp256;
     const auto at = std::find(config.dh_groups.begin(), config.dh_groups.end(), preferred);
@@ -179,7 +185,8 @@ class Attest final : public Command {
                                                      language_ = "en", key_id_;
   std::size_t max_batch_ = 65'522, nonce_size_ = 20;
   long timeout_ = 120, deadline_ = 600;
-  bool pcr_info_ = false, json_ = false, verbose_ = false;
+  std::uint32_t raw_vendor_ = pts::raw::default_vendor;
+  bool no_raw_evidence_ = false, no_file_measurement_ = false, pcr_info_ = false, json_ = false, verbose_ = false;
   std::vector<std::string> diagnostics_;
 };
 
