@@ -9,6 +9,7 @@
 #include "base/x509.h"
 #include "endpoint/client/session.h"
 #include "endpoint/imc/attestation/attestation_imc.h"
+#include "endpoint/imc/attestation/files.h"
 #include "endpoint/imc/os/os_imc.h"
 #include "endpoint/imc/os/settings.h"
 #include "endpoint/imc/scanner/scanner_imc.h"
@@ -39,6 +40,7 @@ Result<Server> parse_server(const std::string& text) {
 Result<AttestationConfig> attestation_config(const Options& o, const Tpm& tpm) {
   AttestationConfig config;
   config.nonce_size = o.nonce_size;
+  config.raw_vendor = o.no_raw_evidence ? std::nullopt : std::optional(o.raw_vendor);
   config.strongest = *hash_algorithm(o.hash);
   const DhGroup preferred = o.dh_group == "ecp384"     ? DhGroup::ecp384
                             : o.dh_group == "modp2048" ? DhGroup::modp2048
@@ -111,6 +113,7 @@ struct Agent::Parts {
   std::unique_ptr<TpmOnDemand> tpm;  // null: nobody needs it
   std::string device;
   FileEvidence evidence;
+  LocalFiles files;
   std::optional<InstalledSoftware> software;
   std::optional<Error> no_software;  // why there is none
   std::optional<OsImc> os;
@@ -162,7 +165,7 @@ Result<void> Agent::Parts::open_collectors() {
     GH_TRY(tpm, TpmOnDemand::make([tcti = options.tcti, handle] { return open_tpm(tcti, handle); }));
     if (device.empty()) device = tpm->ak().key_id();
     GH_TRY(AttestationConfig how, attestation_config(options, *tpm));
-    attestation.emplace(std::move(how), *tpm, evidence);
+    attestation.emplace(std::move(how), *tpm, evidence, options.no_file_measurement ? nullptr : &files);
     if (config.keep) tpm->release();  // who knows when the server can be reached
   }
   OsInfo info = os_info(options, device);

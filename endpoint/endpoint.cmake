@@ -11,7 +11,8 @@ target_link_libraries(gatehouse_endpoint_inventory PUBLIC gatehouse_base PRIVATE
 add_library(gatehouse_endpoint_session STATIC client/sasl.cpp client/session.cpp client/tnc_client.cpp imc/imc.cpp
   imc/os/os_imc.cpp imc/os/packages.cpp imc/os/settings.cpp imc/scanner/scanner_imc.cpp imc/swima/installed_software.cpp
   imc/swima/swima_imc.cpp imc/test/test_imc.cpp
-  imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp tpm/software.cpp)
+  imc/attestation/attestation_imc.cpp imc/attestation/evidence.cpp imc/attestation/files.cpp
+  imc/attestation/raw_list.cpp tpm/software.cpp)
 target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire gatehouse_endpoint_inventory
   PRIVATE OpenSSL::Crypto)
 

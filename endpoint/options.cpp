@@ -38,6 +38,8 @@ Result<void> check_options(const Options& o) {
   if (o.transport.certificate.empty() != o.transport.key.empty())
     return wrong("--certificate and --key need each other");
   if (o.user.empty() != o.password_file.empty()) return wrong("--user and --password-file need each other");
+  if (!pts::raw::is_private_vendor(o.raw_vendor))
+    return wrong("--raw-vendor is a vendor id whose attributes mean something else");
   if (o.test_command.empty() && !o.test_retry.empty()) return wrong("--test-retry needs --test-command");
   return {};
 }
@@ -96,6 +98,12 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--test-dummy", o.test_dummy, "bytes of a Dummy besides the first command")
       ->check(CLI::Range(0, 16'777'216))
       ->group(acceptance);
+  app.add_option("--raw-vendor", o.raw_vendor,
+                 "vendor id of the raw-evidence extension: the server's attestation.raw_vendor\n(default: 0xFFFFFE)");
+  app.add_flag("--no-raw-evidence", o.no_raw_evidence,
+               "don't offer the logs and the quote as they are, only what PTS has of them");
+  app.add_flag("--no-file-measurement", o.no_file_measurement,
+               "don't look at the files that the server's policy asks for");
   app.add_flag("--pcr-info", o.pcr_info, "send PCR values with each measurement, as strongSwan's pcr_info");
   app.add_flag("--legacy-tls12-server", o.transport.legacy_server,
                "accept a TLS 1.2 server without secure renegotiation (strongSwan)");

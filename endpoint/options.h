@@ -10,6 +10,7 @@
 #include "endpoint/client/transport.h"
 #include "endpoint/imc/attestation/evidence.h"
 #include "endpoint/tpm/esys.h"
+#include "wire/pts/raw_evidence.h"
 
 namespace CLI {
 class App;
@@ -31,7 +32,8 @@ struct Options {
   std::string hash = "sha384", dh_group = "ecp256", language = "en";
   std::size_t max_batch = 65'522, nonce_size = 20;
   long timeout = 120, deadline = 600;  // seconds
-  bool pcr_info = false, verbose = false;
+  std::uint32_t raw_vendor = pts::raw::default_vendor;
+  bool no_raw_evidence = false, no_file_measurement = false, pcr_info = false, verbose = false;
   std::vector<std::string> imcs = {"os", "swima", "attestation", "scanner"};
   std::string inventory;  // empty: default_inventory, and going on without it where that can't be used
   std::string dpkg_status = "/var/lib/dpkg/status";

@@ -139,10 +139,12 @@ Result<Described> describe(ESYS_CONTEXT* esys, ESYS_TR object, std::uint32_t han
 
 class EsysTpm final : public Tpm {
  public:
-  EsysTpm(Context context, ESYS_TR ak, PublicKey key) : context_(std::move(context)), ak_(ak), key_(std::move(key)) {}
+  EsysTpm(Context context, ESYS_TR ak, PublicKey key, ByteVector public_area)
+      : context_(std::move(context)), ak_(ak), key_(std::move(key)), public_area_(std::move(public_area)) {}
   ~EsysTpm() override { Esys_TR_Close(context_.get(), &ak_); }
 
   const PublicKey& ak() const override { return key_; }
+  ByteVector public_area() const override { return public_area_; }
 
   Result<TpmProperties> properties() override {
     TPMI_YES_NO more = 0;
@@ -227,6 +229,7 @@ class EsysTpm final : public Tpm {
   Context context_;
   ESYS_TR ak_;
   PublicKey key_;
+  ByteVector public_area_;
 };
 
 constexpr TPMA_OBJECT of_this_tpm = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
@@ -336,7 +339,9 @@ Result<std::unique_ptr<Tpm>> open_tpm(const std::string& tcti, std::uint32_t ak_
                       "TPM",
                       {}});
   GH_TRY(Described described, describe(context.get(), ak, ak_handle));
-  return std::make_unique<EsysTpm>(std::move(context), ak, std::move(described.key.key));
+  // TPMT_PUBLIC is what is sized in TPM2B_PUBLIC.
+  ByteVector area(described.key.tpm2b_public.begin() + 2, described.key.tpm2b_public.end());
+  return std::make_unique<EsysTpm>(std::move(context), ak, std::move(described.key.key), std::move(area));
 }
 
 }  // namespace gatehouse::endpoint

@@ -21,6 +21,7 @@ class TpmOnDemand final : public Tpm {
   bool held() const { return tpm_ != nullptr; }
 
   const PublicKey& ak() const override { return ak_; }
+  ByteVector public_area() const override { return area_; }
   Result<TpmProperties> properties() override {
     GH_CHECK(hold());
     return tpm_->properties();
@@ -39,7 +40,7 @@ class TpmOnDemand final : public Tpm {
   }
 
  private:
-  TpmOnDemand(Open open, std::unique_ptr<Tpm> tpm) : open_(std::move(open)), tpm_(std::move(tpm)), ak_(tpm_->ak()) {}
+  TpmOnDemand(Open open, std::unique_ptr<Tpm> tpm) : open_(std::move(open)), tpm_(std::move(tpm)), ak_(tpm_->ak()), area_(tpm_->public_area()) {}
   // The server knows this machine by the key that it had.
   Result<void> hold() {
     if (tpm_) return {};
@@ -51,6 +52,7 @@ class TpmOnDemand final : public Tpm {
   Open open_;
   std::unique_ptr<Tpm> tpm_;
   PublicKey ak_;
+  ByteVector area_;
 };
 
 }  // namespace gatehouse::endpoint

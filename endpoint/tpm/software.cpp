@@ -1,6 +1,7 @@
 #include "endpoint/tpm/software.h"
 
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -19,6 +20,7 @@ struct Free {
   void operator()(BIO* p) const { BIO_free(p); }
   void operator()(ECDSA_SIG* p) const { ECDSA_SIG_free(p); }
   void operator()(unsigned char* p) const { OPENSSL_free(p); }
+  void operator()(BIGNUM* p) const { BN_free(p); }
 };
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
@@ -35,12 +37,58 @@ Result<PublicKey> public_key(EVP_PKEY* key) {
   return PublicKey::from_spki({reinterpret_cast<const std::byte*>(raw), std::size_t(size)});
 }
 
+Result<ByteVector> number(EVP_PKEY* key, const char* name, std::size_t size) {
+  BIGNUM* raw = nullptr;
+  if (EVP_PKEY_get_bn_param(key, name, &raw) != 1) return openssl_failed("OpenSSL doesn't tell the key's numbers");
+  const Owned<BIGNUM> value(raw);
+  ByteVector out(size);
+  if (BN_bn2binpad(raw, reinterpret_cast<unsigned char*>(out.data()), int(size)) != int(size))
+    return openssl_failed("the key is longer than it says");
+  return out;
+}
+
+// TPM 2.0 Part 2, TPMT_PUBLIC.
+Result<ByteVector> make_public_area(EVP_PKEY* key, const PublicKey& pub, KeyAlgorithm algorithm) {
+  constexpr std::uint16_t alg_null = 0x0010, alg_rsa = 0x0001, alg_ecc = 0x0023;
+  constexpr std::uint16_t sha256 = std::uint16_t(HashAlgorithm::sha256);
+  Writer w;
+  w.put(algorithm == KeyAlgorithm::ecc ? alg_ecc : alg_rsa);
+  w.put(sha256);
+  w.put(tpm::fixed_tpm | tpm::fixed_parent | tpm::sensitive_data_origin | tpm::user_with_auth | tpm::no_da |
+        tpm::restricted | tpm::sign);
+  w.put(std::uint16_t{0});  // authPolicy
+  w.put(alg_null);          // symmetric
+  const auto put = [&](const ByteVector& unique) {
+    w.put(std::uint16_t(unique.size()));
+    w.put_bytes(unique);
+  };
+  if (algorithm == KeyAlgorithm::ecc) {
+    w.put(tpm::alg_ecdsa);
+    w.put(sha256);
+    w.put(std::uint16_t(pub.type() == KeyType::ecc_p256 ? 3 : pub.type() == KeyType::ecc_p384 ? 4 : 5));  // NIST curves
+    w.put(alg_null);                                                                                      // kdf
+    GH_TRY(const ByteVector x, number(key, OSSL_PKEY_PARAM_EC_PUB_X, pub.field_size()));
+    GH_TRY(const ByteVector y, number(key, OSSL_PKEY_PARAM_EC_PUB_Y, pub.field_size()));
+    put(x);
+    put(y);
+  } else {
+    w.put(algorithm == KeyAlgorithm::rsapss ? tpm::alg_rsapss : tpm::alg_rsassa);
+    w.put(sha256);
+    w.put(std::uint16_t(pub.bits()));
+    w.put(std::uint32_t(pub.rsa_exponent() == 65'537 ? 0 : pub.rsa_exponent()));
+    GH_TRY(const ByteVector modulus, number(key, OSSL_PKEY_PARAM_RSA_N, pub.bits() / 8));
+    put(modulus);
+  }
+  return std::move(w).take();
+}
+
 }  // namespace
 
 struct SigningKey::State {
   Owned<EVP_PKEY> key;
   KeyAlgorithm algorithm;
   PublicKey public_key;
+  ByteVector public_area;
 };
 
 SigningKey::SigningKey(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -50,8 +98,9 @@ Result<std::shared_ptr<const SigningKey>> SigningKey::generate(KeyAlgorithm algo
   Owned<EVP_PKEY> key(algorithm == KeyAlgorithm::ecc ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048));
   if (!key) return openssl_failed("OpenSSL can't make a key");
   GH_TRY(PublicKey pub, public_key(key.get()));
+  GH_TRY(ByteVector area, make_public_area(key.get(), pub, algorithm));
   return std::shared_ptr<const SigningKey>(
-      new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub))));
+      new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub), std::move(area))));
 }
 
 Result<std::shared_ptr<const SigningKey>> SigningKey::from_pem(std::string_view pem, KeyAlgorithm rsa) {
@@ -60,11 +109,13 @@ Result<std::shared_ptr<const SigningKey>> SigningKey::from_pem(std::string_view 
   if (!key) return fail(Fault::malformed, "not a PEM private key");
   GH_TRY(PublicKey pub, public_key(key.get()));
   const KeyAlgorithm algorithm = pub.type() == KeyType::rsa ? rsa : KeyAlgorithm::ecc;
+  GH_TRY(ByteVector area, make_public_area(key.get(), pub, algorithm));
   return std::shared_ptr<const SigningKey>(
-      new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub))));
+      new SigningKey(std::make_unique<State>(std::move(key), algorithm, std::move(pub), std::move(area))));
 }
 
 const PublicKey& SigningKey::key() const { return state_->public_key; }
+const ByteVector& SigningKey::public_area() const { return state_->public_area; }
 
 std::string SigningKey::pem() const {
   const Owned<BIO> bio(BIO_new(BIO_s_mem()));

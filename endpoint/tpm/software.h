@@ -29,6 +29,8 @@ class SigningKey {
 
   const PublicKey& key() const;
   std::string pem() const;  // PKCS #8
+  // TPMT_PUBLIC, as a TPM would make it for a restricted signing key of its own.
+  const ByteVector& public_area() const;
   // TPMT_SIGNATURE with SHA-256. An ECDSA r and s are as long as the field.
   Result<ByteVector> sign(Bytes message) const;
 
@@ -64,6 +66,7 @@ class SoftwareTpm final : public Tpm {
   const ByteVector& qualified_signer() const { return signer_; }
 
   const PublicKey& ak() const override { return key_->key(); }
+  ByteVector public_area() const override { return key_->public_area(); }
   Result<TpmProperties> properties() override { return options_.properties; }
   Result<std::vector<HashAlgorithm>> banks() override { return options_.banks; }
   Result<Digest> read_pcr(HashAlgorithm bank, std::uint32_t pcr) override;

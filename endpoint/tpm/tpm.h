@@ -35,6 +35,8 @@ class Tpm {
 
   // The attestation key that quotes.
   virtual const PublicKey& ak() const = 0;
+  // TPMT_PUBLIC of the key; empty: not known.
+  virtual ByteVector public_area() const { return {}; }
   virtual Result<TpmProperties> properties() = 0;
   // Banks with allocated PCRs, those alone that Gatehouse knows.
   virtual Result<std::vector<HashAlgorithm>> banks() = 0;

@@ -38,6 +38,7 @@ class SpyTpm final : public Tpm {
  public:
   explicit SpyTpm(Tpm& tpm) : tpm_(tpm) {}
   const PublicKey& ak() const override { return tpm_.ak(); }
+  ByteVector public_area() const override { return tpm_.public_area(); }
   Result<TpmProperties> properties() override { return tpm_.properties(); }
   Result<std::vector<HashAlgorithm>> banks() override { return tpm_.banks(); }
   Result<Digest> read_pcr(HashAlgorithm bank, std::uint32_t pcr) override { return tpm_.read_pcr(bank, pcr); }

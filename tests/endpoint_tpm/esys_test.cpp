@@ -84,6 +84,8 @@ TEST_F(EsysTest, quotes_of_every_kind_of_key_verify) {
     const auto opened = open_tpm(swtpm->tcti(), handle);
     ASSERT_TRUE(opened) << opened.error().text();
     EXPECT_EQ((*opened)->ak().key_id(), key->key.key_id());
+    const auto sized = to_hex((*opened)->public_area());
+    EXPECT_EQ(to_hex(Bytes(key->tpm2b_public).subspan(2)), sized);
     for (const HashAlgorithm bank : {HashAlgorithm::sha256, HashAlgorithm::sha384}) {
       const ByteVector nonce = random_bytes(digest_size(bank));
       const std::uint32_t pcrs = 0x47FF;

@@ -8,6 +8,7 @@
 #include "endpoint/imc/attestation/attestation_imc.h"
 #include "endpoint/imc/os/os_imc.h"
 #include "endpoint/tpm/software.h"
+#include "wire/ima/ima.h"
 #include "wire/pttls/pttls.h"
 
 using namespace gatehouse;
@@ -30,9 +31,50 @@ void check(const endpoint::Session& session, const endpoint::Session::Step& step
   if (step.ended && session.outcome().has_value() == session.error().has_value()) std::abort();
 }
 
+// As many files as the path is long, so that what is asked for fits, comes in segments, or doesn't fit.
+class Files final : public endpoint::FileSource {
+ public:
+  std::expected<std::vector<endpoint::MeasuredFile>, endpoint::FileFault> measure(const std::string& path, bool directory, HashAlgorithm algorithm,
+                                                                                  endpoint::FileBudget& budget) override {
+    if (const auto fault = fault_of(path, budget)) return std::unexpected(*fault);
+    return std::vector<endpoint::MeasuredFile>(directory ? path.size() : 1, {"name", Digest::filled(digest_size(algorithm), std::byte{7})});
+  }
+  std::expected<std::vector<endpoint::DescribedFile>, endpoint::FileFault> describe(const std::string& path, bool directory,
+                                                                                    endpoint::FileBudget& budget) override {
+    if (const auto fault = fault_of(path, budget)) return std::unexpected(*fault);
+    return std::vector<endpoint::DescribedFile>(directory ? path.size() : 1, {"name", {}});
+  }
+
+ private:
+  static std::optional<endpoint::FileFault> fault_of(const std::string& path, endpoint::FileBudget& budget) {
+    if (path.empty() || path.front() != '/') return endpoint::FileFault::invalid_path;
+    if (path.back() == '/') return endpoint::FileFault::not_found;
+    if (budget.names < path.size()) return endpoint::FileFault::limit;
+    budget.names -= path.size();
+    return std::nullopt;
+  }
+};
+
 class Peer {
  public:
-  Peer() : software_(key()), attestation_({}, software_, source_), session_({.tnc = {.max_batch = max_batch, .first_message_id = 1}}, {&os_, &attestation_}) {
+  Peer()
+      : software_(key()), attestation_({}, software_, source_, &files_),
+        session_({.tnc = {.max_batch = max_batch, .first_message_id = 1}}, {&os_, &attestation_}) {
+    // Logs of which the first fits into a message of these batches and the second doesn't.
+    Writer list;
+    ByteVector data;
+    for (int i = 0; i < 40; ++i) {
+      Writer fields;
+      ima::append_ng_template_data(fields, "sha256", ByteVector(32, std::byte(i + 1)), "/usr/bin/program");
+      data = std::move(fields).take();
+      list.put_le(std::uint32_t{10});
+      list.put_bytes(digest_of(HashAlgorithm::sha1, data).view());
+      for (const Bytes part : {as_bytes("ima-ng"), Bytes(data)}) {
+        list.put_le(std::uint32_t(part.size()));
+        list.put_bytes(part);
+      }
+    }
+    source_.set_raw(ByteVector(500, std::byte{1}), std::move(list).take());
     take(session_.start());
   }
   bool ended() const { return ended_; }
@@ -62,6 +104,7 @@ class Peer {
     info.device_id = "device";
     return info;
   }()};
+  Files files_;
   endpoint::AttestationImc attestation_;
   endpoint::Session session_;
   bool ended_ = false;

@@ -146,6 +146,26 @@ rare += struct.pack(">IIIIHHI", 0x80000000, 5, 24, 0, 1, 0, 8)
 rare += struct.pack(">IIIB", 0x00FFFFFE, 1, 13, 1)
 for harness in ("pbtnc_fuzz", "dissect_fuzz"):
     add(harness, struct.pack(">II", 0x02800002, len(rare) + 8) + rare)
+# What no recorded server asks for: files, and raw evidence. A whole conversation up to the quote; the point is P-256's G.
+def server_batch(*attributes):
+    body = struct.pack(">II", 0x01000000, 1) + b"".join(struct.pack(">III", v | 0x80000000 * (v == 0x5597), t, len(x) + 12) + x for v, t, x in attributes)
+    body = struct.pack(">IIHH", 0x5597, 1, 0xFFFF, 3) + body
+    body = struct.pack(">III", 0x80000000, 1, len(body) + 12) + body
+    return struct.pack(">II", 0x02800002, len(body) + 8) + body
+def file_request(path, flags=0x80):
+    return (0x5597, 0x00C00000, struct.pack(">BBHI", flags, 0, 258, 0x2F) + path), (0x5597, 0x00700000, struct.pack(">BBH", flags, 0x2F, 0) + path)
+point = bytes.fromhex("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
+                      "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5")
+for known in (b"\x00\x07" + bytes(16), b"\x00\x0f" + struct.pack(">IIQ", 0, 0, 3)):
+    add("endpoint_session_fuzz",
+        server_batch((0x5597, 0x21, struct.pack(">II", 0xFFFFFFFF, 1500)), (0x5597, 0x01000000, bytes.fromhex("0000000e")),
+                     (0x5597, 0x06000000, bytes.fromhex("00004000"))) +
+        server_batch(*file_request(b"/etc"), *file_request(b"/etc/passwd", 0), *file_request(b"/" + b"x" * 200), *file_request(b"none"),
+                     (0x5597, 0x03000000, bytes.fromhex("00141000"))) +
+        server_batch((0x5597, 0x05000000, bytes.fromhex("00144000") + point + bytes(20)), (0x5597, 0x08000000, bytes(4)),
+                     (0x5597, 0x0D000000, bytes(4))) +
+        server_batch((0x902A, 9, b"/"), (0xFFFFFE, 2, b"\x01\x00" + known), (0x5597, 0x00200000, bytes(4))) +
+        b"".join(server_batch((0x5597, 0x24, struct.pack(">I", transfer))) for transfer in (1, 2, 3, 1, 2, 3, 1, 2, 3)))
 for data in files(corpus + "/packages/*.deb", 60000):
     add("deb_fuzz", data)
 for data in files(corpus + "/packages/bad/*.deb", 60000):

@@ -312,6 +312,22 @@ TEST_F(Files, ACollectorThatKnowsNoFilesSaysSo) {
   EXPECT_EQ(result(out, "FMETA"), "compliant: file metadata requested");
 }
 
+TEST_F(Files, ACollectorThatLooksAtNoFilesSaysSoOfEachRequest) {
+  options_.answer = [](const Pts& asked) -> std::optional<Said> {
+    if (!asked.is(tcg, pt::request_file_measurement) && !asked.is(tcg, pt::request_file_metadata)) return std::nullopt;
+    Writer w;
+    pts::append_error(w, pts::error::operation_not_supported);
+    return Said{pts_error(std::move(w))};
+  };
+  const std::string refused = "error: PTS Operation Not Supported";
+  const HandOutcome out = ask({"FMEAS /a", "DMEAS /b", "FMETA /c", "DMETA /d"});
+  EXPECT_EQ(result(out, "FMEAS"), refused);
+  EXPECT_EQ(result(out, "DMEAS"), refused);
+  EXPECT_EQ(result(out, "FMETA"), refused);
+  EXPECT_EQ(result(out, "DMETA"), refused) << "asked behind the other, and refused by itself";
+  EXPECT_EQ(out.recommendation, 3);
+}
+
 // Beside a TPM attestation: the order of spec part 2 §1.17, and what its outcome means for references.
 class FilesBesideTheTpm : public testing::Test {
  protected:

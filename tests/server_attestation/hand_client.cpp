@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-
 #include "base/hex.h"
 #include "wire/tpm/tpm.h"
 
@@ -323,13 +321,6 @@ server::policy::PolicyPtr asking_for(const std::vector<std::string>& items) {
   auto policy = server::policy::parse_policy(text + "]\n", "policy.toml", [](const std::string&) { return fail(Fault::environment, "no file"); });
   EXPECT_TRUE(policy) << policy.error().list.front().text();
   return policy ? *policy : nullptr;
-}
-
-std::pair<std::string, Digest> some_reference() {
-  std::ifstream rows(interop("evidence/base/refs.tsv"));
-  std::string path, package, sha1, sha256;
-  rows >> path >> package >> sha1 >> sha256;
-  return {path, Digest(*from_hex(sha256))};
 }
 
 ByteVector public_area(const PublicKey& key, std::uint32_t attributes) {

@@ -70,8 +70,6 @@ HandOutcome hold(World& world, const Machine& machine, const HandOptions& option
 
 // A policy of one group of everybody that asks for this ("FMEAS /usr/bin/x", "TPMRA B I").
 server::policy::PolicyPtr asking_for(const std::vector<std::string>& items);
-// A reference of the recorded evidence: its path and SHA-256.
-std::pair<std::string, Digest> some_reference();
 // TPM2B-less TPMT_PUBLIC of a P-256 signing key.
 ByteVector public_area(const PublicKey& key, std::uint32_t attributes);
 

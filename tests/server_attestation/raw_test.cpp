@@ -17,45 +17,6 @@ constexpr std::uint32_t tcg = patnc::vendor_tcg, own = raw::default_vendor;
 constexpr std::uint16_t everything = raw::part_firmware_log | raw::part_ima_list | raw::part_quote;
 constexpr std::size_t recorded_entries = 1732;
 
-void put_le(Writer& w, Bytes bytes) {
-  w.put_le(std::uint32_t(bytes.size()));
-  w.put_bytes(bytes);
-}
-
-// One entry of a binary list over these template fields.
-void append_entry(Writer& list, std::string_view name, const std::vector<ByteVector>& fields, bool violation = false) {
-  Writer data;
-  for (const ByteVector& field : fields) put_le(data, field);
-  const Digest recorded = violation ? Digest::filled(20, std::byte{0}) : digest_of(HashAlgorithm::sha1, data.view());
-  list.put_le(std::uint32_t{10});
-  list.put_bytes(recorded.view());
-  put_le(list, as_bytes(name));
-  put_le(list, data.view());
-}
-ByteVector field(std::string_view prefix, Bytes digest) {
-  Writer w;
-  w.put_text(prefix);
-  w.put(std::uint8_t{0});
-  w.put_bytes(digest);
-  return std::move(w).take();
-}
-ByteVector field(std::string_view name) { return field(name, {}); }
-
-// The recorded list, and behind it entries of other templates: signed files, a buffer, violations.
-ByteVector signed_list() {
-  Writer w;
-  w.put_bytes(file(interop("evidence/base/binary_runtime_measurements")));
-  const auto [path, digest] = some_reference();
-  const ByteVector zeros(32), signature(80, std::byte{3});
-  const Digest of_buffer = digest_of(HashAlgorithm::sha256, as_bytes("root=/dev/sda1 ro"));
-  append_entry(w, "ima-sig", {field("sha256:", digest.view()), field(path), signature});
-  append_entry(w, "ima-sig", {field("sha256:", zeros), field("/var/log/syslog"), {}}, true);
-  append_entry(w, "ima-buf", {field("sha256:", of_buffer.view()), field("kexec-cmdline"), to_vector(as_bytes("root=/dev/sda1 ro"))});
-  append_entry(w, "ima-sigv2", {field("ima:sha256:", digest.view()), field(path), {}});
-  append_entry(w, "ima-ng", {field("sha256:", zeros), field("/var/log/auth.log")}, true);
-  return std::move(w).take();
-}
-
 class Raw : public testing::Test {
  protected:
   Raw() : machine_(machine()) {
@@ -356,13 +317,52 @@ TEST_F(Raw, ABrokenLogIsRefusedAtItsOffset) {
   EXPECT_EQ(segmented, whole - 8) << "of the base attribute, without a message header";
 }
 
+// Whatever is changed in what the quote covers, it is never good. A template's name isn't covered, and tells only how
+// to read what is.
+TEST_F(Raw, NoChangedByteOfListOrQuoteIsAllowed) {
+  approve_firmware();
+  std::vector<std::size_t> entries;
+  ima::Cursor cursor(ima::Cursor::Form::binary);
+  cursor.feed(machine_.list);
+  cursor.end();
+  for (;;) {
+    const auto entry = cursor.next();
+    ASSERT_TRUE(entry);
+    if (*entry == nullptr) break;
+    entries.push_back((*entry)->offset);
+  }
+  const auto in_template_name = [&](std::size_t at) {
+    const std::size_t of_entry = at - *std::prev(std::upper_bound(entries.begin(), entries.end(), at));
+    return of_entry >= 28 && of_entry < 28 + std::string_view("ima-ng").size();
+  };
+  ASSERT_EQ(attest().recommendation, 1);
+  std::uint32_t seed = 12345;
+  const auto next = [&](std::size_t bound) {
+    seed = seed * 1664525 + 1013904223;
+    return std::size_t(seed >> 8) % bound;
+  };
+  const auto change = [&](std::uint32_t type, std::size_t from, std::size_t to) {
+    std::size_t at = from + next(to - from);
+    while (type == raw::type::ima_list && in_template_name(at - from)) at = from + next(to - from);
+    const std::size_t bit = next(8);
+    replace(type, [=](Said& said, std::size_t i) { said[i].value[at] ^= std::byte(1U << bit); });
+    const HandOutcome out = attest();
+    ASSERT_TRUE(out.verdict);
+    EXPECT_EQ(out.recommendation, 3) << "type " << type << ", byte " << at << ", bit " << bit;
+  };
+  const std::size_t attest_size = machine_.tpm->quote({}, HashAlgorithm::sha256, 0x47FF)->attest.size() + 32;
+  for (int i = 0; i < 40; ++i) change(raw::type::ima_list, 12, 12 + machine_.list.size());
+  for (int i = 0; i < 40; ++i) change(raw::type::quote, 4, 4 + attest_size);
+  for (int i = 0; i < 20; ++i) change(raw::type::quote, 4 + attest_size, 4 + attest_size + 2 + 72);
+}
+
 // A client of strongSwan's knows nothing of violations: it hashes the zero digest that the list records, while the kernel
 // extended all ones.
 TEST_F(Raw, AViolationThatAClientHashesIsRecognised) {
   Writer w;
   w.put_bytes(file(interop("evidence/base/binary_runtime_measurements")));
   const ByteVector zeros(32);
-  append_entry(w, "ima-ng", {field("sha256:", zeros), field("/var/log/syslog")}, true);
+  append_entry(w, "ima-ng", {list_field("sha256:", zeros), list_field("/var/log/syslog")}, true);
   machine_.reboot(std::move(w).take());
   approve_firmware();
   options_.raw_parts = 0;
@@ -389,7 +389,7 @@ TEST_F(Raw, AViolationThatAClientHashesIsRecognised) {
   const ByteVector list = machine_.list;
   Writer longer;
   longer.put_bytes(list);
-  append_entry(longer, "ima-ng", {field("sha256:", zeros), field("/var/log/syslog")}, true);
+  append_entry(longer, "ima-ng", {list_field("sha256:", zeros), list_field("/var/log/syslog")}, true);
   machine_.list = std::move(longer).take();
   out = attest();
   EXPECT_EQ(out.recommendation, 3);

@@ -39,6 +39,9 @@ class ProgramTest : public testing::Test {
     EXPECT_EQ(listed.code, 0) << listed.out;
     return boost::json::parse(listed.out).as_object();
   }
+  static std::string check(const boost::json::object& verdict, const char* code) {
+    return std::string(verdict.at("checks").as_object().at(code).as_string());
+  }
   static std::string log_file() { return interop("evidence/base/binary_bios_measurements"); }
   static std::string list_file() { return interop("evidence/base/binary_runtime_measurements"); }
 

@@ -40,6 +40,8 @@ TEST_F(ServeTest, AttestsASoftwareTpmOverMutualTls13) {
       EXPECT_EQ(verdict.at("recommendation").as_string(), "allow");
       EXPECT_EQ(std::string_view(verdict.at("summary").as_string()), sentence);
       EXPECT_EQ(std::string_view(verdict.at("device").as_string()), device);
+      EXPECT_EQ(check(verdict, "L1"), "ok") << "the log came as it is";
+      EXPECT_EQ(check(verdict, "Q9"), "ok") << "and the AK's attributes";
     }
     // The TPM still holds the original list.
     const auto tampered = attest(tpm, port, interop("evidence/tampered/binary_runtime_measurements"), certificate());
@@ -62,6 +64,44 @@ TEST_F(ServeTest, AttestsASoftwareTpmOverMutualTls13) {
   EXPECT_EQ(server.wait(), 0) << server.log();
 }
 
+// Templates that PTS can't say, over the wire from a TPM that the list was extended into.
+TEST_F(ServeTest, JudgesASignedListWithViolations) {
+  site.configure();
+  Program server(site.serve());
+  const std::uint16_t port = server.port();
+  ASSERT_NE(port, 0) << server.log();
+  const std::string list = site.path("signed_list");
+  const ByteVector bytes = signed_list();
+  std::ofstream(list, std::ios::binary) << as_text(bytes);
+  const Swtpm tpm;
+  const std::string device = boot(tpm, list, "ecc");
+  ASSERT_EQ(site.gatehouse("device add " + device + " --ak '" + site.path("ak.pem") + "' --trust").code, 0);
+  EXPECT_EQ(attest(tpm, port, list, certificate()).code, 1);
+  ASSERT_EQ(site.gatehouse("device baseline approve " + device).code, 0);
+  const auto out = attest(tpm, port, list, certificate());
+  EXPECT_EQ(out.code, 0) << out.out << server.log();
+  auto verdict = last_verdict();
+  const auto& ima = verdict.at("ima").as_object();
+  EXPECT_EQ(ima.at("processed").to_number<int>(), 1737);
+  EXPECT_EQ(ima.at("ok").to_number<int>(), 1627);
+  EXPECT_EQ(ima.at("violations").to_number<int>(), 2);
+  EXPECT_EQ(check(verdict, "Q7"), "ok");
+  EXPECT_EQ(check(verdict, "L1"), "ok");
+  // Another vendor's extension is skipped, and one that isn't offered not asked for. Evidence items are as good for the
+  // quote, but have no signatures: what was signed can't be told from what was changed.
+  for (const char* option : {"--raw-vendor 4711", "--no-raw-evidence"}) {
+    EXPECT_EQ(attest(tpm, port, list, certificate() + " " + option).code, 1) << option;
+    verdict = last_verdict();
+    EXPECT_EQ(verdict.at("ima").as_object().at("violations").to_number<int>(), 2) << option;
+    EXPECT_EQ(verdict.at("ima").as_object().at("ok").to_number<int>(), 1625) << option;
+    EXPECT_EQ(check(verdict, "Q7"), "ok") << option;
+    EXPECT_EQ(check(verdict, "L1"), "absent") << option;
+  }
+  EXPECT_EQ(attest(tpm, port, list, certificate() + " --raw-vendor 0x5597").code, 2);
+  server.signal(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.log();
+}
+
 TEST_F(ServeTest, AttestsWithAPasswordOverTls12) {
   std::ofstream(site.path("secret")) << "correct horse battery\n";
   std::ofstream(site.path("wrong")) << "wrong donkey staple\n";
@@ -75,7 +115,7 @@ TEST_F(ServeTest, AttestsWithAPasswordOverTls12) {
   const Swtpm tpm;
   const std::string device = boot(tpm, list_file(), "rsapss"), old = "OPENSSL_CONF='" + site.path("tls12.cnf") + "'";
   ASSERT_EQ(site.gatehouse("device add " + device + " --ak '" + site.path("ak.pem") + "' --trust").code, 0);
-  const std::string right = "--user host1 --password-file '" + site.path("secret") + "'", wrong = "--user host1 --password-file '" + site.path("wrong") + "'";
+  const std::string right = "--no-raw-evidence --user host1 --password-file '" + site.path("secret") + "'", wrong = "--user host1 --password-file '" + site.path("wrong") + "'";
   EXPECT_EQ(attest(tpm, port, list_file(), right, old).code, 1);
   ASSERT_EQ(site.gatehouse("device baseline approve " + device).code, 0);
   const auto clean = attest(tpm, port, list_file(), right, old);

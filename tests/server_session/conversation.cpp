@@ -212,7 +212,8 @@ Client::Client(const Machine& m, const ClientOptions& options) {
   os.forwarding = 0;
   os.device_id = options.device_id.empty() ? m.tpm->ak().key_id() : options.device_id;
   os_.emplace(os);
-  attestation_.emplace(endpoint::AttestationConfig{}, *m.tpm, *evidence_);
+  if (options.raw_evidence) evidence_->set_raw(m.log, m.list);
+  attestation_.emplace(endpoint::AttestationConfig{}, *m.tpm, *evidence_, options.files);
   endpoint::Session::Config config;
   config.tnc.max_batch = options.max_batch;
   config.tnc.keep = options.keep;
@@ -266,6 +267,49 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
   }
   out.lines = std::move(host.lines);
   return out;
+}
+
+std::pair<std::string, Digest> some_reference() {
+  std::ifstream rows(interop("evidence/base/refs.tsv"));
+  std::string path, package, sha1, sha256;
+  rows >> path >> package >> sha1 >> sha256;
+  return {path, Digest(*from_hex(sha256))};
+}
+
+void append_entry(Writer& list, std::string_view name, const std::vector<ByteVector>& fields, bool violation) {
+  const auto put = [](Writer& w, Bytes bytes) {
+    w.put_le(std::uint32_t(bytes.size()));
+    w.put_bytes(bytes);
+  };
+  Writer data;
+  for (const ByteVector& field : fields) put(data, field);
+  const Digest recorded = violation ? Digest::filled(20, std::byte{0}) : digest_of(HashAlgorithm::sha1, data.view());
+  list.put_le(std::uint32_t{10});
+  list.put_bytes(recorded.view());
+  put(list, as_bytes(name));
+  put(list, data.view());
+}
+
+ByteVector list_field(std::string_view prefix, Bytes digest) {
+  Writer w;
+  w.put_text(prefix);
+  w.put(std::uint8_t{0});
+  w.put_bytes(digest);
+  return std::move(w).take();
+}
+
+ByteVector signed_list() {
+  Writer w;
+  w.put_bytes(file(interop("evidence/base/binary_runtime_measurements")));
+  const auto [path, digest] = some_reference();
+  const ByteVector zeros(32), signature(80, std::byte{3}), buffer = to_vector(as_bytes("root=/dev/sda1 ro"));
+  const Digest of_buffer = digest_of(HashAlgorithm::sha256, buffer);
+  append_entry(w, "ima-sig", {list_field("sha256:", digest.view()), list_field(path), signature});
+  append_entry(w, "ima-sig", {list_field("sha256:", zeros), list_field("/var/log/syslog"), {}}, true);
+  append_entry(w, "ima-buf", {list_field("sha256:", of_buffer.view()), list_field("kexec-cmdline"), buffer});
+  append_entry(w, "ima-sigv2", {list_field("ima:sha256:", digest.view()), list_field(path), {}});
+  append_entry(w, "ima-ng", {list_field("sha256:", zeros), list_field("/var/log/auth.log")}, true);
+  return std::move(w).take();
 }
 
 void Machine::reboot(ByteVector other) {

@@ -123,12 +123,23 @@ struct Machine {
 };
 Machine machine(endpoint::KeyAlgorithm kind = endpoint::KeyAlgorithm::ecc);
 
+// A reference of the recorded evidence: its path and SHA-256.
+std::pair<std::string, Digest> some_reference();
+// One entry of a binary list over these template fields.
+void append_entry(Writer& list, std::string_view name, const std::vector<ByteVector>& fields, bool violation = false);
+// "sha256:\0" and a digest; a name and its NUL.
+ByteVector list_field(std::string_view prefix, Bytes digest = {});
+// The recorded list's 1,732 entries, and behind them five of other templates: signed files, a buffer, two violations.
+ByteVector signed_list();
+
 struct ClientOptions {
   std::string device_id;  // empty: the AK's key id
   std::string os_version = "12 x86_64";
   std::size_t max_batch = 65'522;
   std::string user, password;
   bool keep = false;  // no CLOSE after the verdict
+  bool raw_evidence = false;                // announced and given when asked for
+  endpoint::FileSource* files = nullptr;    // looked at when asked for
   std::function<void(LoopHost&, const server::Session&)> begin;  // before the first message
 };
 

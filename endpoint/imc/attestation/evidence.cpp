@@ -15,6 +15,7 @@
 #include "wire/ima/ima.h"
 #include "wire/patnc/patnc.h"
 #include "wire/pts/pts.h"
+#include "wire/pts/raw_evidence.h"
 
 namespace gatehouse::endpoint {
 namespace {
@@ -81,6 +82,18 @@ std::string policy_uri(const ima::Entry& entry) {
   const std::string name(entry.fields.name.empty() ? entry.template_name : entry.fields.name);
   if (entry.template_name == "ima") return name;
   return std::string(entry.fields.algorithm.empty() ? "sha1" : entry.fields.algorithm) + ":" + name;
+}
+
+// Logs of these sizes that attributes of together `room` bytes hold; 0: there is none.
+std::uint16_t parts_within(std::size_t log, std::size_t list, std::size_t room) {
+  constexpr std::size_t heads = 64;
+  std::uint16_t out = 0;
+  if (log != 0 && log + heads <= room) {
+    out |= pts::raw::part_firmware_log;
+    room -= log + heads;
+  }
+  if (list != 0 && list + list / 8 + heads <= room) out |= pts::raw::part_ima_list;
+  return out;
 }
 
 EvidenceOptions options_for(const std::string& path, bool pcr_values, std::uint8_t locality) {
@@ -217,6 +230,18 @@ std::optional<std::uint8_t> FileEvidence::locality() {
   return startup_locality(*log).value_or(0);  // without the event the firmware started at 0 (spec part 2 §6.5)
 }
 
+std::uint16_t FileEvidence::raw_parts(std::size_t room) {
+  // The kernel says how long its lists are only to who reads them.
+  const auto size_of = [](const std::string& path, std::size_t limit) {
+    const auto file = read_file(path, limit);
+    return file ? file->size() : 0;
+  };
+  return parts_within(size_of(event_log_, std::min(max_log, room)), size_of(ima_list_, std::min(max_list, room)), room);
+}
+
+Result<ByteVector> FileEvidence::raw_firmware() { return read_file(event_log_, max_log); }
+Result<ByteVector> FileEvidence::raw_ima() { return read_file(ima_list_, max_list); }
+
 Result<SharedEvidence> FixedEvidence::firmware(HashAlgorithm bank) {
   if (boot_ == nullptr || boot_->bank != bank) return fail(Fault::environment, "no firmware evidence in this bank");
   return boot_;
@@ -226,5 +251,12 @@ Result<SharedEvidence> FixedEvidence::ima(HashAlgorithm bank) {
   if (list_ == nullptr || list_->bank != bank) return fail(Fault::environment, "no IMA evidence in this bank");
   return list_;
 }
+
+std::uint16_t FixedEvidence::raw_parts(std::size_t room) {
+  return parts_within(raw_log_.size(), raw_list_.size(), room);
+}
+
+Result<ByteVector> FixedEvidence::raw_firmware() { return raw_log_; }
+Result<ByteVector> FixedEvidence::raw_ima() { return raw_list_; }
 
 }  // namespace gatehouse::endpoint

@@ -64,6 +64,11 @@ class EvidenceSource {
   virtual Result<SharedEvidence> ima(HashAlgorithm bank) = 0;
   virtual std::optional<std::uint8_t> locality() = 0;
   virtual std::vector<SymlinkTarget> symlinks(std::string_view directory) = 0;
+  // Of the raw-evidence extension: pts::raw::part_firmware_log and part_ima_list where the logs can be given as they
+  // are, in attributes of together `room` bytes. A list that is near it isn't offered: it grows until it is sent.
+  virtual std::uint16_t raw_parts(std::size_t room) { return (void)room, std::uint16_t{0}; }
+  virtual Result<ByteVector> raw_firmware() { return fail(Fault::environment, "no raw firmware log"); }
+  virtual Result<ByteVector> raw_ima() { return fail(Fault::environment, "no raw IMA list"); }
 };
 
 // Each direct child of `directory` that is a symbolic link to a directory (spec part 2 §1.16).
@@ -82,6 +87,9 @@ class FileEvidence final : public EvidenceSource {
   Result<SharedEvidence> ima(HashAlgorithm bank) override;
   std::optional<std::uint8_t> locality() override;
   std::vector<SymlinkTarget> symlinks(std::string_view directory) override { return directory_symlinks(directory); }
+  std::uint16_t raw_parts(std::size_t room) override;
+  Result<ByteVector> raw_firmware() override;
+  Result<ByteVector> raw_ima() override;
 
  private:
   std::string event_log_, ima_list_;
@@ -98,9 +106,15 @@ class FixedEvidence final : public EvidenceSource {
   Result<SharedEvidence> ima(HashAlgorithm bank) override;
   std::optional<std::uint8_t> locality() override { return locality_; }
   std::vector<SymlinkTarget> symlinks(std::string_view) override { return symlinks_; }
+  // The logs themselves, besides; an empty one can't be given.
+  void set_raw(ByteVector log, ByteVector list) { raw_log_ = std::move(log), raw_list_ = std::move(list); }
+  std::uint16_t raw_parts(std::size_t room) override;
+  Result<ByteVector> raw_firmware() override;
+  Result<ByteVector> raw_ima() override;
 
  private:
   SharedEvidence boot_, list_;
+  ByteVector raw_log_, raw_list_;
   std::optional<std::uint8_t> locality_;
   std::vector<SymlinkTarget> symlinks_;
 };

@@ -480,6 +480,9 @@ void AttestationImv::on_pts_error(std::uint32_t code, Bytes information) {
     case pts::error::invalid_delimiter:
       if (!files_.refuse(code, info->request)) c_.host.log(LogLevel::warning, "no file request waits that this error is about");
       return;
+    case pts::error::operation_not_supported:
+      if (files_.not_supported()) return;
+      break;
     case pts::error::hash_algorithm_not_supported:
       if (auto* d = std::get_if<Discovery>(&state_); d != nullptr && !d->bank) {
         const std::uint16_t common = info->supported & set_of(c_.settings.banks);

@@ -346,6 +346,19 @@ void FileItems::unsupported(std::uint32_t type) {
       finish(task, Evaluation::error, "the endpoint doesn't know this request");
 }
 
+bool FileItems::not_supported() {
+  std::size_t waiting = 0;
+  for (Task& task : tasks_) {
+    if (task.stage != Stage::asked) continue;
+    ++waiting;
+    finish(task, Evaluation::error, std::string(pts::error_name(pts::error::operation_not_supported)));
+  }
+  refusals_due_ += waiting;
+  if (refusals_due_ == 0) return false;
+  --refusals_due_;
+  return true;
+}
+
 void FileItems::give_up() {
   for (Task& task : tasks_)
     if (task.stage == Stage::asked || task.stage == Stage::answering) finish(task, Evaluation::unknown, "no answer");

@@ -45,6 +45,9 @@ class FileItems {
   bool refuse(std::uint32_t code, Bytes request);
   // The endpoint doesn't know a type of request.
   void unsupported(std::uint32_t type);
+  // PTS error 11: the endpoint doesn't look at files, and says so once a request without naming it. False: this one is
+  // about something else.
+  bool not_supported();
   // What was asked and isn't answered won't be.
   void give_up();
   // Every open item is finished with this error.
@@ -107,6 +110,7 @@ class FileItems {
   std::vector<LearnedFiles> learned_;
   std::vector<pipeline::Finding> findings_;
   std::uint64_t findings_total_ = 0;
+  std::size_t refusals_due_ = 0;  // PTS error 11 to come of requests that are finished by the first
   bool incorrect_ = false, pending_ = false;
 };
 
