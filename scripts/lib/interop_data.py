@@ -46,7 +46,7 @@ def enforce(db, entries):
         file = folder = 0
         if kind in ("FREFM", "FMEAS", "FMETA"):
             above, name = argument.rsplit("/", 1)
-            file = db.execute("INSERT INTO files (dir, name) VALUES (?, ?)", (directory(db, above), name)).lastrowid
+            file = row(db, "files", dir=directory(db, above), name=name)
         elif kind in ("DREFM", "DMEAS"):
             folder = directory(db, argument)
         policy = db.execute("INSERT INTO policies (type, name, argument, rec_fail, rec_noresult, file, dir) "
@@ -57,8 +57,17 @@ def enforce(db, entries):
 
 
 def directory(db, path):
-    known = db.execute("SELECT id FROM directories WHERE path = ?", (path or "/",)).fetchone()
-    return known[0] if known else db.execute("INSERT INTO directories (path) VALUES (?)", (path or "/",)).lastrowid
+    return row(db, "directories", path=path or "/")
+
+
+def row(db, table, **columns):
+    """The id of the row of these values, which is made where there is none."""
+    where = " AND ".join(f"{name} = ?" for name in columns)
+    known = db.execute(f"SELECT id FROM {table} WHERE {where}", (*columns.values(),)).fetchone()
+    if known:
+        return known[0]
+    return db.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
+                      (*columns.values(),)).lastrowid
 
 
 def ask(path, entries):

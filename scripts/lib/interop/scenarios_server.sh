@@ -60,6 +60,27 @@ pdp_asks TCPBL=4711
 pdp "carol has a forbidden port open" isolate "${endpoint_carol[@]}" --log 'violating tcp ports: 4711'
 kill "$listener"
 
+# --- 13, 16, 17: the same, and files measured and described ---------------------------------------------------------
+endpoint_measures() { pdp_asks FMEAS=/run/measured/one DMEAS=/run/measured FMETA=/run/measured/two FWDEN; }
+endpoint_measured=(--log 'allow - file measurement correct' --log 'allow - directory measurement correct'
+  --log 'allow - file metadata requested')
+scenario='scenario 13 (tnccs-20-os-pts): '
+start_pdp 1.3 sha256
+pdp_asks DREFM=/run/measured
+pdp "carol's files become references" allow "${endpoint_carol[@]}" \
+  --log 'directory reference measurement successful'
+pdp "dave's files become references" allow "${endpoint_dave[@]}" --log 'directory reference measurement successful'
+endpoint_measures
+pdp "carol's files, a folder and a file's metadata" allow "${endpoint_carol[@]}" "${endpoint_measured[@]}"
+forwarding 1
+pdp "dave's files are as they were, but he forwards IP packets" isolate "${endpoint_dave[@]}" \
+  "${endpoint_measured[@]}" --log 'forwarding enabled'
+forwarding 0
+printf 'another\n' >/run/measured/one
+pdp "carol's file is another" isolate "${endpoint_carol[@]}" --log 'isolate - file measurement not correct' \
+  --log 'isolate - directory measurement not correct'
+printf 'one\n' >/run/measured/one
+
 scenario='scenario 15 (tnccs-20-pdp-pt-tls): '
 pdp_asks TPMRA=BI SWIDT=R FWDEN PWDEN
 allowed_by_pdp=("${all_ok%%;*}")
@@ -73,13 +94,24 @@ pdp "carol: the seed's workload" allow "${endpoint_carol[@]}" "${seen[@]}"
 pdp "dave: the seed's workload" allow "${endpoint_dave[@]}" "${seen[@]}"
 
 scenario='scenario 16 (tnccs-20-pts): '
+allowed_by_pdp=()
+endpoint_measures
+start_pdp 1.3 sha256
+pdp "carol over TLS 1.3" allow "${endpoint_carol[@]}" "${endpoint_measured[@]}" --log 'negotiated TLS 1.3'
 start_pdp 1.2 sha256
-pdp "dave over TLS 1.2" allow "${endpoint_dave[@]}" --legacy-tls12-server --log '136 BIOS evidence measurements are ok'
+pdp "dave over TLS 1.2" allow "${endpoint_dave[@]}" "${endpoint_measured[@]}" --legacy-tls12-server \
+  --log 'negotiated TLS 1.2'
 
 scenario='scenario 17 (tnccs-20-pts-no-ecc): '
 start_pdp 1.3 sha256 libimcv.plugins.imv-attestation.mandatory_dh_groups=no \
   libimcv.plugins.imv-attestation.dh_group=modp2048
-pdp "carol's nonce of MODP 2048" allow "${endpoint_carol[@]}" --log 'selected PTS DH group is MODP_2048'
+pdp "carol" allow "${endpoint_carol[@]}" "${endpoint_measured[@]}"
+forwarding 1
+pdp "dave forwards IP packets" isolate "${endpoint_dave[@]}" "${endpoint_measured[@]}" --log 'forwarding enabled'
+forwarding 0
+pdp_asks TPMRA=BI FWDEN
+pdp "carol's nonce of MODP 2048" allow "${endpoint_carol[@]}" --log 'selected PTS DH group is MODP_2048' \
+  --log "${all_ok%%;*}"
 forwarding 1
 pdp "dave's, and he forwards IP packets" isolate "${endpoint_dave[@]}" --log 'selected PTS DH group is MODP_2048' \
   --log 'forwarding enabled'
