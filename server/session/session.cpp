@@ -99,6 +99,10 @@ SessionResult Session::assemble() {
     // What an unknown device can show is no reason to let it in.
     all.recommendation = rules.unknown_devices;
     add_finding("the device isn't enrolled");
+  } else if (conversation_.other_product() && all.recommendation == pipeline::Recommendation::allow) {
+    // Groups, references and package rules go by the recorded product.
+    all.recommendation = pipeline::Recommendation::isolate;
+    add_finding("the endpoint claims another product than the one that is recorded");
   }
   verdict_.recommendation = all.recommendation;
   verdict_.evaluation = all.evaluation;

@@ -424,6 +424,21 @@ TEST_F(Os, AnotherAssessmentForgetsWhatTheFirstOneHeard) {
   EXPECT_EQ(item(client.verdict(), "FWDEN").result, "forwarding not enabled");
 }
 
+// Groups, references and package rules go by the recorded product, whatever is asked for.
+TEST_F(Os, AnotherProductThanTheRecordedOneIsNotAllowed) {
+  ask("\"FWDEN\"");
+  OsPush os;
+  ByHand good(world());
+  EXPECT_EQ(good.say({os_push(os)}).access, 1U);
+  for (const auto& [name, version] : {std::pair{"Debian", "13 x86_64"}, std::pair{"Debiam", "12 x86_64"}, std::pair{"Debian", "12 x86_64 "}}) {
+    os.name = name;
+    os.version = version;
+    ByHand client(world());
+    EXPECT_EQ(client.say({os_push(os)}).access, 3U) << name << version;
+    EXPECT_EQ(client.verdict().findings.at(0).reason, "the endpoint claims another product than the one that is recorded");
+  }
+}
+
 // Only a boot that is known and older than the result says that nothing has changed since.
 TEST(OsLastBoot, DecidesWhetherAnEarlierAttestationStillHolds) {
   World world;
