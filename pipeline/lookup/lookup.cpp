@@ -134,8 +134,9 @@ Result<Answers> ask_index(const References& references, const std::vector<ImaIte
   std::vector<std::size_t> asked;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const ImaItem& item = items[i];
-    if (item.kind != ImaItem::Kind::file || !item.plain_ng || item.verity || !item.contradiction.empty() || item.algorithm != bank_name)
-      continue;
+    if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction.empty()) continue;
+    // Over the wire the algorithm is no more than a word beside the hash: with another word a known T is asked for, too.
+    if (!item.on_wire && (!item.plain_ng || item.algorithm != bank_name)) continue;
     if (references.cache) {
       if ((out.known[i] = references.cache->find_hit(item.template_hash))) continue;
       // A miss depends on the operator's symlinks, which aren't part of the cache's key.
@@ -182,7 +183,8 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     }
     ++out.counters.processed;
     // T binds path and content: known for the claimed name it is ok, and there is nothing more to say.
-    if (answers.known[i] && *answers.known[i] == item.name) {
+    const bool same_name = answers.known[i] && *answers.known[i] == item.name;
+    if (same_name && item.plain_ng && item.algorithm == name(references.bank)) {
       out.statuses.push_back(Status::ok);
       ++out.counters.ok;
       continue;
@@ -202,8 +204,9 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     } else if (item.verity) {
       finding.reason = "an fs-verity digest: references are of the content";
     } else if (answers.known[i]) {
-      status = Status::failed;  // a known T under another name is a lie (design §6.7); in a raw list it can't happen
-      finding.reason = "the template hash is that of another path";
+      // A known T under another name, or as another algorithm's, is a lie (design §6.7); in a raw list it can't happen.
+      status = Status::failed;
+      finding.reason = same_name ? "the template hash is that of another algorithm" : "the template hash is that of another path";
     } else if (answers.unknown[i]) {
       finding.reason = *answers.unknown[i];
     } else {

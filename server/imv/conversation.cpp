@@ -63,6 +63,8 @@ std::string Conversation::product() const {
   return device_ && !device_->product.empty() ? device_->product : info.product();
 }
 
+bool Conversation::other_product() const { return product() != info.product(); }
+
 patnc::Builder Conversation::builder() const { return {patnc::max_message(settings.max_batch), next_message_id_}; }
 
 void Conversation::say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& b,

@@ -54,6 +54,8 @@ class Conversation {
   const std::optional<Device>& device() const { return device_; }  // its record; empty: not known
   // The recorded product where there is one, else the claimed one.
   std::string product() const;
+  // The endpoint claims another one than its record has.
+  bool other_product() const;
   // The part of the session's record that is known from here on.
   SessionIntent intent;
 

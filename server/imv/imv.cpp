@@ -79,6 +79,27 @@ void Imv::abandon(std::string_view why) {
   if (!result_) conclude();
 }
 
+void Imv::add_assessment(policy::Assessment more) {
+  assessment_ = policy::update(assessment_, more);
+  if (!result_) return;
+  result_->idle = false;
+  result_->assessment = policy::update(result_->assessment, more);
+}
+
+void Imv::doubt(const std::string& why) {
+  c_.host.log(LogLevel::warning, "IMV " + std::to_string(id_) + " can't keep to its result: " + escaped(why));
+  for (const policy::WorkItem& item : c_.plan().items) {
+    if (policy::validator_of(item.type) != validator()) continue;
+    const policy::Assessment now{policy::recommendation_of(item, pipeline::Evaluation::error), pipeline::Evaluation::error};
+    add_assessment(now);
+    for (pipeline::ItemResult& told : items_)
+      if (told.type == policy::name(item.type) && told.argument == item.argument)
+        told.recommendation = now.recommendation, told.evaluation = now.evaluation, told.result = why;
+    for (ItemResult& kept : kept_items_)
+      if (kept.policy == item.key()) kept.recommendation = now.recommendation, kept.evaluation = now.evaluation, kept.text = why;
+  }
+}
+
 const policy::WorkItem* Imv::open_item(policy::Type type) const {
   const auto at = std::find_if(open_.begin(), open_.end(), [&](const auto* item) { return item->type == type; });
   return at != open_.end() ? *at : nullptr;

@@ -3,7 +3,7 @@
 //
 // The session delivers PA-TNC messages by type (spec part 1b §6.3), then tells every IMV in order of the list that the
 // batch is at its end; there an IMV decides what to ask next. When all have a result, the session makes the verdict of
-// them. An IMV that has a result keeps it.
+// them. An IMV that has a result keeps it; what comes later can only speak against it.
 #pragma once
 
 #include <optional>
@@ -83,8 +83,10 @@ class Imv : public Receiver {
   const policy::WorkItem* open_item(policy::Type type) const;
   // With its result: a sentence for operators, as strongSwan words it.
   void finish_item(const policy::WorkItem& item, pipeline::Evaluation evaluation, std::string text);
-  // Besides the items: something that must count.
-  void add_assessment(policy::Assessment more) { assessment_ = policy::update(assessment_, more); }
+  // Besides the items: something that must count, though the result stands already.
+  void add_assessment(policy::Assessment more);
+  // With a result: the endpoint contradicted what its items were judged by.
+  void doubt(const std::string& why);
   void conclude();
   pipeline::Evaluation evaluation() const { return assessment_.evaluation; }
   // The assessment as this IMV's last words, instead of what it wanted to ask in the same batch.

@@ -101,6 +101,10 @@ SessionResult Session::assemble() {
     all.recommendation = rules.unknown_devices;
     unknown_device_ = true;
     add_finding("the device isn't enrolled");
+  } else if (conversation_.other_product() && all.recommendation == pipeline::Recommendation::allow) {
+    // Groups, references and package rules go by the recorded product.
+    all.recommendation = pipeline::Recommendation::isolate;
+    add_finding("the endpoint claims another product than the one that is recorded");
   }
   verdict_.recommendation = all.recommendation;
   verdict_.evaluation = all.evaluation;

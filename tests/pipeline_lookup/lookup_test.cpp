@@ -72,6 +72,28 @@ TEST(Lookup, WireAndRawIndexAndPathAgree) {
   }
 }
 
+// Nobody gets a known file counted as one that nobody knows by calling its digest another algorithm's.
+TEST(Lookup, AKnownTemplateHashAsAnotherAlgorithmsIsALie) {
+  auto view = std::make_shared<FakeView>();
+  know(*view, "/usr/bin/a", "a");
+  const auto cache = std::make_shared<pipeline::VerdictCache>(64, 64);
+  for (const std::string algorithm : {"sha1", "sha512", "sha256"})
+    for (const bool legacy : {false, true})
+      for (const auto& kept : {std::shared_ptr<pipeline::VerdictCache>(), cache, cache}) {
+        ImaItem item = entry("/usr/bin/a", "a", true);
+        item.algorithm = algorithm;
+        item.legacy = legacy;
+        item.plain_ng = !legacy;
+        const auto judged = judge(References{view, kept, "p", HashAlgorithm::sha256, {}}, ImaBatch{{item}});
+        ASSERT_TRUE(judged);
+        const bool good = algorithm == "sha256" && !legacy;
+        EXPECT_EQ(judged->statuses[0], good ? Status::ok : Status::failed) << algorithm << legacy;
+        if (!good) {
+          EXPECT_EQ(judged->findings.at(0).reason, "the template hash is that of another algorithm");
+        }
+      }
+}
+
 TEST(Lookup, CacheChangesNothing) {
   auto view = std::make_shared<FakeView>();
   for (int n = 0; n < 50; ++n) know(*view, "/usr/bin/" + std::to_string(n), "a");

@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "base/hex.h"
 #include "endpoint/client/transport.h"
+#include "endpoint/imc/attestation/files.h"
 #include "endpoint/imc/os/settings.h"
 #include "endpoint/imc/scanner/scanner_imc.h"
 #include "endpoint/imc/swima/installed_software.h"
@@ -141,6 +143,33 @@ class Scenario : public testing::Test {
     return out;
   }
 
+  // Two files, measured once as references of each endpoint.
+  void write_file(const std::string& name, const std::string& content) const {
+    std::ofstream(site.path("measured/" + name)) << content << '\n';
+  }
+  void learn_files() {
+    std::filesystem::create_directory(site.path("measured"));
+    write_file("one", "one");
+    write_file("two", "two");
+    serve(R"([{ type = "DREFM", argument = ")" + site.path("measured") + R"(" }])");
+    for (Host* const host : {&carol, &dave}) {
+      EXPECT_EQ(assess(*host).recommendation(), Recommendation::allow) << host->name;
+      EXPECT_EQ(result("DREFM"), "directory reference measurement successful") << host->name;
+    }
+  }
+  // What to ask for: a file's content, a folder's, a file's metadata, and these.
+  std::string measure(const std::string& more) const {
+    const auto item = [&](const char* type, const char* name) {
+      return std::string("{ type = \"") + type + "\", argument = \"" + site.path("measured") + name + "\" }, ";
+    };
+    return "[" + item("FMEAS", "/one") + item("DMEAS", "") + item("FMETA", "/two") + more + "]";
+  }
+  void expect_files_as_they_were() const {
+    EXPECT_EQ(result("FMEAS"), "file measurement correct");
+    EXPECT_EQ(result("DMEAS"), "directory measurement correct");
+    EXPECT_EQ(result("FMETA"), "file metadata requested");
+  }
+
   // The newest verdicts first.
   std::vector<boost::json::object> verdicts(std::size_t most) const {
     const auto listed = site.gatehouse("session list --json --last " + std::to_string(most));
@@ -221,7 +250,8 @@ class Scenario : public testing::Test {
     auto list = endpoint::ima_evidence(host.machine.list, HashAlgorithm::sha256, {});
     EXPECT_TRUE(boot && list);
     endpoint::FixedEvidence evidence(*boot, *list, std::uint8_t{3}, {{"/bin", "/usr/bin"}, {"/lib", "/usr/lib"}});
-    endpoint::AttestationImc attestation(host.attestation, *host.machine.tpm, evidence);
+    endpoint::LocalFiles files;
+    endpoint::AttestationImc attestation(host.attestation, *host.machine.tpm, evidence, &files);
     endpoint::ScannerImc scanner([&] { return host.ports; });
     endpoint::TestImc test(host.test.value_or(endpoint::TestConfig()));
     std::vector<endpoint::Imc*> collectors{&os, &swima, &attestation, &scanner};
@@ -471,13 +501,19 @@ TEST_F(Scenario, 12_os_with_packages_and_forwarding) {
 
 // 12 with an attestation: carol is allowed, and dave, whose evidence is as good, forwards packets.
 TEST_F(Scenario, 13_os_pts) {
-  serve("[\"FWDEN\", \"PCKGS\", \"TPMRA\"]");
+  learn_files();
+  serve(measure("\"FWDEN\", \"PCKGS\", \"TPMRA\""));
   dave.os.forwarding = 1;
   EXPECT_EQ(assess(carol).recommendation(), Recommendation::allow);
   EXPECT_EQ(member(verdict(), "summary"), all_ok);
   EXPECT_EQ(assess(dave).recommendation(), Recommendation::isolate);
   EXPECT_EQ(member(verdict(), "summary"), all_ok);
   EXPECT_EQ(result("FWDEN"), "forwarding enabled");
+  expect_files_as_they_were();
+  write_file("one", "another");
+  EXPECT_EQ(assess(carol).recommendation(), Recommendation::isolate);
+  EXPECT_EQ(result("FMEAS"), "file measurement not correct");
+  EXPECT_EQ(result("DMEAS"), "directory measurement not correct");
 }
 
 // The seed's workload: firmware log, IMA list and inventory, by password and by certificate.
@@ -499,21 +535,25 @@ TEST_F(Scenario, 15_pdp_pt_tls) {
 
 // TLS 1.3 and TLS 1.2: both are allowed.
 TEST_F(Scenario, 16_pts_over_both_versions_of_tls) {
-  serve("[\"TPMRA\", \"FWDEN\"]");
+  learn_files();
+  serve(measure("\"TPMRA\", \"FWDEN\""));
   EXPECT_EQ(assess(carol).recommendation(), Recommendation::allow);
   EXPECT_EQ(member(verdict(), "summary"), all_ok);
+  expect_files_as_they_were();
   dave.tls = TLS1_2_VERSION;
   dave.ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256";
   const Told told = assess(dave);
   EXPECT_EQ(told.recommendation(), Recommendation::allow) << told.error;
   EXPECT_EQ(told.tls, "TLSv1.2 ECDHE-ECDSA-AES128-GCM-SHA256");
   EXPECT_EQ(member(verdict(), "summary"), all_ok);
+  expect_files_as_they_were();
 }
 
 // Nothing on elliptic curves: finite field groups in TLS and for the nonce, RSA keys.
 TEST_F(Scenario, 17_pts_no_ecc) {
   site.authority.issue("server", {.purpose = "serverAuth", .rsa = true});
-  serve("[\"TPMRA\", \"FWDEN\"]", "dh_groups = [\"modp2048\"]\n");
+  learn_files();
+  serve(measure("\"TPMRA\", \"FWDEN\""), "dh_groups = [\"modp2048\"]\n");
   for (Host* const host : {&carol, &dave}) {
     host->attestation.dh_groups = {DhGroup::modp2048};
     host->tls = TLS1_2_VERSION;
@@ -524,6 +564,7 @@ TEST_F(Scenario, 17_pts_no_ecc) {
   EXPECT_EQ(told.recommendation(), Recommendation::allow) << told.error;
   EXPECT_EQ(told.tls, "TLSv1.2 DHE-RSA-AES128-GCM-SHA256");
   EXPECT_EQ(member(verdict(), "summary"), all_ok);
+  expect_files_as_they_were();
   EXPECT_EQ(assess(dave).recommendation(), Recommendation::isolate);
   EXPECT_EQ(member(verdict(), "summary"), all_ok);
   // A client that knows only curves has no group in common.

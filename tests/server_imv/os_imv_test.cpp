@@ -487,6 +487,44 @@ TEST_F(Os, AnotherAssessmentForgetsWhatTheFirstOneHeard) {
   EXPECT_EQ(item(client.verdict(), "FWDEN").result, "forwarding not enabled");
 }
 
+// Groups, references and package rules go by the recorded product, whatever is asked for.
+TEST_F(Os, AnotherProductThanTheRecordedOneIsNotAllowed) {
+  ask("\"FWDEN\"");
+  OsPush os;
+  ByHand good(world());
+  EXPECT_EQ(good.say({os_push(os)}).access, 1U);
+  for (const auto& [name, version] : {std::pair{"Debian", "13 x86_64"}, std::pair{"Debiam", "12 x86_64"}, std::pair{"Debian", "12 x86_64 "}}) {
+    os.name = name;
+    os.version = version;
+    ByHand client(world());
+    EXPECT_EQ(client.say({os_push(os)}).access, 3U) << name << version;
+    EXPECT_EQ(client.verdict().findings.at(0).reason, "the endpoint claims another product than the one that is recorded");
+  }
+}
+
+// Its result stands already, while another validator still waits for an answer.
+TEST_F(Os, AContradictionAfterItsResultCountsToo) {
+  const struct {
+    const char* what;
+    std::uint32_t vendor, type;
+    ByteVector other;
+  } rows[] = {{"forwarding", ietf, type::forwarding_enabled, u32(1)},
+              {"password", ietf, type::factory_default_password, u32(1)},
+              {"product", ietf, type::product_information, product_information("Fedora")},
+              {"device", ita, type::ita_device_id, to_vector(as_bytes("host2"))}};
+  ask(R"("FWDEN", "PWDEN", {type = "TCPOP", argument = "22"})");
+  const Pa ports = Pa(ietf, patnc::subtype_firewall).add(ietf, type::port_filter, *from_hex("00060016"));
+  ByHand good(world());
+  EXPECT_EQ(assessment(good.say({os_push()}), ietf, os_subtype), 0U);
+  EXPECT_EQ(good.say({os_push(), ports}).access, 1U);
+  for (const auto& row : rows) {
+    ByHand client(world());
+    client.say({os_push()});
+    EXPECT_EQ(client.say({os_message().add(row.vendor, row.type, row.other), ports}).access, 3U) << row.what;
+    EXPECT_EQ(item(client.verdict(), "FWDEN").evaluation, Evaluation::error) << row.what;
+  }
+}
+
 // Only a boot that is known and older than the result says that nothing has changed since.
 TEST(OsLastBoot, DecidesWhetherAnEarlierAttestationStillHolds) {
   World world;

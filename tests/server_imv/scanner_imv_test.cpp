@@ -16,6 +16,9 @@ ByteVector filter(const std::vector<patnc::PortFilterEntry>& entries) {
 patnc::PortFilterEntry open_tcp(std::uint16_t port) { return {false, patnc::protocol_tcp, port}; }
 patnc::PortFilterEntry open_udp(std::uint16_t port) { return {false, patnc::protocol_udp, port}; }
 patnc::PortFilterEntry blocked_tcp(std::uint16_t port) { return {true, patnc::protocol_tcp, port}; }
+Pa ita_settings_message() {
+  return Pa(ietf, os_subtype).add(ita, type::ita_settings, settings({{"install_non_market_apps", "0"}}));
+}
 std::string entry(const std::string& type, const std::string& argument) {
   return "{type = \"" + type + "\", argument = \"" + argument + "\"}";
 }
@@ -34,6 +37,23 @@ TEST_F(Scanner, AsksForThePortFilterOnce) {
   EXPECT_EQ(assessment(answer, ietf, patnc::subtype_firewall), 0U);
   EXPECT_EQ(item(client.verdict(), "TCPOP").result, "no violating tcp ports");
   EXPECT_EQ(item(client.verdict(), "UDPBL").result, "no violating udp ports");
+}
+
+// Its result stands already, while another validator still waits for an answer.
+TEST_F(Scanner, WhatIsSaidAfterItsResultCountsToo) {
+  ask(entry("TCPOP", "22") + ", \"UNSRC\"");
+  const Pa settled = Pa(ita_settings_message());
+  ByHand good(world());
+  EXPECT_EQ(assessment(good.say({os_push(), firewall().add(ietf, type::port_filter, filter({open_tcp(22)}))}), ietf,
+                       patnc::subtype_firewall),
+            0U);
+  EXPECT_EQ(good.say({settled, firewall(2).add(ietf, type::port_filter, filter({open_tcp(22), open_udp(53)}))}).access, 1U);
+  for (const std::uint16_t collector : {std::uint16_t{1}, std::uint16_t{2}}) {
+    ByHand client(world());
+    client.say({os_push(), firewall().add(ietf, type::port_filter, filter({open_tcp(22)}))});
+    EXPECT_EQ(client.say({settled, firewall(collector).add(ietf, type::port_filter, filter({open_tcp(23)}))}).access, 3U) << collector;
+    EXPECT_EQ(item(client.verdict(), "TCPOP").evaluation, Evaluation::error) << collector;
+  }
 }
 
 TEST_F(Scanner, NamesEachPortThatViolates) {

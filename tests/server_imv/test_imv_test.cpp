@@ -73,6 +73,18 @@ TEST_F(TestProtocol, TellsEachCollectorThatSpokeAndNobodyElse) {
   }
   EXPECT_EQ(told, (std::vector<std::uint16_t>{7, 5}));
 }
+
+TEST_F(TestProtocol, ACommandAfterItsResultCountsToo) {
+  world().settings.test_imv = true;
+  ask("{type = \"TCPOP\", argument = \"22\"}");
+  const Pa ports = Pa(ietf, patnc::subtype_firewall).add(ietf, type::port_filter, *from_hex("00060016"));
+  for (const auto& [word, access] : {std::pair{"allow", 1U}, std::pair{"isolate", 3U}, std::pair{"block", 2U}}) {
+    ByHand client(world());
+    client.say({os_push(), command("allow")});
+    EXPECT_EQ(client.say({command(word), ports}).access, access) << word;
+  }
+}
+
 TEST_F(TestProtocol, MeansNothingUnlessItIsEnabled) {
   ask("\"FWDEN\"");
   for (const char* word : {"allow", "isolate", "block", "none", "reboot"}) {

@@ -115,6 +115,14 @@ void LoopHost::check_password(std::string user, Secret password) {
   const bool good = user == "host1" && password.equals(as_bytes("Ar3etTnp"));
   post([good](server::Session& s) { s.on_password(good); });
 }
+ScramRecord LoopHost::scram_record(const std::string& user) {
+  static const server::UserFile users = [] {
+    server::UserFile file;
+    EXPECT_TRUE(file.set("host1", Secret(as_bytes("Ar3etTnp")), min_iterations));
+    return file;
+  }();
+  return users.scram_record(user);
+}
 std::unique_ptr<pipeline::Evidence> LoopHost::open_evidence(pipeline::Context context) {
   expect();
   std::string id = context.session;

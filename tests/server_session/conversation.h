@@ -63,7 +63,7 @@ class LoopHost final : public server::Host {
   void log(server::LogLevel, std::string text) override { lines.push_back(std::move(text)); }
   void set_deadline(std::chrono::milliseconds) override {}
   void check_password(std::string user, Secret password) override;
-  ScramRecord scram_record(const std::string& user) override { return server::UserFile().scram_record(user); }
+  ScramRecord scram_record(const std::string& user) override;
   std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override;
   void begin_session(server::SessionIntent intent) override;
   void commit_result(server::SessionResult result) override;

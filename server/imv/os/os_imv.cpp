@@ -80,6 +80,7 @@ void OsImv::receive(const Message& message) {
     }
   const bool knew = c_.info.name && c_.info.version;
   for (const Attribute& a : message.attributes) take(a);
+  reconsider();
   if (!knew && c_.info.name && c_.info.version)
     c_.host.log(LogLevel::info, "operating system is '" + escaped(c_.info.product()) + "'");
 }
@@ -165,6 +166,14 @@ void OsImv::take_error(Reader& r) {
   if (s_.failed.empty()) s_.failed = "the endpoint answered with " + name;
 }
 
+// The result stands, and other validators are still at work.
+void OsImv::reconsider() {
+  if (!result() || !s_.trouble.empty() || (!c_.info.inconsistent && s_.contradiction.empty())) return;
+  s_.trouble = trouble();
+  if (c_.info.inconsistent) add_assessment({pipeline::Recommendation::isolate, Evaluation::error});
+  doubt(s_.trouble);
+}
+
 PackageCheck OsImv::new_check() {
   std::vector<const policy::WorkItem*> items;
   for (const policy::WorkItem* item : open_items())
@@ -211,6 +220,7 @@ Result<void> OsImv::receive_piece(std::uint16_t collector, const patnc::Reassemb
   if (const auto whole = t.cursor.end(); !whole) return drop(whole.error());
   take_packages(std::move(t.check), t.hasher.finish());
   s_.transfers.erase(at);
+  reconsider();
   return {};
 }
 

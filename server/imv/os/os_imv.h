@@ -51,6 +51,7 @@ class OsImv final : public Imv {
   void take_error(Reader& r);
   PackageCheck new_check();
   void take_packages(PackageCheck check, const Digest& digest);
+  void reconsider();
   void learn();
   void identify();
   // Why it can't judge; empty: it can.

@@ -84,8 +84,12 @@ void ScannerImv::receive(const Message& message) {
     const auto entries = patnc::parse_port_filter(r);
     Assessment::Filter filter{{*entries, patnc::protocol_tcp}, {*entries, patnc::protocol_udp}};
     const auto [at, first] = s_.filters.try_emplace(message.collector, filter);
-    if (!first && at->second != filter && s_.failed.empty())
+    if (!s_.failed.empty()) continue;
+    if (!first && at->second != filter)
       s_.failed = "the endpoint contradicts itself about '" + patnc::attribute_name(a.vendor, a.type) + "'";
+    else if (result() && first && violated())
+      s_.failed = "another collector has said that ports are open";
+    if (result() && !s_.failed.empty()) doubt(s_.failed);
   }
 }
 
@@ -124,13 +128,27 @@ void ScannerImv::work() {
   (void)channel().add(0, patnc::vendor_ietf, type::attribute_request, request.view());
 }
 
+// What all collectors together say.
+OpenPorts ScannerImv::open_ports(std::uint8_t protocol) const {
+  OpenPorts open;
+  for (const auto& [collector, filter] : s_.filters)
+    open.add(protocol == patnc::protocol_tcp ? filter.tcp : filter.udp);
+  return open;
+}
+
+bool ScannerImv::violated() const {
+  return std::any_of(c_.plan().items.begin(), c_.plan().items.end(), [&](const policy::WorkItem& item) {
+    if (policy::validator_of(item.type) != validator()) return false;
+    const OpenPorts open = open_ports(protocol_of(item.type));
+    return open.contradictory || violations(item, open.open).any();
+  });
+}
+
 // Result strings of spec part 2 §9.2.
 void ScannerImv::judge(const policy::WorkItem& item) {
   const std::uint8_t protocol = protocol_of(item.type);
   const std::string name(name_of(protocol));
-  OpenPorts open;
-  for (const auto& [collector, filter] : s_.filters)
-    open.add(protocol == patnc::protocol_tcp ? filter.tcp : filter.udp);
+  const OpenPorts open = open_ports(protocol);
   if (open.contradictory)
     return finish_item(item, Evaluation::error, "the port filter has blocked and open " + name + " ports");
   const PortList bad = port_list(violations(item, open.open), !open.listed);

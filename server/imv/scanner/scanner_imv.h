@@ -39,6 +39,8 @@ class ScannerImv final : public Imv {
   void work() override;
   void concluding() override;
   void take_error(Reader& r);
+  OpenPorts open_ports(std::uint8_t protocol) const;
+  bool violated() const;  // by what is known now
   void judge(const policy::WorkItem& item);
 
   struct Assessment {
