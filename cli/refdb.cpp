@@ -200,12 +200,12 @@ void add_refdb(CLI::App& app, Run& run) {
   not_empty(ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")
                 ->required());
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
-  ingest->add_option("--hash", o->hashes, "file digests to compute: sha1, sha256, sha384, sha512 (default: all)")->delimiter(',');
+  ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
   ingest
       ->add_option(
           "SOURCE", o->sources,
-          "a .deb, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
+          "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
           "that tool's with absolute paths)")
       ->required();
   ingest->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool");

@@ -16,13 +16,21 @@ namespace gatehouse::refdb {
 struct IngestLimits {
   std::uint64_t file_bytes = std::uint64_t(8) << 30;      // one member
   std::uint64_t package_bytes = std::uint64_t(64) << 30;  // of a package, expanded
+  // Beyond `free_bytes` a package may expand to no more than `ratio` times its own size.
+  std::uint64_t ratio = 1000, free_bytes = std::uint64_t(1) << 30;
   std::uint64_t files = 4'000'000;                        // of a package
+  std::uint64_t path_bytes = std::uint64_t(128) << 20;    // of all paths of a package
 };
 
 // A Debian package (deb(5)): control for name, version, architecture and conffiles; the data archive for the files.
 Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
 // The same from memory.
 Result<ReferencePackage> read_deb(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+// An RPM package (rpm.org, "RPM V4 Package Format"): digests from its header where they are all that is asked for; else the
+// payload is read, and held against the header.
+Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+// The same from memory.
+Result<ReferencePackage> read_rpm(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
 // An installed tree: regular files of one file system below `root`.
 Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
 // A list in sha256sum's format with absolute paths.
