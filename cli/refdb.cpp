@@ -206,7 +206,8 @@ void add_refdb(CLI::App& app, Run& run) {
       ->add_option(
           "SOURCE", o->sources,
           "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
-          "that tool's with absolute paths)")
+          "that tool's with absolute paths), keylime:FILE (a runtime policy), ima:FILE (the measurement list of a machine "
+          "that is known to be good), swid:FILE (a SWID tag with hashes)")
       ->required();
   ingest->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool");
   ingest->callback([o, &run] { run = [o] { return run_ingest(*o); }; });

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "refdb/ingest/rpm.h"
+#include "wire/swima/tag_files.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Source {
-  enum class Kind : std::uint8_t { deb, rpm, root, sums, missing } kind = Kind::deb;
+  enum class Kind : std::uint8_t { deb, rpm, root, sums, keylime, ima, swid, missing } kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
   // As the operator named it, for the report.
@@ -33,6 +34,8 @@ struct Prefix {
 };
 constexpr Prefix prefixes[] = {
     {"root:", Source::Kind::root, UINT64_MAX}, {"sha256sums:", Source::Kind::sums, 0},
+    {"keylime:", Source::Kind::keylime, 0},    {"ima:", Source::Kind::ima, 0},
+    {"swid:", Source::Kind::swid, 0},
 };
 
 std::string Source::name() const {
@@ -133,6 +136,19 @@ Result<IngestReport> ingest(const IngestOptions& o) {
         GH_TRY(const ByteVector bytes, read_file(source.path, std::size_t(1) << 30));
         GH_TRY(ReferencePackage list, read_sha256sums(bytes, source.path));
         packages.push_back(std::move(list));
+        break;
+      }
+      case Source::Kind::keylime:
+      case Source::Kind::ima: {
+        GH_TRY(const auto input, FileInput::open(source.path));
+        PlainStream stream(*input, 0);
+        GH_TRY(packages, source.kind == Source::Kind::ima ? read_ima_list(stream, source.path) : read_keylime(stream, source.path));
+        break;
+      }
+      case Source::Kind::swid: {
+        GH_TRY(const ByteVector bytes, read_file(source.path, swima::max_file_tag_bytes));
+        GH_TRY(ReferencePackage tag, read_swid(bytes, source.path));
+        packages.push_back(std::move(tag));
         break;
       }
       case Source::Kind::missing:

@@ -36,6 +36,17 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
 // A list in sha256sum's format with absolute paths.
 Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
 
+class Stream;  // refdb/ingest/input.h
+
+// Keylime's runtime policy in JSON: the digests of each path. A path may have several; a package has one, so there are as
+// many packages as the most that any path has. Names that aren't absolute paths, and all other members, are left out.
+Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::string& name, const IngestLimits& limits = {});
+// What a golden machine measured: the kernel's list, binary or ASCII. Files with digests of their content; several of one
+// path as above. Each entry has to be the one of its template hash.
+Result<std::vector<ReferencePackage>> read_ima_list(Stream& list, const std::string& name, const IngestLimits& limits = {});
+// The files of a SWID tag's payload, with the tag's name and version as the package's.
+Result<ReferencePackage> read_swid(Bytes tag, const std::string& name);
+
 struct IngestOptions {
   std::string refdb, product;
   std::vector<std::string> sources;

@@ -160,6 +160,15 @@ def rpm_headers(package):
         at = (at + 16 + 16 * tags + data + 7) // 8 * 8
 
 
+for data in files(corpus + "/swid/*.swidtag"):
+    add("swid_files_fuzz", data)
+add("swid_files_fuzz", b"<SoftwareIdentity name='a' version='1' xmlns:s='http://www.w3.org/2001/04/xmlenc#sha256'><Payload><Directory "
+    b"location='/usr' name='bin'><File name='x' size='1' n:mutable='true' s:hash='" + b"a" * 64 + b"'/></Directory></Payload></SoftwareIdentity>")
+for pattern in ("/ima/*.bin", "/ima/*.txt", "/malformed/ima-*"):
+    for data in files(corpus + pattern, 12000):
+        add("ima_list_fuzz", data)
+add("keylime_fuzz", b'{"meta":{"version":1},"release":0,"digests":{"boot_aggregate":["' + b"a" * 40 + b'"],"/usr/bin/\u00fc":["' + b"b" * 64 +
+    b'","' + b"c" * 128 + b'"]},"excludes":["/tmp/.*"],"keyrings":{".ima":[]},"ima":{"dm_policy":null},"verification-keys":""}')
 # With their digests renamed to tags that nobody reads, so that changed ones get past them.
 for pattern in (os.path.join(tree, "tests/data/rpm/*.rpm"), corpus + "/packages/*.rpm", corpus + "/packages/bad/*.rpm"):
     for data in files(pattern):
