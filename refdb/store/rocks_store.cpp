@@ -264,8 +264,10 @@ Result<Stats> read_stats(const std::string& path) {
 struct Builder::State {
   std::string path;
   int lock = -1;
-  std::uint64_t base = 0;
-  std::unique_ptr<rocksdb::DB> db;  // of the current generation, read only
+  std::uint64_t current = 0;
+  std::uint64_t base = 0;           // whose contents the next one begins with: the current's, but for a roll-back
+  std::optional<Hold> hold;         // of a base that isn't the current one, which nobody removes anyway
+  std::unique_ptr<rocksdb::DB> db;  // of the base, read only
   mutable std::mutex mutex;
   Totals totals;
   std::map<std::string, std::uint32_t, std::less<>> products;
@@ -275,7 +277,7 @@ struct Builder::State {
 
   // Under the mutex.
   Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
-  // Of the current generation; what isn't there leaves `value` empty.
+  // Of the base; what isn't there leaves `value` empty.
   Result<void> read(const std::string& key, std::string& value) const;
   ~State() {
     if (lock >= 0) ::close(lock);
@@ -287,7 +289,9 @@ Builder::Builder(Builder&&) noexcept = default;
 Builder& Builder::operator=(Builder&&) noexcept = default;
 Builder::~Builder() = default;
 
-Result<Builder> Builder::open(const std::string& path) {
+Result<Builder> Builder::open(const std::string& path) { return open_on(path, std::nullopt); }
+
+Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uint64_t> generation) {
   auto s = std::make_unique<State>();
   s->path = path;
   std::error_code ec;
@@ -297,16 +301,23 @@ Result<Builder> Builder::open(const std::string& path) {
   if (s->lock < 0) return fail_errno("can't lock the reference store", path);
   if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0) return store_error("another ingestion is going on", path, std::string());
   GH_CHECK(write_format(path));
-  GH_TRY(s->base, current_generation(path));
+  GH_TRY(s->current, current_generation(path));
+  s->base = generation.value_or(s->current);
+  if (s->base > s->current || (generation && (s->base == 0 || !fs::exists(generation_path(path, s->base)))))
+    return fail(Error{Fault::usage, "no such generation", {}, 0, generation_path(path, s->base), {}});
+  if (generation) {
+    GH_TRY(Hold hold, Hold::take(generation_path(path, s->base), LOCK_SH));
+    s->hold.emplace(std::move(hold));
+  }
   // What an ingestion left that was killed before it switched: a folder in the making, or the one after the current.
   // Any other that is newer than the pointer was current once, so the pointer was lost, and nothing is removed.
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
     const std::string name = entry.path().filename().string();
     const auto number = generation_number(name);
-    if (name.ends_with(".new") || number == s->base + 1)
+    if (name.ends_with(".new") || number == s->current + 1)
       left.push_back(entry.path());
-    else if (number && *number > s->base)
+    else if (number && *number > s->current)
       return store_error("the generation pointer is older than the newest generation", path + "/CURRENT", name);
   }
   for (const fs::path& folder : left) fs::remove_all(folder, ec);
@@ -483,8 +494,8 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
 
 Result<Published> Builder::publish() {
   State& s = *state_;
-  if (!s.changed) return Published{s.base, false, s.totals.content.hex()};
-  const std::uint64_t next = s.base + 1;
+  if (!s.changed) return Published{s.current, false, s.totals.content.hex()};
+  const std::uint64_t next = s.current + 1;
   const std::string beside = generation_path(s.path, next) + ".new", final = generation_path(s.path, next);
   std::error_code ec;
   fs::remove_all(beside, ec);
@@ -537,8 +548,17 @@ Result<Published> Builder::publish() {
     fs::remove_all(final, ec);
     return std::unexpected(std::move(switched).error());
   }
-  s.base = next;
+  s.current = next;
   return Published{next, true, s.totals.content.hex()};
+}
+
+Result<Published> roll_back(const std::string& path, std::uint64_t generation) {
+  GH_TRY(const std::uint64_t current, current_generation(path));
+  if (generation == current)
+    return fail(Error{Fault::usage, "this is the current generation", {}, 0, generation_path(path, generation), {}});
+  GH_TRY(Builder builder, Builder::open_on(path, generation));
+  builder.state_->changed = true;
+  return builder.publish();
 }
 
 Result<std::size_t> prune_generations(const std::string& path, std::size_t keep) {
