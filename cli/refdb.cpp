@@ -324,7 +324,8 @@ void add_refdb(CLI::App& app, Run& run) {
   ingest
       ->add_option(
           "SOURCE", o->sources,
-          "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
+          "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), oci:FILE "
+          "(a container image's archive), initramfs:FILE, sha256sums:FILE (a list of "
           "that tool's with absolute paths), keylime:FILE (a runtime policy), ima:FILE (the measurement list of a machine "
           "that is known to be good), swid:FILE (a SWID tag with hashes)")
       ->required();

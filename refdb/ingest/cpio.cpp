@@ -9,14 +9,18 @@ namespace gatehouse::refdb {
 namespace {
 
 constexpr std::size_t field_size = 8;
-// After the magic: inode, mode, uid, gid, links, mtime, size, device (2), special file (2), length of the name, checksum.
+// After the magic: inode, mode, uid, gid, links, mtime, size, device (2), special file (2), length of the name,
+// checksum.
 constexpr std::size_t fields = 13;
 
 // Eight hexadecimal digits.
 std::optional<std::uint32_t> hex_field(std::string_view text) {
   std::uint32_t out = 0;
   for (const char c : text) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                             : -1;
     if (digit < 0) return std::nullopt;
     out = out << 4 | std::uint32_t(digit);
   }

@@ -21,9 +21,9 @@ namespace gatehouse::refdb {
 struct CpioMember {
   std::string name;  // as it stands there; empty where `entry` says it
   std::uint32_t mode = 0, links = 1;
-  std::uint64_t file = 0;    // which inode
-  std::uint64_t device = 0;  // of which device
-  std::uint64_t size = 0;    // of the content that follows
+  std::uint64_t file = 0;              // which inode
+  std::uint64_t device = 0;            // of which device
+  std::uint64_t size = 0;              // of the content that follows
   std::optional<std::uint32_t> entry;  // 07070X: number of the file in the package's header, which says the rest
 
   bool is_regular() const { return (mode & 0170000) == 0100000; }

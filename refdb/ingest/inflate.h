@@ -12,7 +12,8 @@
 
 namespace gatehouse::refdb {
 
-enum class Compression : std::uint8_t { gzip, bzip2, lzma, xz, zstd };
+// lz4: the legacy format of kernel images, which has no end but that of the input or a size of 0.
+enum class Compression : std::uint8_t { gzip, bzip2, lzma, xz, zstd, lz4 };
 
 // What a decoder may hold: the window of xz -9 is 64 MiB, that of zstd --ultra -22 128 MiB.
 inline constexpr std::uint64_t max_decoder_bytes = std::uint64_t(192) << 20;
@@ -45,15 +46,19 @@ class Inflater final : public Stream {
 // As many streams of one format as follow each other directly, up to 65,536: how pigz and its like write files.
 class ConcatenatedInflater final : public Stream {
  public:
-  static Result<std::unique_ptr<ConcatenatedInflater>> open(const Input& input, std::uint64_t offset, Compression compression);
+  // What may come after the last: nothing, or something else, which offset() is the place of.
+  enum class Behind : std::uint8_t { nothing, anything };
+  static Result<std::unique_ptr<ConcatenatedInflater>> open(const Input& input, std::uint64_t offset,
+                                                            Compression compression, Behind behind = Behind::nothing);
   Result<std::size_t> read(std::span<std::byte> out) override;
   std::uint64_t offset() const override { return one_->offset(); }
 
  private:
-  ConcatenatedInflater(const Input& input, Compression compression, std::unique_ptr<Inflater> first)
-      : input_(input), compression_(compression), one_(std::move(first)) {}
+  ConcatenatedInflater(const Input& input, Compression compression, Behind behind, std::unique_ptr<Inflater> first)
+      : input_(input), compression_(compression), behind_(behind), one_(std::move(first)) {}
   const Input& input_;
   const Compression compression_;
+  const Behind behind_;
   std::unique_ptr<Inflater> one_;
   unsigned streams_ = 1;
 };

@@ -19,22 +19,23 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Source {
-  enum class Kind : std::uint8_t { deb, rpm, root, sums, keylime, ima, swid, missing } kind = Kind::deb;
+  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, missing } kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
   // As the operator named it, for the report.
   std::string name() const;
 };
 
-// What a source's prefix says that it is. A tree comes first: it takes longest.
+// What a source's prefix says that it is. Trees and images come first: they take longest.
 struct Prefix {
   std::string_view text;
   Source::Kind kind;
   std::uint64_t size;
 };
 constexpr Prefix prefixes[] = {
-    {"root:", Source::Kind::root, UINT64_MAX}, {"sha256sums:", Source::Kind::sums, 0},
-    {"keylime:", Source::Kind::keylime, 0},    {"ima:", Source::Kind::ima, 0},
+    {"root:", Source::Kind::root, UINT64_MAX},  {"oci:", Source::Kind::oci, UINT64_MAX},
+    {"initramfs:", Source::Kind::initramfs, 0}, {"sha256sums:", Source::Kind::sums, 0},
+    {"keylime:", Source::Kind::keylime, 0},     {"ima:", Source::Kind::ima, 0},
     {"swid:", Source::Kind::swid, 0},
 };
 
@@ -57,7 +58,8 @@ void find_sources(const std::string& text, std::vector<Source>& out) {
   std::error_code ec;
   if (fs::is_directory(text, ec)) {
     std::vector<Source> found;
-    for (auto it = fs::recursive_directory_iterator(text, ec); it != fs::recursive_directory_iterator(); it.increment(ec)) {
+    for (auto it = fs::recursive_directory_iterator(text, ec); it != fs::recursive_directory_iterator();
+         it.increment(ec)) {
       if (ec) break;
       const std::string name = it->path().string();
       const auto kind = package_kind(name);
@@ -132,6 +134,14 @@ Result<IngestReport> ingest(const IngestOptions& o) {
         packages.push_back(std::move(tree));
         break;
       }
+      case Source::Kind::oci:
+      case Source::Kind::initramfs: {
+        GH_TRY(const auto input, FileInput::open(source.path));
+        const auto read = source.kind == Source::Kind::oci ? read_oci : read_initramfs;
+        GH_TRY(ReferencePackage image, read(*input, source.path, o.algorithms, {}));
+        packages.push_back(std::move(image));
+        break;
+      }
       case Source::Kind::sums: {
         GH_TRY(const ByteVector bytes, read_file(source.path, std::size_t(1) << 30));
         GH_TRY(ReferencePackage list, read_sha256sums(bytes, source.path));
@@ -142,7 +152,8 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       case Source::Kind::ima: {
         GH_TRY(const auto input, FileInput::open(source.path));
         PlainStream stream(*input, 0);
-        GH_TRY(packages, source.kind == Source::Kind::ima ? read_ima_list(stream, source.path) : read_keylime(stream, source.path));
+        GH_TRY(packages, source.kind == Source::Kind::ima ? read_ima_list(stream, source.path)
+                                                          : read_keylime(stream, source.path));
         break;
       }
       case Source::Kind::swid: {
@@ -186,7 +197,8 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       if (o.progress) o.progress(++done, sources.size());
     });
   });
-  std::sort(report.failed.begin(), report.failed.end(), [](const FailedSource& a, const FailedSource& b) { return a.source < b.source; });
+  std::sort(report.failed.begin(), report.failed.end(),
+            [](const FailedSource& a, const FailedSource& b) { return a.source < b.source; });
   GH_TRY(const Published published, builder.publish());
   report.generation = published.generation;
   return report;

@@ -53,9 +53,34 @@ Result<std::size_t> FileInput::read_at(std::uint64_t offset, std::span<std::byte
 }
 
 Result<std::size_t> PlainStream::read(std::span<std::byte> out) {
-  GH_TRY(const std::size_t n, input_.read_at(offset_, out));
-  offset_ += n;
-  return n;
+  constexpr std::size_t block = std::size_t(64) << 10;
+  std::size_t done = 0;
+  while (done < out.size()) {
+    if (taken_ < ahead_.size()) {
+      const std::size_t n = std::min(out.size() - done, ahead_.size() - taken_);
+      std::copy_n(ahead_.begin() + std::ptrdiff_t(taken_), n, out.begin() + std::ptrdiff_t(done));
+      taken_ += n;
+      offset_ += n;
+      done += n;
+      continue;
+    }
+    if (out.size() - done >= block) {
+      GH_TRY(const std::size_t n, input_.read_at(offset_, out.subspan(done)));
+      offset_ += n;
+      return done + n;
+    }
+    ahead_.resize(block);
+    taken_ = 0;
+    GH_TRY(const std::size_t n, input_.read_at(offset_, ahead_));
+    ahead_.resize(n);
+    if (n == 0) break;
+  }
+  return done;
+}
+
+Result<std::size_t> PartInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  if (offset >= size_) return std::size_t{0};
+  return input_.read_at(offset_ + offset, out.first(std::size_t(std::min<std::uint64_t>(out.size(), size_ - offset))));
 }
 
 }  // namespace gatehouse::refdb

@@ -63,7 +63,7 @@ class Stream {
   virtual std::uint64_t offset() const = 0;
 };
 
-// An input from `offset` on, as it is.
+// An input from `offset` on, as it is. Reads ahead, so that small reads cost little.
 class PlainStream final : public Stream {
  public:
   PlainStream(const Input& input, std::uint64_t offset) : input_(input), offset_(offset) {}
@@ -73,6 +73,22 @@ class PlainStream final : public Stream {
  private:
   const Input& input_;
   std::uint64_t offset_;
+  ByteVector ahead_;       // its unread bytes are those from offset_ on
+  std::size_t taken_ = 0;  // of them
+};
+
+// A part of an input, as an input. The input outlives it.
+class PartInput final : public Input {
+ public:
+  // The part lies within the input.
+  PartInput(const Input& input, std::uint64_t offset, std::uint64_t size)
+      : input_(input), offset_(offset), size_(size) {}
+  std::uint64_t size() const override { return size_; }
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+
+ private:
+  const Input& input_;
+  const std::uint64_t offset_, size_;
 };
 
 }  // namespace gatehouse::refdb

@@ -13,9 +13,9 @@ inline bool expands_too_far(std::uint64_t expanded, std::uint64_t packed, const 
 
 class LimitedStream final : public Stream {
  public:
-  // The stream outlives this one. `packed`: size of the archive.
-  LimitedStream(Stream& stream, std::uint64_t packed, const IngestLimits& limits)
-      : stream_(stream), packed_(packed), limits_(limits) {}
+  // The stream outlives this one. `packed`: size of the archive; `already`: what came out of other parts of it.
+  LimitedStream(Stream& stream, std::uint64_t packed, const IngestLimits& limits, std::uint64_t already = 0)
+      : stream_(stream), packed_(packed), limits_(limits), total_(already) {}
   Result<std::size_t> read(std::span<std::byte> out) override {
     GH_TRY(const std::size_t n, stream_.read(out));
     total_ += n;
@@ -24,12 +24,13 @@ class LimitedStream final : public Stream {
     return n;
   }
   std::uint64_t offset() const override { return stream_.offset(); }
+  std::uint64_t total() const { return total_; }
 
  private:
   Stream& stream_;
   const std::uint64_t packed_;
   const IngestLimits limits_;
-  std::uint64_t total_ = 0;
+  std::uint64_t total_;
 };
 
 }  // namespace gatehouse::refdb

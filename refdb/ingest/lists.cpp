@@ -1,7 +1,7 @@
-// Lists of files and digests that others made: Keylime's runtime policies, a golden machine's measurement list, SWID tags.
-#include <boost/json/basic_parser_impl.hpp>
-
+// Lists of files and digests that others made: Keylime's runtime policies, a golden machine's measurement list, SWID
+// tags.
 #include <algorithm>
+#include <boost/json/basic_parser_impl.hpp>
 #include <map>
 #include <set>
 
@@ -37,8 +37,8 @@ class Collected {
   }
   bool empty() const { return all_.empty(); }
 
-  // A package has one content of a path: the second of each is in the second package, and so on, in the digests' order, so
-  // that the same list in another order is the same packages.
+  // A package has one content of a path: the second of each is in the second package, and so on, in the digests' order,
+  // so that the same list in another order is the same packages.
   std::vector<ReferencePackage> packages(const std::string& source) const {
     std::vector<ReferencePackage> out;
     for (const auto& [path, contents] : all_) {
@@ -171,7 +171,8 @@ struct PolicyHandler {
 
 }  // namespace
 
-Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::string& name, const IngestLimits& limits) {
+Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::string& name,
+                                                   const IngestLimits& limits) {
   json::basic_parser<PolicyHandler> parser(json::parse_options{}, limits);
   std::vector<char> buffer(block);
   std::size_t offset = 0;
@@ -220,12 +221,14 @@ Result<std::vector<ReferencePackage>> read_ima_list(Stream& list, const std::str
         return fail(Error{fault, why, "kernel ima_template.c", e->offset, name, {}});
       };
       // A list that was changed by hand is no golden machine's.
-      if (e->recorded_hash.size() == digest_size(HashAlgorithm::sha1) && !equal(sha1(e->template_data).view(), e->recorded_hash))
+      if (e->recorded_hash.size() == digest_size(HashAlgorithm::sha1) &&
+          !equal(sha1(e->template_data).view(), e->recorded_hash))
         return bad(Fault::malformed, "an entry isn't the one of its template hash");
       const ima::Fields& f = e->fields;
       const auto algorithm = hash_algorithm(f.algorithm);
       // Of fs-verity the digest isn't the content's; names without a slash in front (boot_aggregate) are no files.
-      if (!f.is_file || f.type == "verity" || !algorithm || f.digest.size() != digest_size(*algorithm) || !f.name.starts_with('/'))
+      if (!f.is_file || f.type == "verity" || !algorithm || f.digest.size() != digest_size(*algorithm) ||
+          !f.name.starts_with('/'))
         continue;
       const auto path = canonical_path(f.name);
       if (!path) return bad(Fault::malformed, "path can't be used");
@@ -241,7 +244,8 @@ Result<ReferencePackage> read_swid(Bytes tag, const std::string& name) {
   auto files = swima::parse_tag_files(tag);
   if (!files) return fail(std::move(files).error().from(name));
   if (files->files.empty())
-    return fail(Error{Fault::malformed, "the tag names no file by an absolute path and a digest", "ISO/IEC 19770-2", 0, name, {}});
+    return fail(Error{
+        Fault::malformed, "the tag names no file by an absolute path and a digest", "ISO/IEC 19770-2", 0, name, {}});
   ReferencePackage out;
   out.source = "swid:" + name;
   if (!files->name.empty() && !files->version.empty()) {

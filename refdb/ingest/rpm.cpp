@@ -30,36 +30,60 @@ constexpr std::uint32_t sha1_of_header = 269, long_size = 270, sha256_of_header 
 // Of the header.
 constexpr std::uint32_t name = 1000, version = 1001, release = 1002, epoch = 1003, architecture = 1022,
                         old_file_names = 1027, file_sizes = 1028, file_modes = 1030, file_digests = 1035,
-                        file_flags = 1037, source_rpm = 1044, file_devices = 1095, file_inodes = 1096, dir_indexes = 1116, base_names = 1117, dir_names = 1118,
-                        payload_format = 1124, long_file_sizes = 5008, file_digest_algorithm = 5011,
-                        payload_digest = 5092, payload_digest_algorithm = 5093;
+                        file_flags = 1037, source_rpm = 1044, file_devices = 1095, file_inodes = 1096,
+                        dir_indexes = 1116, base_names = 1117, dir_names = 1118, payload_format = 1124,
+                        long_file_sizes = 5008, file_digest_algorithm = 5011, payload_digest = 5092,
+                        payload_digest_algorithm = 5093;
 }  // namespace tag
 
-enum class Type : std::uint32_t { null, character, int8, int16, int32, int64, string, binary, string_array, i18n_string };
+enum class Type : std::uint32_t {
+  null,
+  character,
+  int8,
+  int16,
+  int32,
+  int64,
+  string,
+  binary,
+  string_array,
+  i18n_string
+};
 
 // Width of a type's value; 0: strings.
 std::size_t width(Type type) {
   switch (type) {
     case Type::character:
     case Type::int8:
-    case Type::binary: return 1;
-    case Type::int16: return 2;
-    case Type::int32: return 4;
-    case Type::int64: return 8;
-    default: return 0;
+    case Type::binary:
+      return 1;
+    case Type::int16:
+      return 2;
+    case Type::int32:
+      return 4;
+    case Type::int64:
+      return 8;
+    default:
+      return 0;
   }
 }
 
 // RFC 4880 9.4, as FILEDIGESTALGO and PAYLOADDIGESTALGO number them.
 std::optional<HashAlgorithm> openpgp_hash(std::uint64_t number) {
   switch (number) {
-    case 2: return HashAlgorithm::sha1;
-    case 8: return HashAlgorithm::sha256;
-    case 9: return HashAlgorithm::sha384;
-    case 10: return HashAlgorithm::sha512;
-    case 12: return HashAlgorithm::sha3_256;
-    case 14: return HashAlgorithm::sha3_512;
-    default: return std::nullopt;
+    case 2:
+      return HashAlgorithm::sha1;
+    case 8:
+      return HashAlgorithm::sha256;
+    case 9:
+      return HashAlgorithm::sha384;
+    case 10:
+      return HashAlgorithm::sha512;
+    case 12:
+      return HashAlgorithm::sha3_256;
+    case 14:
+      return HashAlgorithm::sha3_512;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -198,8 +222,10 @@ class Header {
 };
 
 // What the signature header says of the header and of the package's size, where it says it.
-Result<void> check_signature_header(const Input& input, const Header& signature, const Header& header, const Digest& sha256) {
-  for (const auto& [tag, algorithm] : {std::pair(tag::sha256_of_header, HashAlgorithm::sha256), {tag::sha1_of_header, HashAlgorithm::sha1}}) {
+Result<void> check_signature_header(const Input& input, const Header& signature, const Header& header,
+                                    const Digest& sha256) {
+  for (const auto& [tag, algorithm] :
+       {std::pair(tag::sha256_of_header, HashAlgorithm::sha256), {tag::sha1_of_header, HashAlgorithm::sha1}}) {
     GH_TRY(const auto said, signature.text(tag));
     if (!said) continue;
     const Digest is = algorithm == HashAlgorithm::sha256 ? sha256 : digest_of(algorithm, header.bytes());
@@ -217,7 +243,8 @@ Result<void> check_signature_header(const Input& input, const Header& signature,
 
 Result<std::string> needed_text(const Header& header, std::uint32_t tag) {
   GH_TRY(const auto text, header.text(tag));
-  if (!text || text->empty() || text->size() > 255) return bad("the header names no package or version", header.where(tag));
+  if (!text || text->empty() || text->size() > 255)
+    return bad("the header names no package or version", header.where(tag));
   return std::string(*text);
 }
 
@@ -241,7 +268,8 @@ Result<std::vector<std::string>> paths_of(const Header& header, const IngestLimi
   GH_TRY(const auto bases, header.texts(tag::base_names, most));
   GH_TRY(const auto folders, header.texts(tag::dir_names, most));
   GH_TRY(const auto indexes, header.numbers(tag::dir_indexes, most));
-  if (indexes.size() != bases.size()) return bad("as many folder numbers as files are needed", header.where(tag::dir_indexes));
+  if (indexes.size() != bases.size())
+    return bad("as many folder numbers as files are needed", header.where(tag::dir_indexes));
   for (std::size_t i = 0; i < bases.size(); ++i) {
     if (indexes[i] >= folders.size()) return bad("a file in a folder that isn't there", header.where(tag::dir_indexes));
     GH_CHECK(add(folders[std::size_t(indexes[i])], bases[i], tag::base_names));
@@ -254,7 +282,8 @@ bool is_regular(std::uint64_t mode) { return (mode & 0170000) == 0100000; }
 bool is_link(std::uint64_t mode) { return (mode & 0170000) == 0120000; }
 
 // Which files are names of one, by device and inode where the header has them; and so what members hold.
-Result<void> add_links(const Header& header, const std::vector<std::uint64_t>& modes, const std::vector<std::uint64_t>& sizes, RpmPackage& out) {
+Result<void> add_links(const Header& header, const std::vector<std::uint64_t>& modes,
+                       const std::vector<std::uint64_t>& sizes, RpmPackage& out) {
   const std::size_t n = out.files.size();
   GH_TRY(const auto devices, header.numbers(tag::file_devices, n));
   GH_TRY(const auto inodes, header.numbers(tag::file_inodes, n));
@@ -284,8 +313,10 @@ Result<void> add_files(const Header& header, const IngestLimits& limits, RpmPack
   GH_TRY(const auto modes, header.numbers(tag::file_modes, n));
   GH_TRY(const auto flags, header.numbers(tag::file_flags, n));
   GH_TRY(const auto digests, header.texts(tag::file_digests, n));
-  for (const auto& [size, tag] : {std::pair(sizes.size(), sizes_tag), {modes.size(), tag::file_modes},
-                                  {flags.size(), tag::file_flags}, {digests.size(), tag::file_digests}})
+  for (const auto& [size, tag] : {std::pair(sizes.size(), sizes_tag),
+                                  {modes.size(), tag::file_modes},
+                                  {flags.size(), tag::file_flags},
+                                  {digests.size(), tag::file_digests}})
     if (size != n) return bad("as many sizes, modes, flags and digests as files are needed", header.where(tag));
   GH_TRY(const auto algorithm, header.number(tag::file_digest_algorithm));
   out.algorithm = openpgp_hash(algorithm.value_or(1));
@@ -297,10 +328,21 @@ Result<void> add_files(const Header& header, const IngestLimits& limits, RpmPack
     // A source package's have no folder.
     if (!paths[i].starts_with('/')) return bad("path isn't absolute", header.where(tag::base_names));
     auto path = canonical_path(paths[i]);
-    if (!path) return fail(Error{Fault::malformed, "a file with an unusable path", spec, std::size_t(header.where(tag::base_names)), {}, escaped(paths[i], 200)});
+    if (!path)
+      return fail(Error{Fault::malformed,
+                        "a file with an unusable path",
+                        spec,
+                        std::size_t(header.where(tag::base_names)),
+                        {},
+                        escaped(paths[i], 200)});
     file.path = *std::move(path);
     if (!seen.insert(file.path).second)
-      return fail(Error{Fault::malformed, "a path twice", spec, std::size_t(header.where(tag::base_names)), {}, escaped(file.path, 200)});
+      return fail(Error{Fault::malformed,
+                        "a path twice",
+                        spec,
+                        std::size_t(header.where(tag::base_names)),
+                        {},
+                        escaped(file.path, 200)});
     file.size = sizes[i];
     file.is_config = (flags[i] & config_flag) != 0;
     if (out.algorithm && !digests[i].empty()) {
@@ -353,7 +395,8 @@ Result<RpmPackage> parse_rpm(const Input& input, const IngestLimits& limits) {
   // Only a binary package names the source package that it was built from.
   if (!header.has(tag::source_rpm)) return bad("a source package: its files are installed nowhere", header_at);
   GH_TRY(const auto format, header.text(tag::payload_format));
-  if (format.value_or("cpio") != "cpio") return bad("a payload of another kind than cpio", header.where(tag::payload_format));
+  if (format.value_or("cpio") != "cpio")
+    return bad("a payload of another kind than cpio", header.where(tag::payload_format));
   GH_TRY(out.name, needed_text(header, tag::name));
   GH_TRY(const std::string version, needed_text(header, tag::version));
   GH_TRY(const std::string release, needed_text(header, tag::release));
@@ -371,7 +414,11 @@ namespace {
 class PayloadReader {
  public:
   PayloadReader(const RpmPackage& package, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits)
-      : package_(package), limits_(limits), wanted_(with(algorithms, package.algorithm)), hashers_(wanted_), digests_(package.files.size()) {
+      : package_(package),
+        limits_(limits),
+        wanted_(with(algorithms, package.algorithm)),
+        hashers_(wanted_),
+        digests_(package.files.size()) {
     for (std::size_t i = 0; i < package.files.size(); ++i)
       if (!package.files[i].path.empty()) by_path_.emplace(package.files[i].path, i);
   }
@@ -386,14 +433,20 @@ class PayloadReader {
     // To its end, where its checksum is.
     for (;;) {
       GH_TRY(const std::size_t n, stream.read(buffer_));
-      if (!all_of_value(Bytes(buffer_).first(n), std::byte{0})) return bad("trailing bytes after the payload", stream.offset());
+      if (!all_of_value(Bytes(buffer_).first(n), std::byte{0}))
+        return bad("trailing bytes after the payload", stream.offset());
       if (n < buffer_.size()) break;
     }
     for (const auto& [_, set] : links_)
       for (const std::size_t i : set.waiting) GH_CHECK(keep(i, empty(), 0, stream));
     for (const auto& [path, i] : by_path_)
       if (digests_[i].empty())
-        return fail(Error{Fault::malformed, "a file of the header isn't in the payload", spec, std::size_t(stream.offset()), {}, escaped(path, 200)});
+        return fail(Error{Fault::malformed,
+                          "a file of the header isn't in the payload",
+                          spec,
+                          std::size_t(stream.offset()),
+                          {},
+                          escaped(path, 200)});
     return {};
   }
   // Of file i, in all algorithms that were asked for and in the header's.
@@ -423,7 +476,8 @@ class PayloadReader {
   // The number of a member's file; nullopt: it isn't a regular file.
   Result<std::optional<std::size_t>> number_of(CpioReader& cpio, const CpioMember& member, const Stream& stream) const {
     if (member.entry) {
-      if (*member.entry >= package_.files.size()) return refuse("a member of a file that isn't in the header", {}, stream);
+      if (*member.entry >= package_.files.size())
+        return refuse("a member of a file that isn't in the header", {}, stream);
       const RpmFile& file = package_.files[*member.entry];
       cpio.content_is(file.member_size);
       if (file.path.empty()) return std::nullopt;
@@ -508,7 +562,8 @@ Result<void> check_payload_digest(const Input& input, const RpmPackage& package)
   return {};
 }
 
-Result<void> read_payload(const Input& input, const RpmPackage& package, PayloadReader& reader, const IngestLimits& limits) {
+Result<void> read_payload(const Input& input, const RpmPackage& package, PayloadReader& reader,
+                          const IngestLimits& limits) {
   GH_CHECK(check_payload_digest(input, package));
   std::byte head[6];
   GH_TRY(const std::size_t n, input.read_at(package.payload, head));
@@ -555,7 +610,8 @@ Result<ReferencePackage> rpm_references(const Input& input, const RpmPackage& pa
 
 namespace {
 
-Result<ReferencePackage> read_rpm(const Input& input, const std::string& source, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
+Result<ReferencePackage> read_rpm(const Input& input, const std::string& source,
+                                  const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
   const auto read = [&]() -> Result<ReferencePackage> {
     GH_TRY(const RpmPackage package, parse_rpm(input, limits));
     GH_TRY(ReferencePackage out, rpm_references(input, package, algorithms, limits));
@@ -570,11 +626,13 @@ Result<ReferencePackage> read_rpm(const Input& input, const std::string& source,
 
 }  // namespace
 
-Result<ReferencePackage> read_rpm(Bytes bytes, const std::string& name, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
+Result<ReferencePackage> read_rpm(Bytes bytes, const std::string& name, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits) {
   return read_rpm(MemoryInput(bytes), name, algorithms, limits);
 }
 
-Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
+Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits) {
   GH_TRY(const auto input, FileInput::open(path));
   return read_rpm(*input, path, algorithms, limits);
 }

@@ -158,9 +158,12 @@ class FileDiff {
 
 std::string_view name(Change change) {
   switch (change) {
-    case Change::added: return "added";
-    case Change::removed: return "removed";
-    case Change::changed: return "changed";
+    case Change::added:
+      return "added";
+    case Change::removed:
+      return "removed";
+    case Change::changed:
+      return "changed";
   }
   std::unreachable();
 }

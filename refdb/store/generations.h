@@ -40,7 +40,7 @@ struct FileChange {
   std::string product, path;
 };
 struct GenerationDiff {
-  std::vector<PackageChange> packages;  // by product, name, version
+  std::vector<PackageChange> packages;                // by product, name, version
   std::uint64_t added = 0, removed = 0, changed = 0;  // files
 };
 // What `to` has that `from` hasn't and the other way round; names count, not when something was taken in. Files go to

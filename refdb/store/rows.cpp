@@ -40,11 +40,14 @@ rocksdb::Options options() {
   return o;
 }
 
-std::string generation_path(const std::string& store, std::uint64_t n) { return store + "/generations/" + std::to_string(n); }
+std::string generation_path(const std::string& store, std::uint64_t n) {
+  return store + "/generations/" + std::to_string(n);
+}
 
 Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write) {
   rocksdb::DB* raw = nullptr;
-  const rocksdb::Status s = write ? rocksdb::DB::Open(options(), path, &raw) : rocksdb::DB::OpenForReadOnly(options(), path, &raw);
+  const rocksdb::Status s =
+      write ? rocksdb::DB::Open(options(), path, &raw) : rocksdb::DB::OpenForReadOnly(options(), path, &raw);
   if (!s.ok()) return store_error("can't open the generation", path, s);
   return std::unique_ptr<rocksdb::DB>(raw);
 }
@@ -53,7 +56,8 @@ Result<Hold> Hold::take(const std::string& generation, int operation) {
   Hold out;
   out.fd_ = ::open((generation + "/CURRENT").c_str(), O_RDONLY | O_CLOEXEC);
   if (out.fd_ < 0) return fail_errno("can't open the generation", generation);
-  if (::flock(out.fd_, operation | LOCK_NB) != 0) return store_error("the generation is held, or being removed", generation, std::string());
+  if (::flock(out.fd_, operation | LOCK_NB) != 0)
+    return store_error("the generation is held, or being removed", generation, std::string());
   return out;
 }
 
@@ -78,12 +82,14 @@ std::optional<std::uint64_t> generation_number(std::string_view text) {
 Result<void> check_format(const std::string& path) {
   const auto found = read_file(path + "/FORMAT", 4096);
   if (!found) return store_error("no reference store here", path, found.error().detail);
-  if (as_text(*found) != format_line) return store_error("the reference store has another format version", path, escaped(as_text(*found), 64));
+  if (as_text(*found) != format_line)
+    return store_error("the reference store has another format version", path, escaped(as_text(*found), 64));
   return {};
 }
 
 Result<void> write_format(const std::string& path) {
-  if (!std::filesystem::exists(path + "/FORMAT")) GH_CHECK(write_file_atomically(path + "/FORMAT", as_bytes(format_line)));
+  if (!std::filesystem::exists(path + "/FORMAT"))
+    GH_CHECK(write_file_atomically(path + "/FORMAT", as_bytes(format_line)));
   return check_format(path);
 }
 

@@ -23,7 +23,9 @@ inline std::string_view text_of(const rocksdb::Slice& s) { return {s.data(), s.s
 inline std::unexpected<Error> store_error(std::string_view what, const std::string& path, const std::string& detail) {
   return fail(Error{Fault::environment, what, {}, 0, path, detail});
 }
-inline std::unexpected<Error> store_error(std::string_view what, const std::string& path, const rocksdb::Status& s) { return store_error(what, path, s.ToString()); }
+inline std::unexpected<Error> store_error(std::string_view what, const std::string& path, const rocksdb::Status& s) {
+  return store_error(what, path, s.ToString());
+}
 
 template <std::unsigned_integral T>
 void put(std::string& out, T v) {
@@ -92,7 +94,7 @@ struct Package {
   std::int64_t ingested = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
   std::uint64_t files = 0;
-  std::string digest;           // of the contents
+  std::string digest;  // of the contents
 };
 inline std::string encode(const Package& p) {
   std::string out;

@@ -32,7 +32,7 @@ LIBRARIES = {
     r"openssl/": ["base", "server/tls", "endpoint", "bench", "tests"],
     r"tss2/": ["endpoint", "tests"],
     r"archive(_entry)?\.h": ["refdb/ingest", "tests"],
-    r"(zlib|bzlib|lzma|zstd(_errors)?)\.h": ["refdb/ingest", "tests"],
+    r"(zlib|bzlib|lz4|lzma|zstd(_errors)?)\.h": ["refdb/ingest", "tests"],
     r"toml\+\+/|toml\.hpp": ["server/config", "server/policy", "tests"],
     r"spdlog/": ["base", "tests"],
     r"CLI/": ["cli", "endpoint", "bench", "tests"],

@@ -3,13 +3,18 @@
 
 Recorded conversations come from tests/data, third-party logs and lists from SHARED/corpus where that is present.
 OUT/<harness>/ gets one file an input, named by its digest."""
+import bz2
 import glob
+import gzip
 import hashlib
+import io
 import json
+import lzma
 import os
 import re
 import struct
 import sys
+import tarfile
 
 tree, shared, out = sys.argv[1:4]
 interop = os.path.join(tree, "tests/data/interop")
@@ -169,6 +174,37 @@ for pattern in ("/ima/*.bin", "/ima/*.txt", "/malformed/ima-*"):
         add("ima_list_fuzz", data)
 add("keylime_fuzz", b'{"meta":{"version":1},"release":0,"digests":{"boot_aggregate":["' + b"a" * 40 + b'"],"/usr/bin/\u00fc":["' + b"b" * 64 +
     b'","' + b"c" * 128 + b'"]},"excludes":["/tmp/.*"],"keyrings":{".ima":[]},"ima":{"dm_policy":null},"verification-keys":""}')
+
+
+def cpio(*members):
+    out = b""
+    for name, content in members + ((b"TRAILER!!!", b""),):
+        out += b"070701" + b"".join(b"%08x" % v for v in (1, 0o100644, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)) + name + b"\0"
+        out += bytes(-len(out) % 4) + content
+        out += bytes(-len(out) % 4)
+    return out
+
+
+def tar(*members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+image = cpio((b"usr/bin/a", b"1"), (b"init", b"22222"))
+for compress in (bytes, gzip.compress, bz2.compress, lzma.compress, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)):
+    add("initramfs_fuzz", cpio((b"kernel/x86", b"m")) + bytes(64) + compress(image))
+add("initramfs_fuzz", bytes.fromhex("02214c18") + struct.pack("<I", 2) + b"\x10a")
+for layer in (tar(("a/b", b"1"), ("a/.wh.c", b""), ("d/.wh..wh..opq", b"")), gzip.compress(tar(("a", b"1")))):
+    name = hashlib.sha256(layer).hexdigest()
+    manifest = json.dumps({"layers": [{"digest": "sha256:" + name}]}).encode()
+    index = json.dumps({"manifests": [{"digest": "sha256:" + hashlib.sha256(manifest).hexdigest()}]}).encode()
+    add("oci_fuzz", tar(("blobs/sha256/" + name, layer), ("blobs/sha256/" + hashlib.sha256(manifest).hexdigest(), manifest), ("index.json", index)))
+    add("oci_fuzz", tar(("1/layer.tar", layer), ("manifest.json", b'[{"Layers":["1/layer.tar"]}]')))
 # With their digests renamed to tags that nobody reads, so that changed ones get past them.
 for pattern in (os.path.join(tree, "tests/data/rpm/*.rpm"), corpus + "/packages/*.rpm", corpus + "/packages/bad/*.rpm"):
     for data in files(pattern):

@@ -24,10 +24,13 @@ class Generations : public ::testing::Test {
     if (!found) return {std::string(found.error().reason)};
     std::vector<std::string> out;
     for (const PackageChange& p : found->packages)
-      out.push_back(std::string(name(p.change)) + " " + p.product + " " + p.name + " " + p.version + " (" + std::to_string(p.files) + ")");
+      out.push_back(std::string(name(p.change)) + " " + p.product + " " + p.name + " " + p.version + " (" +
+                    std::to_string(p.files) + ")");
     for (const Change change : {Change::added, Change::removed, Change::changed}) {
       const auto n = std::ranges::count_if(files, [&](const std::string& f) { return f.starts_with(name(change)); });
-      EXPECT_EQ(std::uint64_t(n), change == Change::added ? found->added : change == Change::removed ? found->removed : found->changed);
+      EXPECT_EQ(std::uint64_t(n), change == Change::added     ? found->added
+                                  : change == Change::removed ? found->removed
+                                                              : found->changed);
     }
     out.insert(out.end(), files.begin(), files.end());
     return out;
@@ -123,7 +126,9 @@ TEST_F(Generations, AWayBackIsANewGenerationWithTheOldContents) {
 
   // What was rolled back isn't known any more, and can be taken in again.
   ASSERT_TRUE(roll_back(store_, 1));
-  EXPECT_TRUE(add({package(debian, "bash", "2", {{"/usr/bin/bash", "2"}}), package(other, "dash", "1", {{"/usr/bin/dash", "1"}})}).changed);
+  EXPECT_TRUE(add({package(debian, "bash", "2", {{"/usr/bin/bash", "2"}}),
+                   package(other, "dash", "1", {{"/usr/bin/dash", "1"}})})
+                  .changed);
   EXPECT_EQ(answers(store_, questions).value(), second);
   EXPECT_EQ(current_generation(store_).value(), 6U);
   EXPECT_EQ(diff(2, 6), Lines{});
@@ -143,7 +148,9 @@ TEST_F(Generations, AWayBackLeadsOutOfADamagedOne) {
 }
 
 TEST_F(Generations, NoWayLeadsToWhatIsnt) {
-  const auto refused = [&](std::uint64_t generation) { return std::string(roll_back(store_, generation).error().reason); };
+  const auto refused = [&](std::uint64_t generation) {
+    return std::string(roll_back(store_, generation).error().reason);
+  };
   EXPECT_EQ(refused(1), "no reference store here");
   add({package(debian, "a", "1", {{"/a", "1"}})});
   EXPECT_EQ(refused(0), "no such generation");

@@ -29,13 +29,15 @@ const std::string a(64, 'a'), b(64, 'b'), c(40, 'c');
 std::string text_of(const Result<std::vector<ReferencePackage>>& packages) {
   if (!packages) {
     EXPECT_EQ(packages.error().source, "list");
-    return std::string(name(packages.error().fault)) + " at " + std::to_string(packages.error().offset) + ": " + std::string(packages.error().reason);
+    return std::string(name(packages.error().fault)) + " at " + std::to_string(packages.error().offset) + ": " +
+           std::string(packages.error().reason);
   }
   std::string out;
   for (const ReferencePackage& p : *packages) {
     if (!out.empty()) out += "--\n";
     for (const ReferenceFile& f : p.files)
-      for (const auto& [algorithm, digest] : f.digests) out += f.path + " " + std::string(name(algorithm)) + ":" + digest.hex().substr(0, 2) + "\n";
+      for (const auto& [algorithm, digest] : f.digests)
+        out += f.path + " " + std::string(name(algorithm)) + ":" + digest.hex().substr(0, 2) + "\n";
   }
   return out;
 }
@@ -51,20 +53,29 @@ const std::string policy = R"({
   "meta": {"version": 1, "generator": 0, "timestamp": "2026-11-24 12:00:00.000000"},
   "release": 0,
   "digests": {
-    "boot_aggregate": [")" + a + R"("],
-    "/usr/bin/a": [")" + a + R"("],
-    "/usr/bin/\u00fcber": [")" + b + R"(", ")" + a + R"("],
-    "/usr/bin/old": [")" + c + R"("]
+    "boot_aggregate": [")" +
+                           a + R"("],
+    "/usr/bin/a": [")" + a +
+                           R"("],
+    "/usr/bin/\u00fcber": [")" +
+                           b + R"(", ")" + a + R"("],
+    "/usr/bin/old": [")" + c +
+                           R"("]
   },
   "excludes": ["/tmp/.*", "\\/var.*"],
-  "keyrings": {".ima": [")" + b + R"("]},
+  "keyrings": {".ima": [")" +
+                           b + R"("]},
   "ima": {"ignored_keyrings": ["*"], "log_hash_alg": "sha1", "dm_policy": null},
-  "ima-buf": {"/x": [")" + b + R"("]},
+  "ima-buf": {"/x": [")" + b +
+                           R"("]},
   "verification-keys": ""
 })";
 
 TEST(Keylime, APolicyGivesThePathsOfItsDigests) {
-  EXPECT_EQ(keylime(policy), "/usr/bin/a sha256:aa\n/usr/bin/old sha1:cc\n/usr/bin/\xC3\xBC" "ber sha256:aa\n--\n/usr/bin/\xC3\xBC" "ber sha256:bb\n");
+  EXPECT_EQ(keylime(policy),
+            "/usr/bin/a sha256:aa\n/usr/bin/old sha1:cc\n/usr/bin/\xC3\xBC"
+            "ber sha256:aa\n--\n/usr/bin/\xC3\xBC"
+            "ber sha256:bb\n");
   EXPECT_EQ(keylime(digests("")), "");
   EXPECT_EQ(keylime(digests(R"("/a":[])")), "");
   EXPECT_EQ(keylime(digests(R"("/a":[")" + a + R"(",")" + a + R"("])")), "/a sha256:aa\n");
@@ -83,21 +94,25 @@ TEST(Keylime, WhatIsNoPolicyIsRefusedAtItsPlace) {
   EXPECT_TRUE(keylime(digests(R"("/a":[1])")).ends_with(shape));
   EXPECT_TRUE(keylime(digests(R"("/a":[[]])")).ends_with(shape));
   EXPECT_TRUE(keylime(digests(R"("/a":{"b":[]})")).ends_with(shape));
-  EXPECT_TRUE(keylime(digests(R"("/a":["abcd"])")).ends_with(": a digest that isn't hexadecimal, or of no known length"));
-  EXPECT_TRUE(keylime(digests(R"("/a":[")" + std::string(64, 'x') + R"("])")).ends_with(": a digest that isn't hexadecimal, or of no known length"));
+  EXPECT_TRUE(
+      keylime(digests(R"("/a":["abcd"])")).ends_with(": a digest that isn't hexadecimal, or of no known length"));
+  EXPECT_TRUE(keylime(digests(R"("/a":[")" + std::string(64, 'x') + R"("])"))
+                  .ends_with(": a digest that isn't hexadecimal, or of no known length"));
   EXPECT_TRUE(keylime(digests(R"("/../a":[])")).ends_with(": path can't be used"));
   EXPECT_TRUE(keylime(digests("\"/" + std::string(4096, 'x') + "\":[]")).ends_with(": path can't be used"));
   EXPECT_TRUE(keylime(digests(R"("/a\u0000":[])")).ends_with(": path can't be used"));
   EXPECT_TRUE(keylime(R"({"digests":{},"digests":{}})").ends_with(": digests twice in the policy"));
   EXPECT_TRUE(keylime(digests("") + "x").ends_with(": trailing bytes after the policy"));
-  EXPECT_TRUE(keylime(R"({"payload":"e30=","payloadType":"application/vnd.keylime+json","signatures":[]})").ends_with(": a signed policy (DSSE): take in the policy that is in it"));
+  EXPECT_TRUE(keylime(R"({"payload":"e30=","payloadType":"application/vnd.keylime+json","signatures":[]})")
+                  .ends_with(": a signed policy (DSSE): take in the policy that is in it"));
   std::string deep = R"({"digests":{},"x":)";
   for (int i = 0; i < 100000; ++i) deep += '[';
   EXPECT_TRUE(keylime(deep).ends_with(": not JSON"));
 }
 
 TEST(Keylime, EveryTruncationIsRefused) {
-  for (std::size_t n = 0; n < policy.size(); ++n) EXPECT_TRUE(keylime(policy.substr(0, n)).starts_with("malformed at ")) << n;
+  for (std::size_t n = 0; n < policy.size(); ++n)
+    EXPECT_TRUE(keylime(policy.substr(0, n)).starts_with("malformed at ")) << n;
 }
 
 TEST(Keylime, LimitsHold) {
@@ -115,7 +130,8 @@ TEST(Keylime, LimitsHold) {
   EXPECT_TRUE(keylime(digests("\"/a\":[" + many + "]")).ends_with(": more contents of one path than allowed"));
 }
 
-std::string entry(const std::string& name, const std::string& content, HashAlgorithm algorithm = HashAlgorithm::sha256) {
+std::string entry(const std::string& name, const std::string& content,
+                  HashAlgorithm algorithm = HashAlgorithm::sha256) {
   Writer data;
   ima::append_ng_template_data(data, gatehouse::name(algorithm), digest_of(algorithm, as_bytes(content)).view(), name);
   const auto le = [](std::size_t v) {
@@ -123,7 +139,8 @@ std::string entry(const std::string& name, const std::string& content, HashAlgor
     for (int i = 0; i < 4; ++i) out += char(v >> 8 * i & 0xFF);
     return out;
   };
-  return le(10) + std::string(as_text(digest_of(HashAlgorithm::sha1, data.view()).view())) + le(6) + "ima-ng" + le(data.view().size()) + std::string(as_text(data.view()));
+  return le(10) + std::string(as_text(digest_of(HashAlgorithm::sha1, data.view()).view())) + le(6) + "ima-ng" +
+         le(data.view().size()) + std::string(as_text(data.view()));
 }
 Result<std::vector<ReferencePackage>> list(Bytes bytes) {
   const MemoryInput input(bytes);
@@ -132,8 +149,9 @@ Result<std::vector<ReferencePackage>> list(Bytes bytes) {
 }
 
 TEST(ImaList, GivesTheFilesThatWereMeasured) {
-  const std::string good = entry("boot_aggregate", "") + entry("/usr/bin/a", "1") + entry("/usr/bin/a", "2") + entry("/usr/bin/a", "1") +
-                           entry("/opt/My_App/x", "3", HashAlgorithm::sha512) + entry("[memfd]", "4");
+  const std::string good = entry("boot_aggregate", "") + entry("/usr/bin/a", "1") + entry("/usr/bin/a", "2") +
+                           entry("/usr/bin/a", "1") + entry("/opt/My_App/x", "3", HashAlgorithm::sha512) +
+                           entry("[memfd]", "4");
   const auto packages = list(as_bytes(good));
   ASSERT_TRUE(packages) << packages.error().text();
   ASSERT_EQ(packages->size(), 2U);
@@ -146,9 +164,11 @@ TEST(ImaList, GivesTheFilesThatWereMeasured) {
     for (const ReferenceFile& f : p.files)
       if (f.path == "/usr/bin/a") contents.insert(f.digests[0].second);
   }
-  EXPECT_EQ(contents, (std::set<Digest>{digest_of(HashAlgorithm::sha256, as_bytes("1")), digest_of(HashAlgorithm::sha256, as_bytes("2"))}));
+  EXPECT_EQ(contents, (std::set<Digest>{digest_of(HashAlgorithm::sha256, as_bytes("1")),
+                                        digest_of(HashAlgorithm::sha256, as_bytes("2"))}));
   // In another order it is the same.
-  const std::string turned = entry("/opt/My_App/x", "3", HashAlgorithm::sha512) + entry("/usr/bin/a", "2") + entry("/usr/bin/a", "1");
+  const std::string turned =
+      entry("/opt/My_App/x", "3", HashAlgorithm::sha512) + entry("/usr/bin/a", "2") + entry("/usr/bin/a", "1");
   EXPECT_EQ(text_of(list(as_bytes(turned))), text_of(packages));
 }
 
@@ -185,7 +205,9 @@ TEST(ImaList, OfTheCorpusIsTakenInOrRefused) {
       whole = next.has_value();
       if (!whole || *next == nullptr) break;
       const ima::Entry& e = **next;
-      if (!e.violation() && e.fields.is_file && e.fields.type != "verity" && e.fields.name.starts_with('/') && hash_algorithm(e.fields.algorithm)) paths.emplace(e.fields.name);
+      if (!e.violation() && e.fields.is_file && e.fields.type != "verity" && e.fields.name.starts_with('/') &&
+          hash_algorithm(e.fields.algorithm))
+        paths.emplace(e.fields.name);
     }
     const auto packages = list(bytes);
     if (!packages) continue;
@@ -205,21 +227,23 @@ TEST(Lists, AreSourcesWithTheirNames) {
   const std::string folder = pattern;
   std::ofstream(folder + "/policy.json") << policy;
   std::ofstream(folder + "/list") << entry("/usr/bin/measured", "1") + entry("/usr/bin/measured", "2");
-  std::ofstream(folder + "/tag") << "<SoftwareIdentity name='site-tools' version='3' xmlns:s='http://www.w3.org/2001/04/xmlenc#sha256'><Payload>"
-                                 << "<File location='/usr/bin' name='tagged' size='7' s:hash='" << a << "'/></Payload></SoftwareIdentity>";
+  std::ofstream(folder + "/tag")
+      << "<SoftwareIdentity name='site-tools' version='3' xmlns:s='http://www.w3.org/2001/04/xmlenc#sha256'><Payload>"
+      << "<File location='/usr/bin' name='tagged' size='7' s:hash='" << a << "'/></Payload></SoftwareIdentity>";
   std::ofstream(folder + "/empty-tag") << "<SoftwareIdentity><Payload/></SoftwareIdentity>";
   IngestOptions options;
   options.refdb = folder + "/refdb";
   options.product = "p";
-  options.sources = {"keylime:" + folder + "/policy.json", "ima:" + folder + "/list", "swid:" + folder + "/tag", "swid:" + folder + "/empty-tag",
-                     "keylime:" + folder + "/tag", "ima:" + folder + "/absent"};
+  options.sources = {"keylime:" + folder + "/policy.json", "ima:" + folder + "/list",    "swid:" + folder + "/tag",
+                     "swid:" + folder + "/empty-tag",      "keylime:" + folder + "/tag", "ima:" + folder + "/absent"};
   const auto report = ingest(options);
   ASSERT_TRUE(report) << report.error().text();
   EXPECT_EQ(report->packages, 1U);  // the tag's
   EXPECT_EQ(report->files, 4U + 2U + 1U);
   std::vector<std::string> failed;
   for (const FailedSource& f : report->failed) failed.push_back(f.source);
-  EXPECT_EQ(failed, (std::vector<std::string>{"ima:" + folder + "/absent", "keylime:" + folder + "/tag", "swid:" + folder + "/empty-tag"}));
+  EXPECT_EQ(failed, (std::vector<std::string>{"ima:" + folder + "/absent", "keylime:" + folder + "/tag",
+                                              "swid:" + folder + "/empty-tag"}));
   const auto view = open_view(options.refdb).value();
   const auto one = [&](const std::string& path) {
     const auto found = view->references_of_path("p", path).value();

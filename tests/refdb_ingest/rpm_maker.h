@@ -42,15 +42,16 @@ inline std::string rpm_header(const std::vector<std::pair<std::uint32_t, RpmTag>
     index += be(number) + be(tag.type) + be(tag.offset.value_or(std::uint32_t(data.size()))) + be(tag.count);
     data += tag.data;
   }
-  return "\x8e\xad\xe8\x01" + be(std::uint32_t{0}) + be(std::uint32_t(tags.size())) + be(std::uint32_t(data.size())) + index + data;
+  return "\x8e\xad\xe8\x01" + be(std::uint32_t{0}) + be(std::uint32_t(tags.size())) + be(std::uint32_t(data.size())) +
+         index + data;
 }
 
 struct RpmEntry {
   std::string path, content;
   std::uint16_t mode = 0100644;
   std::uint32_t flags = 0;
-  std::uint32_t inode = 0;                 // 0: one of its own
-  std::optional<std::string> digest{};     // in place of the content's
+  std::uint32_t inode = 0;                  // 0: one of its own
+  std::optional<std::string> digest{};      // in place of the content's
   std::optional<std::string> in_payload{};  // in place of the content
 };
 
@@ -70,7 +71,8 @@ inline std::string hex8(std::uint32_t v) {
 inline std::string cpio_member(const CpioEntry& e) {
   std::string out = "070701";
   const std::uint32_t size = e.stated_size.value_or(std::uint32_t(e.content.size()));
-  for (const std::uint32_t v : {e.inode, e.mode, 0U, 0U, e.links, 0U, size, 0U, 1U, 0U, 0U, std::uint32_t(e.name.size() + 1), 0U})
+  for (const std::uint32_t v :
+       {e.inode, e.mode, 0U, 0U, e.links, 0U, size, 0U, 1U, 0U, 0U, std::uint32_t(e.name.size() + 1), 0U})
     out += hex8(v);
   out += e.name + '\0';
   pad_to_four(out);
@@ -110,7 +112,8 @@ class RpmMaker {
       const RpmEntry* last = &f;
       for (const RpmEntry& other : files)
         if (other.inode == f.inode) ++links, last = &other;
-      out += cpio_member({"." + f.path, last == &f ? f.in_payload.value_or(f.content) : "", f.mode, f.inode, links, {}});
+      out +=
+          cpio_member({"." + f.path, last == &f ? f.in_payload.value_or(f.content) : "", f.mode, f.inode, links, {}});
     }
     return out + cpio_trailer();
   }

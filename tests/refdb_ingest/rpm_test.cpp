@@ -1,4 +1,6 @@
 // RPM packages: those of rpmbuild in all its forms, and hostile ones made here.
+#include "refdb/ingest/rpm.h"
+
 #include <gtest/gtest.h>
 #include <lzma.h>
 #include <unistd.h>
@@ -13,7 +15,6 @@
 
 #include "base/file.h"
 #include "refdb/ingest/ingest.h"
-#include "refdb/ingest/rpm.h"
 #include "refdb/store/open.h"
 #include "tests/refdb_ingest/rpm_maker.h"
 
@@ -65,7 +66,8 @@ Result<ReferencePackage> read(const std::string& package, const std::vector<Hash
 
 TEST(Rpm, OfEachFormGivesItsFilesInEachAlgorithm) {
   for (const Form& form : forms) {
-    for (const auto& algorithms : {all_banks, sha256, {HashAlgorithm::sha1}, {HashAlgorithm::sha384, HashAlgorithm::sha512}}) {
+    for (const auto& algorithms :
+         {all_banks, sha256, {HashAlgorithm::sha1}, {HashAlgorithm::sha384, HashAlgorithm::sha512}}) {
       SCOPED_TRACE(form.name);
       const auto p = read_rpm(data + "made-" + form.name + ".noarch.rpm", algorithms);
       ASSERT_TRUE(p) << p.error().text();
@@ -130,18 +132,17 @@ TEST(Rpm, EveryChangedByteOfHeaderAndPayloadIsRefused) {
   std::mt19937 random(5);
   for (const Form& form : forms) {
     ByteVector bytes = form_bytes(form.name);
-    const std::size_t payload = std::size_t(parse_rpm(MemoryInput(bytes), {})->payload);
-    std::size_t refused = 0;
-    for (std::size_t i = 0; i < bytes.size(); ++i) {
+    // Behind lead and signature header, of which most is space that nobody reads: of that some.
+    const std::size_t header = as_text(bytes).rfind("\x8e\xad\xe8\x01");
+    ASSERT_NE(header, std::string::npos);
+    ASSERT_GT(header, 4000U);
+    for (std::size_t i = 0; i < bytes.size(); i += i < header ? std::min<std::size_t>(61, header - i) : 1) {
       const std::byte was = bytes[i];
       bytes[i] ^= std::byte(1U << random() % 8);
       const auto p = read_rpm(Bytes(bytes), "test.rpm", all_banks);
-      refused += p ? 0 : 1;
-      ASSERT_FALSE(p && i >= payload) << form.name << ' ' << i;
+      ASSERT_FALSE(p && i >= header) << form.name << ' ' << i;
       bytes[i] = was;
     }
-    // Nearly all before it is lead and the reserved space of the signature header, which nobody reads.
-    EXPECT_GT(refused, bytes.size() - payload + 2000) << form.name;
   }
 }
 
@@ -194,7 +195,8 @@ TEST(Rpm, MembersByNumberAreReadByTheHeader) {
   maker.add({.path = "/usr/lib/c", .content = "linked", .inode = 50});
   maker.add({.path = "/usr/lib/d", .content = "four"});
   using testing::stripped_member;
-  const std::string before = stripped_member(0, "") + stripped_member(1, "") + stripped_member(2, "to") + stripped_member(3, "linked");
+  const std::string before =
+      stripped_member(0, "") + stripped_member(1, "") + stripped_member(2, "to") + stripped_member(3, "linked");
   maker.archive = before + stripped_member(4, "four") + testing::cpio_trailer();
   const auto p = read(maker.package(), all_banks);
   ASSERT_TRUE(p) << p.error().text();
@@ -218,73 +220,139 @@ struct Case {
 TEST(Rpm, MalformedOnesAreRefusedByName) {
   const std::string counts = "malformed: as many sizes, modes, flags and digests as files are needed";
   const Case cases[] = {
-      {"a path that climbs", [](RpmMaker& m) { m.files[0].path = "/../../etc/passwd"; }, "malformed: a file with an unusable path"},
+      {"a path that climbs", [](RpmMaker& m) { m.files[0].path = "/../../etc/passwd"; },
+       "malformed: a file with an unusable path"},
       {"a relative path", [](RpmMaker& m) { m.files[0].path = "usr/bin/a"; }, "malformed: path isn't absolute"},
       {"a path twice", [](RpmMaker& m) { m.files[1].path = "/usr//bin/./a"; }, "malformed: a path twice"},
       {"a path of more than 4,096 bytes", [](RpmMaker& m) { m.files[0].path = "/" + std::string(4096, 'x'); },
        "malformed: a file with an unusable path"},
-      {"a folder that isn't there", [](RpmMaker& m) { m.header[1116] = {4, 2, be(0U) + be(2U)}; },
+      {"a folder that isn't there",
+       [](RpmMaker& m) {
+         m.header[1116] = {4, 2, be(0U) + be(2U)};
+       },
        "malformed: a file in a folder that isn't there"},
-      {"too few folder numbers", [](RpmMaker& m) { m.header[1116] = {4, 1, be(0U)}; },
+      {"too few folder numbers",
+       [](RpmMaker& m) {
+         m.header[1116] = {4, 1, be(0U)};
+       },
        "malformed: as many folder numbers as files are needed"},
-      {"too few sizes", [](RpmMaker& m) { m.header[1028] = {4, 1, be(1U)}; }, counts},
+      {"too few sizes",
+       [](RpmMaker& m) {
+         m.header[1028] = {4, 1, be(1U)};
+       },
+       counts},
       {"no modes", [](RpmMaker& m) { m.header[1030] = {}; }, counts},
       {"no flags", [](RpmMaker& m) { m.header[1037] = {}; }, counts},
-      {"too few digests", [](RpmMaker& m) { m.header[1035] = {8, 1, std::string(64, 'a') + '\0'}; }, counts},
+      {"too few digests",
+       [](RpmMaker& m) {
+         m.header[1035] = {8, 1, std::string(64, 'a') + '\0'};
+       },
+       counts},
       {"a digest that is too short", [](RpmMaker& m) { m.files[0].digest = "abcd"; },
        "malformed: a file's digest isn't one of its algorithm"},
       {"a digest that isn't hexadecimal", [](RpmMaker& m) { m.files[0].digest = std::string(64, 'z'); },
        "malformed: a file's digest isn't one of its algorithm"},
-      {"a string without an end", [](RpmMaker& m) { m.header[5092] = {8, 1, "abcd"}, m.header[5093] = {}; },
+      {"a string without an end",
+       [](RpmMaker& m) {
+         m.header[5092] = {8, 1, "abcd"}, m.header[5093] = {};
+       },
        "malformed: string without an end in a header"},
-      {"strings beyond the header", [](RpmMaker& m) { m.header[1118] = {8, 2, "/", 0x7FFFFFFF}; },
+      {"strings beyond the header",
+       [](RpmMaker& m) {
+         m.header[1118] = {8, 2, "/", 0x7FFFFFFF};
+       },
        "malformed: tag's data exceeds the header"},
-      {"more strings than bytes", [](RpmMaker& m) { m.header[1117] = {8, 3'000'000, std::string("a\0b\0", 4)}; },
+      {"more strings than bytes",
+       [](RpmMaker& m) {
+         m.header[1117] = {8, 3'000'000, std::string("a\0b\0", 4)};
+       },
        "malformed: strings exceed the header"},
-      {"numbers beyond the header", [](RpmMaker& m) { m.header[1028] = {4, 0x40000001, be(1U)}; },
+      {"numbers beyond the header",
+       [](RpmMaker& m) {
+         m.header[1028] = {4, 0x40000001, be(1U)};
+       },
        "malformed: tag's data exceeds the header"},
-      {"a tag of no type", [](RpmMaker& m) { m.header[1028] = {77, 2, be(1U)}; }, "malformed: tag of an unknown type"},
-      {"a tag of another type", [](RpmMaker& m) { m.header[1117] = {4, 2, be(1U) + be(1U)}; },
+      {"a tag of no type",
+       [](RpmMaker& m) {
+         m.header[1028] = {77, 2, be(1U)};
+       },
+       "malformed: tag of an unknown type"},
+      {"a tag of another type",
+       [](RpmMaker& m) {
+         m.header[1117] = {4, 2, be(1U) + be(1U)};
+       },
        "malformed: tag of an unexpected type"},
-      {"no name", [](RpmMaker& m) { m.header[1000] = testing::text_tag(""); }, "malformed: the header names no package or version"},
+      {"no name", [](RpmMaker& m) { m.header[1000] = testing::text_tag(""); },
+       "malformed: the header names no package or version"},
       {"a name of 256 bytes", [](RpmMaker& m) { m.header[1000] = testing::text_tag(std::string(256, 'n')); },
        "malformed: the header names no package or version"},
-      {"a source package", [](RpmMaker& m) { m.header[1044] = {}; }, "malformed: a source package: its files are installed nowhere"},
+      {"a source package", [](RpmMaker& m) { m.header[1044] = {}; },
+       "malformed: a source package: its files are installed nowhere"},
       {"a delta package", [](RpmMaker& m) { m.header[1124] = testing::text_tag("drpm"); },
        "malformed: a payload of another kind than cpio"},
       {"another header's digest", [](RpmMaker& m) { m.signature[273] = testing::text_tag(std::string(64, '0')); },
        "malformed: the header isn't the one of its digest"},
       {"another header's SHA-1", [](RpmMaker& m) { m.signature[269] = testing::text_tag(std::string(40, '0')); },
        "malformed: the header isn't the one of its digest"},
-      {"larger than it is", [](RpmMaker& m) { m.signature[1000] = testing::number_tag(1 << 20); }, "malformed: truncated package"},
+      {"larger than it is", [](RpmMaker& m) { m.signature[1000] = testing::number_tag(1 << 20); },
+       "malformed: truncated package"},
       {"smaller than it is", [](RpmMaker& m) { m.signature[1000] = testing::number_tag(1); },
        "malformed: trailing bytes after the package"},
       {"another payload's digest", [](RpmMaker& m) { m.header[5092] = testing::text_tag(std::string(64, '0')); },
        "malformed: the payload isn't the one of its digest", false},
-      {"other content", [](RpmMaker& m) { m.files[0].in_payload = "X"; }, "malformed: a file isn't the one that the header says", false},
+      {"other content", [](RpmMaker& m) { m.files[0].in_payload = "X"; },
+       "malformed: a file isn't the one that the header says", false},
       {"content of another size", [](RpmMaker& m) { m.files[0].in_payload = "longer"; },
        "malformed: a file isn't the one that the header says", false},
-      {"a member too few", [](RpmMaker& m) { m.archive = testing::cpio_member({"./usr/bin/a", "a"}) + testing::cpio_trailer(); },
+      {"a member too few",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({"./usr/bin/a", "a"}) + testing::cpio_trailer();
+       },
        "malformed: a file of the header isn't in the payload", false},
-      {"a member too many", [](RpmMaker& m) { m.archive = testing::cpio_member({"./usr/bin/x", "a"}) + m.cpio(); },
+      {"a member too many",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({"./usr/bin/x", "a"}) + m.cpio();
+       },
        "malformed: a member of a file that isn't in the header", false},
-      {"a member twice", [](RpmMaker& m) { m.archive = testing::cpio_member({"./usr/bin/a", "a"}) + m.cpio(); },
+      {"a member twice",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({"./usr/bin/a", "a"}) + m.cpio();
+       },
        "malformed: a file twice in the payload", false},
-      {"a member that climbs", [](RpmMaker& m) { m.archive = testing::cpio_member({"../../etc/passwd", "a"}) + m.cpio(); },
+      {"a member that climbs",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({"../../etc/passwd", "a"}) + m.cpio();
+       },
        "malformed: a member with an unusable path", false},
-      {"a member without a name", [](RpmMaker& m) { m.archive = testing::cpio_member({"", "a"}) + m.cpio(); },
+      {"a member without a name",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({"", "a"}) + m.cpio();
+       },
        "malformed: a member with an unusable path", false},
-      {"a member with a NUL in its name", [](RpmMaker& m) { m.archive = testing::cpio_member({std::string("a\0b", 3), "a"}) + m.cpio(); },
+      {"a member with a NUL in its name",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({std::string("a\0b", 3), "a"}) + m.cpio();
+       },
        "malformed: a member's name isn't ended where its length says", false},
-      {"a name that never ends", [](RpmMaker& m) { m.archive = testing::cpio_member({std::string(4096, 'x'), ""}) + m.cpio(); },
+      {"a name that never ends",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({std::string(4096, 'x'), ""}) + m.cpio();
+       },
        "malformed: a member's name is empty or too long", false},
-      {"a member larger than the archive", [](RpmMaker& m) { m.archive = testing::cpio_member({.name = "./usr/bin/a", .content = "a", .stated_size = 0xFFFFFFFF}); },
+      {"a member larger than the archive",
+       [](RpmMaker& m) {
+         m.archive = testing::cpio_member({.name = "./usr/bin/a", .content = "a", .stated_size = 0xFFFFFFFF});
+       },
        "malformed: truncated archive", false},
-      {"no trailer", [](RpmMaker& m) { m.archive = m.cpio().substr(0, m.cpio().size() - testing::cpio_trailer().size()); },
+      {"no trailer",
+       [](RpmMaker& m) { m.archive = m.cpio().substr(0, m.cpio().size() - testing::cpio_trailer().size()); },
        "malformed: truncated archive", false},
-      {"something after the trailer", [](RpmMaker& m) { m.archive = m.cpio() + "x"; }, "malformed: trailing bytes after the payload", false},
-      {"a member that isn't one", [](RpmMaker& m) { m.archive = "070709" + std::string(200, '0'); }, "malformed: not a cpio member", false},
-      {"a number that isn't one", [](RpmMaker& m) { m.archive = "070701" + std::string(200, 'g'); }, "malformed: damaged member header", false},
+      {"something after the trailer", [](RpmMaker& m) { m.archive = m.cpio() + "x"; },
+       "malformed: trailing bytes after the payload", false},
+      {"a member that isn't one", [](RpmMaker& m) { m.archive = "070709" + std::string(200, '0'); },
+       "malformed: not a cpio member", false},
+      {"a number that isn't one", [](RpmMaker& m) { m.archive = "070701" + std::string(200, 'g'); },
+       "malformed: damaged member header", false},
       {"a payload of no known kind", [](RpmMaker& m) { m.archive = "LRZI" + std::string(200, '0'); },
        "malformed: payload in an unknown compression", false},
       {"an empty payload", [](RpmMaker& m) { m.archive = ""; }, "malformed: payload in an unknown compression", false},
@@ -417,9 +485,10 @@ TEST(Rpm, ADecompressorGetsNoMoreMemoryThanAllowed) {
   maker.compress = [](const std::string& archive) {
     std::string out(archive.size() + 1000, '\0');
     std::size_t size = 0;
-    EXPECT_EQ(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, nullptr, reinterpret_cast<const std::uint8_t*>(archive.data()),
-                                      archive.size(), reinterpret_cast<std::uint8_t*>(out.data()), &size, out.size()),
-              LZMA_OK);
+    EXPECT_EQ(
+        lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, nullptr, reinterpret_cast<const std::uint8_t*>(archive.data()),
+                                archive.size(), reinterpret_cast<std::uint8_t*>(out.data()), &size, out.size()),
+        LZMA_OK);
     out.resize(size);
     // The block's header: its size, flags, then sizes if flagged, LZMA2 (0x21), one byte of properties, the window.
     const std::size_t length = (std::size_t(std::uint8_t(out[12])) + 1) * 4, filter = out.find("\x21\x01", 13);
@@ -451,7 +520,8 @@ class Folder {
   std::string path_;
 };
 
-Result<IngestReport> take_in(const std::string& store, std::vector<std::string> sources, std::vector<HashAlgorithm> algorithms, unsigned jobs = 2) {
+Result<IngestReport> take_in(const std::string& store, std::vector<std::string> sources,
+                             std::vector<HashAlgorithm> algorithms, unsigned jobs = 2) {
   IngestOptions options;
   options.refdb = store;
   options.product = "Fedora 40 x86_64";
@@ -478,7 +548,8 @@ TEST(Rpm, OfAFolderAreTakenOnceAndSourcesLeftOut) {
     EXPECT_EQ(report->files, made.size());
     ASSERT_EQ(report->failed.size(), 1U);
     EXPECT_EQ(report->failed[0].source, folder / "Packages/bad.rpm");
-    EXPECT_EQ(report->failed[0].reason, folder / "Packages/bad.rpm" + ": byte 0: malformed: not an RPM package (RPM V4 format)");
+    EXPECT_EQ(report->failed[0].reason,
+              folder / "Packages/bad.rpm" + ": byte 0: malformed: not an RPM package (RPM V4 format)");
     EXPECT_EQ(take_in(store, {folder / "Packages"}, all_banks)->generation, report->generation);
     digests.insert(read_stats(store)->content_digest);
   }

@@ -106,7 +106,8 @@ class FilesReader final : XmlScanner {
       const HashAlgorithm algorithm = *at->second.back();
       GH_TRY(const std::string text, decoded(a));
       const auto digest = from_hex(text);
-      if (!digest || digest->size() != digest_size(algorithm)) return stop("a hash that isn't one of its algorithm", a.at);
+      if (!digest || digest->size() != digest_size(algorithm))
+        return stop("a hash that isn't one of its algorithm", a.at);
       for (const auto& [other, _] : file.digests)
         if (other == algorithm) return stop("two hashes of one algorithm", a.at);
       file.digests.emplace_back(algorithm, Digest(*digest));

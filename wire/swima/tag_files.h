@@ -17,14 +17,14 @@ inline constexpr std::size_t max_file_tag_bytes = std::size_t(64) << 20;
 struct TagFile {
   std::string path;  // absolute, as it is composed of Directory and File; not canonical
   std::uint64_t size = 0;
-  bool is_mutable = false;  // n8060:mutable
+  bool is_mutable = false;                                // n8060:mutable
   std::vector<std::pair<HashAlgorithm, Digest>> digests;  // at least one
 };
 
 struct TagFiles {
   std::string name, version;  // of the software; either may be empty
   std::vector<TagFile> files;
-  std::size_t left_out = 0;   // files with a relative path, or without a hash of a known algorithm
+  std::size_t left_out = 0;  // files with a relative path, or without a hash of a known algorithm
 };
 
 // From Payload alone: Evidence is what somebody found, not what was made. A hash is an attribute "hash" whose

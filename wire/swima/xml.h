@@ -1,5 +1,5 @@
-// A scanner for the XML of SWID tags: UTF-8 without a document type declaration, so no entity but XML's own five is known
-// and nothing outside the text is ever read. It checks that elements nest and attributes are unique; schema and
+// A scanner for the XML of SWID tags: UTF-8 without a document type declaration, so no entity but XML's own five is
+// known and nothing outside the text is ever read. It checks that elements nest and attributes are unique; schema and
 // validity are nobody's business here. Who derives from it is told of elements in order:
 //
 //   class Titles final : XmlScanner {
