@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <chrono>
+#include <ctime>
 #include <iostream>
 #include <mutex>
 #include <unistd.h>
@@ -9,6 +10,8 @@
 #include "cli/commands.h"
 #include "refdb/alias/alias.h"
 #include "refdb/ingest/ingest.h"
+#include "refdb/store/builder.h"
+#include "refdb/store/generations.h"
 #include "refdb/store/open.h"
 
 namespace gatehouse::cli {
@@ -20,7 +23,9 @@ struct Options {
   std::string refdb, product, query;
   std::vector<std::string> sources, hashes;
   unsigned jobs = 0;
-  bool json = false;
+  std::uint64_t from = 0, to = 0;  // generations
+  std::size_t keep = 10;
+  bool json = false, files = false;
 };
 
 // On a terminal one line that is rewritten, else a plain line at most every 5 s.
@@ -186,6 +191,120 @@ int run_stats(const Options& o) {
   return flushed();
 }
 
+std::string utc(std::int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm parts{};
+  char text[32] = "";
+  if (::gmtime_r(&time, &parts) != nullptr) std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+int run_generations(const Options& o) {
+  const auto generations = refdb::list_generations(o.refdb);
+  if (!generations) return complain(generations.error());
+  for (const refdb::GenerationInfo& g : *generations) {
+    if (!g.damage.empty()) std::fprintf(stderr, "gatehouse: %s\n", g.damage.c_str());
+    if (o.json) {
+      json::object out{{"generation", g.number}, {"current", g.current}, {"made", utc(g.made)}};
+      if (g.damage.empty()) {
+        out["products"] = g.products;
+        out["packages"] = g.packages;
+        out["files"] = g.files;
+        out["content_digest"] = g.content_digest;
+      } else {
+        out["damage"] = escaped(g.damage);
+      }
+      std::cout << json::serialize(out) << '\n';
+    } else if (g.damage.empty()) {
+      std::cout << g.number << (g.current ? " (current)" : "") << "  " << utc(g.made) << "  " << g.packages << " packages, " << g.files
+                << " files, content " << g.content_digest.substr(0, 16) << '\n';
+    } else {
+      std::cout << g.number << (g.current ? " (current)" : "") << "  " << utc(g.made) << "  can't be read\n";
+    }
+  }
+  return flushed();
+}
+
+// Files are written as they are found, so that millions of them cost no memory; nothing before the first is found.
+int run_diff(const Options& o) {
+  bool begun = false, first = true;
+  const auto begin = [&] {
+    if (!o.json || std::exchange(begun, true)) return;
+    std::cout << "{\"from\":" << o.from << ",\"to\":" << o.to << (o.files ? ",\"paths\":[" : "");
+  };
+  const auto on_file = [&](const refdb::FileChange& f) {
+    begin();
+    if (o.json) {
+      const json::object out{{"change", name(f.change)}, {"product", escaped(f.product)}, {"path", escaped(f.path)}};
+      std::cout << (std::exchange(first, false) ? "" : ",") << json::serialize(out);
+    } else {
+      std::cout << name(f.change) << "  " << escaped(f.path) << "  (" << escaped(f.product) << ")\n";
+    }
+  };
+  const auto diff = refdb::diff_generations(o.refdb, o.from, o.to, o.files ? on_file : std::function<void(const refdb::FileChange&)>());
+  if (!diff) return complain(diff.error());
+  begin();
+  json::array packages;
+  for (const refdb::PackageChange& p : diff->packages) {
+    if (o.json) {
+      packages.push_back({{"change", name(p.change)}, {"product", escaped(p.product)}, {"package", escaped(p.name)}, {"version", escaped(p.version)},
+                          {"architecture", escaped(p.architecture)}, {"source", escaped(p.source)}, {"files", p.files}});
+    } else {
+      std::cout << name(p.change) << "  " << escaped(p.name.empty() ? p.source : p.name + " " + p.version + " " + p.architecture) << ", " << p.files << " files  ("
+                << escaped(p.product) << ")\n";
+    }
+  }
+  if (o.json) {
+    const json::object files{{"added", diff->added}, {"removed", diff->removed}, {"changed", diff->changed}};
+    std::cout << (o.files ? "]" : "") << ",\"packages\":" << json::serialize(packages) << ",\"files\":" << json::serialize(files) << "}\n";
+  } else {
+    std::cout << diff->packages.size() << " packages; files: " << diff->added << " added, " << diff->removed << " removed, " << diff->changed << " changed\n";
+  }
+  return flushed();
+}
+
+int run_rollback(const Options& o) {
+  const auto published = refdb::roll_back(o.refdb, o.from);
+  if (!published) return complain(published.error());
+  if (o.json)
+    std::cout << json::serialize(json::object{{"generation", published->generation}, {"contents_of", o.from}, {"content_digest", published->content_digest}}) << '\n';
+  else
+    std::cout << "generation " << published->generation << " has the contents of " << o.from << '\n';
+  return flushed();
+}
+
+int run_prune(const Options& o) {
+  const auto removed = refdb::prune_generations(o.refdb, o.keep);
+  if (!removed) return complain(removed.error());
+  if (o.json)
+    std::cout << json::serialize(json::object{{"removed", *removed}}) << '\n';
+  else
+    std::cout << *removed << " generations removed\n";
+  return flushed();
+}
+
+void add_generations(CLI::App& command, const std::shared_ptr<Options>& o, Run& run) {
+  const auto add = [&](const std::string& name, const std::string& description, int (*what)(const Options&), const std::string& example) {
+    CLI::App* const added = command.add_subcommand(name, description);
+    not_empty(added->add_option("--refdb", o->refdb, "reference store")->required());
+    added->add_flag("--json", o->json, "JSON on standard output");
+    added->footer("Example:\n  gatehouse refdb " + example);
+    added->callback([o, what, &run] { run = [o, what] { return what(*o); }; });
+    return added;
+  };
+  add("generations", "The generations of the store, newest first", run_generations, "generations --refdb refdb");
+  CLI::App* const diff = add("diff", "What one generation has that another hasn't", run_diff, "diff --refdb refdb 41 42 --files");
+  unsigned_only(diff->add_option("FROM", o->from, "a generation")->required());
+  unsigned_only(diff->add_option("TO", o->to, "another")->required());
+  diff->add_flag("--files", o->files, "name each file, too");
+  CLI::App* const rollback = add("rollback", "Make the contents of an earlier generation current again, as a new generation",
+                                 run_rollback, "rollback --refdb refdb 41");
+  unsigned_only(rollback->add_option("GENERATION", o->from, "an earlier generation")->required());
+  CLI::App* const prune = add("prune", "Remove old generations that nobody reads; sessions judged by them can't be judged again",
+                              run_prune, "prune --refdb refdb --keep 30");
+  unsigned_only(prune->add_option("--keep", o->keep, "how many stay beside the current one (default: 10)"));
+}
+
 }  // namespace
 
 void add_refdb(CLI::App& app, Run& run) {
@@ -200,13 +319,15 @@ void add_refdb(CLI::App& app, Run& run) {
   not_empty(ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")
                 ->required());
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
-  ingest->add_option("--hash", o->hashes, "file digests to compute: sha1, sha256, sha384, sha512 (default: all)")->delimiter(',');
+  ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
   ingest
       ->add_option(
           "SOURCE", o->sources,
-          "a .deb, a directory searched for packages, root:DIR (an installed tree), sha256sums:FILE (a list of "
-          "that tool's with absolute paths)")
+          "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), oci:FILE "
+          "(a container image's archive), initramfs:FILE, sha256sums:FILE (a list of "
+          "that tool's with absolute paths), keylime:FILE (a runtime policy), ima:FILE (the measurement list of a machine "
+          "that is known to be good), swid:FILE (a SWID tag with hashes)")
       ->required();
   ingest->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool");
   ingest->callback([o, &run] { run = [o] { return run_ingest(*o); }; });
@@ -222,6 +343,7 @@ void add_refdb(CLI::App& app, Run& run) {
   stats->add_flag("--json", o->json, "one JSON object on standard output");
   stats->footer("Example:\n  gatehouse refdb stats --refdb refdb --json");
   stats->callback([o, &run] { run = [o] { return run_stats(*o); }; });
+  add_generations(*command, o, run);
 }
 
 }  // namespace gatehouse::cli

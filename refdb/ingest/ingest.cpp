@@ -10,6 +10,8 @@
 #include <mutex>
 
 #include "base/file.h"
+#include "refdb/ingest/rpm.h"
+#include "wire/swima/tag_files.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -17,26 +19,52 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Source {
-  enum class Kind : std::uint8_t { deb, root, sums, unsupported, missing } kind = Kind::deb;
+  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, missing } kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
   // As the operator named it, for the report.
-  std::string name() const {
-    return kind == Kind::root ? "root:" + path : kind == Kind::sums ? "sha256sums:" + path : path;
-  }
+  std::string name() const;
 };
 
+// What a source's prefix says that it is. Trees and images come first: they take longest.
+struct Prefix {
+  std::string_view text;
+  Source::Kind kind;
+  std::uint64_t size;
+};
+constexpr Prefix prefixes[] = {
+    {"root:", Source::Kind::root, UINT64_MAX},  {"oci:", Source::Kind::oci, UINT64_MAX},
+    {"initramfs:", Source::Kind::initramfs, 0}, {"sha256sums:", Source::Kind::sums, 0},
+    {"keylime:", Source::Kind::keylime, 0},     {"ima:", Source::Kind::ima, 0},
+    {"swid:", Source::Kind::swid, 0},
+};
+
+std::string Source::name() const {
+  for (const Prefix& p : prefixes)
+    if (p.kind == kind) return std::string(p.text) + path;
+  return path;
+}
+
+// Of a file in a folder that is searched. Source packages are no packages to install; a repository may have both.
+std::optional<Source::Kind> package_kind(std::string_view name) {
+  if (name.ends_with(".deb")) return Source::Kind::deb;
+  if (name.ends_with(".rpm") && !name.ends_with(".src.rpm") && !name.ends_with(".nosrc.rpm")) return Source::Kind::rpm;
+  return std::nullopt;
+}
+
 void find_sources(const std::string& text, std::vector<Source>& out) {
-  if (text.starts_with("root:")) return out.push_back({Source::Kind::root, text.substr(5), UINT64_MAX});
-  if (text.starts_with("sha256sums:")) return out.push_back({Source::Kind::sums, text.substr(11), 0});
+  for (const Prefix& p : prefixes)
+    if (text.starts_with(p.text)) return out.push_back({p.kind, text.substr(p.text.size()), p.size});
   std::error_code ec;
   if (fs::is_directory(text, ec)) {
     std::vector<Source> found;
-    for (auto it = fs::recursive_directory_iterator(text, ec); it != fs::recursive_directory_iterator(); it.increment(ec)) {
+    for (auto it = fs::recursive_directory_iterator(text, ec); it != fs::recursive_directory_iterator();
+         it.increment(ec)) {
       if (ec) break;
       const std::string name = it->path().string();
-      if (!it->is_regular_file(ec) || !(name.ends_with(".deb") || name.ends_with(".rpm"))) continue;
-      found.push_back({name.ends_with(".deb") ? Source::Kind::deb : Source::Kind::unsupported, name, it->file_size(ec)});
+      const auto kind = package_kind(name);
+      if (!it->is_regular_file(ec) || !kind) continue;
+      found.push_back({*kind, name, it->file_size(ec)});
     }
     if (ec) out.push_back({Source::Kind::missing, text, 0});
     std::sort(found.begin(), found.end(), [](const Source& a, const Source& b) { return a.path < b.path; });
@@ -44,7 +72,7 @@ void find_sources(const std::string& text, std::vector<Source>& out) {
     return;
   }
   if (!fs::is_regular_file(text, ec)) return out.push_back({Source::Kind::missing, text, 0});
-  out.push_back({text.ends_with(".rpm") ? Source::Kind::unsupported : Source::Kind::deb, text, fs::file_size(text, ec)});
+  out.push_back({text.ends_with(".rpm") ? Source::Kind::rpm : Source::Kind::deb, text, fs::file_size(text, ec)});
 }
 
 }  // namespace
@@ -59,48 +87,92 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   IngestReport report;
   std::mutex mutex;
   std::size_t done = 0;
+  const auto add = [&](ReferencePackage package) -> Result<bool> {
+    package.product = o.product;
+    const bool is_package = !package.name.empty();
+    GH_TRY(const auto added, builder.add(std::move(package)));
+    if (!added) return false;
+    const std::lock_guard lock(mutex);
+    if (is_package) ++report.packages;
+    report.files += added->files;
+    report.bytes += added->bytes;
+    return true;
+  };
+  // What the store hasn't of this package file; nullopt: nothing.
+  const auto wanted = [&](const Digest& identity) -> Result<std::optional<std::vector<HashAlgorithm>>> {
+    std::vector<HashAlgorithm> algorithms = o.algorithms;
+    GH_TRY(const bool known, builder.known(o.product, identity, algorithms));
+    if (known) return std::nullopt;
+    return std::optional(std::move(algorithms));
+  };
   const auto take = [&](const Source& source) -> Result<void> {
-    Result<ReferencePackage> package = fail(Fault::internal, "no source");
+    std::vector<ReferencePackage> packages;
     switch (source.kind) {
       case Source::Kind::deb: {
         GH_TRY(const ByteVector bytes, read_file(source.path, std::size_t(8) << 30));
         const Digest identity = digest_of(HashAlgorithm::sha256, bytes);
-        std::vector<HashAlgorithm> algorithms = o.algorithms;
-        const auto known = builder.known(o.product, identity, algorithms);
-        if (!known) return std::unexpected(known.error());
-        if (*known) {
-          const std::lock_guard lock(mutex);
-          ++report.skipped;
-          return {};
-        }
-        package = read_deb(Bytes(bytes), source.path, algorithms);
-        if (package) package->identity = identity;
+        GH_TRY(const auto algorithms, wanted(identity));
+        if (!algorithms) break;
+        GH_TRY(ReferencePackage package, read_deb(Bytes(bytes), source.path, *algorithms));
+        package.identity = identity;
+        packages.push_back(std::move(package));
         break;
       }
-      case Source::Kind::root: package = read_root(source.path, o.algorithms); break;
+      case Source::Kind::rpm: {
+        GH_TRY(const auto input, FileInput::open(source.path));
+        GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
+        GH_TRY(const auto algorithms, wanted(header.identity));
+        if (!algorithms) break;
+        GH_TRY(ReferencePackage package, rpm_references(*input, header, *algorithms, {}));
+        package.source = fs::path(source.path).filename().string();
+        package.identity = header.identity;
+        packages.push_back(std::move(package));
+        break;
+      }
+      case Source::Kind::root: {
+        GH_TRY(ReferencePackage tree, read_root(source.path, o.algorithms));
+        packages.push_back(std::move(tree));
+        break;
+      }
+      case Source::Kind::oci:
+      case Source::Kind::initramfs: {
+        GH_TRY(const auto input, FileInput::open(source.path));
+        const auto read = source.kind == Source::Kind::oci ? read_oci : read_initramfs;
+        GH_TRY(ReferencePackage image, read(*input, source.path, o.algorithms, {}));
+        packages.push_back(std::move(image));
+        break;
+      }
       case Source::Kind::sums: {
         GH_TRY(const ByteVector bytes, read_file(source.path, std::size_t(1) << 30));
-        package = read_sha256sums(bytes, source.path);
+        GH_TRY(ReferencePackage list, read_sha256sums(bytes, source.path));
+        packages.push_back(std::move(list));
         break;
       }
-      case Source::Kind::unsupported:
-        return fail(Error{Fault::malformed, "this kind of package isn't supported by this version", {}, 0, source.path, {}});
+      case Source::Kind::keylime:
+      case Source::Kind::ima: {
+        GH_TRY(const auto input, FileInput::open(source.path));
+        PlainStream stream(*input, 0);
+        GH_TRY(packages, source.kind == Source::Kind::ima ? read_ima_list(stream, source.path)
+                                                          : read_keylime(stream, source.path));
+        break;
+      }
+      case Source::Kind::swid: {
+        GH_TRY(const ByteVector bytes, read_file(source.path, swima::max_file_tag_bytes));
+        GH_TRY(ReferencePackage tag, read_swid(bytes, source.path));
+        packages.push_back(std::move(tag));
+        break;
+      }
       case Source::Kind::missing:
         return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
-    if (!package) return std::unexpected(std::move(package).error());
-    package->product = o.product;
-    const bool is_package = !package->name.empty();
-    const auto added = builder.add(std::move(*package));
-    if (!added) return std::unexpected(added.error());
-    const std::lock_guard lock(mutex);
-    if (!*added) {
-      ++report.skipped;
-      return {};
+    bool any = false;
+    for (ReferencePackage& package : packages) {
+      GH_TRY(const bool added, add(std::move(package)));
+      any = any || added;
     }
-    if (is_package) ++report.packages;
-    report.files += (*added)->files;
-    report.bytes += (*added)->bytes;
+    if (any) return {};
+    const std::lock_guard lock(mutex);
+    ++report.skipped;
     return {};
   };
   // oneTBB says on stderr when a worker is missing; no more jobs than sources are of use.
@@ -125,7 +197,8 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       if (o.progress) o.progress(++done, sources.size());
     });
   });
-  std::sort(report.failed.begin(), report.failed.end(), [](const FailedSource& a, const FailedSource& b) { return a.source < b.source; });
+  std::sort(report.failed.begin(), report.failed.end(),
+            [](const FailedSource& a, const FailedSource& b) { return a.source < b.source; });
   GH_TRY(const Published published, builder.publish());
   report.generation = published.generation;
   return report;

@@ -16,17 +16,53 @@ namespace gatehouse::refdb {
 struct IngestLimits {
   std::uint64_t file_bytes = std::uint64_t(8) << 30;      // one member
   std::uint64_t package_bytes = std::uint64_t(64) << 30;  // of a package, expanded
-  std::uint64_t files = 4'000'000;                        // of a package
+  // Beyond `free_bytes` a package may expand to no more than `ratio` times its own size.
+  std::uint64_t ratio = 1000, free_bytes = std::uint64_t(1) << 30;
+  std::uint64_t files = 4'000'000;                      // of a package
+  std::uint64_t path_bytes = std::uint64_t(128) << 20;  // of all paths of a package
 };
 
 // A Debian package (deb(5)): control for name, version, architecture and conffiles; the data archive for the files.
-Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits = {});
 // The same from memory.
-Result<ReferencePackage> read_deb(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+Result<ReferencePackage> read_deb(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits = {});
+// An RPM package (rpm.org, "RPM V4 Package Format"): digests from its header where they are all that is asked for; else
+// the payload is read, and held against the header.
+Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits = {});
+// The same from memory.
+Result<ReferencePackage> read_rpm(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits = {});
 // An installed tree: regular files of one file system below `root`.
-Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
+                                   const IngestLimits& limits = {});
 // A list in sha256sum's format with absolute paths.
 Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
+
+class Input;  // refdb/ingest/input.h
+class Stream;
+
+// Keylime's runtime policy in JSON: the digests of each path. A path may have several; a package has one, so there are
+// as many packages as the most that any path has. Names that aren't absolute paths, and all other members, are left
+// out.
+Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::string& name,
+                                                   const IngestLimits& limits = {});
+// What a golden machine measured: the kernel's list, binary or ASCII. Files with digests of their content; several of
+// one path as above. Each entry has to be the one of its template hash.
+Result<std::vector<ReferencePackage>> read_ima_list(Stream& list, const std::string& name,
+                                                    const IngestLimits& limits = {});
+// The files of a SWID tag's payload, with the tag's name and version as the package's.
+Result<ReferencePackage> read_swid(Bytes tag, const std::string& name);
+
+// An initial RAM file system's image: the regular files that a kernel finds in it, of a path the last.
+Result<ReferencePackage> read_initramfs(const Input& image, const std::string& name,
+                                        const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
+// A container image in an archive, in the form of OCI's image layout or of "docker save": what its layers leave, one
+// over the other. The archive itself is a plain tar and holds one image; its layers may be compressed.
+Result<ReferencePackage> read_oci(const Input& archive, const std::string& name,
+                                  const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
 
 struct IngestOptions {
   std::string refdb, product;

@@ -14,7 +14,9 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "refdb/alias/alias.h"
+#include "refdb/ingest/hashers.h"
 #include "refdb/ingest/ingest.h"
+#include "refdb/ingest/limited_stream.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -107,27 +109,6 @@ std::string field(std::string_view control, std::string_view name) {
   return {};
 }
 
-class Hashers {
- public:
-  explicit Hashers(const std::vector<HashAlgorithm>& algorithms) {
-    for (const HashAlgorithm a : algorithms) all_.emplace_back(a);
-  }
-  void start() {
-    for (Hasher& h : all_) h.start();
-  }
-  void update(Bytes bytes) {
-    for (Hasher& h : all_) h.update(bytes);
-  }
-  std::vector<std::pair<HashAlgorithm, Digest>> finish() {
-    std::vector<std::pair<HashAlgorithm, Digest>> out;
-    for (Hasher& h : all_) out.emplace_back(h.algorithm(), h.finish());
-    return out;
-  }
-
- private:
-  std::vector<Hasher> all_;
-};
-
 }  // namespace
 
 Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
@@ -180,7 +161,7 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
   Hashers hashers(algorithms);
   std::map<std::string, std::size_t> by_path;
   std::vector<std::byte> buffer(block);
-  std::uint64_t total = 0;
+  std::uint64_t total = 0, paths = 0;
   archive_entry* entry = nullptr;
   int rc = ARCHIVE_OK;
   while ((rc = archive_read_next_header(a.get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
@@ -192,6 +173,8 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
     if (!path) return malformed("a member with an unusable path", source, at(), escaped(raw, 200));
     if (out.files.size() >= limits.files)
       return fail(Error{Fault::limit, "more files than allowed", "deb(5)", at(), source, {}});
+    if ((paths += path->size()) > limits.path_bytes)
+      return fail(Error{Fault::limit, "longer paths than allowed", "deb(5)", at(), source, {}});
     ReferenceFile file;
     file.path = *path;
     file.is_mutable = conffiles.contains(*path);
@@ -208,7 +191,7 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
       while ((n = archive_read_data(a.get(), buffer.data(), buffer.size())) > 0) {
         file.size += std::uint64_t(n);
         total += std::uint64_t(n);
-        if (file.size > limits.file_bytes || total > limits.package_bytes)
+        if (file.size > limits.file_bytes || expands_too_far(total, bytes.size(), limits))
           return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
         hashers.update(Bytes(buffer.data(), std::size_t(n)));
       }

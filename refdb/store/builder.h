@@ -66,8 +66,15 @@ class Builder {
  private:
   struct State;
   explicit Builder(std::unique_ptr<State> state);
+  // On the contents of `generation`; absent: of the current one.
+  static Result<Builder> open_on(const std::string& path, std::optional<std::uint64_t> generation);
+  friend Result<Published> roll_back(const std::string& path, std::uint64_t generation);
   std::unique_ptr<State> state_;
 };
+
+// Makes a new generation whose contents are those of an earlier one, and switches to it at once, as an ingestion does; the
+// ones in between stay. Fault::usage: there is no such generation, or it is the current one.
+Result<Published> roll_back(const std::string& path, std::uint64_t generation);
 
 // Removes generations that are neither current nor among the `keep` newest others nor held by a reader; returns how
 // many went. Nobody else removes one: a recorded session may need it to be judged again.

@@ -1,15 +1,12 @@
 // The reference store on RocksDB: docs/formats/refdb.md says what is on disk.
 #include <fcntl.h>
 #include <rocksdb/db.h>
-#include <rocksdb/filter_policy.h>
 #include <rocksdb/sst_file_writer.h>
-#include <rocksdb/table.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <ctime>
 #include <filesystem>
 #include <map>
@@ -24,232 +21,14 @@
 #include "refdb/alias/alias.h"
 #include "refdb/store/builder.h"
 #include "refdb/store/open.h"
+#include "refdb/store/rows.h"
 #include "wire/ima/ima.h"
 
 namespace gatehouse::refdb {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::string_view format_line = "gatehouse refdb 1\n";
 constexpr std::size_t max_answers = 1000;
-
-std::string_view text_of(const rocksdb::Slice& s) { return {s.data(), s.size()}; }
-
-std::unexpected<Error> store_error(std::string_view what, const std::string& path, const std::string& detail) {
-  return fail(Error{Fault::environment, what, {}, 0, path, detail});
-}
-std::unexpected<Error> store_error(std::string_view what, const std::string& path, const rocksdb::Status& s) { return store_error(what, path, s.ToString()); }
-
-template <std::unsigned_integral T>
-void put(std::string& out, T v) {
-  for (int shift = int(sizeof(T)) * 8 - 8; shift >= 0; shift -= 8) out += char(std::uint64_t(v) >> shift & 0xFF);
-}
-void put_text(std::string& out, std::string_view text) {
-  put(out, std::uint16_t(text.size()));
-  out += text;
-}
-template <std::unsigned_integral T>
-T number(std::string_view& from) {
-  std::uint64_t v = 0;
-  for (std::size_t i = 0; i < sizeof(T) && !from.empty(); ++i) {
-    v = v << 8 | std::uint8_t(from.front());
-    from.remove_prefix(1);
-  }
-  return T(v);
-}
-std::string_view take_text(std::string_view& from) {
-  const auto size = std::min<std::size_t>(number<std::uint16_t>(from), from.size());
-  const std::string_view out = from.substr(0, size);
-  from.remove_prefix(size);
-  return out;
-}
-
-// Keys. Products and packages are numbers; names are stored once.
-std::string product_key(std::string_view name) { return "P" + std::string(name); }
-std::string package_key(std::uint32_t id) {
-  std::string k = "k";
-  put(k, id);
-  return k;
-}
-std::string identity_key(std::uint32_t product, Bytes identity) {
-  std::string k = "i";
-  put(k, product);
-  k += as_text(identity);
-  return k;
-}
-std::string file_prefix(std::uint32_t product, std::string_view index) {
-  std::string k = "f";
-  put(k, product);
-  k += index;
-  k += '\0';
-  return k;
-}
-std::string template_key(std::uint32_t product, HashAlgorithm bank, Bytes t) {
-  std::string k = "t";
-  put(k, product);
-  put(k, std::uint16_t(bank));
-  k += as_text(t);
-  return k;
-}
-// Of the files of one package with the same index path the first, in path order, has no ordinal.
-void put_ordinal(std::string& key, std::uint16_t ordinal) {
-  if (ordinal != 0) put(key, ordinal);
-}
-std::string digest_prefix(Bytes digest) {
-  std::string k = "d";
-  k += as_text(digest);
-  return k;
-}
-
-struct Package {
-  std::uint32_t product = 0;
-  std::string name, version, architecture, source;
-  std::int64_t ingested = 0;
-  std::uint8_t algorithms = 0;  // bit i: common_banks[i]
-  std::uint64_t files = 0;
-  std::string digest;           // of the contents
-};
-std::string encode(const Package& p) {
-  std::string out;
-  put(out, p.product);
-  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest}) put_text(out, *s);
-  put(out, std::uint64_t(p.ingested));
-  put(out, p.algorithms);
-  put(out, p.files);
-  return out;
-}
-Package decode_package(std::string_view v) {
-  Package p;
-  p.product = number<std::uint32_t>(v);
-  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest}) *s = take_text(v);
-  p.ingested = std::int64_t(number<std::uint64_t>(v));
-  p.algorithms = number<std::uint8_t>(v);
-  p.files = number<std::uint64_t>(v);
-  return p;
-}
-std::string encode(const ReferenceFile& f) {
-  std::string out;
-  put_text(out, f.path);
-  put(out, f.size);
-  put(out, std::uint8_t(f.is_mutable ? 1 : 0));
-  for (const auto& [algorithm, digest] : f.digests) {
-    put(out, std::uint16_t(algorithm));
-    put(out, digest.size);
-    out += as_text(digest.view());
-  }
-  return out;
-}
-void decode_file(std::string_view v, Reference& r) {
-  r.path = take_text(v);
-  number<std::uint64_t>(v);
-  r.is_mutable = number<std::uint8_t>(v) != 0;
-  while (v.size() >= 3) {
-    const auto algorithm = hash_algorithm(number<std::uint16_t>(v));
-    const std::size_t size = number<std::uint8_t>(v);
-    if (!algorithm || size > v.size() || size > max_digest_size) return;
-    r.digests.emplace_back(*algorithm, Digest(as_bytes(v.substr(0, size))));
-    v.remove_prefix(size);
-  }
-}
-
-struct Totals {
-  std::uint64_t products = 0, packages = 0, files = 0, digests = 0;
-  std::uint32_t next_id = 1;
-  Digest content = Digest::filled(32, std::byte{0});  // sum of the packages' digests modulo 2^256: no order
-  std::uint64_t generation = 0;                       // that they are of
-};
-std::string encode(const Totals& t) {
-  std::string out;
-  for (const std::uint64_t n : {t.products, t.packages, t.files, t.digests}) put(out, n);
-  put(out, t.next_id);
-  out += as_text(t.content.view());
-  put(out, t.generation);
-  return out;
-}
-Totals decode_totals(std::string_view v) {
-  Totals t;
-  for (std::uint64_t* n : {&t.products, &t.packages, &t.files, &t.digests}) *n = number<std::uint64_t>(v);
-  t.next_id = number<std::uint32_t>(v);
-  if (v.size() < 32) return t;
-  t.content = Digest(as_bytes(v.substr(0, 32)));
-  v.remove_prefix(32);
-  t.generation = number<std::uint64_t>(v);
-  return t;
-}
-void add_to(Digest& sum, Bytes digest) {
-  unsigned carry = 0;
-  for (std::size_t i = 32; i-- > 0;) {
-    carry += std::to_integer<unsigned>(sum.bytes[i]) + std::to_integer<unsigned>(digest[i]);
-    sum.bytes[i] = std::byte(carry & 0xFF);
-    carry >>= 8;
-  }
-}
-
-// A generation is immutable: not even a log is written beside it.
-class NoLog final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
-
-rocksdb::Options options() {
-  rocksdb::Options o;
-  o.info_log = std::make_shared<NoLog>();
-  o.compression = rocksdb::kNoCompression;
-  o.info_log_level = rocksdb::InfoLogLevel::ERROR_LEVEL;
-  o.keep_log_file_num = 1;
-  o.max_open_files = 512;
-  o.disable_auto_compactions = false;
-  rocksdb::BlockBasedTableOptions table;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  table.block_cache = rocksdb::NewLRUCache(std::size_t(64) << 20);
-  o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return o;
-}
-
-std::string generation_path(const std::string& store, std::uint64_t n) { return store + "/generations/" + std::to_string(n); }
-
-Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write) {
-  rocksdb::DB* raw = nullptr;
-  const rocksdb::Status s = write ? rocksdb::DB::Open(options(), path, &raw) : rocksdb::DB::OpenForReadOnly(options(), path, &raw);
-  if (!s.ok()) return store_error("can't open the generation", path, s);
-  return std::unique_ptr<rocksdb::DB>(raw);
-}
-
-// Kept while a view is open, so that its generation isn't pruned: a shared lock on a file that every generation has.
-class Hold {
- public:
-  Hold() = default;
-  Hold(Hold&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Hold& operator=(Hold&&) = delete;
-  ~Hold() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  // `operation`: LOCK_SH for a reader, LOCK_EX for who removes the generation. Never waits.
-  static Result<Hold> take(const std::string& generation, int operation) {
-    Hold out;
-    out.fd_ = ::open((generation + "/CURRENT").c_str(), O_RDONLY | O_CLOEXEC);
-    if (out.fd_ < 0) return fail_errno("can't open the generation", generation);
-    if (::flock(out.fd_, operation | LOCK_NB) != 0) return store_error("the generation is held, or being removed", generation, std::string());
-    return out;
-  }
-
- private:
-  int fd_ = -1;
-};
-
-// A database that lost the end of its manifest opens as an older one, or as an empty one, where every file is unknown:
-// the totals, written last and with the generation's number, tell.
-Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64_t generation) {
-  std::string value;
-  const rocksdb::Status s = db.Get(rocksdb::ReadOptions(), "T", &value);
-  if (!s.ok()) return store_error("the generation is damaged: it has no totals", path, s);
-  const Totals totals = decode_totals(value);
-  if (totals.generation != generation)
-    return store_error("the generation is damaged: its contents are another's", path,
-                       std::to_string(totals.generation));
-  return totals;
-}
 
 class GenerationView final : public View {
  public:
@@ -258,13 +37,9 @@ class GenerationView final : public View {
 
   Result<void> load() {
     GH_CHECK(read_totals(*db_, path_, number_));
-    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
-    for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
-      std::string_view v = text_of(it->value());
-      products_[std::string(text_of(it->key()).substr(1))] = gatehouse::refdb::number<std::uint32_t>(v);
-    }
+    GH_TRY(const auto products, read_products(*db_, path_));
+    products_.insert(products.begin(), products.end());
     for (const auto& [name, id] : products_) names_[id] = name;
-    if (!it->status().ok()) return store_error("can't read the products", path_, it->status());
     return {};
   }
   std::uint64_t generation() const override { return number_; }
@@ -395,14 +170,6 @@ class GenerationView final : public View {
   mutable std::unordered_set<std::string> packages_;  // package_version()
 };
 
-// The number that a generation's folder is named by; nullopt: another name.
-std::optional<std::uint64_t> generation_number(std::string_view text) {
-  std::uint64_t n = 0;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), n);
-  if (parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size() || n == 0) return std::nullopt;
-  return n;
-}
-
 Result<void> sync_folder(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return fail_errno("can't open", path);
@@ -411,13 +178,6 @@ Result<void> sync_folder(const std::string& path) {
   ::close(fd);
   errno = code;
   if (rc != 0) return fail_errno("can't sync", path);
-  return {};
-}
-
-Result<void> check_format(const std::string& path) {
-  const auto found = read_file(path + "/FORMAT", 4096);
-  if (!found) return store_error("no reference store here", path, found.error().detail);
-  if (as_text(*found) != format_line) return store_error("the reference store has another format version", path, escaped(as_text(*found), 64));
   return {};
 }
 
@@ -466,12 +226,10 @@ Result<Stats> read_stats(const std::string& path) {
   if (out.generation != 0) {
     GH_TRY(const auto db, open_db(generation_path(path, out.generation), false));
     GH_TRY(t, read_totals(*db, generation_path(path, out.generation), out.generation));
-    const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
     std::set<std::uint32_t> products;
-    for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
-      std::string_view v = text_of(it->value());
-      products.insert(number<std::uint32_t>(v));
-    }
+    GH_TRY(const auto named, read_products(*db, path));
+    for (const auto& [_, id] : named) products.insert(id);
+    const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(rocksdb::ReadOptions()));
     std::string last;
     for (it->Seek("d"); it->Valid() && it->key().starts_with("d"); it->Next()) {
       // A digest ends where a product that there is, a package and a path begin.
@@ -506,8 +264,10 @@ Result<Stats> read_stats(const std::string& path) {
 struct Builder::State {
   std::string path;
   int lock = -1;
-  std::uint64_t base = 0;
-  std::unique_ptr<rocksdb::DB> db;  // of the current generation, read only
+  std::uint64_t current = 0;
+  std::uint64_t base = 0;           // whose contents the next one begins with: the current's, but for a roll-back
+  std::optional<Hold> hold;         // of a base that isn't the current one, which nobody removes anyway
+  std::unique_ptr<rocksdb::DB> db;  // of the base, read only
   mutable std::mutex mutex;
   Totals totals;
   std::map<std::string, std::uint32_t, std::less<>> products;
@@ -517,7 +277,7 @@ struct Builder::State {
 
   // Under the mutex.
   Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
-  // Of the current generation; what isn't there leaves `value` empty.
+  // Of the base; what isn't there leaves `value` empty.
   Result<void> read(const std::string& key, std::string& value) const;
   ~State() {
     if (lock >= 0) ::close(lock);
@@ -529,7 +289,9 @@ Builder::Builder(Builder&&) noexcept = default;
 Builder& Builder::operator=(Builder&&) noexcept = default;
 Builder::~Builder() = default;
 
-Result<Builder> Builder::open(const std::string& path) {
+Result<Builder> Builder::open(const std::string& path) { return open_on(path, std::nullopt); }
+
+Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uint64_t> generation) {
   auto s = std::make_unique<State>();
   s->path = path;
   std::error_code ec;
@@ -538,30 +300,32 @@ Result<Builder> Builder::open(const std::string& path) {
   s->lock = ::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (s->lock < 0) return fail_errno("can't lock the reference store", path);
   if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0) return store_error("another ingestion is going on", path, std::string());
-  if (!fs::exists(path + "/FORMAT")) GH_CHECK(write_file_atomically(path + "/FORMAT", as_bytes(format_line)));
-  GH_CHECK(check_format(path));
-  GH_TRY(s->base, current_generation(path));
+  GH_CHECK(write_format(path));
+  GH_TRY(s->current, current_generation(path));
+  s->base = generation.value_or(s->current);
+  if (s->base > s->current || (generation && (s->base == 0 || !fs::exists(generation_path(path, s->base)))))
+    return fail(Error{Fault::usage, "no such generation", {}, 0, generation_path(path, s->base), {}});
+  if (generation) {
+    GH_TRY(Hold hold, Hold::take(generation_path(path, s->base), LOCK_SH));
+    s->hold.emplace(std::move(hold));
+  }
   // What an ingestion left that was killed before it switched: a folder in the making, or the one after the current.
   // Any other that is newer than the pointer was current once, so the pointer was lost, and nothing is removed.
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
     const std::string name = entry.path().filename().string();
     const auto number = generation_number(name);
-    if (name.ends_with(".new") || number == s->base + 1)
+    if (name.ends_with(".new") || number == s->current + 1)
       left.push_back(entry.path());
-    else if (number && *number > s->base)
+    else if (number && *number > s->current)
       return store_error("the generation pointer is older than the newest generation", path + "/CURRENT", name);
   }
   for (const fs::path& folder : left) fs::remove_all(folder, ec);
   if (s->base != 0) {
     GH_TRY(s->db, open_db(generation_path(path, s->base), false));
     GH_TRY(s->totals, read_totals(*s->db, generation_path(path, s->base), s->base));
-    const std::unique_ptr<rocksdb::Iterator> it(s->db->NewIterator(rocksdb::ReadOptions()));
-    for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
-      std::string_view v = text_of(it->value());
-      s->products[std::string(text_of(it->key()).substr(1))] = number<std::uint32_t>(v);
-    }
-    if (!it->status().ok()) return store_error("can't read the products", path, it->status());
+    GH_TRY(const auto products, read_products(*s->db, generation_path(path, s->base)));
+    s->products.insert(products.begin(), products.end());
   }
   return Builder(std::move(s));
 }
@@ -730,8 +494,8 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
 
 Result<Published> Builder::publish() {
   State& s = *state_;
-  if (!s.changed) return Published{s.base, false, s.totals.content.hex()};
-  const std::uint64_t next = s.base + 1;
+  if (!s.changed) return Published{s.current, false, s.totals.content.hex()};
+  const std::uint64_t next = s.current + 1;
   const std::string beside = generation_path(s.path, next) + ".new", final = generation_path(s.path, next);
   std::error_code ec;
   fs::remove_all(beside, ec);
@@ -784,8 +548,17 @@ Result<Published> Builder::publish() {
     fs::remove_all(final, ec);
     return std::unexpected(std::move(switched).error());
   }
-  s.base = next;
+  s.current = next;
   return Published{next, true, s.totals.content.hex()};
+}
+
+Result<Published> roll_back(const std::string& path, std::uint64_t generation) {
+  GH_TRY(const std::uint64_t current, current_generation(path));
+  if (generation == current)
+    return fail(Error{Fault::usage, "this is the current generation", {}, 0, generation_path(path, generation), {}});
+  GH_TRY(Builder builder, Builder::open_on(path, generation));
+  builder.state_->changed = true;
+  return builder.publish();
 }
 
 Result<std::size_t> prune_generations(const std::string& path, std::size_t keep) {

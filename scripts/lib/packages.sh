@@ -4,7 +4,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 jobs=$(nproc)
 
 build_packages="g++ cmake ninja-build pkg-config libssl-dev libtbb-dev librocksdb-dev libboost1.81-dev
-  libboost-json1.81-dev libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libarchive-dev libtss2-dev ca-certificates"
+  libboost-json1.81-dev libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libarchive-dev
+  zlib1g-dev libbz2-dev liblzma-dev libzstd-dev liblz4-dev libtss2-dev ca-certificates"
 demo_packages="python3 openssl swtpm"
 test_packages="python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils"
 fuzz_packages="clang-19 libclang-rt-19-dev"

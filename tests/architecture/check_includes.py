@@ -32,6 +32,7 @@ LIBRARIES = {
     r"openssl/": ["base", "server/tls", "endpoint", "bench", "tests"],
     r"tss2/": ["endpoint", "tests"],
     r"archive(_entry)?\.h": ["refdb/ingest", "tests"],
+    r"(zlib|bzlib|lz4|lzma|zstd(_errors)?)\.h": ["refdb/ingest", "tests"],
     r"toml\+\+/|toml\.hpp": ["base", "server/config", "server/policy", "endpoint", "tests"],
     r"spdlog/": ["base", "tests"],
     r"CLI/": ["cli", "endpoint", "bench", "tests"],

@@ -5,7 +5,8 @@ import hashlib, json, os, shutil, signal, struct, subprocess, sys, tempfile, uni
 GATEHOUSE = os.environ['GATEHOUSE']
 MIB = 1 << 20
 
-COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'device', 'device list',
+COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'refdb generations', 'refdb diff',
+            'refdb rollback', 'refdb prune', 'device', 'device list',
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
             'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',
@@ -77,6 +78,31 @@ class Contract(unittest.TestCase):
         with open(path, 'wb') as f:
             f.write(content)
         return path
+
+    def test_generations_are_listed_compared_gone_back_to_and_removed(self):
+        refdb, sums = self.path('refdb'), self.path('sums')
+        for i in range(3):
+            with open(sums, 'wb') as f:
+                f.write(b'%s  /usr/bin/%d\n' % (hashlib.sha256(b'%d' % i).hexdigest().encode(), i))
+            self.assertEqual(run('refdb', 'ingest', '--refdb', refdb, '--product', 'p', b'sha256sums:' + sums.encode()).code, 0)
+        lines = lambda ran: [json.loads(line) for line in ran.out.splitlines()]
+        listed = lines(run('refdb', 'generations', '--refdb', refdb, '--json'))
+        self.assertEqual([(g['generation'], g['current'], g['files']) for g in listed], [(3, True, 3), (2, False, 2), (1, False, 1)])
+        diff = run('refdb', 'diff', '--refdb', refdb, '1', '3', '--files', '--json').json()
+        self.assertEqual((diff['from'], diff['to'], diff['files']), (1, 3, {'added': 2, 'removed': 0, 'changed': 0}))
+        self.assertEqual(diff['paths'], [{'change': 'added', 'product': 'p', 'path': '/usr/bin/%d' % i} for i in (1, 2)])
+        self.assertEqual([p['change'] for p in diff['packages']], ['added'])
+        self.assertNotIn('paths', run('refdb', 'diff', '--refdb', refdb, '1', '3', '--json').json())
+        back = run('refdb', 'rollback', '--refdb', refdb, '1', '--json').json()
+        self.assertEqual((back['generation'], back['contents_of'], back['content_digest']), (4, 1, listed[2]['content_digest']))
+        self.assertEqual(run('refdb', 'lookup', '--refdb', refdb, '/usr/bin/2').code, 1)
+        self.assertEqual(run('refdb', 'rollback', '--refdb', refdb, '4').code, 2)
+        absent = run('refdb', 'diff', '--refdb', refdb, '1', '9', '--json')
+        self.assertEqual((absent.code, absent.out), (2, b''))
+        self.assertEqual(run('refdb', 'prune', '--refdb', refdb, '--keep', '1', '--json').json(), {'removed': 2})
+        self.assertEqual([g['generation'] for g in lines(run('refdb', 'generations', '--refdb', refdb, '--json'))], [4, 3])
+        for command in (['generations'], ['diff', '1', '2'], ['rollback', '1'], ['prune']):
+            self.assertEqual(run('refdb', command[0], '--refdb', self.path('absent'), *command[1:]).code, 4)
 
     def test_help_and_usage(self):
         self.assertIn('gatehouse', run('--version').out.decode())

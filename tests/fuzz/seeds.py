@@ -3,13 +3,18 @@
 
 Recorded conversations come from tests/data, third-party logs and lists from SHARED/corpus where that is present.
 OUT/<harness>/ gets one file an input, named by its digest."""
+import bz2
 import glob
+import gzip
 import hashlib
+import io
 import json
+import lzma
 import os
 import re
 import struct
 import sys
+import tarfile
 
 tree, shared, out = sys.argv[1:4]
 interop = os.path.join(tree, "tests/data/interop")
@@ -170,6 +175,69 @@ for data in files(corpus + "/packages/*.deb", 60000):
     add("deb_fuzz", data)
 for data in files(corpus + "/packages/bad/*.deb", 60000):
     add("deb_fuzz", data)
+
+
+def rpm_headers(package):
+    """Where the index entries of signature header and header are."""
+    at = 96
+    for _ in range(2):
+        tags, data = struct.unpack(">II", package[at + 8:at + 16])
+        yield range(at + 16, at + 16 + 16 * tags, 16)
+        at = (at + 16 + 16 * tags + data + 7) // 8 * 8
+
+
+for data in files(corpus + "/swid/*.swidtag"):
+    add("swid_files_fuzz", data)
+add("swid_files_fuzz", b"<SoftwareIdentity name='a' version='1' xmlns:s='http://www.w3.org/2001/04/xmlenc#sha256'><Payload><Directory "
+    b"location='/usr' name='bin'><File name='x' size='1' n:mutable='true' s:hash='" + b"a" * 64 + b"'/></Directory></Payload></SoftwareIdentity>")
+for pattern in ("/ima/*.bin", "/ima/*.txt", "/malformed/ima-*"):
+    for data in files(corpus + pattern, 12000):
+        add("ima_list_fuzz", data)
+add("keylime_fuzz", b'{"meta":{"version":1},"release":0,"digests":{"boot_aggregate":["' + b"a" * 40 + b'"],"/usr/bin/\u00fc":["' + b"b" * 64 +
+    b'","' + b"c" * 128 + b'"]},"excludes":["/tmp/.*"],"keyrings":{".ima":[]},"ima":{"dm_policy":null},"verification-keys":""}')
+
+
+def cpio(*members):
+    out = b""
+    for name, content in members + ((b"TRAILER!!!", b""),):
+        out += b"070701" + b"".join(b"%08x" % v for v in (1, 0o100644, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)) + name + b"\0"
+        out += bytes(-len(out) % 4) + content
+        out += bytes(-len(out) % 4)
+    return out
+
+
+def tar(*members):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+image = cpio((b"usr/bin/a", b"1"), (b"init", b"22222"))
+for compress in (bytes, gzip.compress, bz2.compress, lzma.compress, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)):
+    add("initramfs_fuzz", cpio((b"kernel/x86", b"m")) + bytes(64) + compress(image))
+add("initramfs_fuzz", bytes.fromhex("02214c18") + struct.pack("<I", 2) + b"\x10a")
+for layer in (tar(("a/b", b"1"), ("a/.wh.c", b""), ("d/.wh..wh..opq", b"")), gzip.compress(tar(("a", b"1")))):
+    name = hashlib.sha256(layer).hexdigest()
+    manifest = json.dumps({"layers": [{"digest": "sha256:" + name}]}).encode()
+    index = json.dumps({"manifests": [{"digest": "sha256:" + hashlib.sha256(manifest).hexdigest()}]}).encode()
+    add("oci_fuzz", tar(("blobs/sha256/" + name, layer), ("blobs/sha256/" + hashlib.sha256(manifest).hexdigest(), manifest), ("index.json", index)))
+    add("oci_fuzz", tar(("1/layer.tar", layer), ("manifest.json", b'[{"Layers":["1/layer.tar"]}]')))
+# With their digests renamed to tags that nobody reads, so that changed ones get past them.
+for pattern in (os.path.join(tree, "tests/data/rpm/*.rpm"), corpus + "/packages/*.rpm", corpus + "/packages/bad/*.rpm"):
+    for data in files(pattern):
+        add("rpm_fuzz", data)
+        if len(data) < 7000:
+            continue
+        open_to_change = bytearray(data)
+        for entries, digests in zip(rpm_headers(data), ((269, 273, 1000), (5092,))):
+            for entry in entries:
+                if struct.unpack(">I", data[entry:entry + 4])[0] in digests:
+                    struct.pack_into(">I", open_to_change, entry, 999)
+        add("rpm_fuzz", bytes(open_to_change))
 add("sha256sums_fuzz", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  /etc/empty\n")
 add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\nDescription: example\n more\n")
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:

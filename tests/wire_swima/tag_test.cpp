@@ -1,4 +1,5 @@
 #include "wire/swima/tag.h"
+#include "wire/swima/xml.h"
 
 #include <gtest/gtest.h>
 

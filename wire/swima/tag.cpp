@@ -1,32 +1,13 @@
 #include "wire/swima/tag.h"
 
-#include <algorithm>
-#include <array>
-#include <charconv>
 #include <utility>
-#include <vector>
 
-#include "base/hex.h"
+#include "wire/swima/xml.h"
 
 namespace gatehouse::swima {
 namespace {
 
-constexpr std::string_view spec = "ISO/IEC 19770-2";
 constexpr std::string_view white = " \t\r\n";
-
-bool is_white(char c) { return white.find(c) != white.npos; }
-
-bool name_begins(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
-bool name_goes_on(char c) { return name_begins(c) || (c >= '0' && c <= '9') || c == '-' || c == '.'; }
-
-// Without its namespace's prefix.
-std::string_view local(std::string_view name) {
-  const std::size_t colon = name.rfind(':');
-  return colon == name.npos ? name : name.substr(colon + 1);
-}
 
 bool has_word(std::string_view list, std::string_view word) {
   for (std::size_t at = 0; (at = list.find_first_not_of(white, at)) != list.npos;) {
@@ -43,197 +24,41 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(begin, text.find_last_not_of(white) - begin + 1));
 }
 
-void append_utf8(std::string& out, std::uint32_t c) {
-  const auto more = [&](unsigned shift) { out += char(0x80 | ((c >> shift) & 0x3f)); };
-  if (c < 0x80) {
-    out += char(c);
-  } else if (c < 0x800) {
-    out += char(0xc0 | (c >> 6));
-    more(0);
-  } else if (c < 0x10000) {
-    out += char(0xe0 | (c >> 12));
-    more(6), more(0);
-  } else {
-    out += char(0xf0 | (c >> 18));
-    more(12), more(6), more(0);
-  }
-}
-
-class TagReader {
+class TagReader final : XmlScanner {
  public:
-  TagReader(std::string_view text, TagFormat format) : text_(text), format_(format) {}
+  TagReader(std::string_view text, TagFormat format) : XmlScanner(text, max_tag_bytes), format_(format) {}
 
   Result<TagIdentity> read() {
-    if (text_.size() > max_tag_bytes) return gatehouse::fail(Fault::limit, "SWID tag larger than 4 MiB", spec);
-    if (!is_utf8(text_)) return stop("SWID tag isn't UTF-8");
-    if (const std::size_t nul = text_.find('\0'); nul != text_.npos) return stop("NUL in a SWID tag", nul);
-    (void)eat("\xef\xbb\xbf");
-    if (text_.substr(at_).starts_with("<?xml") && at_ + 5 < text_.size() && is_white(text_[at_ + 5]))
-      GH_CHECK(declaration());
-    while (at_ < text_.size()) {
-      const std::size_t markup = std::min(text_.find('<', at_), text_.size());
-      GH_CHECK(characters(text_.substr(at_, markup - at_)));
-      at_ = markup;
-      if (at_ < text_.size()) GH_CHECK(one_markup());
-    }
-    if (!open_.empty()) return stop("SWID tag ends inside an element");
-    if (!rooted_) return stop("SWID tag without an element");
+    GH_CHECK(scan());
     if (identity_.tag_id.empty()) return stop("SWID tag without a tag id", 0);
     if (identity_.creator.empty()) return stop("SWID tag without its creator's regid", 0);
     return std::move(identity_);
   }
 
  private:
-  std::unexpected<Error> stop(std::string_view why, std::size_t at) const {
-    return gatehouse::fail(Fault::malformed, why, spec, at);
-  }
-  std::unexpected<Error> stop(std::string_view why) const { return stop(why, at_); }
-
-  bool eat(std::string_view what) {
-    if (!text_.substr(at_).starts_with(what)) return false;
-    at_ += what.size();
-    return true;
-  }
-  bool skip_white() {
-    const std::size_t start = at_;
-    at_ = std::min(text_.find_first_not_of(white, at_), text_.size());
-    return at_ != start;
-  }
-  // What stands before `end`, which is taken too.
-  Result<std::string_view> up_to(std::string_view end, std::string_view why) {
-    const std::size_t found = text_.find(end, at_);
-    if (found == text_.npos) return stop(why);
-    const std::string_view out = text_.substr(at_, found - at_);
-    at_ = found + end.size();
-    return out;
+  // Of an attribute without a namespace; empty where there is none.
+  Result<std::string> value(std::span<const XmlAttribute> attributes, std::string_view name) const {
+    for (const XmlAttribute& a : attributes)
+      if (a.name == name) return decoded(a);
+    return std::string();
   }
 
-  // What it says of the encoding has to agree with what we read.
-  Result<void> declaration() {
-    const std::size_t start = at_;
-    GH_TRY(const auto text, up_to("?>", "XML declaration without its end"));
-    const std::size_t encoding = text.find("encoding");
-    if (encoding == text.npos) return {};
-    const std::size_t open = text.find_first_of("\"'", encoding);
-    const std::size_t close = open == text.npos ? open : text.find(text[open], open + 1);
-    if (close == text.npos) return stop("malformed XML declaration", start);
-    std::string name(text.substr(open + 1, close - open - 1));
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](char c) { return c >= 'a' && c <= 'z' ? char(c - 32) : c; });
-    if (name != "UTF-8" && name != "US-ASCII") return stop("SWID tag in another encoding than UTF-8", start);
-    return {};
-  }
-
-  Result<void> characters(std::string_view run) {
-    if (open_.empty() && run.find_first_not_of(white) != run.npos) return stop("text outside of the root element");
-    if (collecting_ == nullptr || run.empty()) return {};
-    GH_TRY(const auto text, decoded(run, at_));
-    *collecting_ += text;
-    return {};
-  }
-
-  Result<void> one_markup() {
-    const std::size_t start = at_;
-    if (eat("<!--")) {
-      GH_CHECK(up_to("-->", "comment without its end"));
-      return {};
-    }
-    if (eat("<![CDATA[")) {
-      if (open_.empty()) return stop("text outside of the root element", start);
-      GH_TRY(const auto text, up_to("]]>", "CDATA section without its end"));
-      if (collecting_ != nullptr) *collecting_ += text;
-      return {};
-    }
-    if (eat("<!")) return stop("document type declarations aren't allowed", start);
-    if (eat("<?")) {
-      GH_CHECK(up_to("?>", "processing instruction without its end"));
-      return {};
-    }
-    if (eat("</")) return end_tag(start);
-    at_ += 1;
-    return start_tag(start);
-  }
-
-  Result<std::string_view> name() {
-    if (at_ == text_.size() || !name_begins(text_[at_])) return stop("a name was expected");
-    const std::size_t start = at_;
-    while (at_ < text_.size() && name_goes_on(text_[at_])) ++at_;
-    return text_.substr(start, at_ - start);
-  }
-
-  struct Attributes {
-    std::optional<std::string> tag_id, regid, role;
-  };
-
-  Result<void> start_tag(std::size_t start) {
-    if (open_.empty() && rooted_) return stop("more than one root element", start);
-    if (open_.size() >= max_tag_depth) return gatehouse::fail(Fault::limit, "SWID tag nested too deep", spec, start);
-    rooted_ = true;
-    GH_TRY(const auto element, name());
-    Attributes attributes;
-    for (;;) {
-      const bool apart = skip_white();
-      if (eat(">")) {
-        GH_CHECK(begin(element, attributes, start));
-        open_.push_back(element);
-        return {};
-      }
-      if (eat("/>")) {
-        GH_CHECK(begin(element, attributes, start));
-        end();
-        return {};
-      }
-      if (!apart) return stop("malformed element");
-      GH_CHECK(attribute(attributes));
-    }
-  }
-
-  Result<void> attribute(Attributes& attributes) {
-    const std::size_t start = at_;
-    GH_TRY(const auto key, name());
-    skip_white();
-    if (!eat("=")) return stop("attribute without a value");
-    skip_white();
-    const std::size_t quote = at_;
-    if (!eat("\"") && !eat("'")) return stop("attribute without a value");
-    const std::size_t value_at = at_;
-    GH_TRY(const auto value, up_to(text_.substr(quote, 1), "attribute value without its end"));
-    if (value.find('<') != value.npos) return stop("'<' in an attribute value", value_at);
-    std::optional<std::string>* slot = nullptr;
-    if (key == "tagId") slot = &attributes.tag_id;
-    if (key == "regid") slot = &attributes.regid;
-    if (key == "role") slot = &attributes.role;
-    if (slot == nullptr) return {};
-    if (*slot) return stop("attribute twice", start);
-    GH_TRY(*slot, decoded(value, value_at));
-    return {};
-  }
-
-  Result<void> end_tag(std::size_t start) {
-    GH_TRY(const auto element, name());
-    skip_white();
-    if (!eat(">")) return stop("malformed end of an element");
-    if (open_.empty() || open_.back() != element) return stop("elements that don't nest", start);
-    open_.pop_back();
-    end();
-    return {};
-  }
-
-  // An element begins; those that it is in are open.
-  Result<void> begin(std::string_view element, const Attributes& attributes, std::size_t start) {
+  Result<void> begin(std::string_view element, std::span<const XmlAttribute> attributes, std::size_t start) override {
     const std::string_view its = local(element);
     if (format_ == TagFormat::iso_2015) {
-      if (open_.empty()) {
+      if (open().empty()) {
         if (its != "SoftwareIdentity") return stop("not a SWID tag of 2015", start);
-        identity_.tag_id = attributes.tag_id.value_or("");
-      } else if (open_.size() == 1 && its == "Entity" && has_word(attributes.role.value_or(""), "tagCreator")) {
+        GH_TRY(identity_.tag_id, value(attributes, "tagId"));
+      } else if (open().size() == 1 && its == "Entity") {
+        GH_TRY(const std::string role, value(attributes, "role"));
+        if (!has_word(role, "tagCreator")) return {};
         if (std::exchange(creator_seen_, true)) return stop("SWID tag with two creators", start);
-        identity_.creator = attributes.regid.value_or("");
+        GH_TRY(identity_.creator, value(attributes, "regid"));
       }
       return {};
     }
-    if (open_.empty() && its != "software_identification_tag") return stop("not a SWID tag of 2009", start);
-    if (open_.size() != 2 || local(open_.back()) != "software_id") return {};
+    if (open().empty() && its != "software_identification_tag") return stop("not a SWID tag of 2009", start);
+    if (open().size() != 2 || local(open().back()) != "software_id") return {};
     std::string* const wanted = its == "unique_id"           ? &identity_.tag_id
                                 : its == "tag_creator_regid" ? &identity_.creator
                                                              : nullptr;
@@ -243,57 +68,16 @@ class TagReader {
     return {};
   }
 
-  // An element has ended and isn't open any longer.
-  void end() {
-    if (collecting_ == nullptr || open_.size() != 2) return;
+  void end() override {
+    if (collecting_ == nullptr || open().size() != 2) return;
     *collecting_ = trimmed(*collecting_);
     collecting_ = nullptr;
   }
+  void characters(std::string_view text) override { *collecting_ += text; }
+  bool wants_characters() const override { return collecting_ != nullptr; }
 
-  // With XML's five entities and character references resolved; `at` is where the text stands.
-  Result<std::string> decoded(std::string_view raw, std::size_t at) const {
-    std::string out;
-    out.reserve(raw.size());
-    for (std::size_t i = 0; i < raw.size();) {
-      if (raw[i] != '&') {
-        out += raw[i++];
-        continue;
-      }
-      constexpr std::size_t longest = 10;  // "#x0010FFFF"
-      const std::size_t semicolon = raw.substr(i + 1, longest + 1).find(';');
-      if (semicolon == raw.npos) return stop("malformed reference", at + i);
-      const std::string_view name = raw.substr(i + 1, semicolon);
-      if (!append_reference(out, name)) return stop("unknown entity", at + i);
-      i += semicolon + 2;
-    }
-    return out;
-  }
-
-  static bool append_reference(std::string& out, std::string_view name) {
-    constexpr std::array<std::pair<std::string_view, char>, 5> known{
-        {{"amp", '&'}, {"lt", '<'}, {"gt", '>'}, {"quot", '"'}, {"apos", '\''}}};
-    for (const auto& [entity, character] : known)
-      if (entity == name) {
-        out += character;
-        return true;
-      }
-    if (!name.starts_with('#')) return false;
-    const bool hex = name.starts_with("#x");
-    name.remove_prefix(hex ? 2 : 1);
-    std::uint32_t c = 0;
-    const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), c, hex ? 16 : 10);
-    if (code != std::errc() || end != name.data() + name.size()) return false;
-    const bool allowed =
-        c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c < 0xd800) || (c >= 0xe000 && c <= 0x10ffff);
-    if (allowed) append_utf8(out, c);
-    return allowed;
-  }
-
-  std::string_view text_;
-  TagFormat format_;
-  std::size_t at_ = 0;
-  std::vector<std::string_view> open_;  // elements, as they are written
-  bool rooted_ = false, creator_seen_ = false;
+  const TagFormat format_;
+  bool creator_seen_ = false;
   std::string* collecting_ = nullptr;  // text of the element that is open
   TagIdentity identity_;
 };

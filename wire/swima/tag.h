@@ -1,8 +1,6 @@
 // What a SWID tag (ISO/IEC 19770-2) says of its own identity, so that a tag can be held against the software identifier
-// that it came for (RFC 8412; spec part 1b §5.9). A scanner for just that, not an XML library: it takes UTF-8 without a
-// document type declaration, so no entity but XML's own five is known and nothing outside the tag is ever read; it
-// checks that elements nest, to a depth of 64, and holds nothing but the two names. Schema and namespaces aren't
-// checked.
+// that it came for (RFC 8412; spec part 1b §5.9). No XML library: wire/swima/xml.h says what is read
+// and what isn't.
 //
 //   GH_TRY(const auto identity, swima::parse_tag_identity(record.record, swima::TagFormat::iso_2015));
 //   if (identity.identifier() != record.identifier) …
@@ -17,7 +15,7 @@
 
 namespace gatehouse::swima {
 
-inline constexpr std::size_t max_tag_bytes = std::size_t(4) << 20, max_tag_depth = 64;
+inline constexpr std::size_t max_tag_bytes = std::size_t(4) << 20;
 
 // Data models of PEN 0.
 enum class TagFormat : std::uint8_t { iso_2015 = 0, iso_2009 = 1 };

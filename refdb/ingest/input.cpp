@@ -1,0 +1,86 @@
+#include "refdb/ingest/input.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace gatehouse::refdb {
+
+Result<ByteVector> Input::bytes_at(std::uint64_t offset, std::size_t size) const {
+  if (offset > this->size() || size > this->size() - offset)
+    return fail(Fault::malformed, "truncated", {}, std::size_t(this->size()));
+  ByteVector out(size);
+  GH_TRY(const std::size_t got, read_at(offset, out));
+  if (got != size) return fail(Fault::malformed, "truncated", {}, std::size_t(offset + got));
+  return out;
+}
+
+Result<std::size_t> MemoryInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  if (offset >= bytes_.size()) return std::size_t{0};
+  const Bytes from = bytes_.subspan(std::size_t(offset));
+  const std::size_t n = std::min(from.size(), out.size());
+  std::copy_n(from.begin(), n, out.begin());
+  return n;
+}
+
+Result<std::unique_ptr<FileInput>> FileInput::open(const std::string& path) {
+  // Not blocking: it may be a FIFO.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return fail_errno("can't open", path);
+  struct stat st {};
+  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    ::close(fd);
+    return fail(Error{Fault::environment, "not a regular file", {}, 0, path, {}});
+  }
+  return std::unique_ptr<FileInput>(new FileInput(path, fd, std::uint64_t(st.st_size)));
+}
+
+FileInput::~FileInput() { ::close(fd_); }
+
+Result<std::size_t> FileInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done, off_t(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("can't read", path_);
+    if (n == 0) break;
+    done += std::size_t(n);
+  }
+  return done;
+}
+
+Result<std::size_t> PlainStream::read(std::span<std::byte> out) {
+  constexpr std::size_t block = std::size_t(64) << 10;
+  std::size_t done = 0;
+  while (done < out.size()) {
+    if (taken_ < ahead_.size()) {
+      const std::size_t n = std::min(out.size() - done, ahead_.size() - taken_);
+      std::copy_n(ahead_.begin() + std::ptrdiff_t(taken_), n, out.begin() + std::ptrdiff_t(done));
+      taken_ += n;
+      offset_ += n;
+      done += n;
+      continue;
+    }
+    if (out.size() - done >= block) {
+      GH_TRY(const std::size_t n, input_.read_at(offset_, out.subspan(done)));
+      offset_ += n;
+      return done + n;
+    }
+    ahead_.resize(block);
+    taken_ = 0;
+    GH_TRY(const std::size_t n, input_.read_at(offset_, ahead_));
+    ahead_.resize(n);
+    if (n == 0) break;
+  }
+  return done;
+}
+
+Result<std::size_t> PartInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  if (offset >= size_) return std::size_t{0};
+  return input_.read_at(offset_ + offset, out.first(std::size_t(std::min<std::uint64_t>(out.size(), size_ - offset))));
+}
+
+}  // namespace gatehouse::refdb

@@ -1,0 +1,94 @@
+// Where the bytes of a source are read from, by offset: a file of any size, or memory. Nothing is mapped: a file that
+// shrinks while it is read ends early, and its parser says so.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+namespace gatehouse::refdb {
+
+class Input {
+ public:
+  Input() = default;
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+  virtual ~Input() = default;
+  // When it was opened.
+  virtual std::uint64_t size() const = 0;
+  // As many bytes as there are from `offset` on, at most out.size(); fewer only at the end.
+  virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const = 0;
+  // Exactly `size` bytes. Asks for no memory before it is known that the input is that long.
+  Result<ByteVector> bytes_at(std::uint64_t offset, std::size_t size) const;
+};
+
+class MemoryInput final : public Input {
+ public:
+  explicit MemoryInput(Bytes bytes) : bytes_(bytes) {}
+  std::uint64_t size() const override { return bytes_.size(); }
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+
+ private:
+  const Bytes bytes_;
+};
+
+class FileInput final : public Input {
+ public:
+  // A regular file; environment faults name it.
+  static Result<std::unique_ptr<FileInput>> open(const std::string& path);
+  ~FileInput() override;
+  std::uint64_t size() const override { return size_; }
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+
+ private:
+  FileInput(std::string path, int fd, std::uint64_t size) : path_(std::move(path)), fd_(fd), size_(size) {}
+  const std::string path_;
+  const int fd_;
+  const std::uint64_t size_;
+};
+
+// Bytes that come once, in order.
+class Stream {
+ public:
+  Stream() = default;
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  virtual ~Stream() = default;
+  // Fewer bytes than asked for only at the end.
+  virtual Result<std::size_t> read(std::span<std::byte> out) = 0;
+  // How far the input underneath has been read: where an error is.
+  virtual std::uint64_t offset() const = 0;
+};
+
+// An input from `offset` on, as it is. Reads ahead, so that small reads cost little.
+class PlainStream final : public Stream {
+ public:
+  PlainStream(const Input& input, std::uint64_t offset) : input_(input), offset_(offset) {}
+  Result<std::size_t> read(std::span<std::byte> out) override;
+  std::uint64_t offset() const override { return offset_; }
+
+ private:
+  const Input& input_;
+  std::uint64_t offset_;
+  ByteVector ahead_;       // its unread bytes are those from offset_ on
+  std::size_t taken_ = 0;  // of them
+};
+
+// A part of an input, as an input. The input outlives it.
+class PartInput final : public Input {
+ public:
+  // The part lies within the input.
+  PartInput(const Input& input, std::uint64_t offset, std::uint64_t size)
+      : input_(input), offset_(offset), size_(size) {}
+  std::uint64_t size() const override { return size_; }
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+
+ private:
+  const Input& input_;
+  const std::uint64_t offset_, size_;
+};
+
+}  // namespace gatehouse::refdb
