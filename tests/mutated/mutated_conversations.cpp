@@ -20,8 +20,8 @@
 #include <set>
 #include <thread>
 
+#include "tests/mutated/connection.h"
 #include "tests/mutated/mutator.h"
-#include "tests/mutated/oracle.h"
 
 extern "C" {
 void __sanitizer_set_death_callback(void (*callback)()) __attribute__((weak));
@@ -97,124 +97,14 @@ std::size_t resident_bytes() {
   return resident * std::size_t(::sysconf(_SC_PAGESIZE));
 }
 
-// --- who takes part
-
-struct Device {
-  std::string id;
-  PublicKey key;
-  std::vector<std::string> identities;
-  std::optional<pipeline::Baseline> baseline{};
-  friend bool operator==(const Device& a, const Device& b) {
-    return a.id == b.id && a.identities == b.identities && a.baseline == b.baseline;
-  }
-};
-
-struct Role {
-  std::string name;
-  unsigned weight;
-  server::Settings settings;
-  server::Peer peer;
-  std::optional<Device> device;  // as enrolled before each conversation; empty: nobody knows it
-  std::function<std::unique_ptr<Speaker>()> speaker;
-  const Recording* recording = nullptr;
-  std::size_t turns = 0;
-  bool allowed = false;  // when nothing is changed
-  Expected expected{};
-};
-
 struct Tally {
   std::map<std::string, std::uint64_t> roles, endings, oracle;
-  std::map<Layer, std::uint64_t> by_layer;                  // conversations with a change there
+  std::map<Layer, std::uint64_t> by_layer;  // conversations with a change there
   std::map<Layer, std::map<std::string, std::uint64_t>> endings_by_layer;
   std::map<std::string, std::uint64_t> operations;
   std::uint64_t changes = 0, unchanged = 0, messages = 0, healthy = 0;
   double longest_wall = 0, longest_cpu = 0;
   std::uint64_t longest_at = 0, longest_cpu_at = 0;
-};
-
-// One connection of a speaker to a session.
-class Connection {
- public:
-  Connection(World& world, const Role& role)
-      : host(world), speaker(role.speaker()), session(prepared(host, role), role.settings, *world.state, role.peer) {
-    host.on_message = [this](server::Direction direction, Bytes whole) {
-      if (direction == server::Direction::client_to_server) received.push_back({session.id(), to_vector(whole)});
-    };
-    host.on_fact = [this](std::string_view fact, Bytes) { protocol_error = protocol_error || fact == "protocol_error"; };
-    host.on_result = [this](const server::SessionResult& r) {
-      touched = touched || r.quote || r.quote_key || r.pending_key || r.proposed_baseline || r.software || !r.learned_files.empty();
-      constexpr std::string_view key = "\"recommendation\":\"";
-      const std::size_t at = r.verdict.find(key);
-      if (at == std::string::npos) return;
-      recorded = r.verdict.substr(at + key.size(), r.verdict.find('"', at + key.size()) - at - key.size());
-      // What comes later doesn't count any more.
-      if (recorded == "allow") allowed.push_back({said, received_for(r.intent.session)});
-    };
-  }
-  ~Connection() { end(); }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
-  // Until the session wants more; false: it neither does, nor is anything under way.
-  bool settle() {
-    while (!session.ended() && !session.wants_data())
-      if (!host.carry(session)) return session.ended() || session.wants_data();
-    return true;
-  }
-  void end() {
-    if (!session.ended()) session.on_peer_gone();
-    while (host.carry(session)) {
-    }
-  }
-  // What the server said since it was last asked; access recommendations are noted.
-  ByteVector answer() {
-    ByteVector out = std::exchange(host.out, {});
-    for (const ByteVector& whole : messages_of(out)) {
-      const auto batch = pbtnc::parse_batch(Bytes(whole).subspan(pttls::header_size), false);
-      if (!batch || batch->type != pbtnc::BatchType::result) continue;
-      for (const pbtnc::Message& m : batch->messages)
-        if (m.is(pbtnc::vendor_ietf, pbtnc::type::access_recommendation)) access = pbtnc::access_recommendation(m);
-      told += access == 1U ? 1 : 0;
-    }
-    return out;
-  }
-  // What came for this assessment, the batch that began it included.
-  Messages received_for(const std::string& id) const {
-    Messages out;
-    for (std::size_t i = 0; i < received.size(); ++i) {
-      const bool begins = i + 1 < received.size() && received[i].first != id && received[i + 1].first == id &&
-                          is_retry(received[i].second);
-      const bool alone = i + 1 == received.size() && received[i].first != id && is_retry(received[i].second);
-      if (received[i].first == id || begins || alone) out.push_back(received[i].second);
-    }
-    return out;
-  }
-  static bool is_retry(Bytes whole) {
-    return whole.size() > pttls::header_size + 3 && (whole[pttls::header_size + 3] & std::byte{0x0F}) == std::byte(pbtnc::BatchType::cretry);
-  }
-
-  // A recorded client's answers are good for the recorded nonce and request.
-  static LoopHost& prepared(LoopHost& host, const Role& role) {
-    if (role.recording == nullptr) return host;
-    host.nonce = role.recording->nonce;
-    host.secret = role.recording->secret;
-    host.request_id = 11;
-    return host;
-  }
-
-  LoopHost host;
-  std::unique_ptr<Speaker> speaker;
-  std::vector<std::pair<std::string, ByteVector>> received;  // with the session at that time
-  Messages said;                                             // by the speaker, in this assessment
-  struct Allowed {
-    Messages said, received;  // until then
-  };
-  std::vector<Allowed> allowed;                              // by each record that says so
-  std::string recorded;                                      // recommendation of the last record
-  std::optional<std::uint32_t> access;                       // of the last RESULT batch
-  std::size_t told = 0;                                      // RESULT batches that allow
-  bool protocol_error = false, touched = false;
-  server::Session session;  // last: it speaks to all of the above
 };
 
 class Fuzzer {
@@ -240,7 +130,9 @@ class Fuzzer {
   void measure(bool last);
   void look_at_slow_ones();
   // The first rounds fill the pools of the allocator and of the libraries.
-  const std::pair<std::size_t, std::size_t>& warm() const { return memory_[std::min<std::size_t>(memory_.size() / 3, 10)]; }
+  const std::pair<std::size_t, std::size_t>& warm() const {
+    return memory_[std::min<std::size_t>(memory_.size() / 3, 10)];
+  }
   void fail(std::uint64_t number, const std::string& why);
   static server::policy::PolicyPtr policy(const char* text);
 
@@ -254,7 +146,7 @@ class Fuzzer {
   std::unique_ptr<Connection> healthy_;
   Messages healthy_says_;
   Pool pool_;
-  std::vector<std::string> log_;  // of the conversation that was learned last
+  std::vector<std::string> log_;                   // of the conversation that was learned last
   std::map<std::string, const Device*> enrolled_;  // as it is in the store now; null: something changed it
   Tally tally_;
   std::set<std::uint64_t> slow_;  // conversations with a step that took too long
@@ -271,7 +163,8 @@ server::policy::PolicyPtr Fuzzer::policy(const char* text) {
 }
 
 void Fuzzer::fail(std::uint64_t number, const std::string& why) {
-  const std::string text = "conversation " + std::to_string(number) + " of seed " + std::to_string(options.seed) + ": " + why;
+  const std::string text =
+      "conversation " + std::to_string(number) + " of seed " + std::to_string(options.seed) + ": " + why;
   failures_.push_back(text);
   ADD_FAILURE() << text;
 }
@@ -369,12 +262,17 @@ void Fuzzer::add_roles() {
   const auto attestation = policy("[groups.all]\nask = [\"TPMRA\"]\n");
   const auto settings_alone = policy("[groups.all]\nask = [\"FWDEN\", \"PWDEN\"]\n");
   const auto software = policy("[groups.all]\nask = [{ type = \"SWIDT\", argument = \"R\" }, \"TPMRA\"]\n");
-  const auto live = [&](std::string name, unsigned weight, const server::policy::PolicyPtr& asked, const SmallMachine& machine,
-                        EndpointOptions endpoint, const std::function<void(Role&)>& more = {}) -> Role& {
+  const auto live = [&](std::string name, unsigned weight, const server::policy::PolicyPtr& asked,
+                        const SmallMachine& machine, EndpointOptions endpoint,
+                        const std::function<void(Role&)>& more = {}) -> Role& {
     endpoints_.push_back(std::move(endpoint));
     const EndpointOptions& chosen = endpoints_.back();
-    Role role{.name = std::move(name), .weight = weight, .settings = {}, .peer = {"192.0.2.7:49152", "CN=host1", "certificate", {}},
-              .device = Device{machine.tpm->ak().key_id(), machine.tpm->ak(), {"CN=host1"}}, .speaker = {}};
+    Role role{.name = std::move(name),
+              .weight = weight,
+              .settings = {},
+              .peer = {"192.0.2.7:49152", "CN=host1", "certificate", {}},
+              .device = Device{machine.tpm->ak().key_id(), machine.tpm->ak(), {"CN=host1"}},
+              .speaker = {}};
     role.settings.auth = server::Auth::none;
     role.settings.policy = asked;
     role.expected.everything = chosen.everything;
@@ -427,12 +325,18 @@ void Fuzzer::add_roles() {
     constexpr struct {
       const char *folder, *key;
       bool allowed;
-    } all[] = {{"mutual-tls-rsa", "rsa", true},           {"sasl-rsa", "rsa", true},
-               {"sasl-ecc", "ecc", true},                 {"mutual-tls-ecc-aikcert", "ecc", true},
-               {"mutual-tls12-rsa-modp2048-pcrinfo", "rsa", true}, {"sasl-rsa-32k", "rsa", true},
-               {"sasl-ecc-2k", "ecc", true},              {"sasl-rsa-sha384-ecp384", "rsa", true},
-               {"changed-file-rsa", "rsa", false},        {"tampered-list-rsa", "rsa", false},
-               {"untrusted-ak-rsa", "rsa", true},         {"untrusted-ak-cert-ecc", "ecc", false}};
+    } all[] = {{"mutual-tls-rsa", "rsa", true},
+               {"sasl-rsa", "rsa", true},
+               {"sasl-ecc", "ecc", true},
+               {"mutual-tls-ecc-aikcert", "ecc", true},
+               {"mutual-tls12-rsa-modp2048-pcrinfo", "rsa", true},
+               {"sasl-rsa-32k", "rsa", true},
+               {"sasl-ecc-2k", "ecc", true},
+               {"sasl-rsa-sha384-ecp384", "rsa", true},
+               {"changed-file-rsa", "rsa", false},
+               {"tampered-list-rsa", "rsa", false},
+               {"untrusted-ak-rsa", "rsa", true},
+               {"untrusted-ak-cert-ecc", "ecc", false}};
     // The recorded server didn't trust the AK of the last but one; here it is enrolled.
     for (const auto& one : all) {
       recordings_.push_back(recording(one.folder));
@@ -440,8 +344,13 @@ void Fuzzer::add_roles() {
       const auto key = PublicKey::from_pem(as_text(file(interop("keys/" + std::string(one.key) + "/ak.pem"))));
       ASSERT_TRUE(key);
       for (const bool whole : {true, false}) {
-        Role role{.name = std::string(one.folder) + (whole ? "" : ", cut"), .weight = 1, .settings = {}, .peer = {"127.0.0.1:1", "", "", {}},
-                  .device = Device{key->key_id(), *key, {}}, .speaker = {}, .recording = &recorded};
+        Role role{.name = std::string(one.folder) + (whole ? "" : ", cut"),
+                  .weight = 1,
+                  .settings = {},
+                  .peer = {"127.0.0.1:1", "", "", {}},
+                  .device = Device{key->key_id(), *key, {}},
+                  .speaker = {},
+                  .recording = &recorded};
         role.settings.auth = server::Auth::none;
         role.settings.policy = whole ? software : everything;
         role.settings.banks = {HashAlgorithm::sha256, HashAlgorithm::sha384};
@@ -495,14 +404,25 @@ bool Fuzzer::perform(Connection& c, const Event& event, std::uint64_t number) {
         rest = rest.subspan(n);
       }
       break;
-    case Event::Kind::deadline: c.session.on_deadline(); break;
-    case Event::Kind::stop: c.session.on_stop(); break;
-    case Event::Kind::gone: c.session.on_peer_gone(); goes_on = false; break;
-    case Event::Kind::reassess: (void)c.session.reassess(); break;
-    case Event::Kind::start_over: break;
+    case Event::Kind::deadline:
+      c.session.on_deadline();
+      break;
+    case Event::Kind::stop:
+      c.session.on_stop();
+      break;
+    case Event::Kind::gone:
+      c.session.on_peer_gone();
+      goes_on = false;
+      break;
+    case Event::Kind::reassess:
+      (void)c.session.reassess();
+      break;
+    case Event::Kind::start_over:
+      break;
   }
   if (!c.settle()) fail(number, "the session stands still");
-  const double wall_ms = (seconds(CLOCK_MONOTONIC) - wall) * 1e3, cpu_ms = (seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) * 1e3;
+  const double wall_ms = (seconds(CLOCK_MONOTONIC) - wall) * 1e3,
+               cpu_ms = (seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) * 1e3;
   if (over && c.host.out.size() != before) fail(number, "the session speaks after its end");
   ++tally_.messages;
   if (wall_ms > tally_.longest_wall) tally_.longest_wall = wall_ms, tally_.longest_at = number;
@@ -518,8 +438,8 @@ void Fuzzer::judge(const Connection& c, const Role& role, std::uint64_t number, 
     if ((c.access == 1U) != role.allowed) fail(number, role.name + ": nothing was changed and the verdict is another");
   }
   for (const Connection::Allowed& one : c.allowed) {
-    const std::string why = role.allowed ? undeserved(role.expected, one.said, one.received)
-                                         : "this endpoint never gets it";
+    const std::string why =
+        role.allowed ? undeserved(role.expected, one.said, one.received) : "this endpoint never gets it";
     if (!why.empty()) fail(number, role.name + ": allowed: " + why);
     if (changed) ++tally_.oracle[why.empty() ? "allowed, and what counts is unchanged" : "allowed undeservedly"];
   }
@@ -537,7 +457,11 @@ void Fuzzer::conversation(std::uint64_t number) {
     at -= one.weight;
   }
   const std::size_t share = random.below(100);
-  const std::size_t changes = share < 2 ? 0 : share < 47 ? 1 : share < 72 ? 2 : share < 90 ? 3 + random.below(2) : 5 + random.below(4);
+  const std::size_t changes = share < 2    ? 0
+                              : share < 47 ? 1
+                              : share < 72 ? 2
+                              : share < 90 ? 3 + random.below(2)
+                                           : 5 + random.below(4);
   Mutator mutator(pool_, Random(random()), role->turns, changes);
   restore(*role);
   {
@@ -581,9 +505,12 @@ void Fuzzer::conversation(std::uint64_t number) {
     if (c.touched && role->device) enrolled_[role->device->id] = nullptr;
 
     std::string ending = "ended early";
-    if (c.access) ending = c.access == 1U ? "allow" : c.access == 3U ? "isolate" : "block";
-    else if (c.protocol_error) ending = "protocol error";
-    else if (c.recorded.empty()) ending = "no assessment";
+    if (c.access)
+      ending = c.access == 1U ? "allow" : c.access == 3U ? "isolate" : "block";
+    else if (c.protocol_error)
+      ending = "protocol error";
+    else if (c.recorded.empty())
+      ending = "no assessment";
     ++tally_.roles[role->name];
     ++tally_.endings[ending];
     std::set<Layer> seen;
@@ -598,7 +525,8 @@ void Fuzzer::conversation(std::uint64_t number) {
     if (options.only == number) {
       std::printf("%s, %zu turns\n", role->name.c_str(), role->turns);
       for (const Change& change : mutator.made())
-        std::printf("  turn %zu: %s: %s\n", change.turn, std::string(name(change.layer)).c_str(), std::string(change.name).c_str());
+        std::printf("  turn %zu: %s: %s\n", change.turn, std::string(name(change.layer)).c_str(),
+                    std::string(change.name).c_str());
       for (const std::string& line : c.host.lines) std::printf("  | %s\n", line.c_str());
       std::printf("  %s, recorded %s\n", ending.c_str(), c.recorded.c_str());
     }
@@ -626,8 +554,9 @@ void Fuzzer::run(std::uint64_t first, std::uint64_t count) {
     if (n != 0 && n % round == 0) measure(false);
     conversation(first + n);
     if (options.progress != 0 && (n + 1) % options.progress == 0) {
-      std::printf("%llu conversations, %.0f a second, %zu MiB resident, longest step %.1f ms\n", static_cast<unsigned long long>(n + 1),
-                  double(n + 1) / (seconds(CLOCK_MONOTONIC) - began), resident_bytes() >> 20, tally_.longest_wall);
+      std::printf("%llu conversations, %.0f a second, %zu MiB resident, longest step %.1f ms\n",
+                  static_cast<unsigned long long>(n + 1), double(n + 1) / (seconds(CLOCK_MONOTONIC) - began),
+                  resident_bytes() >> 20, tally_.longest_wall);
       std::fflush(stdout);
     }
   }
@@ -659,27 +588,37 @@ void Fuzzer::report(double took) const {
   std::uint64_t total = 0;
   for (const auto& [_, n] : tally_.endings) total += n;
   if (total == 0) return;
-  std::printf("%llu conversations in %.0f s, %llu messages, %llu changes, %llu without a change, %llu healthy ones between them\n",
-              static_cast<unsigned long long>(total), took, static_cast<unsigned long long>(tally_.messages),
-              static_cast<unsigned long long>(tally_.changes), static_cast<unsigned long long>(tally_.unchanged),
-              static_cast<unsigned long long>(tally_.healthy));
+  std::printf(
+      "%llu conversations in %.0f s, %llu messages, %llu changes, %llu without a change, %llu healthy ones between "
+      "them\n",
+      static_cast<unsigned long long>(total), took, static_cast<unsigned long long>(tally_.messages),
+      static_cast<unsigned long long>(tally_.changes), static_cast<unsigned long long>(tally_.unchanged),
+      static_cast<unsigned long long>(tally_.healthy));
   const auto list = [](const char* title, const auto& counts) {
     std::printf("%s:", title);
-    for (const auto& [what, n] : counts) std::printf(" %s %llu,", std::string(what).c_str(), static_cast<unsigned long long>(n));
+    for (const auto& [what, n] : counts)
+      std::printf(" %s %llu,", std::string(what).c_str(), static_cast<unsigned long long>(n));
     std::printf("\n");
   };
   list("ended", tally_.endings);
   for (const auto& [layer, endings] : tally_.endings_by_layer)
-    list(("  with a change of " + std::string(name(layer)) + " (" + std::to_string(tally_.by_layer.at(layer)) + ")").c_str(), endings);
+    list(("  with a change of " + std::string(name(layer)) + " (" + std::to_string(tally_.by_layer.at(layer)) + ")")
+             .c_str(),
+         endings);
   list("allowed", tally_.oracle);
   list("roles", tally_.roles);
   if (options.progress != 0) list("changes", tally_.operations);
-  std::printf("longest step %.1f ms (conversation %llu), %.1f ms of the processor (conversation %llu)\n", tally_.longest_wall,
-              static_cast<unsigned long long>(tally_.longest_at), tally_.longest_cpu, static_cast<unsigned long long>(tally_.longest_cpu_at));
-  if (options.hang_ms != 0) std::printf("%zu conversations had a step over %llu ms once\n", slow_.size(), static_cast<unsigned long long>(options.hang_ms));
-  std::printf("%zu rounds; live heap after the first, the first few and the last: %zu, %zu, %zu KiB; resident: %zu, %zu, %zu KiB\n",
-              memory_.size(), memory_.front().first >> 10, warm().first >> 10, memory_.back().first >> 10, memory_.front().second >> 10,
-              warm().second >> 10, memory_.back().second >> 10);
+  std::printf("longest step %.1f ms (conversation %llu), %.1f ms of the processor (conversation %llu)\n",
+              tally_.longest_wall, static_cast<unsigned long long>(tally_.longest_at), tally_.longest_cpu,
+              static_cast<unsigned long long>(tally_.longest_cpu_at));
+  if (options.hang_ms != 0)
+    std::printf("%zu conversations had a step over %llu ms once\n", slow_.size(),
+                static_cast<unsigned long long>(options.hang_ms));
+  std::printf(
+      "%zu rounds; live heap after the first, the first few and the last: %zu, %zu, %zu KiB; resident: %zu, %zu, %zu "
+      "KiB\n",
+      memory_.size(), memory_.front().first >> 10, warm().first >> 10, memory_.back().first >> 10,
+      memory_.front().second >> 10, warm().second >> 10, memory_.back().second >> 10);
 }
 
 TEST(MutatedConversations, EndAndLeaveNothingAndAreAllowedOnlyWhatIsDeserved) {
@@ -687,23 +626,29 @@ TEST(MutatedConversations, EndAndLeaveNothingAndAreAllowedOnlyWhatIsDeserved) {
   Fuzzer fuzzer;
   ASSERT_FALSE(HasFailure());
   const double began = seconds(CLOCK_MONOTONIC);
-  if (options.only != UINT64_MAX) fuzzer.run(options.only, 1);
-  else fuzzer.run(options.first, options.conversations);
+  if (options.only != UINT64_MAX)
+    fuzzer.run(options.only, 1);
+  else
+    fuzzer.run(options.first, options.conversations);
   fuzzer.report(seconds(CLOCK_MONOTONIC) - began);
   if (options.only != UINT64_MAX) return;
   // It is about all layers, and in good part about what comes behind the first parser.
   EXPECT_EQ(fuzzer.tally().by_layer.size(), layers);
   EXPECT_GT(fuzzer.tally().healthy, 0U);
-  for (const char* ending : {"allow", "isolate", "block", "protocol error"}) EXPECT_GT(fuzzer.tally().endings.count(ending), 0U) << ending;
+  for (const char* ending : {"allow", "isolate", "block", "protocol error"})
+    EXPECT_GT(fuzzer.tally().endings.count(ending), 0U) << ending;
 }
 
 }  // namespace
 
 bool take_option(std::string_view argument) {
-  const std::pair<std::string_view, std::uint64_t*> known[] = {
-      {"--conversations=", &options.conversations}, {"--first=", &options.first},   {"--seed=", &options.seed},
-      {"--only=", &options.only},                   {"--round=", &options.round},   {"--hang-ms=", &options.hang_ms},
-      {"--progress=", &options.progress}};
+  const std::pair<std::string_view, std::uint64_t*> known[] = {{"--conversations=", &options.conversations},
+                                                               {"--first=", &options.first},
+                                                               {"--seed=", &options.seed},
+                                                               {"--only=", &options.only},
+                                                               {"--round=", &options.round},
+                                                               {"--hang-ms=", &options.hang_ms},
+                                                               {"--progress=", &options.progress}};
   for (const auto& [name, value] : known)
     if (argument.starts_with(name)) {
       const std::string_view number = argument.substr(name.size());
@@ -726,8 +671,10 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   for (int i = 1; i < argc; ++i)
     if (!gatehouse::test::take_option(argv[i])) {
-      std::fprintf(stderr,
-                   "usage: %s [--conversations=N] [--first=N] [--seed=N] [--only=N] [--round=N] [--hang-ms=N] [--progress=N]\n", argv[0]);
+      std::fprintf(
+          stderr,
+          "usage: %s [--conversations=N] [--first=N] [--seed=N] [--only=N] [--round=N] [--hang-ms=N] [--progress=N]\n",
+          argv[0]);
       return 2;
     }
   gatehouse::test::watch_for_death();

@@ -1,5 +1,5 @@
-// Changes a conversation on its way to the server, at the layer and in the turn that its number says. A change waits for
-// a message that it can be made to: an attribute's value needs an attribute. The same seed and number make the same
+// Changes a conversation on its way to the server, at the layer and in the turn that its number says. A change waits
+// for a message that it can be made to: an attribute's value needs an attribute. The same seed and number make the same
 // changes.
 #pragma once
 
@@ -56,6 +56,8 @@ struct Change {
   std::size_t turn;
 };
 
+struct Context;  // operations.h
+
 class Mutator {
  public:
   // `turns`: messages of the conversation as it was; `changes`: how many are to be made.
@@ -65,8 +67,6 @@ class Mutator {
   // Once the client has nothing more to say. `ended`: nor has the server, so that what follows changes nothing.
   std::vector<Event> rest(bool ended);
   const std::vector<Change>& made() const { return made_; }
-
-  struct Context;
 
  private:
   struct Planned {

@@ -33,7 +33,8 @@ Subtype subtype_of(const pbtnc::PaMessage& pa) {
 ByteVector fields_of(const pts::SimpleEvidenceFinal& v) {
   Writer w;
   w.put(v.hash);
-  for (const Bytes part : {v.pcr_digest, v.qualified_signer, v.clock_info, v.firmware_version, v.selection, v.signature}) {
+  for (const Bytes part :
+       {v.pcr_digest, v.qualified_signer, v.clock_info, v.firmware_version, v.selection, v.signature}) {
     w.put(std::uint32_t(part.size()));
     w.put_bytes(part);
   }
@@ -76,7 +77,8 @@ void see_pts(std::uint32_t vendor, std::uint32_t type, Bytes value, Shown& out) 
     pts::FileMeasurementCursor files(0);
     files.feed(value);
     files.end();
-    for (auto file = files.next(); file && *file != nullptr; file = files.next()) out.file_digests.insert(to_vector((*file)->digest));
+    for (auto file = files.next(); file && *file != nullptr; file = files.next())
+      out.file_digests.insert(to_vector((*file)->digest));
   }
 }
 
@@ -85,11 +87,28 @@ bool known(std::uint32_t vendor, std::uint32_t type) {
   if (vendor == patnc::vendor_ietf) return type <= pa_type::source_metadata_response;
   if (vendor == patnc::vendor_ita) return type >= 1 && type <= pa_type::ita_symlinks && type != 7;
   if (vendor == raw::default_vendor) return type >= raw::type::capabilities && type <= raw::type::quote;
-  constexpr std::uint32_t all[] = {pa_type::contract_request, pa_type::contract_response, pa_type::segment_envelope, pa_type::next_segment,
-                                   pt::request_capabilities, pt::capabilities, pt::dh_nonce_request, pt::dh_nonce_response, pt::dh_nonce_finish,
-                                   pt::algorithm_request, pt::algorithm, pt::get_tpm_version, pt::tpm_version, pt::get_aik, pt::aik,
-                                   pt::request_component_evidence, pt::generate_evidence, pt::simple_component_evidence,
-                                   pt::simple_evidence_final, pt::request_file_metadata, pt::unix_file_metadata, pt::request_file_measurement,
+  constexpr std::uint32_t all[] = {pa_type::contract_request,
+                                   pa_type::contract_response,
+                                   pa_type::segment_envelope,
+                                   pa_type::next_segment,
+                                   pt::request_capabilities,
+                                   pt::capabilities,
+                                   pt::dh_nonce_request,
+                                   pt::dh_nonce_response,
+                                   pt::dh_nonce_finish,
+                                   pt::algorithm_request,
+                                   pt::algorithm,
+                                   pt::get_tpm_version,
+                                   pt::tpm_version,
+                                   pt::get_aik,
+                                   pt::aik,
+                                   pt::request_component_evidence,
+                                   pt::generate_evidence,
+                                   pt::simple_component_evidence,
+                                   pt::simple_evidence_final,
+                                   pt::request_file_metadata,
+                                   pt::unix_file_metadata,
+                                   pt::request_file_measurement,
                                    pt::file_measurement};
   return vendor == patnc::vendor_tcg && std::find(std::begin(all), std::end(all), type) != std::end(all);
 }
@@ -99,27 +118,44 @@ bool well_formed(std::uint32_t vendor, std::uint32_t type, Bytes value) {
   Reader r(value, "oracle");
   if (vendor == patnc::vendor_ita) {
     switch (type) {
-      case pa_type::ita_command: return patnc::parse_command(r).has_value();
-      case pa_type::ita_get_settings: return patnc::parse_get_settings(r).has_value();
-      case pa_type::ita_settings: return patnc::parse_settings(r).has_value();
-      case pa_type::ita_device_id: return patnc::parse_device_id(r).has_value();
-      default: return true;
+      case pa_type::ita_command:
+        return patnc::parse_command(r).has_value();
+      case pa_type::ita_get_settings:
+        return patnc::parse_get_settings(r).has_value();
+      case pa_type::ita_settings:
+        return patnc::parse_settings(r).has_value();
+      case pa_type::ita_device_id:
+        return patnc::parse_device_id(r).has_value();
+      default:
+        return true;
     }
   }
   if (vendor != patnc::vendor_ietf) return true;
   switch (type) {
-    case pa_type::attribute_request: return patnc::parse_attribute_request(r).has_value();
-    case pa_type::product_information: return patnc::parse_product_information(r).has_value();
-    case pa_type::numeric_version: return patnc::parse_numeric_version(r).has_value();
-    case pa_type::string_version: return patnc::parse_string_version(r).has_value();
-    case pa_type::operational_status: return patnc::parse_operational_status(r).has_value();
-    case pa_type::port_filter: return patnc::parse_port_filter(r).has_value();
-    case pa_type::installed_packages: return patnc::parse_records(r, patnc::PackagesFormat(), [](const auto&) {}).has_value();
-    case pa_type::assessment_result: return patnc::parse_assessment_result(r).has_value();
-    case pa_type::remediation_instructions: return patnc::parse_remediation_instructions(r).has_value();
-    case pa_type::forwarding_enabled: return patnc::parse_forwarding_enabled(r).has_value();
-    case pa_type::factory_default_password: return patnc::parse_factory_default_password(r).has_value();
-    default: return true;
+    case pa_type::attribute_request:
+      return patnc::parse_attribute_request(r).has_value();
+    case pa_type::product_information:
+      return patnc::parse_product_information(r).has_value();
+    case pa_type::numeric_version:
+      return patnc::parse_numeric_version(r).has_value();
+    case pa_type::string_version:
+      return patnc::parse_string_version(r).has_value();
+    case pa_type::operational_status:
+      return patnc::parse_operational_status(r).has_value();
+    case pa_type::port_filter:
+      return patnc::parse_port_filter(r).has_value();
+    case pa_type::installed_packages:
+      return patnc::parse_records(r, patnc::PackagesFormat(), [](const auto&) {}).has_value();
+    case pa_type::assessment_result:
+      return patnc::parse_assessment_result(r).has_value();
+    case pa_type::remediation_instructions:
+      return patnc::parse_remediation_instructions(r).has_value();
+    case pa_type::forwarding_enabled:
+      return patnc::parse_forwarding_enabled(r).has_value();
+    case pa_type::factory_default_password:
+      return patnc::parse_factory_default_password(r).has_value();
+    default:
+      return true;
   }
 }
 
@@ -144,15 +180,18 @@ void see_os(std::uint32_t vendor, std::uint32_t type, Bytes value, Shown& out) {
     if (const auto v = patnc::parse_factory_default_password(r)) out.default_password.push_back(*v);
   } else if (type == pa_type::installed_packages) {
     out.package_list = true;
-    (void)patnc::parse_records(r, patnc::PackagesFormat(), [&](const patnc::Package& p) { out.packages.emplace_back(p.name, p.version); });
+    (void)patnc::parse_records(r, patnc::PackagesFormat(),
+                               [&](const patnc::Package& p) { out.packages.emplace_back(p.name, p.version); });
   }
 }
 
 void see(Subtype subtype, std::uint32_t vendor, std::uint32_t type, Bytes value, Shown& out) {
   Reader r(value, "oracle");
   switch (subtype) {
-    case Subtype::pts: return see_pts(vendor, type, value, out);
-    case Subtype::os: return see_os(vendor, type, value, out);
+    case Subtype::pts:
+      return see_pts(vendor, type, value, out);
+    case Subtype::os:
+      return see_os(vendor, type, value, out);
     case Subtype::firewall:
       if (vendor != patnc::vendor_ietf || type != pa_type::port_filter) return;
       if (const auto entries = patnc::parse_port_filter(r)) {
@@ -161,12 +200,15 @@ void see(Subtype subtype, std::uint32_t vendor, std::uint32_t type, Bytes value,
       }
       return;
     case Subtype::swima:
-      if (vendor == patnc::vendor_ietf && type >= pa_type::software_identifier_inventory && type <= pa_type::software_events) out.software = true;
+      if (vendor == patnc::vendor_ietf && type >= pa_type::software_identifier_inventory &&
+          type <= pa_type::software_events)
+        out.software = true;
       return;
     case Subtype::test:
       if (vendor == patnc::vendor_ita && type == pa_type::ita_command) out.commands.emplace(as_text(value));
       return;
-    case Subtype::none: return;
+    case Subtype::none:
+      return;
   }
 }
 
@@ -174,7 +216,8 @@ bool of_segmentation(const patnc::Attribute& a) {
   return a.vendor == patnc::vendor_tcg && a.type >= pa_type::contract_request && a.type <= pa_type::next_segment;
 }
 
-// Firmware events that are extended, with PCR and digests, and list entries with their names: what of them a quote covers.
+// Firmware events that are extended, with PCR and digests, and list entries with their names: what of them a quote
+// covers.
 std::string covered_of_log(const ByteVector& log) {
   std::string out;
   eventlog::Cursor cursor;
@@ -200,54 +243,22 @@ std::string covered_of_list(const ByteVector& list) {
   }
 }
 
-bool among(const std::vector<ByteVector>& some, const std::vector<ByteVector>& all) {
-  return std::all_of(some.begin(), some.end(), [&](const ByteVector& one) { return std::find(all.begin(), all.end(), one) != all.end(); });
-}
-
-// "/usr/bin/ls" of "sha256:/usr/bin/ls".
-std::string path_of(const std::string& uri) { return uri.substr(uri.find(':') + 1); }
-
-std::string undeserved_attestation(const Expected& e, const Shown& said, const Shown& shown) {
-  const bool raw_log = !shown.logs.empty(), raw_list = !shown.lists.empty();
-  if (raw_log && covered_of_log(shown.logs.front()) != covered_of_log(e.honest.logs.empty() ? ByteVector() : e.honest.logs.front()))
-    return "another firmware log";
-  if (raw_list && covered_of_list(shown.lists.front()) != covered_of_list(e.honest.lists.empty() ? ByteVector() : e.honest.lists.front()))
-    return "another IMA list";
-  if (shown.logs.size() > 1 || shown.lists.size() > 1) return "raw evidence twice";
-  if (!(raw_log && shown.boot.empty()) && shown.boot != e.honest.boot) return "other firmware measurements";
-  if (!(raw_list && shown.ima.empty()) && shown.ima != e.honest.ima) return "other IMA measurements";
-  if (!raw_list)
-    for (const auto& one : e.honest.names)
-      if (e.known_paths.contains(path_of(one.second)) && !shown.names.contains(one)) return "a known file under another name";
-  if (shown.finals.empty() && shown.quotes.empty()) return "no quote";
-  // Behind a raw quote the other form says no more than that the evidence is at its end.
-  if (shown.quotes.empty() && !among(shown.finals, said.finals)) return "a quote that wasn't made for this session";
-  if (!among(shown.quotes, said.quotes)) return "a raw quote that wasn't made for this session";
-  if (shown.aiks.empty() || !among(shown.aiks, e.honest.aiks)) return "another AIK";
-  if (shown.nonces.empty() || !among(shown.nonces, said.nonces)) return "another nonce";
-  return {};
-}
-
-std::string bad_ports(const std::vector<patnc::PortFilterEntry>& ports) {
-  for (const patnc::PortFilterEntry& p : ports) {
-    const bool tcp = p.protocol == patnc::protocol_tcp, udp = p.protocol == patnc::protocol_udp;
-    if (!tcp && !udp) continue;
-    if (p.blocked) return "all but a blocked port is open";
-    if (tcp && p.port != 22 && (p.port < 80 || p.port > 90)) return "a TCP port is open";
-    if (udp && p.port != 53) return "a UDP port is open";
-  }
-  return {};
-}
-
-}  // namespace
-
-namespace {
-
 // The messages of one assessment in order, and the attributes of each in theirs.
 class Reading {
  public:
   explicit Reading(Segments segments) : segments_(segments) {}
 
+  void read(const ByteVector& whole) {
+    constexpr std::uint8_t kind[] = {0, 0, 0, 0, 0, 0, std::uint8_t(pttls::Type::pb_tnc_batch)};  // vendor and type
+    if (whole.size() < pttls::header_size || std::memcmp(whole.data() + 1, kind, sizeof kind) != 0) return;
+    const auto batch = pbtnc::parse_batch(Bytes(whole).subspan(pttls::header_size), true);
+    if (!batch) return;
+    for (const pbtnc::Message& m : batch->messages)
+      if (m.is(pbtnc::vendor_ietf, pbtnc::type::pa)) read(pbtnc::pa_message(m));
+  }
+  Shown shown;
+
+ private:
   void read(const pbtnc::PaMessage& pa) {
     const Subtype subtype = subtype_of(pa);
     constexpr std::uint16_t validators[] = {1, 2, 3, 4, 5, 0};
@@ -259,17 +270,16 @@ class Reading {
     const auto& all = parsed->attributes;
     for (auto from = all.begin(); from != all.end();) {
       const auto to = std::find_if(from, all.end(), of_segmentation);
-      if (!strict || std::all_of(from, to, [](const patnc::Attribute& a) { return well_formed(a.vendor, a.type, a.value); }))
+      if (!strict ||
+          std::all_of(from, to, [](const patnc::Attribute& a) { return well_formed(a.vendor, a.type, a.value); }))
         for (auto a = from; a != to; ++a) see(subtype, a->vendor, a->type, a->value, shown);
       if (to == all.end()) return;
-      if (to->type == pa_type::segment_envelope && segments_ == Segments::joined) join(pa.collector, subtype, to->value);
+      if (to->type == pa_type::segment_envelope && segments_ == Segments::joined)
+        join(pa.collector, subtype, to->value);
       from = to + 1;
     }
   }
 
-  Shown shown;
-
- private:
   void join(std::uint16_t collector, Subtype subtype, Bytes value) {
     Reader r(value, "oracle");
     const auto envelope = patnc::parse_envelope(r);
@@ -289,18 +299,66 @@ class Reading {
   std::map<std::tuple<std::uint16_t, Subtype, std::uint32_t>, ByteVector> transfers_;
 };
 
+bool among(const std::vector<ByteVector>& some, const std::vector<ByteVector>& all) {
+  return std::all_of(some.begin(), some.end(),
+                     [&](const ByteVector& one) { return std::find(all.begin(), all.end(), one) != all.end(); });
+}
+
+// "/usr/bin/ls" of "sha256:/usr/bin/ls".
+std::string path_of(const std::string& uri) { return uri.substr(uri.find(':') + 1); }
+
+std::string undeserved_attestation(const Expected& e, const Shown& said, const Shown& shown) {
+  const bool raw_log = !shown.logs.empty(), raw_list = !shown.lists.empty();
+  if (raw_log && covered_of_log(shown.logs.front()) !=
+                     covered_of_log(e.honest.logs.empty() ? ByteVector() : e.honest.logs.front()))
+    return "another firmware log";
+  if (raw_list && covered_of_list(shown.lists.front()) !=
+                      covered_of_list(e.honest.lists.empty() ? ByteVector() : e.honest.lists.front()))
+    return "another IMA list";
+  if (shown.logs.size() > 1 || shown.lists.size() > 1) return "raw evidence twice";
+  if (!(raw_log && shown.boot.empty()) && shown.boot != e.honest.boot) return "other firmware measurements";
+  if (!(raw_list && shown.ima.empty()) && shown.ima != e.honest.ima) return "other IMA measurements";
+  if (!raw_list)
+    for (const auto& one : e.honest.names)
+      if (e.known_paths.contains(path_of(one.second)) && !shown.names.contains(one))
+        return "a known file under another name";
+  if (shown.finals.empty() && shown.quotes.empty()) return "no quote";
+  // Behind a raw quote the other form says no more than that the evidence is at its end.
+  if (shown.quotes.empty() && !among(shown.finals, said.finals)) return "a quote that wasn't made for this session";
+  if (!among(shown.quotes, said.quotes)) return "a raw quote that wasn't made for this session";
+  if (shown.aiks.empty() || !among(shown.aiks, e.honest.aiks)) return "another AIK";
+  if (shown.nonces.empty() || !among(shown.nonces, said.nonces)) return "another nonce";
+  return {};
+}
+
+// Deserved as soon as the evidence was complete: what is sent when nobody asks for it any more isn't evidence.
+std::string undeserved_attestation(const Expected& e, const Shown& said, const Messages& received) {
+  Reading reading(Segments::joined);
+  std::string why = "no evidence";
+  for (const ByteVector& whole : received) {
+    reading.read(whole);
+    why = undeserved_attestation(e, said, reading.shown);
+    if (why.empty()) break;
+  }
+  return why;
+}
+
+std::string bad_ports(const std::vector<patnc::PortFilterEntry>& ports) {
+  for (const patnc::PortFilterEntry& p : ports) {
+    const bool tcp = p.protocol == patnc::protocol_tcp, udp = p.protocol == patnc::protocol_udp;
+    if (!tcp && !udp) continue;
+    if (p.blocked) return "all but a blocked port is open";
+    if (tcp && p.port != 22 && (p.port < 80 || p.port > 90)) return "a TCP port is open";
+    if (udp && p.port != 53) return "a UDP port is open";
+  }
+  return {};
+}
+
 }  // namespace
 
 Shown shown_in(const Messages& messages, Segments segments) {
   Reading reading(segments);
-  for (const ByteVector& whole : messages) {
-    constexpr std::uint8_t batch_type[] = {0, 0, 0, 0, 0, 0, std::uint8_t(pttls::Type::pb_tnc_batch)};  // vendor and type
-    if (whole.size() < pttls::header_size || std::memcmp(whole.data() + 1, batch_type, sizeof batch_type) != 0) continue;
-    const auto batch = pbtnc::parse_batch(Bytes(whole).subspan(pttls::header_size), true);
-    if (!batch) continue;
-    for (const pbtnc::Message& m : batch->messages)
-      if (m.is(pbtnc::vendor_ietf, pbtnc::type::pa)) reading.read(pbtnc::pa_message(m));
-  }
+  for (const ByteVector& whole : messages) reading.read(whole);
   return std::move(reading.shown);
 }
 
@@ -320,7 +378,8 @@ void show_evidence(const SmallMachine& machine, Shown& out) {
 
 std::string undeserved(const Expected& e, const Messages& said, const Messages& received) {
   const Shown shown = shown_in(received), certain = shown_in(received, Segments::left_out);
-  const auto only = [](const std::set<std::string>& certain_ones, const std::set<std::string>& all, const std::set<std::string>& honest) {
+  const auto only = [](const std::set<std::string>& certain_ones, const std::set<std::string>& all,
+                       const std::set<std::string>& honest) {
     return std::includes(honest.begin(), honest.end(), certain_ones.begin(), certain_ones.end()) &&
            std::includes(all.begin(), all.end(), honest.begin(), honest.end());
   };
@@ -329,9 +388,11 @@ std::string undeserved(const Expected& e, const Messages& said, const Messages& 
       !only(certain.versions, shown.versions, e.honest.versions))
     return "another product";
   if (e.attested)
-    if (std::string why = undeserved_attestation(e, shown_in(said), shown); !why.empty()) return why;
+    if (std::string why = undeserved_attestation(e, shown_in(said), received); !why.empty()) return why;
   if (e.settings || e.everything) {
-    const auto no = [](const std::vector<std::uint32_t>& all) { return std::all_of(all.begin(), all.end(), [](std::uint32_t v) { return v == 0; }); };
+    const auto no = [](const std::vector<std::uint32_t>& all) {
+      return std::all_of(all.begin(), all.end(), [](std::uint32_t v) { return v == 0; });
+    };
     if (shown.forwarding.empty() || !no(certain.forwarding)) return "forwarding isn't off";
     if (shown.default_password.empty() || !no(certain.default_password)) return "the default password isn't off";
   }

@@ -1,13 +1,14 @@
-// Says whether an allow was deserved, from the bytes that reached the server alone. It knows what the honest endpoint has
-// to show and asks for exactly that:
+// Says whether an allow was deserved, from the bytes that reached the server alone. It knows what the honest endpoint
+// has to show and asks for exactly that:
 //
 // - What a signature covers has to be what the endpoint sent before anything was changed: the digests of each PCR in
 //   their order, the name of each file that references know, firmware log and list where they came raw, the AK, the
-//   endpoint's nonce and the quote. What no signature covers (times, symlinks, event types, unknown files' names, the
-//   locality hint, reserved bits) may be anything.
+//   endpoint's nonce and the quote. It has to be so at the end of some batch: behind complete evidence nothing is asked
+//   for any more. What no signature covers (times, symlinks, event types, unknown files' names, the locality hint,
+//   reserved bits) may be anything.
 // - What an endpoint only claims has to be a good answer to each item that the policy asks for, and nothing that came
-//   whole may contradict it: who it is, settings, packages, ports, files, software, commands. Attributes beside a malformed
-//   one say nothing, and what comes in segments may have been given up.
+//   whole may contradict it: who it is, settings, packages, ports, files, software, commands. Attributes beside a
+//   malformed one say nothing, and what comes in segments may have been given up.
 //
 // It uses the parsers of wire/, and nothing of the server.
 #pragma once
@@ -45,7 +46,7 @@ Shown shown_in(const Messages& messages, Segments segments = Segments::joined);
 void show_evidence(const SmallMachine& machine, Shown& out);
 
 struct Expected {
-  Shown honest;       // what the endpoint shows when nothing is changed; its finals, quotes and nonces don't count
+  Shown honest;  // what the endpoint shows when nothing is changed; its finals, quotes and nonces don't count
   bool everything = false;  // the policy is everything_policy(), else TPMRA alone
   bool attested = true;     // TPMRA is asked for
   bool settings = false;    // FWDEN and PWDEN are

@@ -2,9 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <boost/json.hpp>
-
 #include <algorithm>
+#include <boost/json.hpp>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -30,7 +29,8 @@ remediation_uri = "https://help.example.org/"
 [groups.all]
 ask = [
   "TPMRA", "FWDEN", "PWDEN", { type = "UNSRC", on_noresult = "block" },
-  { type = "SWIDT", argument = ")" + swidt + R"(" },
+  { type = "SWIDT", argument = ")" +
+         swidt + R"(" },
   { type = "PCKGS", blacklisted = ["telnetd *"], vulnerable = ["openssl = 3.0.11-1", "xz-utils <= 5.2"] },
   { type = "TCPOP", argument = "22 80-90" }, { type = "UDPOP", argument = "53" },
   { type = "TCPBL", argument = "23" }, { type = "UDPBL", argument = "69 161-162" },
@@ -65,9 +65,11 @@ class Software final : public endpoint::SoftwareSource {
     for (const char* name : {"bash-5.2", "coreutils-9.1", "openssl-3.0.15", "sed-4.9", "xz-utils-5.4.1"}) {
       const auto n = std::uint32_t(items_.size() + 1);
       const std::string id = std::string("example.org__Debian_12-x86_64-") + name;
-      items_.push_back({n, id, "<SoftwareIdentity xmlns=\"http://standards.iso.org/iso/19770/-2/2015/schema.xsd\" name=\"" +
-                                   std::string(name) + "\" tagId=\"Debian_12-x86_64-" + name +
-                                   "\"><Entity name=\"Example\" regid=\"example.org\" role=\"tagCreator\"/></SoftwareIdentity>"});
+      items_.push_back(
+          {n, id,
+           "<SoftwareIdentity xmlns=\"http://standards.iso.org/iso/19770/-2/2015/schema.xsd\" name=\"" +
+               std::string(name) + "\" tagId=\"Debian_12-x86_64-" + name +
+               "\"><Entity name=\"Example\" regid=\"example.org\" role=\"tagCreator\"/></SoftwareIdentity>"});
     }
   }
   Result<void> refresh() override { return {}; }
@@ -85,7 +87,9 @@ class Software final : public endpoint::SoftwareSource {
   }
   void events(std::uint32_t from, swima::Content content, const EachEvent& each) const override {
     for (const Item& one : items_)
-      if (one.number >= from && !each({one.number, "2026-11-25T08:30:01Z", swima::Action::creation, record(one, content)})) return;
+      if (one.number >= from &&
+          !each({one.number, "2026-11-25T08:30:01Z", swima::Action::creation, record(one, content)}))
+        return;
   }
 
  private:
@@ -104,8 +108,8 @@ class Software final : public endpoint::SoftwareSource {
 endpoint::OsSources os_sources() {
   endpoint::OsSources out;
   out.packages = [] {
-    return std::vector<endpoint::InstalledPackage>{{"bash", "5.2.15-2+b2"}, {"openssl", "3.0.15-1~deb12u1"},
-                                                   {"sed", "4.9-1"}, {"xz-utils", "5.4.1-0.2"}};
+    return std::vector<endpoint::InstalledPackage>{
+        {"bash", "5.2.15-2+b2"}, {"openssl", "3.0.15-1~deb12u1"}, {"sed", "4.9-1"}, {"xz-utils", "5.4.1-0.2"}};
   };
   out.setting = [](std::string_view name) -> std::optional<ByteVector> {
     if (name != "install_non_market_apps") return std::nullopt;
@@ -147,8 +151,11 @@ class NotingTpm final : public endpoint::Tpm {
 class WideImc final : public endpoint::Imc {
  public:
   WideImc(const SmallMachine& machine, const EndpointOptions& options)
-      : machine_(machine), options_(options), tpm_(*machine.tpm),
-        evidence_(machine.boot, machine.ima, std::uint8_t{3}, {{"/bin", "/usr/bin"}, {"/lib", "/usr/lib"}}), inner_({}, tpm_, evidence_) {}
+      : machine_(machine),
+        options_(options),
+        tpm_(*machine.tpm),
+        evidence_(machine.boot, machine.ima, std::uint8_t{3}, {{"/bin", "/usr/bin"}, {"/lib", "/usr/lib"}}),
+        inner_({}, tpm_, evidence_) {}
 
   std::uint16_t id() const override { return inner_.id(); }
   std::uint32_t vendor() const override { return inner_.vendor(); }
@@ -157,7 +164,8 @@ class WideImc final : public endpoint::Imc {
   patnc::Supported supported() const override {
     return [known = inner_.supported()](std::uint32_t vendor, std::uint32_t type) {
       if (vendor == raw::default_vendor) return type == raw::type::request;
-      if (vendor == patnc::vendor_tcg && (type == pt::request_file_measurement || type == pt::request_file_metadata)) return true;
+      if (vendor == patnc::vendor_tcg && (type == pt::request_file_measurement || type == pt::request_file_metadata))
+        return true;
       return known(vendor, type);
     };
   }
@@ -189,7 +197,8 @@ class WideImc final : public endpoint::Imc {
     const std::string path(request.path);
     if (request.directory) {
       const std::string in = path + "/";
-      for (auto at = references().lower_bound(in); at != references().end() && at->first.starts_with(in) && files.size() < 5; ++at)
+      for (auto at = references().lower_bound(in);
+           at != references().end() && at->first.starts_with(in) && files.size() < 5; ++at)
         if (at->first.find('/', in.size()) == std::string::npos) files.emplace(at->first.substr(in.size()), at->second);
       if (files.empty()) files.emplace("config", Digest::filled(32, std::byte{7}));
     } else {
@@ -216,7 +225,8 @@ class WideImc final : public endpoint::Imc {
     endpoint::Packer own(std::size_t(1) << 20, identifier, none);
     const bool log = (asked_ & raw::part_firmware_log) != 0, list = (asked_ & raw::part_ima_list) != 0;
     Writer components;
-    pts::append_component_requests(components, {{pts::request_pcr, 0, pts::component_boot}, {pts::request_pcr, 0, pts::component_ima}});
+    pts::append_component_requests(
+        components, {{pts::request_pcr, 0, pts::component_boot}, {pts::request_pcr, 0, pts::component_ima}});
     GH_CHECK(inner_.receive({0, patnc::vendor_tcg, pt::request_component_evidence, 0, components.view()}, own));
     GH_CHECK(inner_.receive(generate, own));
     if (log) {
@@ -259,7 +269,9 @@ class WideImc final : public endpoint::Imc {
 
 class LiveEndpoint final : public Speaker {
  public:
-  LiveEndpoint(const SmallMachine& machine, const EndpointOptions& options) : machine_(machine), options_(options) { make(); }
+  LiveEndpoint(const SmallMachine& machine, const EndpointOptions& options) : machine_(machine), options_(options) {
+    make();
+  }
 
   Messages start() override { return messages_of(session_->start().send); }
   Messages hear(Bytes answer) override {
@@ -366,7 +378,8 @@ ByteVector few_events(const ByteVector& log, std::size_t n) {
   ByteVector out;
   for (std::size_t i = 0; i < places.size(); ++i) {
     const std::size_t end = i + 1 < places.size() ? places[i + 1].begin : log.size();
-    if (places[i].kept) out.insert(out.end(), log.begin() + std::ptrdiff_t(places[i].begin), log.begin() + std::ptrdiff_t(end));
+    if (places[i].kept)
+      out.insert(out.end(), log.begin() + std::ptrdiff_t(places[i].begin), log.begin() + std::ptrdiff_t(end));
   }
   return out;
 }

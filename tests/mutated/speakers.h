@@ -1,5 +1,5 @@
-// Who speaks with the server before anything is changed: our endpoint with a software TPM, which follows what the server
-// asks for, and the recorded clients.
+// Who speaks with the server before anything is changed: our endpoint with a software TPM, which follows what the
+// server asks for, and the recorded clients.
 #pragma once
 
 #include <map>

@@ -1,6 +1,6 @@
-// A client's PT-TLS message taken apart down to PA-TNC attributes, to be changed at any layer and written again. Lengths
-// follow from what is there, so that a change deep inside still reaches the parser that it is meant for; a length that
-// lies is said so. What isn't a well-formed batch stays bytes.
+// A client's PT-TLS message taken apart down to PA-TNC attributes, to be changed at any layer and written again.
+// Lengths follow from what is there, so that a change deep inside still reaches the parser that it is meant for; a
+// length that lies is said so. What isn't a well-formed batch stays bytes.
 #pragma once
 
 #include <cstdint>
