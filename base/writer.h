@@ -25,6 +25,7 @@ class Writer {
   std::size_t size() const { return out_.size(); }
   Bytes view() const { return out_; }
   ByteVector take() && { return std::move(out_); }
+  void clear() { out_.clear(); }  // keeps its memory
   void reserve_bytes(std::size_t n) { out_.reserve(out_.size() + n); }
 
   template <std::unsigned_integral T, std::endian Order = std::endian::big>

@@ -52,7 +52,7 @@ struct Options {
   bench::ReferenceShape shape;
   std::string store;
   unsigned threads = 2, rounds = 5;
-  bool json = false;
+  bool json = false, insert_only = false;
 };
 
 struct Ingested {
@@ -192,6 +192,14 @@ void run(const Options& o) {
   const Ingested first = ingest(o.store, references, o.threads);
   const auto stats = needed(refdb::read_stats(o.store));
   const double peak = peak_mib();
+  if (o.insert_only) {
+    std::printf("{\"files\":%llu,\"threads\":%u,\"insert_s\":%.3f,\"add_s\":%.3f,\"publish_s\":%.3f,\"add_cpu_s\":%.3f,"
+                "\"publish_cpu_s\":%.3f,\"references_per_s\":%.0f,\"bytes_per_reference\":%.1f,\"peak_mib\":%.0f}\n",
+                static_cast<unsigned long long>(references.files()), o.threads, first.seconds(), first.add.wall,
+                first.publish.wall, first.add.cpu, first.publish.cpu, double(first.files) / first.seconds(),
+                double(stats.bytes) / double(stats.files), peak);
+    return;
+  }
   const Looked looked = look(o.store, references, o.rounds);
   const Ingested again = ingest(o.store, references, o.threads);
   bench::ReferenceShape later = o.shape;
@@ -237,6 +245,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", o.rounds, "measurements of a lookup; the median counts")->check(CLI::Range(1, 1'000));
   app.add_option("--store", o.store, "where; what is there is removed");
   app.add_flag("--aliases", o.shape.every_file_has_an_alias, "every file has one; default: as in Debian, a third");
+  app.add_flag("--insert-only", o.insert_only, "nothing but inserting, as JSON");
   app.add_flag("--keep", keep, "leave the store");
   app.add_flag("--json", o.json, "one JSON object on standard output");
   app.footer("Example:\n  gatehouse-store-bench --files 10000000 --json");

@@ -29,32 +29,47 @@ Result<std::string> canonical_path(std::string_view path) {
   return out;
 }
 
+bool is_canonical(std::string_view path) {
+  if (path.size() < 2 || path.size() > max_path_bytes || path.front() != '/' || path.back() == '/') return false;
+  // A slash or a dot after a slash may be one of "//", "/./" and "/../"; a name that begins with a dot isn't looked at
+  // more closely.
+  for (std::size_t i = 0; i + 1 < path.size(); ++i)
+    if (path[i] == '\0' || (path[i] == '/' && (path[i + 1] == '/' || path[i + 1] == '.'))) return false;
+  return path.back() != '\0';
+}
+
 bool below(std::string_view path, std::string_view folder) {
   return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
 }
 
 namespace {
 
-std::string moved(std::string_view path, std::string_view from, std::string_view to) {
-  std::string out(to);
+void move(std::string_view path, std::string_view from, std::string_view to, std::string& out) {
+  out = to;
   out += path.substr(from.size());
-  return out;
 }
 
 }  // namespace
 
-std::optional<std::string> alias_of(std::string_view path) {
+bool alias_of(std::string_view path, std::string& out) {
   for (const auto& [link, target] : usr_merge) {
-    if (below(path, target)) return moved(path, target, link);
-    if (below(path, link)) return moved(path, link, target);
+    if (below(path, target)) return move(path, target, link, out), true;
+    if (below(path, link)) return move(path, link, target, out), true;
   }
-  return std::nullopt;
+  return false;
+}
+
+std::optional<std::string> alias_of(std::string_view path) {
+  std::string out;
+  if (!alias_of(path, out)) return std::nullopt;
+  return out;
 }
 
 std::string merged_path(std::string_view path) {
+  std::string out(path);
   for (const auto& [link, target] : usr_merge)
-    if (below(path, link)) return moved(path, link, target);
-  return std::string(path);
+    if (below(path, link)) return move(path, link, target, out), out;
+  return out;
 }
 
 std::string kernel_name(std::string_view path) {
@@ -63,7 +78,21 @@ std::string kernel_name(std::string_view path) {
   return out;
 }
 
-std::string index_path(std::string_view path) { return kernel_name(merged_path(path)); }
+void index_path(std::string_view path, std::string& out) {
+  out = path;
+  for (const auto& [link, target] : usr_merge) {
+    if (!below(path, link)) continue;
+    move(path, link, target, out);
+    break;
+  }
+  std::ranges::replace(out, ' ', '_');
+}
+
+std::string index_path(std::string_view path) {
+  std::string out;
+  index_path(path, out);
+  return out;
+}
 
 std::vector<std::string> kernel_names(std::string_view path) {
   std::vector<std::string> out{index_path(path)};

@@ -33,12 +33,16 @@ inline constexpr AliasRule usr_merge[] = {
 // ".." resolved lexically. A path that climbs above "/", is empty, holds a NUL or exceeds 4096 bytes is malformed.
 // Never applied to a reported path: what is odd there stays odd and matches nothing.
 Result<std::string> canonical_path(std::string_view path);
+// True only when canonical_path() would give the same; cheaper.
+bool is_canonical(std::string_view path);
 
 // True when `path` lies below `folder` at a component boundary: "/lib" holds "/lib/x", not "/lib32/x" and not "/lib".
 bool below(std::string_view path, std::string_view folder);
 
 // The other name of a path under UsrMerge, either direction; nullopt where no rule applies.
 std::optional<std::string> alias_of(std::string_view path);
+// The same into `out`, for many paths; false: no rule applies.
+bool alias_of(std::string_view path, std::string& out);
 
 // The name under which a merged system really has the file: link -> target.
 std::string merged_path(std::string_view path);
@@ -48,6 +52,8 @@ std::string kernel_name(std::string_view path);
 
 // Key of all references of a file, whichever of its names is given: kernel_name(merged_path(path)).
 std::string index_path(std::string_view path);
+// The same into `out`, for many paths.
+void index_path(std::string_view path, std::string& out);
 
 // Every name that a kernel may report for this file: the index path first, then its alias.
 std::vector<std::string> kernel_names(std::string_view path);

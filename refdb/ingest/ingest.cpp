@@ -87,33 +87,43 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   IngestReport report;
   std::mutex mutex;
   std::size_t done = 0;
+  const auto count = [&](const Added& added) {
+    const std::lock_guard lock(mutex);
+    report.packages += added.is_package;
+    report.files += added.files;
+    report.bytes += added.bytes;
+  };
   const auto add = [&](ReferencePackage package) -> Result<bool> {
     package.product = o.product;
-    const bool is_package = !package.name.empty();
     GH_TRY(const auto added, builder.add(std::move(package)));
-    if (!added) return false;
-    const std::lock_guard lock(mutex);
-    if (is_package) ++report.packages;
-    report.files += added->files;
-    report.bytes += added->bytes;
-    return true;
+    if (added) count(*added);
+    return added.has_value();
   };
-  // What the store hasn't of this package file; nullopt: nothing.
-  const auto wanted = [&](const Digest& identity) -> Result<std::optional<std::vector<HashAlgorithm>>> {
+  // What the store hasn't of this package file; nullopt: nothing. What a killed ingestion took in of it is taken in
+  // without being decoded again: `any` says so.
+  const auto wanted = [&](const Digest& identity, bool& any) -> Result<std::optional<std::vector<HashAlgorithm>>> {
     std::vector<HashAlgorithm> algorithms = o.algorithms;
+    GH_TRY(const auto resumed, builder.resume(o.product, identity, algorithms));
+    if (resumed) {
+      count(*resumed);
+      any = true;
+      return std::nullopt;
+    }
     GH_TRY(const bool known, builder.known(o.product, identity, algorithms));
     if (known) return std::nullopt;
     return std::optional(std::move(algorithms));
   };
   const auto take = [&](const Source& source) -> Result<void> {
     std::vector<ReferencePackage> packages;
+    bool any = false;
     switch (source.kind) {
       case Source::Kind::deb: {
-        GH_TRY(const ByteVector bytes, read_file(source.path, std::size_t(8) << 30));
-        const Digest identity = digest_of(HashAlgorithm::sha256, bytes);
-        GH_TRY(const auto algorithms, wanted(identity));
+        GH_TRY(const auto input, FileInput::open(source.path));
+        GH_TRY(const Digest identity, digest_of_input(*input));
+        GH_TRY(const auto algorithms, wanted(identity, any));
         if (!algorithms) break;
-        GH_TRY(ReferencePackage package, read_deb(Bytes(bytes), source.path, *algorithms));
+        GH_TRY(ReferencePackage package, read_deb(*input, source.path, *algorithms, {}));
+        GH_CHECK(input->check_unchanged());
         package.identity = identity;
         packages.push_back(std::move(package));
         break;
@@ -121,7 +131,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       case Source::Kind::rpm: {
         GH_TRY(const auto input, FileInput::open(source.path));
         GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
-        GH_TRY(const auto algorithms, wanted(header.identity));
+        GH_TRY(const auto algorithms, wanted(header.identity, any));
         if (!algorithms) break;
         GH_TRY(ReferencePackage package, rpm_references(*input, header, *algorithms, {}));
         package.source = fs::path(source.path).filename().string();
@@ -165,7 +175,6 @@ Result<IngestReport> ingest(const IngestOptions& o) {
       case Source::Kind::missing:
         return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
-    bool any = false;
     for (ReferencePackage& package : packages) {
       GH_TRY(const bool added, add(std::move(package)));
       any = any || added;

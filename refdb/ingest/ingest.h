@@ -13,6 +13,9 @@
 
 namespace gatehouse::refdb {
 
+class Input;  // refdb/ingest/input.h
+class Stream;
+
 struct IngestLimits {
   std::uint64_t file_bytes = std::uint64_t(8) << 30;      // one member
   std::uint64_t package_bytes = std::uint64_t(64) << 30;  // of a package, expanded
@@ -25,9 +28,11 @@ struct IngestLimits {
 // A Debian package (deb(5)): control for name, version, architecture and conffiles; the data archive for the files.
 Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
                                   const IngestLimits& limits = {});
-// The same from memory.
+// The same from memory, and from an input; those without identity.
 Result<ReferencePackage> read_deb(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms,
                                   const IngestLimits& limits = {});
+Result<ReferencePackage> read_deb(const Input& package, const std::string& name,
+                                  const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits);
 // An RPM package (rpm.org, "RPM V4 Package Format"): digests from its header where they are all that is asked for; else
 // the payload is read, and held against the header.
 Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
@@ -40,9 +45,6 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
                                    const IngestLimits& limits = {});
 // A list in sha256sum's format with absolute paths.
 Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
-
-class Input;  // refdb/ingest/input.h
-class Stream;
 
 // Keylime's runtime policy in JSON: the digests of each path. A path may have several; a package has one, so there are
 // as many packages as the most that any path has. Names that aren't absolute paths, and all other members, are left

@@ -35,7 +35,15 @@ Result<std::unique_ptr<FileInput>> FileInput::open(const std::string& path) {
     ::close(fd);
     return fail(Error{Fault::environment, "not a regular file", {}, 0, path, {}});
   }
-  return std::unique_ptr<FileInput>(new FileInput(path, fd, std::uint64_t(st.st_size)));
+  return std::unique_ptr<FileInput>(new FileInput(path, fd, std::uint64_t(st.st_size), st.st_mtim));
+}
+
+Result<void> FileInput::check_unchanged() const {
+  struct stat st {};
+  if (::fstat(fd_, &st) != 0) return fail_errno("can't read", path_);
+  if (std::uint64_t(st.st_size) == size_ && st.st_mtim.tv_sec == written_.tv_sec && st.st_mtim.tv_nsec == written_.tv_nsec)
+    return {};
+  return fail(Error{Fault::environment, "the file changed while it was read", {}, 0, path_, {}});
 }
 
 FileInput::~FileInput() { ::close(fd_); }
@@ -81,6 +89,18 @@ Result<std::size_t> PlainStream::read(std::span<std::byte> out) {
 Result<std::size_t> PartInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
   if (offset >= size_) return std::size_t{0};
   return input_.read_at(offset_ + offset, out.first(std::size_t(std::min<std::uint64_t>(out.size(), size_ - offset))));
+}
+
+Result<Digest> digest_of_input(const Input& input) {
+  Hasher hasher(HashAlgorithm::sha256);
+  hasher.start();
+  ByteVector buffer(std::size_t(1) << 18);
+  for (std::uint64_t at = 0;;) {
+    GH_TRY(const std::size_t n, input.read_at(at, buffer));
+    if (n == 0) return hasher.finish();
+    hasher.update(Bytes(buffer).first(n));
+    at += n;
+  }
 }
 
 }  // namespace gatehouse::refdb

@@ -2,12 +2,15 @@
 // shrinks while it is read ends early, and its parser says so.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/hash.h"
 
 namespace gatehouse::refdb {
 
@@ -24,6 +27,9 @@ class Input {
   // Exactly `size` bytes. Asks for no memory before it is known that the input is that long.
   Result<ByteVector> bytes_at(std::uint64_t offset, std::size_t size) const;
 };
+
+// SHA-256 of all of it.
+Result<Digest> digest_of_input(const Input& input);
 
 class MemoryInput final : public Input {
  public:
@@ -42,12 +48,16 @@ class FileInput final : public Input {
   ~FileInput() override;
   std::uint64_t size() const override { return size_; }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+  // An environment fault where the file was written to since it was opened: what was read twice may not be one thing.
+  Result<void> check_unchanged() const;
 
  private:
-  FileInput(std::string path, int fd, std::uint64_t size) : path_(std::move(path)), fd_(fd), size_(size) {}
+  FileInput(std::string path, int fd, std::uint64_t size, timespec written)
+      : path_(std::move(path)), fd_(fd), size_(size), written_(written) {}
   const std::string path_;
   const int fd_;
   const std::uint64_t size_;
+  const timespec written_;
 };
 
 // Bytes that come once, in order.

@@ -16,6 +16,7 @@
 #include "refdb/alias/alias.h"
 #include "refdb/ingest/hashers.h"
 #include "refdb/ingest/ingest.h"
+#include "refdb/ingest/input.h"
 #include "refdb/ingest/limited_stream.h"
 
 namespace gatehouse::refdb {
@@ -41,58 +42,100 @@ std::string why(archive* a) {
 }
 
 // The members of an ar archive, by name; data stays where it is.
-struct Members {
-  Bytes control, data;
-  std::size_t control_at = 0, data_at = 0;
-  std::string control_name, data_name;
+struct Member {
+  std::uint64_t at = 0, size = 0;
+  bool found = false;
 };
-Result<Members> members_of(Bytes package, const std::string& source) {
-  if (package.size() < 8 || as_text(package.first(8)) != "!<arch>\n")
-    return malformed("not a Debian package", source, 0);
+struct Members {
+  Member control, data;
+};
+Result<Members> members_of(const Input& package, const std::string& source) {
+  std::byte buffer[60];
+  // As many as there are from `from` on, at most `most`.
+  const auto bytes_at = [&](std::uint64_t from, std::size_t most) -> Result<std::string_view> {
+    GH_TRY(const std::size_t n, package.read_at(from, std::span(buffer).first(most)));
+    return as_text(Bytes(buffer, n));
+  };
+  GH_TRY(const std::string_view magic, bytes_at(0, 8));
+  if (magic != "!<arch>\n") return malformed("not a Debian package", source, 0);
   Members out;
   bool version = false;
-  std::size_t at = 8;
+  std::uint64_t at = 8;
   while (at < package.size()) {
-    if (package.size() - at < 60) return malformed("truncated member header", source, at);
-    const std::string_view head = as_text(package.subspan(at, 60));
-    if (head.substr(58) != "`\n") return malformed("damaged member header", source, at + 58);
+    GH_TRY(const std::string_view head, bytes_at(at, 60));
+    if (head.size() < 60) return malformed("truncated member header", source, std::size_t(at));
+    if (head.substr(58) != "`\n") return malformed("damaged member header", source, std::size_t(at + 58));
     std::string name(head.substr(0, 16));
     name.erase(name.find_last_not_of(' ') + 1);
     if (!name.empty() && name.back() == '/') name.pop_back();
     std::uint64_t size = 0;
     for (const char c : head.substr(48, 10)) {
       if (c == ' ') break;
-      if (c < '0' || c > '9') return malformed("damaged member size", source, at + 48);
+      if (c < '0' || c > '9') return malformed("damaged member size", source, std::size_t(at + 48));
       size = size * 10 + unsigned(c - '0');
     }
     at += 60;
-    if (size > package.size() - at) return malformed("member longer than the file", source, at - 12);  // its size field
-    const Bytes body = package.subspan(at, std::size_t(size));
-    if (name == "debian-binary") version = as_text(body).starts_with("2.");
-    else if (name.starts_with("control.tar") && out.control.empty())
-      out.control = body, out.control_name = name, out.control_at = at;
-    else if (name.starts_with("data.tar") && out.data.empty())
-      out.data = body, out.data_name = name, out.data_at = at;
-    at += std::size_t(size) + (size & 1);
+    if (size > package.size() - at)
+      return malformed("member longer than the file", source, std::size_t(at - 12));  // its size field
+    if (name == "debian-binary") {
+      GH_TRY(const std::string_view text, bytes_at(at, std::size_t(std::min<std::uint64_t>(size, 2))));
+      version = text == "2.";
+    } else if (name.starts_with("control.tar") && !out.control.found) {
+      out.control = {at, size, true};
+    } else if (name.starts_with("data.tar") && !out.data.found) {
+      out.data = {at, size, true};
+    }
+    at += size + (size & 1);
   }
   if (!version) return malformed("debian-binary is missing or of another version", source, 8);
-  if (out.control_name.empty()) return malformed("the control member is missing", source, package.size());
-  if (out.data_name.empty()) return malformed("the data member is missing", source, package.size());
+  if (!out.control.found) return malformed("the control member is missing", source, std::size_t(package.size()));
+  if (!out.data.found) return malformed("the data member is missing", source, std::size_t(package.size()));
   return out;
 }
 
-Result<Archive> open_tar(Bytes bytes, const std::string& source, std::size_t offset) {
-  Archive a(archive_read_new());
-  archive_read_support_format_tar(a.get());
-  archive_read_support_filter_gzip(a.get());
-  archive_read_support_filter_xz(a.get());
-  archive_read_support_filter_zstd(a.get());
-  archive_read_support_filter_bzip2(a.get());
-  archive_read_support_filter_lzma(a.get());
-  if (archive_read_open_memory(a.get(), bytes.data(), bytes.size()) != ARCHIVE_OK)
-    return malformed("can't open the member", source, offset, why(a.get()));
-  return a;
-}
+// A compressed tar in a part of an input.
+class TarMember {
+ public:
+  static Result<std::unique_ptr<TarMember>> open(const Input& input, const Member& member, const std::string& source) {
+    std::unique_ptr<TarMember> out(new TarMember(input, member));
+    archive* const a = out->get();
+    archive_read_support_format_tar(a);
+    archive_read_support_filter_gzip(a);
+    archive_read_support_filter_xz(a);
+    archive_read_support_filter_zstd(a);
+    archive_read_support_filter_bzip2(a);
+    archive_read_support_filter_lzma(a);
+    if (archive_read_open(a, out.get(), nullptr, read, nullptr) != ARCHIVE_OK)
+      return malformed("can't open the member", source, std::size_t(member.at), why(a));
+    return out;
+  }
+  archive* get() const { return archive_.get(); }
+  // In the package file.
+  std::size_t at() const {
+    return std::size_t(member_.at) + std::size_t(std::max<la_int64_t>(archive_filter_bytes(get(), -1), 0));
+  }
+
+ private:
+  TarMember(const Input& input, const Member& member) : input_(input), member_(member), archive_(archive_read_new()) {}
+  static la_ssize_t read(archive* a, void* self, const void** out) {
+    TarMember& t = *static_cast<TarMember*>(self);
+    const auto most = std::size_t(std::min<std::uint64_t>(t.buffer_.size(), t.member_.size - t.read_));
+    const auto n = t.input_.read_at(t.member_.at + t.read_, std::span(t.buffer_).first(most));
+    if (!n) {
+      archive_set_error(a, EIO, "%s", n.error().text().c_str());
+      return -1;
+    }
+    t.read_ += *n;
+    *out = t.buffer_.data();
+    return la_ssize_t(*n);
+  }
+
+  const Input& input_;
+  const Member member_;
+  std::uint64_t read_ = 0;
+  std::vector<std::byte> buffer_ = std::vector<std::byte>(block);
+  const Archive archive_;
+};
 
 std::string field(std::string_view control, std::string_view name) {
   while (!control.empty()) {
@@ -111,30 +154,34 @@ std::string field(std::string_view control, std::string_view name) {
 
 }  // namespace
 
-Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
-  GH_TRY(const Members members, members_of(bytes, source));
+Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits) {
+  return read_deb(MemoryInput(bytes), source, algorithms, limits);
+}
+
+Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
+                                  const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
+  GH_TRY(const Members members, members_of(input, source));
   ReferencePackage out;
   out.source = fs::path(source).filename().string();
   std::set<std::string> conffiles;
   {
-    GH_TRY(const Archive a, open_tar(members.control, source, members.control_at));
-    const auto at = [&] {
-      return members.control_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0));
-    };
+    GH_TRY(const auto a, TarMember::open(input, members.control, source));
+    const auto at = [&] { return a->at(); };
     archive_entry* entry = nullptr;
     int rc = ARCHIVE_OK;
-    while ((rc = archive_read_next_header(a.get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
+    while ((rc = archive_read_next_header(a->get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
       const char* const raw = archive_entry_pathname(entry);
       const std::string name = fs::path(raw != nullptr ? raw : "").filename().string();
       if (name != "control" && name != "conffiles") continue;
       std::string text;
       char buffer[65536];
       la_ssize_t n = 0;
-      while ((n = archive_read_data(a.get(), buffer, sizeof buffer)) > 0) {
+      while ((n = archive_read_data(a->get(), buffer, sizeof buffer)) > 0) {
         text.append(buffer, std::size_t(n));
         if (text.size() > max_control) return malformed("control file larger than 16 MiB", source, at());
       }
-      if (n < 0) return malformed("can't read the control member", source, at(), why(a.get()));
+      if (n < 0) return malformed("can't read the control member", source, at(), why(a->get()));
       if (name == "control") {
         out.name = field(text, "Package");
         out.version = field(text, "Version");
@@ -149,22 +196,20 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
         }
       }
     }
-    if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a.get()));
+    if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a->get()));
   }
   if (out.name.empty() || out.version.empty())
-    return malformed("the control file names no package or version", source, members.control_at);
+    return malformed("the control file names no package or version", source, std::size_t(members.control.at));
 
-  GH_TRY(const Archive a, open_tar(members.data, source, members.data_at));
-  const auto at = [&] {
-    return members.data_at + std::size_t(std::max<la_int64_t>(archive_filter_bytes(a.get(), -1), 0));
-  };
+  GH_TRY(const auto a, TarMember::open(input, members.data, source));
+  const auto at = [&] { return a->at(); };
   Hashers hashers(algorithms);
   std::map<std::string, std::size_t> by_path;
   std::vector<std::byte> buffer(block);
   std::uint64_t total = 0, paths = 0;
   archive_entry* entry = nullptr;
   int rc = ARCHIVE_OK;
-  while ((rc = archive_read_next_header(a.get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
+  while ((rc = archive_read_next_header(a->get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
     const char* const raw = archive_entry_pathname(entry);
     if (raw == nullptr) return malformed("a member without a name", source, at());
     const char* const hard = archive_entry_hardlink(entry);
@@ -188,27 +233,28 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
     } else {
       hashers.start();
       la_ssize_t n = 0;
-      while ((n = archive_read_data(a.get(), buffer.data(), buffer.size())) > 0) {
+      while ((n = archive_read_data(a->get(), buffer.data(), buffer.size())) > 0) {
         file.size += std::uint64_t(n);
         total += std::uint64_t(n);
-        if (file.size > limits.file_bytes || expands_too_far(total, bytes.size(), limits))
+        if (file.size > limits.file_bytes || expands_too_far(total, input.size(), limits))
           return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
         hashers.update(Bytes(buffer.data(), std::size_t(n)));
       }
-      if (n < 0) return malformed("can't read a member of the data archive", source, at(), why(a.get()));
+      if (n < 0) return malformed("can't read a member of the data archive", source, at(), why(a->get()));
       file.digests = hashers.finish();
     }
     by_path[*path] = out.files.size();
     out.files.push_back(std::move(file));
   }
-  if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, at(), why(a.get()));
+  if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, at(), why(a->get()));
   return out;
 }
 
-Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
-  GH_TRY(const ByteVector bytes, read_file(path, std::size_t(8) << 30));
-  auto out = read_deb(Bytes(bytes), path, algorithms, limits);
-  if (out) out->identity = digest_of(HashAlgorithm::sha256, bytes);
+Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
+                                  const IngestLimits& limits) {
+  GH_TRY(const auto input, FileInput::open(path));
+  GH_TRY(ReferencePackage out, read_deb(*input, path, algorithms, limits));
+  GH_TRY(out.identity, digest_of_input(*input));
   return out;
 }
 

@@ -4,8 +4,11 @@
 //   GH_CHECK(builder.add({.product = "Debian 12 x86_64", .name = "dash", .version = "0.5.12-2", .files = {...}}));
 //   GH_TRY(const auto published, builder.publish());         // readers see all of it from here on
 //
-// Until publish() returns, and when it fails or the process dies, the store is what it was. add() and known() may be
-// called from any thread; open() and publish() once each. Only one Builder holds a store at a time.
+// Until publish() returns, and when it fails or the process dies, readers see the store as it was. What was added before
+// that is staged: the next Builder of the store finds it, and resume() takes what of it is asked for again, without its
+// being decoded again; what isn't asked for is dropped. Memory is bounded whatever is added, but for some 100 bytes a
+// package. add(), known() and resume() may be called from any thread; open() and publish() once each. Only one Builder
+// holds a store at a time.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +49,7 @@ struct Published {
 
 struct Added {
   std::uint64_t files = 0, bytes = 0;
+  bool is_package = false;  // it has a name
 };
 
 class Builder {
@@ -53,8 +57,12 @@ class Builder {
   static Result<Builder> open(const std::string& path);
   Builder(Builder&&) noexcept;
   Builder& operator=(Builder&&) noexcept;
-  ~Builder();  // without publish(): everything added is dropped
+  ~Builder();  // without publish(): what was added stays staged
 
+  // What an ingestion that didn't come to its end has taken in of this source, with at least these algorithms: counts as
+  // added from here on. nullopt: nothing, or it was asked for already.
+  Result<std::optional<Added>> resume(std::string_view product, const Digest& identity,
+                                      const std::vector<HashAlgorithm>& algorithms);
   // True when this source is in the store, or was added, with at least these algorithms.
   // `missing`, when given, receives the algorithms that a new ingestion has to compute (the known ones included).
   Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;

@@ -9,58 +9,63 @@
 #include <set>
 #include <tuple>
 
+#include "base/file.h"
+#include "refdb/alias/alias.h"
+#include "refdb/store/builder.h"
+#include "refdb/store/generation.h"
 #include "refdb/store/open.h"
-#include "refdb/store/rows.h"
 
 namespace gatehouse::refdb {
 namespace {
 
 namespace fs = std::filesystem;
 
-// A generation while it is read: held, so that nobody prunes it.
-struct Opened {
-  Hold hold;
-  std::unique_ptr<rocksdb::DB> db;
-  Totals totals;
-};
-Result<Opened> open_generation(const std::string& path, std::uint64_t n) {
+Result<std::unique_ptr<Generation>> open_generation(const std::string& path, std::uint64_t n) {
   const std::string where = generation_path(path, n);
   if (!fs::exists(where)) return fail(Error{Fault::usage, "no such generation", {}, 0, where, {}});
-  Opened out;
-  GH_TRY(Hold hold, Hold::take(where, LOCK_SH));
-  GH_TRY(out.db, open_db(where, false));
-  GH_TRY(out.totals, read_totals(*out.db, where, n));
-  return Opened{std::move(hold), std::move(out.db), out.totals};
+  return Generation::open(path, n);
 }
 
 // What tells packages apart, and the contents that there are under it (a tree that was taken in twice has two).
 using PackageKey = std::tuple<std::string, std::string, std::string, std::string, std::string>;
-using Packages = std::map<PackageKey, std::map<std::string, std::uint64_t>>;  // files by digest of the contents
+using Contents = std::map<std::string, std::uint64_t>;  // files by digest of the contents
 
-Result<Packages> packages_of(rocksdb::DB& db, const std::string& path) {
-  GH_TRY(const auto products, read_products(db, path));
-  std::map<std::uint32_t, std::string> names;
-  for (const auto& [name, id] : products) names[id] = name;
-  Packages out;
-  const std::unique_ptr<rocksdb::Iterator> it(db.NewIterator(rocksdb::ReadOptions()));
-  for (it->Seek("k"); it->Valid() && it->key().starts_with("k"); it->Next()) {
-    Package p = decode_package(text_of(it->value()));
-    out[{names[p.product], std::move(p.name), std::move(p.version), std::move(p.architecture), std::move(p.source)}]
-        .emplace(std::move(p.digest), p.files);
+// A generation's side of a comparison.
+struct Side {
+  std::unique_ptr<Generation> generation;
+  std::map<PackageKey, Contents> packages;
+  std::map<std::string, std::uint32_t> products;
+
+  Result<void> read_packages() {
+    std::map<std::uint32_t, std::string> names;
+    for (const auto& [name, id] : generation->totals().products) {
+      names[id] = name;
+      products[name] = id;
+    }
+    return generation->each_package([&](std::uint32_t, Package&& p) {
+      packages[{names[p.product], std::move(p.name), std::move(p.version), std::move(p.architecture),
+                std::move(p.source)}]
+          .emplace(std::move(p.digest), p.files);
+    });
   }
-  if (!it->status().ok()) return store_error("can't read the packages", path, it->status());
-  return out;
-}
+  // Digests of the contents of all packages: product, name, version and architecture are in them.
+  std::set<std::string> contents() const {
+    std::set<std::string> out;
+    for (const auto& [_, contents] : packages)
+      for (const auto& [digest, files] : contents) out.insert(digest);
+    return out;
+  }
+};
 
-void add_package_changes(const Packages& from, const Packages& to, std::vector<PackageChange>& out) {
-  static const std::map<std::string, std::uint64_t> none;
+void add_package_changes(const Side& from, const Side& to, std::vector<PackageChange>& out) {
+  static const Contents none;
   std::set<PackageKey> keys;
-  for (const auto& [key, _] : from) keys.insert(key);
-  for (const auto& [key, _] : to) keys.insert(key);
+  for (const auto& [key, _] : from.packages) keys.insert(key);
+  for (const auto& [key, _] : to.packages) keys.insert(key);
   for (const PackageKey& key : keys) {
-    const auto before = from.find(key), after = to.find(key);
-    const auto& had = before == from.end() ? none : before->second;
-    const auto& has = after == to.end() ? none : after->second;
+    const auto before = from.packages.find(key), after = to.packages.find(key);
+    const auto& had = before == from.packages.end() ? none : before->second;
+    const auto& has = after == to.packages.end() ? none : after->second;
     std::uint64_t came = 0, went = 0;
     bool any_came = false, any_went = false;
     for (const auto& [digest, files] : has)
@@ -74,84 +79,117 @@ void add_package_changes(const Packages& from, const Packages& to, std::vector<P
   }
 }
 
-// The files of a product, path by path in order.
-class Paths {
- public:
-  // `product`: nullopt for a generation that hasn't it.
-  Paths(rocksdb::DB& db, std::optional<std::uint32_t> product) {
-    if (!product) return;
-    prefix_ = "f";
-    put(prefix_, *product);
-    it_.reset(db.NewIterator(rocksdb::ReadOptions()));
-    it_->Seek(prefix_);
-    read();
-  }
-  bool done() const { return index_.empty(); }
-  const std::string& index() const { return index_; }
-  // Each path under this index, with its contents.
-  const std::map<std::string, std::set<std::string>>& files() const { return files_; }
-  void next() { read(); }
-  rocksdb::Status status() const { return it_ ? it_->status() : rocksdb::Status::OK(); }
-
- private:
-  // All rows of the next index path.
-  void read() {
-    index_.clear();
-    files_.clear();
-    for (; it_->Valid() && it_->key().starts_with(prefix_); it_->Next()) {
-      std::string_view key = text_of(it_->key()).substr(prefix_.size());
-      const std::size_t nul = key.find('\0');
-      if (nul == key.npos) continue;
-      if (index_.empty()) index_ = key.substr(0, nul);
-      if (key.substr(0, nul) != index_) return;
-      // Path, size, flags, digests: the size isn't known of every source, and says nothing beside the digests.
-      std::string_view value = text_of(it_->value());
-      std::string path(take_text(value));
-      number<std::uint64_t>(value);
-      files_[std::move(path)].emplace(value);
-    }
-  }
-
-  std::unique_ptr<rocksdb::Iterator> it_;
-  std::string prefix_, index_;
-  std::map<std::string, std::set<std::string>> files_;
-};
-
+// The files of a product whose contents differ. Only packages that one side alone has can make a difference; their files
+// are read as often as it takes to have them in order with bounded memory.
 class FileDiff {
  public:
-  FileDiff(GenerationDiff& out, const std::function<void(const FileChange&)>& on_file) : out_(out), on_file_(on_file) {}
+  FileDiff(const Side& from, const Side& to, GenerationDiff& out, const std::function<void(const FileChange&)>& on_file)
+      : from_(from), to_(to), out_(out), on_file_(on_file), had_(from.contents()), has_(to.contents()) {}
 
-  void walk(const std::string& product, Paths& from, Paths& to) {
-    static const std::map<std::string, std::set<std::string>> none;
-    while (!from.done() || !to.done()) {
-      const bool first = to.done() || (!from.done() && from.index() <= to.index());
-      const bool second = from.done() || (!to.done() && to.index() <= from.index());
-      compare(product, first ? from.files() : none, second ? to.files() : none);
-      if (first) from.next();
-      if (second) to.next();
+  Result<void> walk(const std::string& product) {
+    const auto before = from_.products.find(product), after = to_.products.find(product);
+    shared_ = false;
+    GH_TRY(const auto removed, only(from_, before == from_.products.end() ? 0 : before->second, has_));
+    GH_TRY(const auto added, only(to_, after == to_.products.end() ? 0 : after->second, had_));
+    std::string last;
+    for (bool all = false; !all;) {
+      std::vector<File> files;
+      std::string end;  // no path from here on is complete; empty: all are
+      GH_CHECK(collect(*from_.generation, removed, false, last, files, end));
+      GH_CHECK(collect(*to_.generation, added, true, last, files, end));
+      all = end.empty();
+      if (!all) std::erase_if(files, [&](const File& f) { return f.path >= end; });
+      std::ranges::sort(files, {}, &File::path);
+      for (std::size_t i = 0; i < files.size();) {
+        std::size_t next = i;
+        std::set<std::string> old_contents, new_contents;
+        for (; next < files.size() && files[next].path == files[i].path; ++next)
+          (files[next].is_new ? new_contents : old_contents).insert(std::move(files[next].content));
+        GH_CHECK(compare(product, before == from_.products.end() ? 0 : before->second, files[i].path, old_contents,
+                         new_contents));
+        i = next;
+      }
+      if (!files.empty()) last = files.back().path;
     }
+    return {};
   }
 
  private:
-  using Files = std::map<std::string, std::set<std::string>>;
-  void compare(const std::string& product, const Files& from, const Files& to) {
-    for (const auto& [path, contents] : from) {
-      const auto other = to.find(path);
-      if (other == to.end())
-        note(Change::removed, product, path);
-      else if (other->second != contents)
-        note(Change::changed, product, path);
-    }
-    for (const auto& [path, _] : to)
-      if (!from.contains(path)) note(Change::added, product, path);
-  }
-  void note(Change change, const std::string& product, const std::string& path) {
-    ++(change == Change::added ? out_.added : change == Change::removed ? out_.removed : out_.changed);
-    if (on_file_) on_file_({change, product, path});
+  struct File {
+    std::string path, content;
+    bool is_new = false;
+  };
+  static constexpr std::size_t most_files = 500'000;
+
+  // Packages of a product whose contents the other side hasn't.
+  Result<std::vector<Package>> only(const Side& side, std::uint32_t product, const std::set<std::string>& other) {
+    std::vector<Package> out;
+    if (product == 0) return out;
+    GH_CHECK(side.generation->each_package([&](std::uint32_t, Package&& p) {
+      if (p.product != product) return;
+      if (other.contains(p.digest))
+        shared_ = true;
+      else
+        out.push_back(std::move(p));
+    }));
+    return out;
   }
 
+  // Files after `last` and before `end`; when they become too many, those with the greatest paths go, and `end` says
+  // from which path on.
+  static Result<void> collect(const Generation& generation, const std::vector<Package>& packages, bool is_new,
+                              const std::string& last, std::vector<File>& files, std::string& end) {
+    for (const Package& package : packages)
+      GH_CHECK(generation.each_file(package, [&](const FileRow& row) {
+        if (row.path <= last || (!end.empty() && row.path >= end)) return;
+        File file{std::string(row.path), {}, is_new};
+        row.append_content(file.content);
+        files.push_back(std::move(file));
+        if (files.size() < 2 * most_files) return;
+        const auto middle = files.begin() + most_files;
+        std::ranges::nth_element(files, middle, {}, &File::path);
+        end = middle->path;
+        std::erase_if(files, [&](const File& f) { return f.path >= end; });
+      }));
+    return {};
+  }
+
+  Result<void> compare(const std::string& product, std::uint32_t product_before, const std::string& path,
+                       std::set<std::string>& old_contents, std::set<std::string>& new_contents) {
+    if (shared_) {
+      // What packages that both have say of the path is the same on both sides.
+      const Generation& g = *from_.generation;
+      GH_TRY(const auto numbers, g.find(Index::path, hash_of_path(product_before, index_path(path), sha256_)));
+      for (const std::uint32_t number : numbers) {
+        std::string content;
+        std::uint32_t id = 0;
+        GH_CHECK(g.file(number, [&](const FileRow& row) {
+          if (row.path != path) return;
+          id = row.package;
+          row.append_content(content);
+        }));
+        if (id == 0) continue;
+        GH_TRY(const Package package, g.package(id));
+        if (package.product != product_before || !has_.contains(package.digest)) continue;
+        old_contents.insert(content);
+        new_contents.insert(content);
+      }
+    }
+    if (old_contents == new_contents) return {};
+    const Change change = old_contents.empty()   ? Change::added
+                          : new_contents.empty() ? Change::removed
+                                                 : Change::changed;
+    ++(change == Change::added ? out_.added : change == Change::removed ? out_.removed : out_.changed);
+    if (on_file_) on_file_({change, product, path});
+    return {};
+  }
+
+  const Side &from_, &to_;
   GenerationDiff& out_;
   const std::function<void(const FileChange&)>& on_file_;
+  const std::set<std::string> had_, has_;
+  bool shared_ = false;  // some package of the product is on both sides
+  Hasher sha256_{HashAlgorithm::sha256};
 };
 
 }  // namespace
@@ -188,10 +226,11 @@ Result<std::vector<GenerationInfo>> list_generations(const std::string& path) {
     if (::stat(generation_path(path, n).c_str(), &st) == 0) info.made = st.st_mtime;
     const auto opened = open_generation(path, n);
     if (opened) {
-      info.products = opened->totals.products;
-      info.packages = opened->totals.packages;
-      info.files = opened->totals.files;
-      info.content_digest = opened->totals.content.hex();
+      const Totals& totals = (*opened)->totals();
+      info.products = totals.products.size();
+      info.packages = totals.packages;
+      info.files = totals.files;
+      info.content_digest = totals.content.hex();
     } else {
       info.damage = opened.error().text();
     }
@@ -203,29 +242,61 @@ Result<std::vector<GenerationInfo>> list_generations(const std::string& path) {
 Result<GenerationDiff> diff_generations(const std::string& path, std::uint64_t from, std::uint64_t to,
                                         const std::function<void(const FileChange&)>& on_file) {
   GH_CHECK(check_format(path));
-  GH_TRY(const Opened a, open_generation(path, from));
-  GH_TRY(const Opened b, open_generation(path, to));
-  const std::string path_a = generation_path(path, from), path_b = generation_path(path, to);
+  Side before, after;
+  GH_TRY(before.generation, open_generation(path, from));
+  GH_TRY(after.generation, open_generation(path, to));
+  GH_CHECK(before.read_packages());
+  GH_CHECK(after.read_packages());
   GenerationDiff out;
-  {
-    GH_TRY(const Packages before, packages_of(*a.db, path_a));
-    GH_TRY(const Packages after, packages_of(*b.db, path_b));
-    add_package_changes(before, after, out.packages);
-  }
+  add_package_changes(before, after, out.packages);
   // Products are numbered in each generation for itself.
-  std::map<std::string, std::pair<std::optional<std::uint32_t>, std::optional<std::uint32_t>>> products;
-  GH_TRY(const auto before, read_products(*a.db, path_a));
-  GH_TRY(const auto after, read_products(*b.db, path_b));
-  for (const auto& [name, id] : before) products[name].first = id;
-  for (const auto& [name, id] : after) products[name].second = id;
-  FileDiff files(out, on_file);
-  for (const auto& [product, ids] : products) {
-    Paths had(*a.db, ids.first), has(*b.db, ids.second);
-    files.walk(product, had, has);
-    if (!had.status().ok()) return store_error("can't read references", path_a, had.status());
-    if (!has.status().ok()) return store_error("can't read references", path_b, has.status());
-  }
+  std::set<std::string> products;
+  for (const Side* const side : {&before, &after})
+    for (const auto& [name, _] : side->products) products.insert(name);
+  FileDiff files(before, after, out, on_file);
+  for (const std::string& product : products) GH_CHECK(files.walk(product));
   return out;
+}
+
+Result<std::uint64_t> current_generation(const std::string& path) {
+  GH_CHECK(check_format(path));
+  const auto bytes = read_file(path + "/CURRENT", 64);
+  if (!bytes) {
+    if (fs::exists(path + "/CURRENT")) return std::unexpected(bytes.error());
+    // Before the first switch there is at most the generation that it would switch to.
+    std::error_code ec;
+    for (const auto& entry : fs::directory_iterator(path + "/generations", ec))
+      if (generation_number(entry.path().filename().string()).value_or(0) > 1)
+        return store_error("the generation pointer is gone", path + "/CURRENT", std::string());
+    return std::uint64_t{0};
+  }
+  // Written at once, so anything else than a number and its line's end is damage; a part of a number would name another
+  // generation.
+  const std::string_view text = as_text(*bytes);
+  const auto n = generation_number(text.substr(0, text.size() - std::min<std::size_t>(text.size(), 1)));
+  if (!n || text.back() != '\n')
+    return store_error("the generation pointer is damaged", path + "/CURRENT", std::string());
+  return *n;
+}
+
+Result<std::size_t> prune_generations(const std::string& path, std::size_t keep) {
+  GH_TRY(const std::uint64_t current, current_generation(path));
+  std::vector<std::uint64_t> old;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
+    const std::string name = entry.path().filename().string();
+    if (const auto number = generation_number(name); number && *number < current) old.push_back(*number);
+  }
+  std::sort(old.rbegin(), old.rend());
+  std::size_t removed = 0;
+  for (std::size_t i = keep; i < old.size(); ++i) {
+    const std::string where = generation_path(path, old[i]);
+    const auto hold = Hold::take(where, LOCK_EX);
+    if (!hold && fs::exists(where + "/CURRENT")) continue;
+    if (fs::remove_all(where, ec); ec) return store_error("can't remove the generation", where, ec.message());
+    ++removed;
+  }
+  return removed;
 }
 
 }  // namespace gatehouse::refdb

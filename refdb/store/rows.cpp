@@ -1,7 +1,6 @@
 #include "refdb/store/rows.h"
 
 #include <fcntl.h>
-#include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
 #include <sys/file.h>
 
@@ -14,7 +13,7 @@
 namespace gatehouse::refdb {
 namespace {
 
-constexpr std::string_view format_line = "gatehouse refdb 1\n";
+constexpr std::string_view format_line = "gatehouse refdb 2\n";
 
 // A generation is immutable: not even a log is written beside it.
 class NoLog final : public rocksdb::Logger {
@@ -25,16 +24,112 @@ class NoLog final : public rocksdb::Logger {
 
 }  // namespace
 
+std::string encode(const Package& p) {
+  std::string out;
+  put(out, p.product);
+  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity})
+    put_text(out, *s);
+  put(out, std::uint64_t(p.ingested));
+  put(out, p.algorithms);
+  put(out, p.first_file);
+  put(out, p.files);
+  return out;
+}
+
+bool decode(std::string_view v, Package& p) {
+  p.product = number<std::uint32_t>(v);
+  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity}) *s = take_text(v);
+  if (v.size() != 17) return false;
+  p.ingested = std::int64_t(number<std::uint64_t>(v));
+  p.algorithms = number<std::uint8_t>(v);
+  p.first_file = number<std::uint32_t>(v);
+  p.files = number<std::uint32_t>(v);
+  return p.digest.size() == 32 && p.identity.size() == 32;
+}
+
+std::string encode(const Totals& t) {
+  std::string out;
+  for (const std::uint64_t n : {t.generation, t.packages, t.files}) put(out, n);
+  for (const std::uint32_t n : {t.next_product, t.next_package, t.next_file, t.next_run}) put(out, n);
+  out += as_text(t.content.view());
+  put(out, std::uint32_t(t.products.size()));
+  for (const auto& [name, id] : t.products) {
+    put_text(out, name);
+    put(out, id);
+  }
+  put(out, std::uint32_t(t.runs.size()));
+  for (const Run& run : t.runs) {
+    for (const std::uint32_t n : {run.number, run.first_package, run.first_file}) put(out, n);
+    put(out, run.files);
+    for (const Run::Hashes& h : run.hashes) {
+      put(out, h.entries);
+      put(out, h.bits);
+    }
+  }
+  put(out, std::uint32_t(t.gone.size()));
+  for (const Gone& g : t.gone)
+    for (const std::uint32_t n : {g.package, g.first_file, g.files}) put(out, n);
+  return out;
+}
+
+bool decode(std::string_view v, Totals& t) {
+  if (v.size() < 76) return false;
+  for (std::uint64_t* n : {&t.generation, &t.packages, &t.files}) *n = number<std::uint64_t>(v);
+  for (std::uint32_t* n : {&t.next_product, &t.next_package, &t.next_file, &t.next_run}) *n = number<std::uint32_t>(v);
+  t.content = Digest(as_bytes(v.substr(0, 32)));
+  v.remove_prefix(32);
+  constexpr std::size_t run_bytes = 20 + index_count * 9;
+  for (auto n = number<std::uint32_t>(v); n != 0; --n) {
+    if (v.size() < 6) return false;
+    const std::string_view name = take_text(v);
+    t.products.emplace_back(name, number<std::uint32_t>(v));
+  }
+  for (auto n = number<std::uint32_t>(v); n != 0; --n) {
+    if (v.size() < run_bytes) return false;
+    Run& run = t.runs.emplace_back();
+    for (std::uint32_t* m : {&run.number, &run.first_package, &run.first_file}) *m = number<std::uint32_t>(v);
+    run.files = number<std::uint64_t>(v);
+    for (Run::Hashes& h : run.hashes) {
+      h.entries = number<std::uint64_t>(v);
+      h.bits = number<std::uint8_t>(v);
+      if (h.bits > 32) return false;
+    }
+  }
+  for (auto n = number<std::uint32_t>(v); n != 0; --n) {
+    if (v.size() < 12) return false;
+    Gone& g = t.gone.emplace_back();
+    for (std::uint32_t* m : {&g.package, &g.first_file, &g.files}) *m = number<std::uint32_t>(v);
+  }
+  return v.empty();
+}
+
+void add_to(Digest& sum, Bytes digest) {
+  unsigned carry = 0;
+  for (std::size_t i = 32; i-- > 0;) {
+    carry += std::to_integer<unsigned>(sum.bytes[i]) + std::to_integer<unsigned>(digest[i]);
+    sum.bytes[i] = std::byte(carry & 0xFF);
+    carry >>= 8;
+  }
+}
+
+// The complement, and one.
+void take_from(Digest& sum, Bytes digest) {
+  Digest other = Digest::filled(32, std::byte{0}), one = other;
+  for (std::size_t i = 0; i < 32; ++i) other.bytes[i] = ~digest[i];
+  one.bytes[31] = std::byte{1};
+  add_to(sum, other.view());
+  add_to(sum, one.view());
+}
+
 rocksdb::Options options() {
   rocksdb::Options o;
   o.info_log = std::make_shared<NoLog>();
-  o.compression = rocksdb::kNoCompression;
   o.info_log_level = rocksdb::InfoLogLevel::ERROR_LEVEL;
   o.keep_log_file_num = 1;
   o.max_open_files = 512;
-  o.disable_auto_compactions = false;
+  // Rows are merged by who publishes them, or not at all.
+  o.disable_auto_compactions = true;
   rocksdb::BlockBasedTableOptions table;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.block_cache = rocksdb::NewLRUCache(std::size_t(64) << 20);
   o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return o;
@@ -44,10 +139,9 @@ std::string generation_path(const std::string& store, std::uint64_t n) {
   return store + "/generations/" + std::to_string(n);
 }
 
-Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write) {
+Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path) {
   rocksdb::DB* raw = nullptr;
-  const rocksdb::Status s =
-      write ? rocksdb::DB::Open(options(), path, &raw) : rocksdb::DB::OpenForReadOnly(options(), path, &raw);
+  const rocksdb::Status s = rocksdb::DB::OpenForReadOnly(options(), path, &raw);
   if (!s.ok()) return store_error("can't open the generation", path, s);
   return std::unique_ptr<rocksdb::DB>(raw);
 }
@@ -61,17 +155,6 @@ Result<Hold> Hold::take(const std::string& generation, int operation) {
   return out;
 }
 
-Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64_t generation) {
-  std::string value;
-  const rocksdb::Status s = db.Get(rocksdb::ReadOptions(), "T", &value);
-  if (!s.ok()) return store_error("the generation is damaged: it has no totals", path, s);
-  const Totals totals = decode_totals(value);
-  if (totals.generation != generation)
-    return store_error("the generation is damaged: its contents are another's", path,
-                       std::to_string(totals.generation));
-  return totals;
-}
-
 std::optional<std::uint64_t> generation_number(std::string_view text) {
   std::uint64_t n = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), n);
@@ -83,7 +166,8 @@ Result<void> check_format(const std::string& path) {
   const auto found = read_file(path + "/FORMAT", 4096);
   if (!found) return store_error("no reference store here", path, found.error().detail);
   if (as_text(*found) != format_line)
-    return store_error("the reference store has another format version", path, escaped(as_text(*found), 64));
+    return store_error("the reference store has another format version", path,
+                       escaped(as_text(*found), 64) + ", this program has 2: ingest into a new store");
   return {};
 }
 
@@ -93,15 +177,15 @@ Result<void> write_format(const std::string& path) {
   return check_format(path);
 }
 
-Result<std::vector<std::pair<std::string, std::uint32_t>>> read_products(rocksdb::DB& db, const std::string& path) {
-  std::vector<std::pair<std::string, std::uint32_t>> out;
-  const std::unique_ptr<rocksdb::Iterator> it(db.NewIterator(rocksdb::ReadOptions()));
-  for (it->Seek("P"); it->Valid() && it->key().starts_with("P"); it->Next()) {
-    std::string_view v = text_of(it->value());
-    out.emplace_back(text_of(it->key()).substr(1), number<std::uint32_t>(v));
-  }
-  if (!it->status().ok()) return store_error("can't read the products", path, it->status());
-  return out;
+Result<void> sync_folder(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail_errno("can't open", path);
+  const int rc = ::fsync(fd);
+  const int code = errno;
+  ::close(fd);
+  errno = code;
+  if (rc != 0) return fail_errno("can't sync", path);
+  return {};
 }
 
 }  // namespace gatehouse::refdb

@@ -51,130 +51,98 @@ inline std::string_view take_text(std::string_view& from) {
   return out;
 }
 
-// Keys. Products and packages are numbers; names are stored once.
-inline std::string product_key(std::string_view name) { return "P" + std::string(name); }
+// Seven bits a byte, the lowest first.
+inline void put_short(std::string& out, std::uint64_t v) {
+  for (; v >= 0x80; v >>= 7) out += char(v | 0x80);
+  out += char(v);
+}
+// nullopt: `from` ends within it, or it is longer than 64 bits.
+inline std::optional<std::uint64_t> take_short(std::string_view& from) {
+  std::uint64_t v = 0;
+  for (unsigned shift = 0; shift < 64 && !from.empty(); shift += 7) {
+    const auto byte = std::uint8_t(from.front());
+    from.remove_prefix(1);
+    v |= std::uint64_t(byte & 0x7F) << shift;
+    if (byte < 0x80) return v;
+  }
+  return std::nullopt;
+}
+
+// What a generation is asked for by a hash: a template digest in each bank, a file's digest, a path, a package's
+// identity. The index gives the numbers of files, the last one those of packages.
+enum class Index : std::uint8_t { template_sha256, template_sha384, digest, path, identity };
+inline constexpr std::size_t index_count = 5;
+
+// Keys.
+inline std::string totals_key(std::uint64_t generation) {
+  std::string k = "T";
+  put(k, generation);
+  return k;
+}
+inline std::string page_key(std::uint32_t page) {
+  std::string k = "c";
+  put(k, page);
+  return k;
+}
 inline std::string package_key(std::uint32_t id) {
   std::string k = "k";
   put(k, id);
   return k;
 }
-inline std::string identity_key(std::uint32_t product, Bytes identity) {
-  std::string k = "i";
-  put(k, product);
-  k += as_text(identity);
-  return k;
-}
-inline std::string file_prefix(std::uint32_t product, std::string_view index) {
-  std::string k = "f";
-  put(k, product);
-  k += index;
-  k += '\0';
-  return k;
-}
-inline std::string template_key(std::uint32_t product, HashAlgorithm bank, Bytes t) {
-  std::string k = "t";
-  put(k, product);
-  put(k, std::uint16_t(bank));
-  k += as_text(t);
-  return k;
-}
-// Of the files of one package with the same index path the first, in path order, has no ordinal.
-inline void put_ordinal(std::string& key, std::uint16_t ordinal) {
-  if (ordinal != 0) put(key, ordinal);
-}
-inline std::string digest_prefix(Bytes digest) {
-  std::string k = "d";
-  k += as_text(digest);
+inline std::string bucket_key(std::uint32_t run, Index index, std::uint32_t bucket) {
+  std::string k = "x";
+  put(k, run);
+  k += char(index);
+  put(k, bucket);
   return k;
 }
 
 struct Package {
   std::uint32_t product = 0;
   std::string name, version, architecture, source;
+  std::string digest, identity;  // of the contents, and what makes the source recognisable: 32 bytes each
   std::int64_t ingested = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
-  std::uint64_t files = 0;
-  std::string digest;  // of the contents
+  std::uint32_t first_file = 0, files = 0;
 };
-inline std::string encode(const Package& p) {
-  std::string out;
-  put(out, p.product);
-  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest}) put_text(out, *s);
-  put(out, std::uint64_t(p.ingested));
-  put(out, p.algorithms);
-  put(out, p.files);
-  return out;
-}
-inline Package decode_package(std::string_view v) {
-  Package p;
-  p.product = number<std::uint32_t>(v);
-  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest}) *s = take_text(v);
-  p.ingested = std::int64_t(number<std::uint64_t>(v));
-  p.algorithms = number<std::uint8_t>(v);
-  p.files = number<std::uint64_t>(v);
-  return p;
-}
-inline std::string encode(const ReferenceFile& f) {
-  std::string out;
-  put_text(out, f.path);
-  put(out, f.size);
-  put(out, std::uint8_t(f.is_mutable ? 1 : 0));
-  for (const auto& [algorithm, digest] : f.digests) {
-    put(out, std::uint16_t(algorithm));
-    put(out, digest.size);
-    out += as_text(digest.view());
-  }
-  return out;
-}
-inline void decode_file(std::string_view v, Reference& r) {
-  r.path = take_text(v);
-  number<std::uint64_t>(v);
-  r.is_mutable = number<std::uint8_t>(v) != 0;
-  while (v.size() >= 3) {
-    const auto algorithm = hash_algorithm(number<std::uint16_t>(v));
-    const std::size_t size = number<std::uint8_t>(v);
-    if (!algorithm || size > v.size() || size > max_digest_size) return;
-    r.digests.emplace_back(*algorithm, Digest(as_bytes(v.substr(0, size))));
-    v.remove_prefix(size);
-  }
-}
+std::string encode(const Package& p);
+// False: it isn't one.
+bool decode(std::string_view v, Package& p);
+
+// One ingestion's indexes, or those of several that were merged.
+struct Run {
+  std::uint32_t number = 0;
+  std::uint32_t first_package = 0, first_file = 0;  // up to where the next one's begin
+  std::uint64_t files = 0;
+  struct Hashes {
+    std::uint64_t entries = 0;
+    std::uint8_t bits = 0;  // of a hash, that choose the bucket
+  };
+  Hashes hashes[index_count];
+};
+// A package that came again with further algorithms: the old one's rows are still there, and count no more.
+struct Gone {
+  std::uint32_t package = 0, first_file = 0, files = 0;
+};
 
 struct Totals {
-  std::uint64_t products = 0, packages = 0, files = 0, digests = 0;
-  std::uint32_t next_id = 1;
+  std::uint64_t packages = 0, files = 0;  // files of no package (trees, lists) count as no package
+  std::uint32_t next_product = 1, next_package = 1, next_file = 0, next_run = 1;
   Digest content = Digest::filled(32, std::byte{0});  // sum of the packages' digests modulo 2^256: no order
   std::uint64_t generation = 0;                       // that they are of
+  std::vector<std::pair<std::string, std::uint32_t>> products;  // by name
+  std::vector<Run> runs;                                        // the oldest first
+  std::vector<Gone> gone;                                       // by number
 };
-inline std::string encode(const Totals& t) {
-  std::string out;
-  for (const std::uint64_t n : {t.products, t.packages, t.files, t.digests}) put(out, n);
-  put(out, t.next_id);
-  out += as_text(t.content.view());
-  put(out, t.generation);
-  return out;
-}
-inline Totals decode_totals(std::string_view v) {
-  Totals t;
-  for (std::uint64_t* n : {&t.products, &t.packages, &t.files, &t.digests}) *n = number<std::uint64_t>(v);
-  t.next_id = number<std::uint32_t>(v);
-  if (v.size() < 32) return t;
-  t.content = Digest(as_bytes(v.substr(0, 32)));
-  v.remove_prefix(32);
-  t.generation = number<std::uint64_t>(v);
-  return t;
-}
-inline void add_to(Digest& sum, Bytes digest) {
-  unsigned carry = 0;
-  for (std::size_t i = 32; i-- > 0;) {
-    carry += std::to_integer<unsigned>(sum.bytes[i]) + std::to_integer<unsigned>(digest[i]);
-    sum.bytes[i] = std::byte(carry & 0xFF);
-    carry >>= 8;
-  }
-}
+std::string encode(const Totals& t);
+bool decode(std::string_view v, Totals& t);
 
-// Of a generation, and of one that is being made.
+void add_to(Digest& sum, Bytes digest);
+void take_from(Digest& sum, Bytes digest);
+
+// Of a generation's database. Tables say how they are written: see the builder.
 rocksdb::Options options();
-Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path, bool write);
+Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path);
 
 std::string generation_path(const std::string& store, std::uint64_t n);
 // The number that a generation's folder is named by; nullopt: another name.
@@ -199,10 +167,6 @@ class Hold {
   int fd_ = -1;
 };
 
-// A database that lost the end of its manifest opens as an older one, or as an empty one, where every file is unknown:
-// the totals, written last and with the generation's number, tell.
-Result<Totals> read_totals(rocksdb::DB& db, const std::string& path, std::uint64_t generation);
-// Products by name.
-Result<std::vector<std::pair<std::string, std::uint32_t>>> read_products(rocksdb::DB& db, const std::string& path);
+Result<void> sync_folder(const std::string& path);
 
 }  // namespace gatehouse::refdb

@@ -1,5 +1,5 @@
 // An ingestion that is killed before any of the calls by which it changes the disk leaves the store before or after,
-// and the next one makes it whole.
+// and the next one makes it whole: from what the killed one had taken in, which isn't taken in again.
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -17,8 +17,11 @@ namespace {
 const std::string product = "Debian 12 x86_64";
 const Questions questions{{product}, {"/usr/bin/a", "/usr/bin/b", "/usr/bin/c"}, {"old a", "new a", "new b", "c"}};
 
-// The number of calls, or nullopt: killed.
-std::optional<long> run_writer(const std::string& store, long die_at) {
+struct Ran {
+  std::optional<long> calls;  // nullopt: killed
+  std::string packages;       // a letter for each that it had (store_writer)
+};
+Ran run_writer(const std::string& store, long die_at) {
   int ends[2];
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   posix_spawn_file_actions_t actions;
@@ -36,12 +39,15 @@ std::optional<long> run_writer(const std::string& store, long die_at) {
   ::close(ends[0]);
   int status = 0;
   EXPECT_EQ(::waitpid(child, &status, 0), child);
+  const std::size_t letters = std::min(said.find_first_of("0123456789"), said.size());
+  Ran out{std::nullopt, said.substr(0, letters)};
   if (WIFSIGNALED(status)) {
     EXPECT_EQ(WTERMSIG(status), SIGKILL);
-    return std::nullopt;
+    return out;
   }
   EXPECT_EQ(WEXITSTATUS(status), 0);
-  return said.empty() ? 0 : std::stol(said);
+  out.calls = letters == said.size() ? 0 : std::stol(said.substr(letters));
+  return out;
 }
 
 std::string state_of(const std::string& store) {
@@ -63,7 +69,9 @@ void kill_everywhere(const std::string& start, const Folder& folder) {
   };
   begin();
   const std::string before = state_of(store);
-  const long calls = run_writer(store, 0).value_or(0);
+  const Ran undisturbed = run_writer(store, 0);
+  const long calls = undisturbed.calls.value_or(0);
+  ASSERT_EQ(undisturbed.packages, "aa");
   const std::string after = state_of(store);
   const auto files = [&] {
     std::set<std::string> out;
@@ -75,19 +83,31 @@ void kill_everywhere(const std::string& start, const Folder& folder) {
   const auto whole = files();
   ASSERT_NE(before, after);
   ASSERT_GT(calls, 15);
-  long switched = 0;
+  long switched = 0, resumed = 0;
   // Threads of the store's library differ a little from run to run, so a late call may not come.
   for (long n = 1; n <= calls; ++n) {
     begin();
-    if (run_writer(store, n)) continue;
+    const Ran killed = run_writer(store, n);
+    if (killed.calls) continue;
     const std::string now = state_of(store);
     ASSERT_TRUE(now == before || now == after) << "killed before call " << n << ": " << now;
     switched += now == after;
-    ASSERT_TRUE(run_writer(store, 0)) << n;
+    const Ran next = run_writer(store, 0);
+    ASSERT_TRUE(next.calls) << n;
+    // What the killed one had is there, and none is lost or taken twice. The last may be whole before it is told.
+    ASSERT_EQ(next.packages.size(), 2U) << n;
+    const auto again = std::size_t(std::ranges::count(next.packages, 'a'));
+    if (now == before) {
+      ASSERT_LE(again, 2 - killed.packages.size()) << "killed before call " << n << ": " << next.packages;
+    } else {
+      ASSERT_EQ(next.packages, "kk") << n;
+    }
+    resumed += next.packages == "rr";
     ASSERT_EQ(state_of(store), after) << n;
     ASSERT_EQ(files(), whole) << n;
   }
   EXPECT_GT(switched, 0);
+  EXPECT_GT(resumed, calls / 2);  // most calls make the generation of what is staged
 }
 
 TEST(Crash, TheFirstIngestionIsThereOrNot) {

@@ -1,0 +1,329 @@
+#include "refdb/store/builder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+#include "base/file.h"
+#include "refdb/alias/alias.h"
+#include "refdb/store/open.h"
+#include "refdb/store/publication.h"
+
+namespace gatehouse::refdb {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::uint8_t bit_of(HashAlgorithm a) {
+  for (std::size_t i = 0; i < std::size(common_banks); ++i)
+    if (common_banks[i] == a) return std::uint8_t(1U << i);
+  return 0;
+}
+std::uint8_t bits_of(const std::vector<HashAlgorithm>& algorithms) {
+  std::uint8_t out = 0;
+  for (const HashAlgorithm a : algorithms) out = std::uint8_t(out | bit_of(a));
+  return out;
+}
+// That every file has.
+std::uint8_t algorithms_of(const ReferencePackage& p) {
+  std::uint8_t all = 0x0F;
+  for (const ReferenceFile& f : p.files) {
+    std::uint8_t own = 0;
+    for (const auto& [a, _] : f.digests) own = std::uint8_t(own | bit_of(a));
+    all &= own;
+  }
+  return all;
+}
+
+// Canonical paths, sorted; the last content of a path holds. Digests by algorithm.
+Result<void> put_in_order(std::vector<ReferenceFile>& files) {
+  bool sorted = true;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    ReferenceFile& f = files[i];
+    if (!is_canonical(f.path)) {
+      GH_TRY(f.path, canonical_path(f.path));
+    }
+    const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
+    if (!std::ranges::is_sorted(f.digests, by_algorithm)) std::ranges::sort(f.digests, by_algorithm);
+    const auto twice =
+        std::ranges::unique(f.digests, [](const auto& a, const auto& b) { return a.first == b.first; });
+    f.digests.erase(twice.begin(), twice.end());
+    sorted = sorted && (i == 0 || files[i - 1].path < f.path);
+  }
+  if (sorted) return {};
+  std::vector<std::size_t> order(files.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
+    const int compared = files[a].path.compare(files[b].path);
+    return compared != 0 ? compared < 0 : a < b;
+  });
+  std::vector<ReferenceFile> out;
+  out.reserve(files.size());
+  for (std::size_t i = 0; i < order.size(); ++i)
+    if (i + 1 == order.size() || files[order[i]].path != files[order[i + 1]].path)
+      out.push_back(std::move(files[order[i]]));
+  files = std::move(out);
+  return {};
+}
+
+struct Key {
+  std::uint32_t product = 0;
+  std::array<std::byte, 32> identity{};
+  friend bool operator==(const Key&, const Key&) = default;
+};
+struct KeyHash {
+  std::size_t operator()(const Key& key) const {
+    std::size_t out = 0;
+    std::memcpy(&out, key.identity.data(), sizeof out);
+    return out + key.product;
+  }
+};
+
+// What was taken in, by this ingestion or the one before that didn't come to its end.
+struct Record {
+  Staging::Place place;
+  std::uint64_t bytes = 0;
+  std::uint32_t product = 0;  // as in the key
+  std::uint32_t replaces = 0;
+  std::uint8_t algorithms = 0;
+  bool is_package = false, wanted = false;
+};
+
+}  // namespace
+
+struct Builder::State {
+  std::string path;
+  int lock = -1;
+  std::uint64_t current = 0;
+  // Whose contents the next one begins with: the current's, but for a roll-back. nullptr: there is none yet.
+  std::unique_ptr<Generation> base;
+  bool force = false;  // publish without anything new
+
+  mutable std::mutex mutex;
+  std::optional<Staging> staging;
+  std::vector<std::string> products;
+  std::vector<Record> records;
+  std::unordered_map<Key, std::size_t, KeyHash> by_identity;
+  bool changed = false;
+
+  // The number of the package that has this identity, and the package; 0: the base has none.
+  Result<std::pair<std::uint32_t, Package>> in_base(std::string_view product, const Digest& identity) const;
+  // The rest under the mutex.
+  Key key(std::string_view product, const Digest& identity);
+  Record* find(std::string_view product, const Digest& identity);
+  ~State() {
+    if (lock >= 0) ::close(lock);
+  }
+};
+
+Result<std::pair<std::uint32_t, Package>> Builder::State::in_base(std::string_view product,
+                                                                  const Digest& identity) const {
+  const std::pair<std::uint32_t, Package> none{};
+  if (base == nullptr) return none;
+  const auto& named = base->totals().products;
+  const auto at = std::ranges::lower_bound(named, product, {}, [](const auto& p) { return std::string_view(p.first); });
+  if (at == named.end() || at->first != product) return none;
+  const std::string_view wanted = as_text(identity.view());
+  GH_TRY(const auto numbers, base->find(Index::identity, hash_of(at->second, wanted)));
+  for (const std::uint32_t number : numbers) {
+    GH_TRY(Package package, base->package(number));
+    if (package.product == at->second && package.identity == wanted) return std::pair(number, std::move(package));
+  }
+  return none;
+}
+
+Key Builder::State::key(std::string_view product, const Digest& identity) {
+  const auto at = std::ranges::find(products, product);
+  Key out{std::uint32_t(at - products.begin()), {}};
+  if (at == products.end()) products.emplace_back(product);
+  std::ranges::copy(identity.view(), out.identity.begin());
+  return out;
+}
+
+Record* Builder::State::find(std::string_view product, const Digest& identity) {
+  const auto at = by_identity.find(key(product, identity));
+  return at == by_identity.end() ? nullptr : &records[at->second];
+}
+
+Builder::Builder(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Builder::Builder(Builder&&) noexcept = default;
+Builder& Builder::operator=(Builder&&) noexcept = default;
+Builder::~Builder() = default;
+
+Result<Builder> Builder::open(const std::string& path) { return open_on(path, std::nullopt); }
+
+Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uint64_t> generation) {
+  auto s = std::make_unique<State>();
+  s->path = path;
+  std::error_code ec;
+  fs::create_directories(path + "/generations", ec);
+  if (ec) return store_error("can't make the reference store", path, ec.message());
+  s->lock = ::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (s->lock < 0) return fail_errno("can't lock the reference store", path);
+  if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0) return store_error("another ingestion is going on", path, std::string());
+  GH_CHECK(write_format(path));
+  GH_TRY(s->current, current_generation(path));
+  const std::uint64_t base = generation.value_or(s->current);
+  if (base > s->current || (generation && (base == 0 || !fs::exists(generation_path(path, base)))))
+    return fail(Error{Fault::usage, "no such generation", {}, 0, generation_path(path, base), {}});
+  if (base != 0) {
+    GH_TRY(s->base, Generation::open(path, base));
+  }
+  // What an ingestion left that was killed before it switched: a folder in the making, or the one after the current.
+  // Any other that is newer than the pointer was current once, so the pointer was lost, and nothing is removed.
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(path + "/generations", ec)) {
+    const std::string name = entry.path().filename().string();
+    const auto number = generation_number(name);
+    if (name.ends_with(".new") || number == s->current + 1)
+      left.push_back(entry.path());
+    else if (number && *number > s->current)
+      return store_error("the generation pointer is older than the newest generation", path + "/CURRENT", name);
+  }
+  for (const fs::path& folder : left) fs::remove_all(folder, ec);
+  if (generation) Staging::remove(path);
+  GH_TRY(Staging staging, Staging::open(path, s->current));
+  for (const auto& [place, p] : staging.take_found()) {
+    const Key key = s->key(p.product, p.identity);
+    s->by_identity[key] = s->records.size();
+    s->records.push_back({place, p.bytes, key.product, 0, p.algorithms, !p.name.empty(), false});
+  }
+  s->staging.emplace(std::move(staging));
+  return Builder(std::move(s));
+}
+
+Result<bool> Builder::known(std::string_view product, const Digest& identity,
+                            std::vector<HashAlgorithm>& algorithms) const {
+  GH_TRY(const auto before, state_->in_base(product, identity));
+  std::uint8_t have = before.first != 0 ? before.second.algorithms : std::uint8_t{0};
+  bool found = before.first != 0;
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (const Record* const record = state_->find(product, identity); record != nullptr && record->wanted) {
+      have = record->algorithms;
+      found = true;
+    }
+  }
+  if (found && (bits_of(algorithms) & ~have) == 0) return true;
+  for (const HashAlgorithm a : common_banks)
+    if ((have & bit_of(a)) != 0 && std::ranges::find(algorithms, a) == algorithms.end()) algorithms.push_back(a);
+  return false;
+}
+
+Result<std::optional<Added>> Builder::resume(std::string_view product, const Digest& identity,
+                                             const std::vector<HashAlgorithm>& algorithms) {
+  GH_TRY(const auto before, state_->in_base(product, identity));
+  const std::uint8_t have = before.first != 0 ? before.second.algorithms : std::uint8_t{0};
+  const std::lock_guard lock(state_->mutex);
+  Record* const record = state_->find(product, identity);
+  if (record == nullptr || record->wanted || ((bits_of(algorithms) | have) & ~record->algorithms) != 0)
+    return std::nullopt;
+  record->wanted = true;
+  record->replaces = before.first;
+  state_->changed = true;
+  return Added{record->place.files, record->bytes, record->is_package};
+}
+
+Result<std::optional<Added>> Builder::add(ReferencePackage p) {
+  GH_CHECK(put_in_order(p.files));
+  for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source})
+    if (s->size() > UINT16_MAX) return fail(Error{Fault::limit, "a name longer than 65,535 bytes", {}, 0, p.source, {}});
+  if (p.files.size() > UINT32_MAX) return fail(Error{Fault::limit, "more files than allowed", {}, 0, p.source, {}});
+  StagedPackage staged;
+  staged.product = p.product;
+  staged.name = p.name;
+  staged.version = p.version;
+  staged.architecture = p.architecture;
+  staged.source = p.source;
+  staged.ingested = p.ingested != 0 ? p.ingested : std::time(nullptr);
+  staged.algorithms = algorithms_of(p);
+  staged.files = std::uint32_t(p.files.size());
+  ContentHasher content(staged);
+  FileWriter writer;
+  std::string rows;
+  FileRow row;
+  for (const ReferenceFile& f : p.files) {
+    set_row(row, f);
+    row.append_logical(content.text());
+    content.flush_if_long();
+    writer.append(rows, row);
+    staged.bytes += f.size;
+  }
+  staged.content = content.finish();
+  staged.identity = p.identity.value_or(staged.content);
+  p.files = {};
+  if (staged.identity.size != 32) return fail(Error{Fault::internal, "an identity is a SHA-256", {}, 0, p.source, {}});
+
+  std::vector<HashAlgorithm> algorithms;
+  for (const HashAlgorithm a : common_banks)
+    if ((staged.algorithms & bit_of(a)) != 0) algorithms.push_back(a);
+  GH_TRY(const auto resumed, resume(staged.product, staged.identity, algorithms));
+  if (resumed) return resumed;
+  GH_TRY(const auto before, state_->in_base(staged.product, staged.identity));
+  if (before.first != 0 && (staged.algorithms & ~before.second.algorithms) == 0) return std::nullopt;
+  const std::lock_guard lock(state_->mutex);
+  State& s = *state_;
+  Record* const there = s.find(staged.product, staged.identity);
+  if (there != nullptr && there->wanted && (staged.algorithms & ~there->algorithms) == 0) return std::nullopt;
+  GH_TRY(const Staging::Place place, s.staging->append(staged, rows));
+  const Key key = s.key(staged.product, staged.identity);
+  if (there != nullptr) there->wanted = false;  // it came again with further algorithms
+  s.by_identity[key] = s.records.size();
+  s.records.push_back({place, staged.bytes, key.product, before.first, staged.algorithms, !staged.name.empty(), true});
+  s.changed = true;
+  return Added{staged.files, staged.bytes, !staged.name.empty()};
+}
+
+Result<Published> Builder::publish() {
+  State& s = *state_;
+  if (!s.changed && !s.force) {
+    Staging::remove(s.path);
+    return Published{s.current, false, (s.base == nullptr ? Totals() : s.base->totals()).content.hex()};
+  }
+  const std::uint64_t next = s.current + 1;
+  const std::string final = generation_path(s.path, next), beside = final + ".new", scratch = final + ".tables.new";
+  std::error_code ec;
+  for (const std::string& folder : {beside, scratch}) fs::remove_all(folder, ec);
+  fs::create_directories(scratch, ec);
+  if (ec) return store_error("can't begin the generation", scratch, ec.message());
+  std::vector<StagedRecord> records;
+  for (const Record& r : s.records)
+    if (r.wanted) records.push_back({r.place, s.products[r.product], r.algorithms, r.replaces});
+  const auto made = make_database(beside, scratch, next, s.base.get(), *s.staging, std::move(records));
+  fs::remove_all(scratch, ec);
+  const auto switch_over = [&]() -> Result<void> {
+    if (!made) return std::unexpected(made.error());
+    std::error_code bad;
+    fs::rename(beside, final, bad);
+    if (bad) return store_error("can't name the generation", final, bad.message());
+    // The folder's name is on disk before the pointer that says it.
+    GH_CHECK(sync_folder(s.path + "/generations"));
+    return write_file_atomically(s.path + "/CURRENT", as_bytes(std::to_string(next) + "\n"));
+  };
+  if (auto switched = switch_over(); !switched) {
+    for (const std::string& folder : {beside, final}) fs::remove_all(folder, ec);
+    return std::unexpected(std::move(switched).error());
+  }
+  Staging::remove(s.path);
+  s.current = next;
+  s.changed = s.force = false;
+  return Published{next, true, made->content.hex()};
+}
+
+Result<Published> roll_back(const std::string& path, std::uint64_t generation) {
+  GH_TRY(const std::uint64_t current, current_generation(path));
+  if (generation == current)
+    return fail(Error{Fault::usage, "this is the current generation", {}, 0, generation_path(path, generation), {}});
+  GH_TRY(Builder builder, Builder::open_on(path, generation));
+  builder.state_->force = true;
+  return builder.publish();
+}
+
+}  // namespace gatehouse::refdb

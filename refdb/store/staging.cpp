@@ -1,0 +1,196 @@
+#include "refdb/store/staging.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "refdb/store/file_rows.h"
+#include "refdb/store/rows.h"
+
+namespace gatehouse::refdb {
+namespace {
+
+constexpr std::string_view format_line = "gatehouse refdb staging 2\n";
+constexpr std::size_t head_size = 4 + 32 + 4;  // size of what follows it, SHA-256 of the package, its size
+
+std::string encode(const StagedPackage& p) {
+  std::string out;
+  for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source}) put_text(out, *s);
+  out += as_text(p.identity.view());
+  out += as_text(p.content.view());
+  put(out, std::uint64_t(p.ingested));
+  put(out, p.algorithms);
+  put(out, p.files);
+  put(out, p.bytes);
+  return out;
+}
+
+bool decode(std::string_view v, StagedPackage& p) {
+  for (std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source}) *s = take_text(v);
+  if (v.size() != 64 + 21) return false;
+  p.identity = Digest(as_bytes(v.substr(0, 32)));
+  p.content = Digest(as_bytes(v.substr(32, 32)));
+  v.remove_prefix(64);
+  p.ingested = std::int64_t(number<std::uint64_t>(v));
+  p.algorithms = number<std::uint8_t>(v);
+  p.files = number<std::uint32_t>(v);
+  p.bytes = number<std::uint64_t>(v);
+  return true;
+}
+
+std::string path_in(const std::string& store) { return store + "/staging"; }
+
+// The rows give the package's contents: its digest, and its files' number and size.
+bool verified(const StagedPackage& package, std::string_view rows) {
+  ContentHasher content(package);
+  FileReader files(rows);
+  std::uint32_t count = 0;
+  std::uint64_t bytes = 0;
+  while (!files.done()) {
+    const FileRow* const row = files.next();
+    if (row == nullptr) return false;
+    row->append_logical(content.text());
+    content.flush_if_long();
+    ++count;
+    bytes += row->size;
+  }
+  return count == package.files && bytes == package.bytes && content.finish() == package.content;
+}
+
+}  // namespace
+
+ContentHasher::ContentHasher(const StagedPackage& p) {
+  for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture}) (text_ += *s) += '\0';
+}
+
+Staging::Staging(Staging&& other) noexcept
+    : path_(std::move(other.path_)),
+      base_(other.base_),
+      end_(other.end_),
+      fd_(std::exchange(other.fd_, -1)),
+      broken_(other.broken_),
+      found_(std::move(other.found_)) {}
+
+Staging::~Staging() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void Staging::remove(const std::string& store) {
+  std::error_code ignored;
+  std::filesystem::remove(path_in(store), ignored);
+}
+
+Result<Staging> Staging::open(const std::string& store, std::uint64_t base) {
+  Staging out(path_in(store));
+  out.base_ = base;
+  out.fd_ = ::open(out.path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (out.fd_ < 0 && errno != ENOENT) return fail_errno("can't read what was staged", out.path_);
+  if (out.fd_ >= 0) GH_CHECK(out.load());
+  return out;
+}
+
+Result<void> Staging::load() {
+  struct stat st {};
+  if (::fstat(fd_, &st) != 0) return fail_errno("can't read what was staged", path_);
+  const auto size = std::uint64_t(st.st_size);
+  std::string head(format_line.size() + 8, '\0');
+  const auto has = [&](std::string& out, std::uint64_t at) {
+    return out.size() <= size && at <= size - out.size() &&
+           ::pread(fd_, out.data(), out.size(), off_t(at)) == ssize_t(out.size());
+  };
+  std::string expected(format_line);
+  put(expected, base_);
+  if (!has(head, 0) || head != expected) {
+    ::close(std::exchange(fd_, -1));
+    if (::unlink(path_.c_str()) != 0) return fail_errno("can't remove what was staged", path_);
+    return {};
+  }
+  end_ = head.size();
+  std::string rows;
+  for (;;) {
+    head.resize(4);
+    if (!has(head, end_)) break;
+    std::string_view v = head;
+    Place place{end_, number<std::uint32_t>(v), 0};
+    if (place.size < head_size - 4 || place.size > size - end_ - 4) break;
+    auto package = read(place, rows);
+    if (!package || !verified(*package, rows)) break;
+    place.files = package->files;
+    found_.emplace_back(place, *std::move(package));
+    end_ += 4 + place.size;
+  }
+  // What follows the last whole package is written over, or away.
+  if (::ftruncate(fd_, off_t(end_)) != 0) return fail_errno("can't write what is staged", path_);
+  return {};
+}
+
+Result<void> Staging::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), off_t(end_));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      broken_ = true;
+      return fail_errno("can't write what is staged", path_);
+    }
+    bytes.remove_prefix(std::size_t(n));
+    end_ += std::uint64_t(n);
+  }
+  return {};
+}
+
+Result<void> Staging::create() {
+  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd_ < 0) {
+    broken_ = true;
+    return fail_errno("can't write what is staged", path_);
+  }
+  std::string head(format_line);
+  put(head, base_);
+  return write(head);
+}
+
+Result<Staging::Place> Staging::append(const StagedPackage& package, std::string_view rows) {
+  if (broken_) return store_error("can't write what is staged", path_, std::string());
+  const std::string described = encode(package);
+  const std::size_t size = head_size - 4 + described.size() + rows.size();
+  if (size > UINT32_MAX) return fail(Error{Fault::limit, "the package is too large", {}, 0, package.source, {}});
+  if (fd_ < 0) GH_CHECK(create());
+  std::string record;
+  record.reserve(4 + size);
+  put(record, std::uint32_t(size));
+  record += as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view());
+  put(record, std::uint32_t(described.size()));
+  record += described;
+  record += rows;
+  const Place place{end_, std::uint32_t(size), package.files};
+  GH_CHECK(write(record));
+  return place;
+}
+
+Result<StagedPackage> Staging::read(const Place& place, std::string& rows) const {
+  const auto damaged = [&] { return store_error("what was staged is damaged", path_, std::string()); };
+  rows.resize(place.size);
+  for (std::size_t got = 0; got < rows.size();) {
+    const ssize_t n = ::pread(fd_, rows.data() + got, rows.size() - got, off_t(place.offset + 4 + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail_errno("can't read what was staged", path_);
+    if (n == 0) return damaged();
+    got += std::size_t(n);
+  }
+  if (rows.size() < head_size - 4) return damaged();
+  std::string_view v = rows;
+  const std::string_view digest = v.substr(0, 32);
+  v.remove_prefix(32);
+  const auto described_size = number<std::uint32_t>(v);
+  if (described_size > v.size()) return damaged();
+  const std::string_view described = v.substr(0, described_size);
+  StagedPackage out;
+  if (as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view()) != digest || !decode(described, out))
+    return damaged();
+  rows.erase(0, head_size - 4 + described_size);
+  return out;
+}
+
+}  // namespace gatehouse::refdb

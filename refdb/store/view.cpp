@@ -1,0 +1,266 @@
+// What a generation answers: docs/formats/refdb.md says what is on disk.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/writer.h"
+#include "refdb/alias/alias.h"
+#include "refdb/store/generation.h"
+#include "refdb/store/open.h"
+#include "wire/ima/ima.h"
+
+namespace gatehouse::refdb {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::size_t max_answers = 1000;
+
+std::optional<Index> template_index(HashAlgorithm bank) {
+  if (bank == HashAlgorithm::sha256) return Index::template_sha256;
+  if (bank == HashAlgorithm::sha384) return Index::template_sha384;
+  return std::nullopt;
+}
+
+// Template digests that were found, with the names they were found for: a fleet asks for the same few thousand. All of
+// them stay, since names live as long as the view; their number is bounded by the references.
+class Found {
+ public:
+  std::optional<std::string_view> find(const std::string& key) const {
+    const Part& part = part_of(key);
+    const std::lock_guard lock(part.mutex);
+    const auto at = part.names.find(key);
+    if (at == part.names.end()) return std::nullopt;
+    return at->second;
+  }
+  std::string_view insert(const std::string& key, std::string name) {
+    Part& part = const_cast<Part&>(part_of(key));
+    const std::lock_guard lock(part.mutex);
+    return part.names.emplace(key, std::move(name)).first->second;
+  }
+
+ private:
+  struct Part {
+    mutable std::mutex mutex;
+    std::unordered_map<std::string, std::string> names;
+  };
+  // By the last byte of a digest, which is as random as any.
+  const Part& part_of(const std::string& key) const { return parts_[std::uint8_t(key.back()) % parts_.size()]; }
+  std::array<Part, 16> parts_;
+};
+
+class GenerationView final : public View {
+ public:
+  GenerationView(std::uint64_t number, std::unique_ptr<Generation> generation)
+      : number_(number), generation_(std::move(generation)) {
+    for (const auto& [name, id] : generation_->totals().products) {
+      products_.emplace(name, id);
+      names_.emplace(id, name);
+    }
+  }
+  std::uint64_t generation() const override { return number_; }
+  bool has_product(std::string_view product) const override { return products_.contains(product); }
+  std::vector<std::string> products() const override {
+    std::vector<std::string> out;
+    for (const auto& [name, _] : products_) out.push_back(name);
+    return out;
+  }
+
+  Result<void> find_templates(std::string_view product, HashAlgorithm bank, std::span<const Digest> keys,
+                              std::span<TemplateHit> hits) const override {
+    const auto at = products_.find(product);
+    const auto index = template_index(bank);
+    if (at == products_.end() || !index) return {};
+    Hasher hasher(bank);
+    std::string key;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      if (keys[i].size != digest_size(bank)) continue;
+      key.clear();
+      put(key, at->second);
+      key += as_text(keys[i].view());
+      if (const auto name = found_.find(key)) {
+        hits[i] = {true, *name};
+        continue;
+      }
+      GH_TRY(auto name, name_of_template(at->second, *index, keys[i], hasher));
+      if (name) hits[i] = {true, found_.insert(key, *std::move(name))};
+    }
+    return {};
+  }
+
+  Result<std::vector<Reference>> references_of_path(std::string_view product, std::string_view path) const override {
+    std::vector<Reference> out;
+    const auto at = products_.find(product);
+    if (at == products_.end() || path.empty() || path.size() > max_path_bytes || path.front() != '/') return out;
+    const std::string index = index_path(path);
+    Hasher hasher(HashAlgorithm::sha256);
+    GH_TRY(const auto numbers, generation_->find(Index::path, hash_of_path(at->second, index, hasher)));
+    Packages packages(*this);
+    for (const std::uint32_t number : numbers) {
+      if (out.size() == max_answers) break;
+      Reference r;
+      std::uint32_t package = 0;
+      bool same = false;
+      GH_CHECK(generation_->file(number, [&](const FileRow& row) {
+        same = index_path(row.path) == index;
+        package = row.package;
+        if (same) row.copy_to(r);
+      }));
+      if (!same) continue;
+      GH_CHECK(packages.copy_to(package, r));
+      out.push_back(std::move(r));
+    }
+    return out;
+  }
+
+  // Endpoints ask for hundreds of packages at a time: the first question reads them all, once for the generation.
+  Result<bool> has_package(std::string_view product, std::string_view package,
+                           std::string_view version) const override {
+    const auto at = products_.find(product);
+    if (at == products_.end()) return false;
+    std::call_once(packages_read_, [&] {
+      packages_good_ = generation_->each_package([&](std::uint32_t, Package&& p) {
+        if (!p.name.empty()) packages_.insert(package_version(p.product, p.name, p.version));
+      });
+    });
+    if (!packages_good_) return std::unexpected(packages_good_.error());
+    return packages_.contains(package_version(at->second, package, version));
+  }
+
+  Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const override {
+    std::vector<Reference> out;
+    const std::string_view wanted = as_text(digest.view());
+    GH_TRY(const auto numbers, generation_->find(Index::digest, hash_of(0, wanted)));
+    Packages packages(*this);
+    std::set<std::pair<std::uint32_t, std::string>> answered;  // packages with index paths
+    for (const std::uint32_t number : numbers) {
+      if (out.size() == max_answers) break;
+      Reference r;
+      std::uint32_t package = 0;
+      bool same = false;
+      GH_CHECK(generation_->file(number, [&](const FileRow& row) {
+        for (std::size_t i = 0; i < row.digests; ++i) same = same || row.contents[i].digest == wanted;
+        package = row.package;
+        if (same) row.copy_to(r);
+      }));
+      if (!same) continue;
+      GH_CHECK(packages.copy_to(package, r));
+      if (!product.empty() && r.product != product) continue;
+      // Equal content under one name: the first answers for all.
+      if (!answered.emplace(package, index_path(r.path)).second) continue;
+      out.push_back(std::move(r));
+    }
+    return out;
+  }
+
+ private:
+  // Remembers the last one: files that follow each other are often one package's.
+  class Packages {
+   public:
+    explicit Packages(const GenerationView& view) : view_(view) {}
+    Result<void> copy_to(std::uint32_t number, Reference& r) {
+      if (number != number_) {
+        GH_TRY(last_, view_.generation_->package(number));
+        number_ = number;
+      }
+      r.package = last_.name;
+      r.version = last_.version;
+      r.architecture = last_.architecture;
+      r.source = last_.source;
+      r.ingested = last_.ingested;
+      const auto name = view_.names_.find(last_.product);
+      if (name != view_.names_.end()) r.product = name->second;
+      return {};
+    }
+
+   private:
+    const GenerationView& view_;
+    std::uint32_t number_ = 0;  // no package's
+    Package last_;
+  };
+
+  // The index keeps a part of T; the file that it leads to has all that T is made of. Its product is the one that was
+  // asked for: T's are equal, so another product's hash would have been another.
+  Result<std::optional<std::string>> name_of_template(std::uint32_t product, Index index, const Digest& t,
+                                                      Hasher& hasher) const {
+    GH_TRY(const auto numbers, generation_->find(index, hash_of(product, as_text(t.view()))));
+    std::optional<std::string> out;
+    for (const std::uint32_t number : numbers) {
+      GH_CHECK(generation_->file(number, [&](const FileRow& row) {
+        const std::string_view digest = row.digest(hasher.algorithm());
+        if (digest.empty()) return;
+        for (std::string& name : kernel_names(row.path)) {
+          Writer w;
+          ima::append_ng_template_data(w, gatehouse::name(hasher.algorithm()), as_bytes(digest), name);
+          if (!out && hasher(w.view()) == t) out = std::move(name);
+        }
+      }));
+      if (out) break;
+    }
+    return out;
+  }
+  static std::string package_version(std::uint32_t product, std::string_view package, std::string_view version) {
+    std::string out;
+    put(out, product);
+    out += package;
+    out += '\0';
+    out += version;
+    return out;
+  }
+
+  const std::uint64_t number_;
+  const std::unique_ptr<Generation> generation_;
+  std::map<std::string, std::uint32_t, std::less<>> products_;
+  std::map<std::uint32_t, std::string> names_;
+  mutable Found found_;
+  mutable std::once_flag packages_read_;
+  mutable Result<void> packages_good_;                // both since packages_read_
+  mutable std::unordered_set<std::string> packages_;  // package_version()
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const View>> open_view(const std::string& path, std::uint64_t generation) {
+  GH_TRY(auto opened, Generation::open(path, generation));
+  return std::make_shared<const GenerationView>(generation, std::move(opened));
+}
+
+Result<std::shared_ptr<const View>> open_view(const std::string& path) {
+  GH_TRY(const std::uint64_t n, current_generation(path));
+  if (n == 0)
+    return store_error("the reference store holds no generation yet (gatehouse refdb ingest makes one)", path,
+                       std::string());
+  return open_view(path, n);
+}
+
+Result<Stats> read_stats(const std::string& path) {
+  Stats out;
+  GH_TRY(out.generation, current_generation(path));
+  Totals totals;
+  if (out.generation != 0) {
+    GH_TRY(const auto generation, Generation::open(path, out.generation));
+    totals = generation->totals();
+    GH_TRY(out.digests, generation->count_digests());
+  }
+  out.products = totals.products.size();
+  out.packages = totals.packages;
+  out.files = totals.files;
+  out.content_digest = totals.content.hex();
+  std::set<std::pair<dev_t, ino_t>> seen;
+  std::error_code ec;
+  for (const auto& entry : fs::recursive_directory_iterator(path, ec)) {
+    struct stat st {};
+    if (entry.is_regular_file(ec) && ::stat(entry.path().c_str(), &st) == 0 &&
+        seen.emplace(st.st_dev, st.st_ino).second)
+      out.bytes += std::uint64_t(st.st_size);
+  }
+  return out;
+}
+
+}  // namespace gatehouse::refdb

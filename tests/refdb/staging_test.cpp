@@ -1,0 +1,157 @@
+// What an ingestion that didn't come to its end leaves to the next: whole packages that are asked for again, and nothing
+// else, whatever happened to it on disk.
+#include <random>
+
+#include "tests/refdb/support.h"
+
+namespace gatehouse::refdb {
+namespace {
+
+const std::string debian = "Debian 12 x86_64", other = "Other 1 x86_64";
+const std::vector<HashAlgorithm> all_banks(std::begin(common_banks), std::end(common_banks));
+
+class Staging : public ::testing::Test {
+ protected:
+  static ReferencePackage numbered(int n) {
+    const std::string name = "p" + std::to_string(n);
+    auto out = package(debian, name, "1", {{"/usr/bin/" + name, name}, {"/usr/share/doc/" + name + "/a b", name + " doc"}});
+    out.identity = digest_of(HashAlgorithm::sha256, as_bytes(name + ".deb"));
+    return out;
+  }
+  // Adds so many packages and ends without publishing.
+  void leave(int packages) const {
+    auto builder = Builder::open(store_).value();
+    for (int i = 0; i < packages; ++i) ASSERT_TRUE(builder.add(numbered(i)).value());
+  }
+  // Takes so many packages from what was left, or anew, and publishes; how many weren't taken anew.
+  int take(int packages) const {
+    auto builder = Builder::open(store_).value();
+    int resumed = 0;
+    for (int i = 0; i < packages; ++i) {
+      const auto p = numbered(i);
+      const auto found = builder.resume(debian, *p.identity, all_banks).value();
+      if (found) {
+        EXPECT_EQ(found->files, 2U);
+        EXPECT_EQ(found->bytes, p.files[0].size + p.files[1].size);
+        EXPECT_TRUE(found->is_package);
+        ++resumed;
+      } else {
+        EXPECT_TRUE(builder.add(p).value());
+      }
+    }
+    EXPECT_TRUE(builder.publish().value().changed);
+    return resumed;
+  }
+  std::string digest() const { return read_stats(store_).value().content_digest; }
+  std::string undisturbed(int packages) const {
+    const Folder folder;
+    std::vector<ReferencePackage> list;
+    for (int i = 0; i < packages; ++i) list.push_back(numbered(i));
+    return publish(folder / "refdb", list).value().content_digest;
+  }
+
+  const Folder folder_;
+  const std::string store_ = folder_ / "refdb", staging_ = store_ + "/staging";
+};
+
+TEST_F(Staging, IsTakenUpByTheNextIngestion) {
+  leave(5);
+  EXPECT_EQ(current_generation(store_).value(), 0U);
+  EXPECT_EQ(take(8), 5);
+  EXPECT_FALSE(fs::exists(staging_));
+  EXPECT_EQ(digest(), undisturbed(8));
+  const Questions questions{{debian}, {"/usr/bin/p1", "/bin/p1", "/usr/share/doc/p7/a_b"}, {"p1", "p7 doc"}};
+  EXPECT_EQ(answers(store_, questions).value().size(), 1U + 3 + 2 * 4 + 2 * 3);
+}
+
+TEST_F(Staging, GrowsOverSeveralIngestionsThatAreKilled) {
+  leave(3);
+  {
+    auto builder = Builder::open(store_).value();
+    for (int i = 0; i < 6; ++i) {
+      const auto p = numbered(i);
+      EXPECT_EQ(builder.resume(debian, *p.identity, all_banks).value().has_value(), i < 3);
+      EXPECT_EQ(builder.add(p).value().has_value(), i >= 3);
+    }
+  }
+  EXPECT_EQ(take(7), 6);
+  EXPECT_EQ(digest(), undisturbed(7));
+}
+
+TEST_F(Staging, OfWhatIsNotAskedForAgainNothingIsPublished) {
+  leave(5);
+  EXPECT_EQ(take(2), 2);
+  EXPECT_EQ(digest(), undisturbed(2));
+  EXPECT_FALSE(fs::exists(staging_));
+  // An ingestion that has nothing new drops it, too.
+  leave(5);
+  EXPECT_TRUE(fs::exists(staging_));
+  EXPECT_FALSE(publish(store_, {numbered(0)}).value().changed);
+  EXPECT_FALSE(fs::exists(staging_));
+  EXPECT_EQ(digest(), undisturbed(2));
+}
+
+TEST_F(Staging, IsForTheProductTheIdentityAndTheAlgorithmsThatItHas) {
+  auto p = numbered(0);
+  for (ReferenceFile& f : p.files) std::erase_if(f.digests, [](const auto& d) { return d.first != HashAlgorithm::sha256; });
+  {
+    auto builder = Builder::open(store_).value();
+    ASSERT_TRUE(builder.add(p).value());
+  }
+  auto builder = Builder::open(store_).value();
+  EXPECT_FALSE(builder.resume(other, *p.identity, {HashAlgorithm::sha256}).value());
+  EXPECT_FALSE(builder.resume(debian, *numbered(1).identity, {HashAlgorithm::sha256}).value());
+  EXPECT_FALSE(builder.resume(debian, *p.identity, all_banks).value());
+  std::vector<HashAlgorithm> wanted{HashAlgorithm::sha256};
+  EXPECT_FALSE(builder.known(debian, *p.identity, wanted).value());  // it wasn't asked for yet
+  ASSERT_TRUE(builder.resume(debian, *p.identity, {HashAlgorithm::sha256}).value());
+  EXPECT_FALSE(builder.resume(debian, *p.identity, {HashAlgorithm::sha256}).value());
+  EXPECT_TRUE(builder.known(debian, *p.identity, wanted).value());
+  // With all algorithms it comes again and replaces what was there.
+  ASSERT_TRUE(builder.add(numbered(0)).value());
+  ASSERT_TRUE(builder.publish());
+  EXPECT_EQ(digest(), undisturbed(1));
+}
+
+TEST_F(Staging, IsForTheGenerationThatItWasToFollow) {
+  ASSERT_TRUE(publish(store_, {package(debian, "first", "1", {{"/a", "a"}})}));
+  leave(2);
+  const std::string kept = folder_ / "kept";
+  fs::copy(staging_, kept);
+  ASSERT_TRUE(publish(store_, {package(debian, "second", "1", {{"/b", "b"}})}));
+  fs::copy(kept, staging_);
+  EXPECT_EQ(take(2), 0);
+  EXPECT_EQ(read_stats(store_)->packages, 4U);
+}
+
+// Whole packages of it count up to the first that isn't; whatever is changed or cut, the store becomes the same.
+TEST_F(Staging, DamageCostsTheWorkAndNothingElse) {
+  leave(4);
+  const ByteVector whole = read_file(staging_, 1 << 20).value();
+  const std::string expected = undisturbed(4);
+  std::mt19937 random(5);
+  std::size_t all = 0, some = 0, none = 0;
+  const auto check = [&](const ByteVector& content) {
+    fs::remove_all(store_);
+    leave(0);
+    std::ofstream(staging_, std::ios::binary)
+        .write(reinterpret_cast<const char*>(content.data()), std::streamsize(content.size()));
+    const int resumed = take(4);
+    ASSERT_EQ(digest(), expected);
+    ++(resumed == 4 ? all : resumed == 0 ? none : some);
+  };
+  for (std::size_t at = 0; at < whole.size(); at += 1 + random() % 40) {
+    ByteVector changed = whole;
+    changed[at] ^= std::byte(1U << random() % 8);
+    check(changed);
+  }
+  EXPECT_EQ(all, 0U);
+  EXPECT_GT(some, 10U);
+  EXPECT_GT(none, 5U);
+  for (std::size_t n = 0; n <= whole.size(); n += std::min<std::size_t>(whole.size() - n, 50) + (n == whole.size()))
+    check(to_vector(Bytes(whole).first(n)));
+  EXPECT_EQ(all, 1U);
+}
+
+}  // namespace
+}  // namespace gatehouse::refdb
