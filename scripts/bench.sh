@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs the benchmarks: scripts/bench.sh [--quick]. Leaves build/bench/report.json and report.md.
 . "$(dirname "$0")/lib/packages.sh"
-repetitions=5 rounds=401
+repetitions=5 rounds=401 files=2000000
 case ${1:-} in
-  --quick) repetitions=2 rounds=41;;
+  --quick) repetitions=2 rounds=41 files=200000;;
   "") ;;
   *) echo "usage: scripts/bench.sh [--quick]" >&2; exit 2;;
 esac
@@ -15,6 +15,7 @@ build/release/bin/gatehouse-bench --benchmark_enable_random_interleaving=true --
 for tls in mutual server; do
   build/release/bin/gatehouse-roofline --tls $tls --rounds $rounds --json | tee "build/bench/roofline-$tls.json"
 done
+build/release/bin/gatehouse-store-bench --files $files --store build/bench/store --json | tee build/bench/store.json
 python3 - <<'PY'
 import json, platform, subprocess
 micro = json.load(open("build/bench/micro.json"))
@@ -22,7 +23,8 @@ report = {"machine": {"cpu": next((l.split(":")[1].strip() for l in open("/proc/
                       "kernel": platform.release(), "cores": micro["context"]["num_cpus"]},
           "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
           "micro": [{k: b[k] for k in ("name", "cpu_time", "real_time", "time_unit")} for b in micro["benchmarks"] if b["aggregate_name"] == "median"],
-          "roofline": [json.load(open(f"build/bench/roofline-{t}.json")) for t in ("mutual", "server")]}
+          "roofline": [json.load(open(f"build/bench/roofline-{t}.json")) for t in ("mutual", "server")],
+          "store": json.load(open("build/bench/store.json"))}
 json.dump(report, open("build/bench/report.json", "w"), indent=1)
 with open("build/bench/report.md", "w") as f:
     f.write(f"# Benchmarks, {report['machine']['cpu']}, commit {report['commit']}\n\n| benchmark | CPU | unit |\n|---|---|---|\n")
@@ -30,5 +32,8 @@ with open("build/bench/report.md", "w") as f:
         f.write(f"| {b['name']} | {b['cpu_time']:.1f} | {b['time_unit']} |\n")
     for r in report["roofline"]:
         f.write(f"\nRoofline, TLS {r['workload']['tls']}: primitives {r['sum_us']} us, server {r['pipeline_us']} us, ratio {r['ratio']}\n")
+    s = report["store"]
+    f.write(f"\nReference store of {s['files']} files: {s['references_per_s']:.0f} references/s, {s['bytes_per_reference']} bytes each, "
+            f"opened in {s['open_ms']} ms, hot lookup {s['hot_ns']} ns, miss {s['miss_ns']} ns; a day's changes {s['delta_s']} s of {s['insert_s']} s\n")
 PY
 echo "build/bench/report.md"

@@ -33,9 +33,9 @@ bool is_canonical(std::string_view path) {
   if (path.size() < 2 || path.size() > max_path_bytes || path.front() != '/' || path.back() == '/') return false;
   // A slash or a dot after a slash may be one of "//", "/./" and "/../"; a name that begins with a dot isn't looked at
   // more closely.
-  for (std::size_t i = 0; i + 1 < path.size(); ++i)
-    if (path[i] == '\0' || (path[i] == '/' && (path[i + 1] == '/' || path[i + 1] == '.'))) return false;
-  return path.back() != '\0';
+  for (std::size_t slash = 0; slash != path.npos; slash = path.find('/', slash + 1))
+    if (path[slash + 1] == '/' || path[slash + 1] == '.') return false;
+  return path.find('\0') == path.npos;
 }
 
 bool below(std::string_view path, std::string_view folder) {
@@ -44,19 +44,34 @@ bool below(std::string_view path, std::string_view folder) {
 
 namespace {
 
-void move(std::string_view path, std::string_view from, std::string_view to, std::string& out) {
-  out = to;
-  out += path.substr(from.size());
+constexpr std::string_view usr = "/usr";
+static_assert(std::ranges::all_of(usr_merge, [](const AliasRule& r) {
+  return r.target.starts_with(usr) && r.target.substr(usr.size()) == r.link;
+}));
+
+// Where the path of a file below a rule's link or target goes on after "/usr": "/bin/x" of both "/usr/bin/x" and
+// "/bin/x". Empty: no rule applies.
+std::string_view after_usr(std::string_view path) {
+  const std::string_view rest = path.starts_with("/usr/") ? path.substr(usr.size()) : path;
+  if (rest.size() < 2 || rest.front() != '/' || (rest[1] != 'b' && rest[1] != 's' && rest[1] != 'l')) return {};
+  const std::size_t end = rest.find('/', 1);
+  if (end == rest.npos) return {};
+  for (const AliasRule& rule : usr_merge)
+    if (rest.substr(0, end) == rule.link) return rest;
+  return {};
 }
+// A rule's link is its beginning.
+bool lacks_usr(std::string_view path) { return !path.empty() && after_usr(path).size() == path.size(); }
 
 }  // namespace
 
 bool alias_of(std::string_view path, std::string& out) {
-  for (const auto& [link, target] : usr_merge) {
-    if (below(path, target)) return move(path, target, link, out), true;
-    if (below(path, link)) return move(path, link, target, out), true;
-  }
-  return false;
+  const std::string_view rest = after_usr(path);
+  if (rest.empty()) return false;
+  out.clear();
+  if (rest.size() == path.size()) out += usr;
+  out += rest;
+  return true;
 }
 
 std::optional<std::string> alias_of(std::string_view path) {
@@ -67,8 +82,7 @@ std::optional<std::string> alias_of(std::string_view path) {
 
 std::string merged_path(std::string_view path) {
   std::string out(path);
-  for (const auto& [link, target] : usr_merge)
-    if (below(path, link)) return move(path, link, target, out), out;
+  if (lacks_usr(path)) out.insert(0, usr);
   return out;
 }
 
@@ -79,12 +93,9 @@ std::string kernel_name(std::string_view path) {
 }
 
 void index_path(std::string_view path, std::string& out) {
-  out = path;
-  for (const auto& [link, target] : usr_merge) {
-    if (!below(path, link)) continue;
-    move(path, link, target, out);
-    break;
-  }
+  out.clear();
+  if (lacks_usr(path)) out += usr;
+  out += path;
   std::ranges::replace(out, ' ', '_');
 }
 

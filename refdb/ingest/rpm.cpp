@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <set>
+#include <optional>
 
 #include "base/hex.h"
 #include "base/reader.h"
@@ -287,25 +287,40 @@ Result<void> add_links(const Header& header, const std::vector<std::uint64_t>& m
   const std::size_t n = out.files.size();
   GH_TRY(const auto devices, header.numbers(tag::file_devices, n));
   GH_TRY(const auto inodes, header.numbers(tag::file_inodes, n));
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::size_t>> names;
+  std::vector<std::size_t> names;
   for (std::size_t i = 0; i < n; ++i) {
     if (is_link(modes[i])) out.files[i].member_size = sizes[i];
     if (out.files[i].path.empty()) continue;
     out.files[i].member_size = out.files[i].size;
-    if (devices.size() == n && inodes.size() == n) names[{devices[i], inodes[i]}].push_back(i);
+    if (devices.size() == n && inodes.size() == n) names.push_back(i);
   }
-  for (const auto& [_, set] : names) {
-    if (set.size() == 1) continue;
-    for (const std::size_t i : set) {
-      out.files[i].last_link = set.back();
-      if (i != set.back()) out.files[i].member_size = 0;
+  const auto file_of = [&](std::size_t i) { return std::pair(devices[i], inodes[i]); };
+  std::ranges::sort(names, {}, [&](std::size_t i) { return std::pair(file_of(i), i); });
+  for (std::size_t first = 0, end = 0; first < names.size(); first = end) {
+    while (end < names.size() && file_of(names[end]) == file_of(names[first])) ++end;
+    if (end - first == 1) continue;
+    const std::size_t last = names[end - 1];
+    for (std::size_t at = first; at < end; ++at) {
+      out.files[names[at]].last_link = last;
+      if (names[at] != last) out.files[names[at]].member_size = 0;
     }
   }
   return {};
 }
 
+Result<void> check_paths_differ(const Header& header, const std::vector<RpmFile>& files) {
+  std::vector<std::string_view> paths;
+  for (const RpmFile& file : files)
+    if (!file.path.empty()) paths.push_back(file.path);
+  std::ranges::sort(paths);
+  const auto twice = std::ranges::adjacent_find(paths);
+  if (twice == paths.end()) return {};
+  return fail(Error{Fault::malformed, "a path twice", spec, std::size_t(header.where(tag::base_names)), {},
+                    escaped(*twice, 200)});
+}
+
 Result<void> add_files(const Header& header, const IngestLimits& limits, RpmPackage& out) {
-  GH_TRY(const auto paths, paths_of(header, limits));
+  GH_TRY(auto paths, paths_of(header, limits));
   if (paths.empty()) return {};
   const std::size_t n = paths.size();
   const std::uint32_t sizes_tag = header.has(tag::long_file_sizes) ? tag::long_file_sizes : tag::file_sizes;
@@ -320,14 +335,15 @@ Result<void> add_files(const Header& header, const IngestLimits& limits, RpmPack
     if (size != n) return bad("as many sizes, modes, flags and digests as files are needed", header.where(tag));
   GH_TRY(const auto algorithm, header.number(tag::file_digest_algorithm));
   out.algorithm = openpgp_hash(algorithm.value_or(1));
-  std::set<std::string_view> seen;
+  const RpmFile* last = nullptr;
+  bool in_order = true;
   out.files.resize(n);
   for (std::size_t i = 0; i < n; ++i) {
     if (!is_regular(modes[i]) || (flags[i] & ghost_flag) != 0) continue;
     RpmFile& file = out.files[i];
     // A source package's have no folder.
     if (!paths[i].starts_with('/')) return bad("path isn't absolute", header.where(tag::base_names));
-    auto path = canonical_path(paths[i]);
+    auto path = is_canonical(paths[i]) ? Result<std::string>(std::move(paths[i])) : canonical_path(paths[i]);
     if (!path)
       return fail(Error{Fault::malformed,
                         "a file with an unusable path",
@@ -336,13 +352,8 @@ Result<void> add_files(const Header& header, const IngestLimits& limits, RpmPack
                         {},
                         escaped(paths[i], 200)});
     file.path = *std::move(path);
-    if (!seen.insert(file.path).second)
-      return fail(Error{Fault::malformed,
-                        "a path twice",
-                        spec,
-                        std::size_t(header.where(tag::base_names)),
-                        {},
-                        escaped(file.path, 200)});
+    in_order = in_order && (last == nullptr || last->path < file.path);
+    last = &file;
     file.size = sizes[i];
     file.is_config = (flags[i] & config_flag) != 0;
     if (out.algorithm && !digests[i].empty()) {
@@ -353,6 +364,7 @@ Result<void> add_files(const Header& header, const IngestLimits& limits, RpmPack
     }
     out.all_have_digests = out.all_have_digests && file.digest.has_value();
   }
+  if (!in_order) GH_CHECK(check_paths_differ(header, out.files));
   return add_links(header, modes, sizes, out);
 }
 
@@ -587,9 +599,10 @@ Result<ReferencePackage> rpm_references(const Input& input, const RpmPackage& pa
   out.name = package.name;
   out.version = package.version;
   out.architecture = package.architecture;
-  PayloadReader payload(package, algorithms, limits);
+  std::optional<PayloadReader> payload;
   const bool header = package.header_is_enough(algorithms);
-  if (!header) GH_CHECK(read_payload(input, package, payload, limits));
+  if (!header) GH_CHECK(read_payload(input, package, payload.emplace(package, algorithms, limits), limits));
+  out.files.reserve(package.files.size());
   for (std::size_t i = 0; i < package.files.size(); ++i) {
     const RpmFile& from = package.files[i];
     if (from.path.empty()) continue;
@@ -600,7 +613,7 @@ Result<ReferencePackage> rpm_references(const Input& input, const RpmPackage& pa
     if (header) {
       file.digests.emplace_back(*package.algorithm, *from.digest);
     } else {
-      for (const auto& one : payload.digests(i))
+      for (const auto& one : payload->digests(i))
         if (std::find(algorithms.begin(), algorithms.end(), one.first) != algorithms.end()) file.digests.push_back(one);
     }
     out.files.push_back(std::move(file));

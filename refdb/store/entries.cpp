@@ -12,6 +12,11 @@ Spill::~Spill() {
 }
 
 Result<std::uint64_t> Spill::write(std::span<const Entry> entries) {
+  const std::uint64_t place = blocks_++;
+  if (place < in_memory) {
+    memory_[std::size_t(place)].assign(entries.begin(), entries.end());
+    return place;
+  }
   {
     const std::lock_guard lock(mutex_);
     if (fd_ < 0) {
@@ -20,11 +25,10 @@ Result<std::uint64_t> Spill::write(std::span<const Entry> entries) {
       ::unlink(path_.c_str());
     }
   }
-  const std::uint64_t place = blocks_++;
   const auto* at = reinterpret_cast<const char*>(entries.data());
   const std::size_t size = entries.size_bytes();
   for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::pwrite(fd_, at + done, size - done, off_t(place * sizeof(Entry) * block + done));
+    const ssize_t n = ::pwrite(fd_, at + done, size - done, off_t((place - in_memory) * size + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return fail_errno("can't write the indexes", path_);
     done += std::size_t(n);
@@ -33,12 +37,17 @@ Result<std::uint64_t> Spill::write(std::span<const Entry> entries) {
 }
 
 Result<void> Spill::read(std::uint64_t place, std::vector<Entry>& out) const {
+  if (place < in_memory) {
+    const auto& from = memory_[std::size_t(place)];
+    out.insert(out.end(), from.begin(), from.end());
+    return {};
+  }
   const std::size_t at = out.size();
   out.resize(at + block);
   auto* to = reinterpret_cast<char*>(out.data() + at);
   constexpr std::size_t size = sizeof(Entry) * block;
   for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::pread(fd_, to + done, size - done, off_t(place * size + done));
+    const ssize_t n = ::pread(fd_, to + done, size - done, off_t((place - in_memory) * size + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return fail_errno("can't read the indexes", path_);
     done += std::size_t(n);

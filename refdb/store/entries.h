@@ -1,5 +1,5 @@
 // Index entries of an ingestion on their way into sorted rows: parted by the first bits of their hashes, so that a part
-// fits into memory whatever is ingested; what doesn't wait in memory waits in a file without a name. Internal to
+// fits into memory whatever is ingested. The first 96 MiB wait there, all others in a file without a name. Internal to
 // refdb/store.
 #pragma once
 
@@ -12,12 +12,13 @@
 
 namespace gatehouse::refdb {
 
-// The file, in blocks of equal size. Safe for concurrent use.
+// Blocks of equal size. Safe for concurrent use.
 class Spill {
  public:
   static constexpr std::size_t block = 1024;  // entries
-  // In a folder of the ingestion's own.
-  explicit Spill(std::string folder) : path_(std::move(folder) + "/entries") {}
+  static constexpr std::uint64_t in_memory = (std::uint64_t(96) << 20) / (block * sizeof(Entry));  // blocks
+  // The file is in a folder of the ingestion's own.
+  explicit Spill(std::string folder) : path_(std::move(folder) + "/entries"), memory_(in_memory) {}
   Spill(const Spill&) = delete;
   Spill& operator=(const Spill&) = delete;
   ~Spill();
@@ -29,6 +30,7 @@ class Spill {
   std::mutex mutex_;
   int fd_ = -1;
   std::atomic<std::uint64_t> blocks_{0};
+  std::vector<std::vector<Entry>> memory_;  // the first blocks
 };
 
 // What one thread gathers of one index.

@@ -17,7 +17,25 @@ Result<std::unique_ptr<Generation>> Generation::open(const std::string& store, s
   if (!decode(value, out->totals_) || out->totals_.generation != number)
     return store_error("the generation is damaged: its contents are another's", where,
                        std::to_string(out->totals_.generation));
+  out->filters_.resize(out->totals_.runs.size());
   return out;
+}
+
+Result<bool> Generation::may_have(std::size_t run, Index index, std::uint64_t hash) const {
+  if (std::size_t(index) >= filtered_count) return true;
+  LazyFilter& lazy = filters_[run][std::size_t(index)];
+  std::call_once(lazy.read, [&] {
+    const Run& of = totals_.runs[run];
+    lazy.filter = Filter(of.hashes[std::size_t(index)].filter_bits);
+    for (std::size_t n = 0; lazy.good && n < lazy.filter.rows(); ++n) {
+      rocksdb::PinnableSlice row;
+      lazy.good = read(filter_key(of.number, index, std::uint32_t(n)), "can't read an index", row);
+      if (lazy.good && !lazy.filter.set_row(n, text_of(row)))
+        lazy.good = damaged("the generation is damaged: a filter isn't one");
+    }
+  });
+  if (!lazy.good) return std::unexpected(lazy.good.error());
+  return lazy.filter.may_have(hash);
 }
 
 std::unexpected<Error> Generation::damaged(std::string_view what) const {
@@ -42,9 +60,12 @@ bool Generation::package_is_gone(std::uint32_t number) const {
 
 Result<std::vector<std::uint32_t>> Generation::find(Index index, std::uint64_t hash) const {
   std::vector<std::uint32_t> out;
-  for (const Run& run : totals_.runs) {
+  for (std::size_t i = 0; i < totals_.runs.size(); ++i) {
+    const Run& run = totals_.runs[i];
     const Run::Hashes& hashes = run.hashes[std::size_t(index)];
     if (hashes.entries == 0) continue;
+    GH_TRY(const bool possible, may_have(i, index, hash));
+    if (!possible) continue;
     rocksdb::PinnableSlice bucket;
     const rocksdb::Status s =
         db_->Get(rocksdb::ReadOptions(), db_->DefaultColumnFamily(),

@@ -1,12 +1,15 @@
 // A generation that is read: its totals, packages, files and indexes. Internal to refdb/store. Safe for concurrent use.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "refdb/store/file_rows.h"
+#include "refdb/store/filter.h"
 #include "refdb/store/index_rows.h"
 #include "refdb/store/rows.h"
 
@@ -44,6 +47,8 @@ class Generation {
  private:
   Generation(std::string path, Hold hold, std::unique_ptr<rocksdb::DB> db)
       : path_(std::move(path)), hold_(std::move(hold)), db_(std::move(db)) {}
+  // Whether a run's index can have a hash.
+  Result<bool> may_have(std::size_t run, Index index, std::uint64_t hash) const;
   std::unexpected<Error> damaged(std::string_view what) const;
   Result<void> read(const std::string& key, std::string_view what, rocksdb::PinnableSlice& out) const;
 
@@ -51,6 +56,13 @@ class Generation {
   const Hold hold_;
   const std::unique_ptr<rocksdb::DB> db_;
   Totals totals_;
+  // Of each run; read when it is first asked.
+  struct LazyFilter {
+    std::once_flag read;
+    Result<void> good;
+    Filter filter;
+  };
+  mutable std::deque<std::array<LazyFilter, filtered_count>> filters_;
 };
 
 // One run's entries of one index with hashes from `first` to `last`, in order. Those that are gone are among them.

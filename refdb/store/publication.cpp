@@ -177,7 +177,8 @@ class Publication {
         spill_(scratch_),
         contents_(scratch_ + "/contents", Table::Kind::text),
         packages_(scratch_ + "/packages", Table::Kind::text),
-        indexes_(scratch_ + "/indexes", Table::Kind::hashes) {
+        indexes_(scratch_ + "/indexes", Table::Kind::hashes),
+        filters_(scratch_ + "/filters", Table::Kind::hashes) {
     if (before != nullptr) totals_ = before->totals();
     totals_.generation = number;
   }
@@ -195,7 +196,7 @@ class Publication {
     }
     Table totals(scratch_ + "/totals", Table::Kind::text);
     GH_CHECK(totals.put(totals_key(totals_.generation), encode(totals_)));
-    for (Table* table : {&totals, &contents_, &packages_, &indexes_}) GH_CHECK(table->finish(tables_));
+    for (Table* table : {&totals, &contents_, &packages_, &indexes_, &filters_}) GH_CHECK(table->finish(tables_));
     return {};
   }
   const Totals& totals() const { return totals_; }
@@ -228,8 +229,10 @@ class Publication {
     run_.files = files;
     run_.first_package = merged_.empty() ? totals_.next_package : merged_.front().first_package;
     run_.first_file = merged_.empty() ? totals_.next_file : merged_.front().first_file;
-    for (const Run& run : merged_)
+    for (const Run& run : merged_) {
       superseded_.emplace_back(bucket_key(run.number, Index{}, 0), bucket_key(run.number + 1, Index{}, 0));
+      superseded_.emplace_back(filter_key(run.number, Index{}, 0), filter_key(run.number + 1, Index{}, 0));
+    }
   }
 
   Result<void> plan() {
@@ -333,10 +336,16 @@ class Publication {
       const unsigned known = part_bits_[i];
       const auto bits = std::uint8_t(std::max<unsigned>(known, bits_for(entries)));
       std::uint64_t written = 0;
+      // Each part has blocks of its own, so that threads don't meet there.
+      const bool filtered = i < filtered_count && entries != 0;
+      const unsigned filter_bits = std::max(known, filtered ? Filter::bits_for(entries) : 0);
+      Filter filter(filtered ? filter_bits : 0);
       const auto compute = [&](std::size_t part, unsigned) -> Result<BucketRows> {
         std::vector<Entry> all;
         for (Worker& worker : workers_) GH_CHECK(worker.parts(index).gather(part, all));
         GH_CHECK(add_merged(index, part, known, all));
+        if (filtered)
+          for (const Entry& e : all) filter.add(e.hash());
         const auto ends = sort_into_buckets(all, known, bits);
         BucketRows out;
         std::size_t begin = 0;
@@ -360,7 +369,10 @@ class Publication {
         return {};
       };
       GH_CHECK(in_turns(std::size_t(1) << known, threads(), compute, write));
-      run_.hashes[i] = {written, bits};
+      run_.hashes[i] = {written, bits, std::uint8_t(filtered ? filter_bits : 0)};
+      if (written == 0 || !filtered) continue;
+      for (std::size_t n = 0; n < filter.rows(); ++n)
+        GH_CHECK(filters_.put(filter_key(run_.number, index, std::uint32_t(n)), filter.row(n)));
     }
     totals_.runs.push_back(run_);
     return {};
@@ -403,7 +415,7 @@ class Publication {
   std::uint32_t next_file_ = 0;
   Spill spill_;
   std::deque<Worker> workers_;
-  Table contents_, packages_, indexes_;
+  Table contents_, packages_, indexes_, filters_;
   std::vector<std::string> tables_;
   std::vector<std::pair<std::string, std::string>> superseded_;
 };

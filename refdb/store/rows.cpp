@@ -64,6 +64,7 @@ std::string encode(const Totals& t) {
     for (const Run::Hashes& h : run.hashes) {
       put(out, h.entries);
       put(out, h.bits);
+      put(out, h.filter_bits);
     }
   }
   put(out, std::uint32_t(t.gone.size()));
@@ -78,7 +79,7 @@ bool decode(std::string_view v, Totals& t) {
   for (std::uint32_t* n : {&t.next_product, &t.next_package, &t.next_file, &t.next_run}) *n = number<std::uint32_t>(v);
   t.content = Digest(as_bytes(v.substr(0, 32)));
   v.remove_prefix(32);
-  constexpr std::size_t run_bytes = 20 + index_count * 9;
+  constexpr std::size_t run_bytes = 20 + index_count * 10;
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {
     if (v.size() < 6) return false;
     const std::string_view name = take_text(v);
@@ -92,7 +93,8 @@ bool decode(std::string_view v, Totals& t) {
     for (Run::Hashes& h : run.hashes) {
       h.entries = number<std::uint64_t>(v);
       h.bits = number<std::uint8_t>(v);
-      if (h.bits > 32) return false;
+      h.filter_bits = number<std::uint8_t>(v);
+      if (h.bits > 32 || h.filter_bits > 32) return false;
     }
   }
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {

@@ -97,6 +97,16 @@ inline std::string bucket_key(std::uint32_t run, Index index, std::uint32_t buck
   return k;
 }
 
+inline std::string filter_key(std::uint32_t run, Index index, std::uint32_t row) {
+  std::string k = "y";
+  put(k, run);
+  k += char(index);
+  put(k, row);
+  return k;
+}
+// Only the indexes of template digests have filters: the first two.
+inline constexpr std::size_t filtered_count = 2;
+
 struct Package {
   std::uint32_t product = 0;
   std::string name, version, architecture, source;
@@ -116,7 +126,8 @@ struct Run {
   std::uint64_t files = 0;
   struct Hashes {
     std::uint64_t entries = 0;
-    std::uint8_t bits = 0;  // of a hash, that choose the bucket
+    std::uint8_t bits = 0;         // of a hash, that choose the bucket
+    std::uint8_t filter_bits = 0;  // and the block of the filter
   };
   Hashes hashes[index_count];
 };

@@ -46,6 +46,25 @@ TEST(CanonicalPath, RefusesWhatIsNoPath) {
             "path longer than 4096 bytes");  // with its slash
 }
 
+TEST(CanonicalPath, IsKnownWithoutMakingIt) {
+  for (const std::string path : {"/usr/bin/ls", "/a", "/a b/c..d/e.", "/usr/share/doc/x/copyright"})
+    EXPECT_TRUE(is_canonical(path)) << path;
+  std::mt19937 random(2);
+  const std::vector<std::string> parts{"/", ".", "..", "a", "usr", "\0"s, "a.b", ".hidden", "/bin", "//"};
+  std::size_t canonical = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string path;
+    for (auto n = random() % 7; n != 0; --n) path += parts[random() % parts.size()];
+    if (!is_canonical(path)) continue;
+    ++canonical;
+    const auto made = canonical_path(path);
+    ASSERT_TRUE(made) << path;
+    EXPECT_EQ(*made, path);
+  }
+  EXPECT_GT(canonical, 200U);
+  EXPECT_FALSE(is_canonical("/" + std::string(max_path_bytes, 'a')));
+}
+
 TEST(Alias, ComponentsAreWhole) {
   EXPECT_TRUE(below("/lib/x", "/lib"));
   EXPECT_FALSE(below("/lib", "/lib"));

@@ -77,7 +77,7 @@ TEST_F(Damage, OfAnyByteIsNoticedOrWithoutEffect) {
     put(file, content);
   }
   EXPECT_FALSE(check("repaired"));
-  EXPECT_EQ(tables, 4U);  // totals, contents, packages, indexes: small generations are merged
+  EXPECT_EQ(tables, 5U);  // totals, contents, packages, indexes, filters: small generations are merged
   EXPECT_GT(noticed, 60U);
 }
 
