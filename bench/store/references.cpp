@@ -43,21 +43,22 @@ std::uint64_t size_of(double share) {
 }
 
 constexpr const char* words[] = {
-    "abi",    "access", "action", "admin", "agent", "amd64",  "api",    "archive", "audio",  "auth",   "backend", "base",
-    "bin",    "block",  "board",  "build", "cache", "calc",   "chart",  "class",   "client", "cloud",  "codec",   "color",
-    "common", "config", "core",   "count", "crypt", "data",   "debug",  "default", "demo",   "device", "dialog",  "doc",
-    "driver", "editor", "en",     "error", "event", "extra",  "field",  "file",    "filter", "font",   "form",    "frame",
-    "gen",    "graph",  "group",  "gtk",   "guide", "header", "help",   "html",    "http",   "icon",   "image",   "index",
-    "init",   "input",  "java",   "js",    "json",  "kernel", "key",    "lang",    "layer",  "layout", "lib",     "line",
-    "list",   "loader", "locale", "log",   "main",  "manual", "map",    "math",    "media",  "menu",   "mesh",    "message",
-    "method", "model",  "module", "mono",  "net",   "node",   "object", "option",  "output", "page",   "parser",  "patch",
-    "path",   "perl",   "plugin", "port",  "proto", "proxy",  "python", "query",   "queue",  "record", "ref",     "render",
-    "report", "ruby",   "schema", "scope", "score", "script", "search", "sensor",  "server", "shape",  "shell",   "size",
-    "source", "sprite", "state",  "stream", "style", "system", "table", "task",    "test",   "text",   "theme",   "thread",
-    "time",   "token",  "tool",   "trace", "tree",  "type",   "unit",   "user",    "util",   "value",  "vector",  "version",
-    "video",  "view",   "widget", "window", "wizard", "xml",  "zone"};
-constexpr const char* endings[] = {".h",  ".py", ".so.1", ".gz", ".html", ".png", ".js", ".mo",
-                                   ".pm", ".rb", ".svg",  ".xml", ".hpp", ".txt", ".json", ""};
+    "abi",     "access", "action", "admin",  "agent",  "amd64",  "api",     "archive", "audio",  "auth",    "backend",
+    "base",    "bin",    "block",  "board",  "build",  "cache",  "calc",    "chart",   "class",  "client",  "cloud",
+    "codec",   "color",  "common", "config", "core",   "count",  "crypt",   "data",    "debug",  "default", "demo",
+    "device",  "dialog", "doc",    "driver", "editor", "en",     "error",   "event",   "extra",  "field",   "file",
+    "filter",  "font",   "form",   "frame",  "gen",    "graph",  "group",   "gtk",     "guide",  "header",  "help",
+    "html",    "http",   "icon",   "image",  "index",  "init",   "input",   "java",    "js",     "json",    "kernel",
+    "key",     "lang",   "layer",  "layout", "lib",    "line",   "list",    "loader",  "locale", "log",     "main",
+    "manual",  "map",    "math",   "media",  "menu",   "mesh",   "message", "method",  "model",  "module",  "mono",
+    "net",     "node",   "object", "option", "output", "page",   "parser",  "patch",   "path",   "perl",    "plugin",
+    "port",    "proto",  "proxy",  "python", "query",  "queue",  "record",  "ref",     "render", "report",  "ruby",
+    "schema",  "scope",  "score",  "script", "search", "sensor", "server",  "shape",   "shell",  "size",    "source",
+    "sprite",  "state",  "stream", "style",  "system", "table",  "task",    "test",    "text",   "theme",   "thread",
+    "time",    "token",  "tool",   "trace",  "tree",   "type",   "unit",    "user",    "util",   "value",   "vector",
+    "version", "video",  "view",   "widget", "window", "wizard", "xml",     "zone"};
+constexpr const char* endings[] = {".h",  ".py", ".so.1", ".gz",  ".html", ".png", ".js",   ".mo",
+                                   ".pm", ".rb", ".svg",  ".xml", ".hpp",  ".txt", ".json", ""};
 // A third of them, by weight of their places, has an alias under a merged /usr.
 constexpr const char* roots[] = {"/usr/share/%",
                                  "/usr/share/doc/%/html",
@@ -68,7 +69,8 @@ constexpr const char* roots[] = {"/usr/share/%",
                                  "/usr/share/locale/%",
                                  "/usr/lib/%",
                                  "/usr/share/javascript/%"};
-constexpr const char* aliased_roots[] = {"/usr/lib/x86_64-linux-gnu/%", "/usr/lib/python3/dist-packages/%", "/usr/lib/%"};
+constexpr const char* aliased_roots[] = {"/usr/lib/x86_64-linux-gnu/%", "/usr/lib/python3/dist-packages/%",
+                                         "/usr/lib/%"};
 
 const char* word(Random& random) { return words[random.below(std::size(words))]; }
 
@@ -100,9 +102,7 @@ References::References(ReferenceShape shape) : shape_(shape) {
     first_.push_back(std::min(shape.files, first_.back() + std::max<std::uint64_t>(size_of(random.part()), 1)));
 }
 
-bool References::changed(std::uint64_t n) const {
-  return mixed(shape_.seed, n, 3) % 1000 < shape_.packages_to_change;
-}
+bool References::changed(std::uint64_t n) const { return mixed(shape_.seed, n, 3) % 1000 < shape_.packages_to_change; }
 
 Digest References::identity(std::uint64_t n) const {
   Random random(mixed(shape_.seed, n, changed(n) ? 5 : 4));
@@ -118,7 +118,7 @@ refdb::ReferencePackage References::package(std::uint64_t n) const {
   out.source = out.name + "_" + out.version + "_amd64.deb";
   out.identity = identity(n);
   out.ingested = 1'700'000'000;
-  Random random(mixed(shape_.seed, n, 6));           // of what a new version leaves as it is
+  Random random(mixed(shape_.seed, n, 6));  // of what a new version leaves as it is
   Random content(mixed(shape_.seed, n, changed(n) ? 8 : 7));
   const auto count = std::size_t(first_[n + 1] - first_[n]);
   out.files.reserve(count);
@@ -127,8 +127,9 @@ refdb::ReferencePackage References::package(std::uint64_t n) const {
   while (out.files.size() < count) {
     refdb::ReferenceFile& file = out.files.emplace_back();
     if (left == 0) {
-      const std::string_view root = shape_.every_file_has_an_alias ? aliased_roots[random.below(std::size(aliased_roots))]
-                                                                   : roots[random.below(std::size(roots))];
+      const std::string_view root = shape_.every_file_has_an_alias
+                                        ? aliased_roots[random.below(std::size(aliased_roots))]
+                                        : roots[random.below(std::size(roots))];
       folder = root.substr(0, root.find('%'));
       folder += out.name;
       folder += root.substr(root.find('%') + 1);

@@ -25,11 +25,12 @@ struct AliasRule {
 // UsrMerge, in the order in which they are tried. No rule's side is a prefix of another's at a component boundary
 // on the same side, so at most one applies to a path.
 inline constexpr AliasRule usr_merge[] = {
-    {"/bin", "/usr/bin"},     {"/sbin", "/usr/sbin"},     {"/lib", "/usr/lib"},     {"/lib32", "/usr/lib32"},
+    {"/bin", "/usr/bin"},     {"/sbin", "/usr/sbin"},     {"/lib", "/usr/lib"},       {"/lib32", "/usr/lib32"},
     {"/lib64", "/usr/lib64"}, {"/libx32", "/usr/libx32"}, {"/libo32", "/usr/libo32"},
 };
 
-// The canonical form of a reference path: absolute ("./x" and "x" are taken from the root), "//" collapsed, "." removed,
+// The canonical form of a reference path: absolute ("./x" and "x" are taken from the root), "//" collapsed, "."
+// removed,
 // ".." resolved lexically. A path that climbs above "/", is empty, holds a NUL or exceeds 4096 bytes is malformed.
 // Never applied to a reported path: what is odd there stays odd and matches nothing.
 Result<std::string> canonical_path(std::string_view path);

@@ -113,29 +113,42 @@ Result<IngestReport> ingest(const IngestOptions& o) {
     if (known) return std::nullopt;
     return std::optional(std::move(algorithms));
   };
+  // Not even a look into the file is needed.
+  const auto known_by_stamp = [&](const FileInput& input) -> Result<bool> {
+    const auto stamp = input.stamp();
+    if (!stamp) return false;
+    return builder.known_by_stamp(o.product, *stamp, o.algorithms);
+  };
   const auto take = [&](const Source& source) -> Result<void> {
     std::vector<ReferencePackage> packages;
     bool any = false;
     switch (source.kind) {
       case Source::Kind::deb: {
         GH_TRY(const auto input, FileInput::open(source.path));
+        GH_TRY(const bool known, known_by_stamp(*input));
+        if (known) break;
         GH_TRY(const Digest identity, digest_of_input(*input));
         GH_TRY(const auto algorithms, wanted(identity, any));
         if (!algorithms) break;
         GH_TRY(ReferencePackage package, read_deb(*input, source.path, *algorithms, {}));
         GH_CHECK(input->check_unchanged());
         package.identity = identity;
+        package.stamp = input->stamp();
         packages.push_back(std::move(package));
         break;
       }
       case Source::Kind::rpm: {
         GH_TRY(const auto input, FileInput::open(source.path));
+        GH_TRY(const bool known, known_by_stamp(*input));
+        if (known) break;
         GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
         GH_TRY(const auto algorithms, wanted(header.identity, any));
         if (!algorithms) break;
         GH_TRY(ReferencePackage package, rpm_references(*input, header, *algorithms, {}));
         package.source = fs::path(source.path).filename().string();
+        GH_CHECK(input->check_unchanged());
         package.identity = header.identity;
+        package.stamp = input->stamp();
         packages.push_back(std::move(package));
         break;
       }

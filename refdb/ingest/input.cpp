@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
+
+#include "base/writer.h"
 
 namespace gatehouse::refdb {
 
@@ -35,15 +38,31 @@ Result<std::unique_ptr<FileInput>> FileInput::open(const std::string& path) {
     ::close(fd);
     return fail(Error{Fault::environment, "not a regular file", {}, 0, path, {}});
   }
-  return std::unique_ptr<FileInput>(new FileInput(path, fd, std::uint64_t(st.st_size), st.st_mtim));
+  return std::unique_ptr<FileInput>(new FileInput(path, fd, st));
 }
 
 Result<void> FileInput::check_unchanged() const {
   struct stat st {};
   if (::fstat(fd_, &st) != 0) return fail_errno("can't read", path_);
-  if (std::uint64_t(st.st_size) == size_ && st.st_mtim.tv_sec == written_.tv_sec && st.st_mtim.tv_nsec == written_.tv_nsec)
+  if (std::uint64_t(st.st_size) == size_ && st.st_mtim.tv_sec == opened_.st_mtim.tv_sec &&
+      st.st_mtim.tv_nsec == opened_.st_mtim.tv_nsec)
     return {};
   return fail(Error{Fault::environment, "the file changed while it was read", {}, 0, path_, {}});
+}
+
+std::int64_t FileInput::now() { return std::time(nullptr); }
+
+std::optional<Digest> FileInput::stamp() const {
+  // File systems count in steps of up to two seconds.
+  constexpr std::int64_t settled = 3;
+  if (opened_at_ - opened_.st_ctim.tv_sec < settled || opened_at_ - opened_.st_mtim.tv_sec < settled)
+    return std::nullopt;
+  Writer w;
+  for (const std::uint64_t n : {std::uint64_t(opened_.st_dev), std::uint64_t(opened_.st_ino), size_,
+                                std::uint64_t(opened_.st_mtim.tv_sec), std::uint64_t(opened_.st_mtim.tv_nsec),
+                                std::uint64_t(opened_.st_ctim.tv_sec), std::uint64_t(opened_.st_ctim.tv_nsec)})
+    w.put(n);
+  return digest_of(HashAlgorithm::sha256, w.view());
 }
 
 FileInput::~FileInput() { ::close(fd_); }

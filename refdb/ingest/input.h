@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
@@ -50,14 +51,20 @@ class FileInput final : public Input {
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   // An environment fault where the file was written to since it was opened: what was read twice may not be one thing.
   Result<void> check_unchanged() const;
+  // SHA-256 of what says that it is the same file, not written to since: device, inode, size, and when content and
+  // inode were last changed. nullopt: when it was opened that was so recent that another change could leave it as it
+  // is.
+  std::optional<Digest> stamp() const;
 
  private:
-  FileInput(std::string path, int fd, std::uint64_t size, timespec written)
-      : path_(std::move(path)), fd_(fd), size_(size), written_(written) {}
+  FileInput(std::string path, int fd, const struct stat& st)
+      : path_(std::move(path)), fd_(fd), size_(std::uint64_t(st.st_size)), opened_(st) {}
   const std::string path_;
   const int fd_;
   const std::uint64_t size_;
-  const timespec written_;
+  const struct stat opened_;
+  const std::int64_t opened_at_ = now();
+  static std::int64_t now();  // seconds since 1970
 };
 
 // Bytes that come once, in order.

@@ -52,8 +52,7 @@ Result<void> put_in_order(std::vector<ReferenceFile>& files) {
     }
     const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
     if (!std::ranges::is_sorted(f.digests, by_algorithm)) std::ranges::sort(f.digests, by_algorithm);
-    const auto twice =
-        std::ranges::unique(f.digests, [](const auto& a, const auto& b) { return a.first == b.first; });
+    const auto twice = std::ranges::unique(f.digests, [](const auto& a, const auto& b) { return a.first == b.first; });
     f.digests.erase(twice.begin(), twice.end());
     sorted = sorted && (i == 0 || files[i - 1].path < f.path);
   }
@@ -113,8 +112,9 @@ struct Builder::State {
   std::unordered_map<Key, std::size_t, KeyHash> by_identity;
   bool changed = false;
 
-  // The number of the package that has this identity, and the package; 0: the base has none.
-  Result<std::pair<std::uint32_t, Package>> in_base(std::string_view product, const Digest& identity) const;
+  // The number of the package that has this identity (or stamp), and the package; 0: the base has none.
+  Result<std::pair<std::uint32_t, Package>> in_base(std::string_view product, const Digest& identity,
+                                                    Index by = Index::identity) const;
   // The rest under the mutex.
   Key key(std::string_view product, const Digest& identity);
   Record* find(std::string_view product, const Digest& identity);
@@ -123,18 +123,19 @@ struct Builder::State {
   }
 };
 
-Result<std::pair<std::uint32_t, Package>> Builder::State::in_base(std::string_view product,
-                                                                  const Digest& identity) const {
+Result<std::pair<std::uint32_t, Package>> Builder::State::in_base(std::string_view product, const Digest& identity,
+                                                                  Index by) const {
   const std::pair<std::uint32_t, Package> none{};
   if (base == nullptr) return none;
   const auto& named = base->totals().products;
   const auto at = std::ranges::lower_bound(named, product, {}, [](const auto& p) { return std::string_view(p.first); });
   if (at == named.end() || at->first != product) return none;
   const std::string_view wanted = as_text(identity.view());
-  GH_TRY(const auto numbers, base->find(Index::identity, hash_of(at->second, wanted)));
+  GH_TRY(const auto numbers, base->find(by, hash_of(at->second, wanted)));
   for (const std::uint32_t number : numbers) {
     GH_TRY(Package package, base->package(number));
-    if (package.product == at->second && package.identity == wanted) return std::pair(number, std::move(package));
+    const std::string& is = by == Index::identity ? package.identity : package.stamp;
+    if (package.product == at->second && is == wanted) return std::pair(number, std::move(package));
   }
   return none;
 }
@@ -167,7 +168,8 @@ Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uin
   if (ec) return store_error("can't make the reference store", path, ec.message());
   s->lock = ::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (s->lock < 0) return fail_errno("can't lock the reference store", path);
-  if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0) return store_error("another ingestion is going on", path, std::string());
+  if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0)
+    return store_error("another ingestion is going on", path, std::string());
   GH_CHECK(write_format(path));
   GH_TRY(s->current, current_generation(path));
   const std::uint64_t base = generation.value_or(s->current);
@@ -217,6 +219,12 @@ Result<bool> Builder::known(std::string_view product, const Digest& identity,
   return false;
 }
 
+Result<bool> Builder::known_by_stamp(std::string_view product, const Digest& stamp,
+                                     const std::vector<HashAlgorithm>& algorithms) const {
+  GH_TRY(const auto before, state_->in_base(product, stamp, Index::stamp));
+  return before.first != 0 && (bits_of(algorithms) & ~before.second.algorithms) == 0;
+}
+
 Result<std::optional<Added>> Builder::resume(std::string_view product, const Digest& identity,
                                              const std::vector<HashAlgorithm>& algorithms) {
   GH_TRY(const auto before, state_->in_base(product, identity));
@@ -234,7 +242,8 @@ Result<std::optional<Added>> Builder::resume(std::string_view product, const Dig
 Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   GH_CHECK(put_in_order(p.files));
   for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source})
-    if (s->size() > UINT16_MAX) return fail(Error{Fault::limit, "a name longer than 65,535 bytes", {}, 0, p.source, {}});
+    if (s->size() > UINT16_MAX)
+      return fail(Error{Fault::limit, "a name longer than 65,535 bytes", {}, 0, p.source, {}});
   if (p.files.size() > UINT32_MAX) return fail(Error{Fault::limit, "more files than allowed", {}, 0, p.source, {}});
   StagedPackage staged;
   staged.product = p.product;
@@ -258,8 +267,10 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   }
   staged.content = content.finish();
   staged.identity = p.identity.value_or(staged.content);
+  if (p.stamp) staged.stamp = *p.stamp;
   p.files = {};
-  if (staged.identity.size != 32) return fail(Error{Fault::internal, "an identity is a SHA-256", {}, 0, p.source, {}});
+  if (staged.identity.size != 32 || (p.stamp && p.stamp->size != 32))
+    return fail(Error{Fault::internal, "an identity is a SHA-256", {}, 0, p.source, {}});
 
   std::vector<HashAlgorithm> algorithms;
   for (const HashAlgorithm a : common_banks)
@@ -283,6 +294,7 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
 
 Result<Published> Builder::publish() {
   State& s = *state_;
+  GH_CHECK(s.staging->check_whole());
   if (!s.changed && !s.force) {
     Staging::remove(s.path);
     return Published{s.current, false, (s.base == nullptr ? Totals() : s.base->totals()).content.hex()};

@@ -4,11 +4,11 @@
 //   GH_CHECK(builder.add({.product = "Debian 12 x86_64", .name = "dash", .version = "0.5.12-2", .files = {...}}));
 //   GH_TRY(const auto published, builder.publish());         // readers see all of it from here on
 //
-// Until publish() returns, and when it fails or the process dies, readers see the store as it was. What was added before
-// that is staged: the next Builder of the store finds it, and resume() takes what of it is asked for again, without its
-// being decoded again; what isn't asked for is dropped. Memory is bounded whatever is added, but for some 100 bytes a
-// package. add(), known() and resume() may be called from any thread; open() and publish() once each. Only one Builder
-// holds a store at a time.
+// Until publish() returns, and when it fails or the process dies, readers see the store as it was. What was added
+// before that is staged: the next Builder of the store finds it, and resume() takes what of it is asked for again,
+// without its being decoded again; what isn't asked for is dropped. Memory is bounded whatever is added, but for some
+// 100 bytes a package. add(), known() and resume() may be called from any thread; open() and publish() once each. Only
+// one Builder holds a store at a time.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +39,9 @@ struct ReferencePackage {
   std::optional<Digest> identity;
   std::int64_t ingested = 0;  // seconds since 1970; 0: now
   std::vector<ReferenceFile> files;
+  // What tells without a look into it that a source is the one that was taken in: a SHA-256 of what changes whenever
+  // the source does. Absent: nothing does.
+  std::optional<Digest> stamp;
 };
 
 struct Published {
@@ -59,13 +62,16 @@ class Builder {
   Builder& operator=(Builder&&) noexcept;
   ~Builder();  // without publish(): what was added stays staged
 
-  // What an ingestion that didn't come to its end has taken in of this source, with at least these algorithms: counts as
-  // added from here on. nullopt: nothing, or it was asked for already.
+  // What an ingestion that didn't come to its end has taken in of this source, with at least these algorithms: counts
+  // as added from here on. nullopt: nothing, or it was asked for already.
   Result<std::optional<Added>> resume(std::string_view product, const Digest& identity,
                                       const std::vector<HashAlgorithm>& algorithms);
   // True when this source is in the store, or was added, with at least these algorithms.
   // `missing`, when given, receives the algorithms that a new ingestion has to compute (the known ones included).
   Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
+  // True when a source with this stamp is in the store with at least these algorithms.
+  Result<bool> known_by_stamp(std::string_view product, const Digest& stamp,
+                              const std::vector<HashAlgorithm>& algorithms) const;
   // What was stored; nullopt: it was known already and nothing was added. A path that comes twice counts once, the last
   // content holds. Two paths that a kernel reports alike ("/opt/a b" and "/opt/a_b") are both kept.
   Result<std::optional<Added>> add(ReferencePackage package);
@@ -80,8 +86,8 @@ class Builder {
   std::unique_ptr<State> state_;
 };
 
-// Makes a new generation whose contents are those of an earlier one, and switches to it at once, as an ingestion does; the
-// ones in between stay. Fault::usage: there is no such generation, or it is the current one.
+// Makes a new generation whose contents are those of an earlier one, and switches to it at once, as an ingestion does;
+// the ones in between stay. Fault::usage: there is no such generation, or it is the current one.
 Result<Published> roll_back(const std::string& path, std::uint64_t generation);
 
 // Removes generations that are neither current nor among the `keep` newest others nor held by a reader; returns how

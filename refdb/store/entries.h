@@ -15,7 +15,7 @@ namespace gatehouse::refdb {
 // Blocks of equal size. Safe for concurrent use.
 class Spill {
  public:
-  static constexpr std::size_t block = 1024;  // entries
+  static constexpr std::size_t block = 1024;                                                       // entries
   static constexpr std::uint64_t in_memory = (std::uint64_t(96) << 20) / (block * sizeof(Entry));  // blocks
   // The file is in a folder of the ingestion's own.
   explicit Spill(std::string folder) : path_(std::move(folder) + "/entries"), memory_(in_memory) {}

@@ -84,7 +84,8 @@ void FileWriter::append(std::string& out, const FileRow& row) {
   put_short(out, row.size);
   // Those of the common banks in their order, which is that of their numbers.
   for (std::size_t i = 0; i < row.digests; ++i)
-    if (const FileRow::Content& c = row.contents[i]; c.digest.size() == digest_size(c.algorithm) && bank_bit(c.algorithm) != 0)
+    if (const FileRow::Content& c = row.contents[i];
+        c.digest.size() == digest_size(c.algorithm) && bank_bit(c.algorithm) != 0)
       out += c.digest;
   if (others != 0) {
     put_short(out, others);
@@ -121,7 +122,8 @@ bool FileReader::read() {
   }
   row_.package = package_;
   const auto shared = take_short(rest_), rest = take_short(rest_);
-  if (!shared || !rest || *shared > path_.size() || *rest > rest_.size() || *rest > max_path_bytes) return false;
+  if (!shared || !rest || *shared > path_.size() || *rest > rest_.size()) return false;
+  if (*rest > max_path_bytes - std::min<std::uint64_t>(*shared, max_path_bytes)) return false;
   path_.resize(std::size_t(*shared));
   path_ += rest_.substr(0, std::size_t(*rest));
   rest_.remove_prefix(std::size_t(*rest));
@@ -139,10 +141,10 @@ bool FileReader::read() {
     const auto algorithm = hash_algorithm(number<std::uint16_t>(rest_));
     if (!algorithm || !take(*algorithm, number<std::uint8_t>(rest_))) return false;
   }
-  // In the order of their numbers, as they were taken in.
-  std::sort(row_.contents.begin(), row_.contents.begin() + std::ptrdiff_t(row_.digests),
-            [](const FileRow::Content& a, const FileRow::Content& b) { return a.algorithm < b.algorithm; });
-  return true;
+  // In the order of their numbers, as they were taken in; each algorithm once.
+  const auto all = std::span(row_.contents).first(row_.digests);
+  std::ranges::sort(all, {}, &FileRow::Content::algorithm);
+  return std::ranges::adjacent_find(all, {}, &FileRow::Content::algorithm) == all.end();
 }
 
 }  // namespace gatehouse::refdb

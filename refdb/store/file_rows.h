@@ -1,5 +1,5 @@
-// Files one after the other, as the contents of a generation and what an ingestion has staged hold them. Each path gives
-// how much it shares with the one before. Internal to refdb/store; docs/formats/refdb.md has the layout.
+// Files one after the other, as the contents of a generation and what an ingestion has staged hold them. Each path
+// gives how much it shares with the one before. Internal to refdb/store; docs/formats/refdb.md has the layout.
 #pragma once
 
 #include <array>

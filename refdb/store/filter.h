@@ -12,7 +12,7 @@ namespace gatehouse::refdb {
 
 class Filter {
  public:
-  static constexpr std::size_t block_words = 8;                  // of 32 bits; a hash sets one bit in each
+  static constexpr std::size_t block_words = 8;  // of 32 bits; a hash sets one bit in each
   static constexpr std::size_t blocks_a_row = std::size_t(1) << 11;
   // 2^bits blocks. So many bits for so many entries: 20 to 40 entries a block, of which 1 to 5 % of the other hashes
   // can't be told.

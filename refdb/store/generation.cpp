@@ -67,18 +67,16 @@ Result<std::vector<std::uint32_t>> Generation::find(Index index, std::uint64_t h
     GH_TRY(const bool possible, may_have(i, index, hash));
     if (!possible) continue;
     rocksdb::PinnableSlice bucket;
-    const rocksdb::Status s =
-        db_->Get(rocksdb::ReadOptions(), db_->DefaultColumnFamily(),
-                 bucket_key(run.number, index, bucket_of(hash, hashes.bits)), &bucket);
+    const rocksdb::Status s = db_->Get(rocksdb::ReadOptions(), db_->DefaultColumnFamily(),
+                                       bucket_key(run.number, index, bucket_of(hash, hashes.bits)), &bucket);
     if (s.IsNotFound()) continue;
     if (!s.ok()) return store_error("can't read an index", path_, s);
     if (!find_in_bucket(text_of(bucket), hashes.bits, hash, out))
       return damaged("the generation is damaged: an index isn't one");
   }
   if (!totals_.gone.empty())
-    std::erase_if(out, [&](std::uint32_t n) {
-      return index == Index::identity ? package_is_gone(n) : file_is_gone(n);
-    });
+    std::erase_if(out,
+                  [&](std::uint32_t n) { return leads_to_packages(index) ? package_is_gone(n) : file_is_gone(n); });
   return out;
 }
 

@@ -79,8 +79,8 @@ void add_package_changes(const Side& from, const Side& to, std::vector<PackageCh
   }
 }
 
-// The files of a product whose contents differ. Only packages that one side alone has can make a difference; their files
-// are read as often as it takes to have them in order with bounded memory.
+// The files of a product whose contents differ. Only packages that one side alone has can make a difference; their
+// files are read as often as it takes to have them in order with bounded memory.
 class FileDiff {
  public:
   FileDiff(const Side& from, const Side& to, GenerationDiff& out, const std::function<void(const FileChange&)>& on_file)

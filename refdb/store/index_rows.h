@@ -1,5 +1,5 @@
-// The indexes of a generation: hashes of 64 bits, each with the number of the file or package that it leads to. Those of
-// one run that begin alike share a bucket, which is one row. Internal to refdb/store; docs/formats/refdb.md has the
+// The indexes of a generation: hashes of 64 bits, each with the number of the file or package that it leads to. Those
+// of one run that begin alike share a bucket, which is one row. Internal to refdb/store; docs/formats/refdb.md has the
 // layout.
 #pragma once
 

@@ -77,7 +77,8 @@ class Table {
   bool open_ = false;
 };
 
-// Packages that follow each other, with files enough to be worth a thread's while. The first file's number begins a page.
+// Packages that follow each other, with files enough to be worth a thread's while. The first file's number begins a
+// page.
 struct Piece {
   std::size_t first_record = 0, records = 0;
   std::uint32_t first_file = 0;
@@ -110,12 +111,14 @@ class Worker {
               staged.source,
               std::string(as_text(staged.content.view())),
               std::string(as_text(staged.identity.view())),
+              std::string(as_text(staged.stamp.view())),
               staged.ingested,
               staged.algorithms,
               first_file,
               staged.files};
     out.packages.push_back(encode(p));
     GH_CHECK(parts(Index::identity).add(entry(hash_of(product, p.identity), package)));
+    if (!p.stamp.empty()) GH_CHECK(parts(Index::stamp).add(entry(hash_of(product, p.stamp), package)));
     FileReader files(rows);
     for (std::uint32_t n = first_file; !files.done(); ++n) {
       FileRow* const row = files.next();
@@ -258,7 +261,7 @@ class Publication {
                                          {Index::path, std::uint64_t(1)}})
         entries[std::size_t(index)] += times * r.place.files;
     }
-    entries[std::size_t(Index::identity)] = records_.size();
+    for (const Index index : {Index::identity, Index::stamp}) entries[std::size_t(index)] = records_.size();
     // A page is of one run.
     next_file_ = std::uint32_t((file + files_a_page - 1) / files_a_page * files_a_page);
     for (std::size_t i = 0; i < index_count; ++i) {
@@ -280,7 +283,8 @@ class Publication {
     if (first == merged_.size()) return {};
     const Run& run = merged_[first];
     for (const auto& [table, from, to] :
-         {std::tuple(&contents_, page_key(run.first_file / files_a_page), page_key(pieces_.front().first_file / files_a_page)),
+         {std::tuple(&contents_, page_key(run.first_file / files_a_page),
+                     page_key(pieces_.front().first_file / files_a_page)),
           {&packages_, package_key(run.first_package), package_key(totals_.next_package)}}) {
       const std::unique_ptr<rocksdb::Iterator> it(before_->db().NewIterator(rocksdb::ReadOptions()));
       for (it->Seek(from); it->Valid() && it->key().compare(to) < 0; it->Next())
@@ -302,8 +306,9 @@ class Publication {
       for (std::size_t i = piece.first_record; i < piece.first_record + piece.records; ++i) {
         const StagedRecord& r = records_[i];
         GH_TRY(const StagedPackage staged, staging_.read(r.place, rows));
-        const auto id = std::ranges::lower_bound(totals_.products, r.product, {},
-                                                 &std::pair<std::string, std::uint32_t>::first)->second;
+        const auto id =
+            std::ranges::lower_bound(totals_.products, r.product, {}, &std::pair<std::string, std::uint32_t>::first)
+                ->second;
         GH_CHECK(workers_[worker].take(staged, rows, id, first_package + std::uint32_t(i), file, out));
         file += r.place.files;
       }
@@ -382,7 +387,7 @@ class Publication {
     const std::uint64_t width = known == 0 ? UINT64_MAX : (std::uint64_t(1) << (64 - known)) - 1;
     const std::uint64_t first = known == 0 ? 0 : std::uint64_t(part) << (64 - known);
     const auto is_gone = [&](const Entry& e) {
-      if (index != Index::identity) return gone(e.number);
+      if (!leads_to_packages(index)) return gone(e.number);
       return std::ranges::binary_search(totals_.gone, e.number, {}, &Gone::package);
     };
     for (const Run& run : merged_) {

@@ -27,7 +27,7 @@ class NoLog final : public rocksdb::Logger {
 std::string encode(const Package& p) {
   std::string out;
   put(out, p.product);
-  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity})
+  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
     put_text(out, *s);
   put(out, std::uint64_t(p.ingested));
   put(out, p.algorithms);
@@ -38,7 +38,8 @@ std::string encode(const Package& p) {
 
 bool decode(std::string_view v, Package& p) {
   p.product = number<std::uint32_t>(v);
-  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity}) *s = take_text(v);
+  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
+    *s = take_text(v);
   if (v.size() != 17) return false;
   p.ingested = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);

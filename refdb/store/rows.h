@@ -69,9 +69,10 @@ inline std::optional<std::uint64_t> take_short(std::string_view& from) {
 }
 
 // What a generation is asked for by a hash: a template digest in each bank, a file's digest, a path, a package's
-// identity. The index gives the numbers of files, the last one those of packages.
-enum class Index : std::uint8_t { template_sha256, template_sha384, digest, path, identity };
-inline constexpr std::size_t index_count = 5;
+// identity and stamp. The index gives the numbers of files, the last two those of packages.
+enum class Index : std::uint8_t { template_sha256, template_sha384, digest, path, identity, stamp };
+inline constexpr std::size_t index_count = 6;
+inline bool leads_to_packages(Index index) { return index == Index::identity || index == Index::stamp; }
 
 // Keys.
 inline std::string totals_key(std::uint64_t generation) {
@@ -111,6 +112,7 @@ struct Package {
   std::uint32_t product = 0;
   std::string name, version, architecture, source;
   std::string digest, identity;  // of the contents, and what makes the source recognisable: 32 bytes each
+  std::string stamp;             // as in ReferencePackage; empty: none
   std::int64_t ingested = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
   std::uint32_t first_file = 0, files = 0;
@@ -139,8 +141,8 @@ struct Gone {
 struct Totals {
   std::uint64_t packages = 0, files = 0;  // files of no package (trees, lists) count as no package
   std::uint32_t next_product = 1, next_package = 1, next_file = 0, next_run = 1;
-  Digest content = Digest::filled(32, std::byte{0});  // sum of the packages' digests modulo 2^256: no order
-  std::uint64_t generation = 0;                       // that they are of
+  Digest content = Digest::filled(32, std::byte{0});            // sum of the packages' digests modulo 2^256: no order
+  std::uint64_t generation = 0;                                 // that they are of
   std::vector<std::pair<std::string, std::uint32_t>> products;  // by name
   std::vector<Run> runs;                                        // the oldest first
   std::vector<Gone> gone;                                       // by number

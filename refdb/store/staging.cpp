@@ -24,12 +24,13 @@ std::string encode(const StagedPackage& p) {
   put(out, p.algorithms);
   put(out, p.files);
   put(out, p.bytes);
+  put_text(out, as_text(p.stamp.view()));
   return out;
 }
 
 bool decode(std::string_view v, StagedPackage& p) {
   for (std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source}) *s = take_text(v);
-  if (v.size() != 64 + 21) return false;
+  if (v.size() != 64 + 21 + 2 && v.size() != 64 + 21 + 2 + 32) return false;
   p.identity = Digest(as_bytes(v.substr(0, 32)));
   p.content = Digest(as_bytes(v.substr(32, 32)));
   v.remove_prefix(64);
@@ -37,6 +38,9 @@ bool decode(std::string_view v, StagedPackage& p) {
   p.algorithms = number<std::uint8_t>(v);
   p.files = number<std::uint32_t>(v);
   p.bytes = number<std::uint64_t>(v);
+  const std::string_view stamp = take_text(v);
+  if (!v.empty() || (stamp.size() != 0 && stamp.size() != 32)) return false;
+  p.stamp = Digest(as_bytes(stamp));
   return true;
 }
 
@@ -151,21 +155,25 @@ Result<void> Staging::create() {
   return write(head);
 }
 
+Result<void> Staging::check_whole() const {
+  if (broken_) return store_error("what was staged isn't whole", path_, std::string());
+  return {};
+}
+
 Result<Staging::Place> Staging::append(const StagedPackage& package, std::string_view rows) {
-  if (broken_) return store_error("can't write what is staged", path_, std::string());
+  GH_CHECK(check_whole());
   const std::string described = encode(package);
   const std::size_t size = head_size - 4 + described.size() + rows.size();
   if (size > UINT32_MAX) return fail(Error{Fault::limit, "the package is too large", {}, 0, package.source, {}});
   if (fd_ < 0) GH_CHECK(create());
-  std::string record;
-  record.reserve(4 + size);
-  put(record, std::uint32_t(size));
-  record += as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view());
-  put(record, std::uint32_t(described.size()));
-  record += described;
-  record += rows;
+  std::string head;
+  put(head, std::uint32_t(size));
+  head += as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view());
+  put(head, std::uint32_t(described.size()));
+  head += described;
   const Place place{end_, std::uint32_t(size), package.files};
-  GH_CHECK(write(record));
+  GH_CHECK(write(head));
+  GH_CHECK(write(rows));
   return place;
 }
 

@@ -1,7 +1,7 @@
-// What an ingestion has taken in and not yet published: one file beside the generations, a package after the other, each
-// written whole before the next is. A killed ingestion leaves it; the next one verifies it and needs to decode none of
-// these packages again. Internal to refdb/store; docs/formats/refdb.md has the layout. One thread at a time but for
-// read().
+// What an ingestion has taken in and not yet published: one file beside the generations, a package after the other,
+// each written whole before the next is. A killed ingestion leaves it; the next one verifies it and needs to decode
+// none of these packages again. Internal to refdb/store; docs/formats/refdb.md has the layout. One thread at a time but
+// for read().
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@ namespace gatehouse::refdb {
 struct StagedPackage {
   std::string product, name, version, architecture, source;
   Digest identity, content;  // SHA-256
+  Digest stamp;              // as in ReferencePackage; empty: none
   std::int64_t ingested = 0;
   std::uint8_t algorithms = 0;  // as in Package
   std::uint32_t files = 0;
@@ -62,8 +63,10 @@ class Staging {
 
   // What was there, in order; each once.
   std::vector<std::pair<Place, StagedPackage>> take_found() { return std::move(found_); }
-  // Rows as of FileWriter. After a failure every call fails: nothing may be published of a part.
+  // Rows as of FileWriter. After a failure every call fails.
   Result<Place> append(const StagedPackage& package, std::string_view rows);
+  // An environment fault after such a failure: what there is may not be all that was to be published.
+  Result<void> check_whole() const;
   // The package; its rows go to `rows`.
   Result<StagedPackage> read(const Place& place, std::string& rows) const;
 

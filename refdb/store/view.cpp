@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -32,26 +33,43 @@ std::optional<Index> template_index(HashAlgorithm bank) {
 // them stay, since names live as long as the view; their number is bounded by the references.
 class Found {
  public:
-  std::optional<std::string_view> find(const std::string& key) const {
-    const Part& part = part_of(key);
+  struct Key {
+    std::uint32_t product = 0, size = 0;
+    std::array<std::byte, 48> t{};  // the longest that has an index
+    Key(std::uint32_t of, const Digest& digest) : product(of), size(digest.size) {
+      GH_ASSERT(digest.size >= sizeof(std::size_t) && digest.size <= t.size());
+      std::ranges::copy(digest.view(), t.begin());
+    }
+    friend bool operator==(const Key&, const Key&) = default;
+    // Digests are as random as any hash; the last bytes, since the table's parts go by the first.
+    std::size_t hash() const {
+      std::size_t out = 0;
+      std::memcpy(&out, t.data() + size - sizeof out, sizeof out);
+      return out + product;
+    }
+  };
+  std::optional<std::string_view> find(const Key& key) {
+    Part& part = part_of(key);
     const std::lock_guard lock(part.mutex);
     const auto at = part.names.find(key);
     if (at == part.names.end()) return std::nullopt;
     return at->second;
   }
-  std::string_view insert(const std::string& key, std::string name) {
-    Part& part = const_cast<Part&>(part_of(key));
+  std::string_view insert(const Key& key, std::string name) {
+    Part& part = part_of(key);
     const std::lock_guard lock(part.mutex);
     return part.names.emplace(key, std::move(name)).first->second;
   }
 
  private:
-  struct Part {
-    mutable std::mutex mutex;
-    std::unordered_map<std::string, std::string> names;
+  struct Hash {
+    std::size_t operator()(const Key& key) const { return key.hash(); }
   };
-  // By the last byte of a digest, which is as random as any.
-  const Part& part_of(const std::string& key) const { return parts_[std::uint8_t(key.back()) % parts_.size()]; }
+  struct Part {
+    std::mutex mutex;
+    std::unordered_map<Key, std::string, Hash> names;
+  };
+  Part& part_of(const Key& key) { return parts_[std::to_integer<std::size_t>(key.t.front()) % parts_.size()]; }
   std::array<Part, 16> parts_;
 };
 
@@ -78,12 +96,9 @@ class GenerationView final : public View {
     const auto index = template_index(bank);
     if (at == products_.end() || !index) return {};
     Hasher hasher(bank);
-    std::string key;
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (keys[i].size != digest_size(bank)) continue;
-      key.clear();
-      put(key, at->second);
-      key += as_text(keys[i].view());
+      const Found::Key key(at->second, keys[i]);
       if (const auto name = found_.find(key)) {
         hits[i] = {true, *name};
         continue;

@@ -1,5 +1,8 @@
-// What an ingestion that didn't come to its end leaves to the next: whole packages that are asked for again, and nothing
-// else, whatever happened to it on disk.
+// What an ingestion that didn't come to its end leaves to the next: whole packages that are asked for again, and
+// nothing else, whatever happened to it on disk.
+#include <sys/resource.h>
+
+#include <csignal>
 #include <random>
 
 #include "tests/refdb/support.h"
@@ -14,7 +17,8 @@ class Staging : public ::testing::Test {
  protected:
   static ReferencePackage numbered(int n) {
     const std::string name = "p" + std::to_string(n);
-    auto out = package(debian, name, "1", {{"/usr/bin/" + name, name}, {"/usr/share/doc/" + name + "/a b", name + " doc"}});
+    auto out =
+        package(debian, name, "1", {{"/usr/bin/" + name, name}, {"/usr/share/doc/" + name + "/a b", name + " doc"}});
     out.identity = digest_of(HashAlgorithm::sha256, as_bytes(name + ".deb"));
     return out;
   }
@@ -93,7 +97,8 @@ TEST_F(Staging, OfWhatIsNotAskedForAgainNothingIsPublished) {
 
 TEST_F(Staging, IsForTheProductTheIdentityAndTheAlgorithmsThatItHas) {
   auto p = numbered(0);
-  for (ReferenceFile& f : p.files) std::erase_if(f.digests, [](const auto& d) { return d.first != HashAlgorithm::sha256; });
+  for (ReferenceFile& f : p.files)
+    std::erase_if(f.digests, [](const auto& d) { return d.first != HashAlgorithm::sha256; });
   {
     auto builder = Builder::open(store_).value();
     ASSERT_TRUE(builder.add(p).value());
@@ -113,6 +118,28 @@ TEST_F(Staging, IsForTheProductTheIdentityAndTheAlgorithmsThatItHas) {
   EXPECT_EQ(digest(), undisturbed(1));
 }
 
+// A stamp says without a look into a source that it is known; of what is only staged it says nothing.
+TEST_F(Staging, AStampCountsOnceItsPackageIsPublished) {
+  auto p = numbered(0);
+  p.stamp = digest_of(HashAlgorithm::sha256, as_bytes("device, inode, times"));
+  for (ReferenceFile& f : p.files)
+    std::erase_if(f.digests, [](const auto& d) { return d.first != HashAlgorithm::sha256; });
+  const auto known = [&](const std::string& product, const std::vector<HashAlgorithm>& algorithms) {
+    return Builder::open(store_).value().known_by_stamp(product, *p.stamp, algorithms).value();
+  };
+  ASSERT_TRUE(Builder::open(store_).value().add(p).value());
+  EXPECT_FALSE(known(debian, {HashAlgorithm::sha256}));
+  ASSERT_TRUE(publish(store_, {p, numbered(1)}));
+  ASSERT_TRUE(publish(store_, {numbered(2)}));
+  EXPECT_TRUE(known(debian, {HashAlgorithm::sha256}));
+  EXPECT_FALSE(known(debian, {HashAlgorithm::sha256, HashAlgorithm::sha512}));
+  EXPECT_FALSE(known(other, {HashAlgorithm::sha256}));
+  // The package comes again with all algorithms and from a file that is too new to have a stamp.
+  ASSERT_TRUE(publish(store_, {numbered(0)}));
+  EXPECT_FALSE(known(debian, {HashAlgorithm::sha256}));
+  EXPECT_EQ(digest(), undisturbed(3));
+}
+
 TEST_F(Staging, IsForTheGenerationThatItWasToFollow) {
   ASSERT_TRUE(publish(store_, {package(debian, "first", "1", {{"/a", "a"}})}));
   leave(2);
@@ -122,6 +149,36 @@ TEST_F(Staging, IsForTheGenerationThatItWasToFollow) {
   fs::copy(kept, staging_);
   EXPECT_EQ(take(2), 0);
   EXPECT_EQ(read_stats(store_)->packages, 4U);
+}
+
+// As on a full disk: nothing is published of a part, and what was written before is there for the next ingestion.
+TEST_F(Staging, ThatCannotBeWrittenPublishesNothing) {
+  std::vector<std::pair<std::string, std::string>> many;
+  for (int i = 0; i < 1000; ++i) many.emplace_back("/usr/share/many/" + std::to_string(i), std::to_string(i));
+  {
+    auto builder = Builder::open(store_).value();
+    ASSERT_TRUE(builder.add(numbered(0)).value());
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+    rlimit small = before;
+    small.rlim_cur = 8192;
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    const auto added = builder.add(package(debian, "many", "1", many));
+    const auto later = builder.add(numbered(1));
+    const auto published = builder.publish();
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    std::signal(SIGXFSZ, handler);
+    for (const auto& [fault, path] : {std::pair(added.error().fault, added.error().source),
+                                      {later.error().fault, later.error().source},
+                                      {published.error().fault, published.error().source}}) {
+      EXPECT_EQ(fault, Fault::environment);
+      EXPECT_EQ(path, staging_);
+    }
+  }
+  EXPECT_EQ(current_generation(store_).value(), 0U);
+  EXPECT_EQ(take(3), 1);
+  EXPECT_EQ(digest(), undisturbed(3));
 }
 
 // Whole packages of it count up to the first that isn't; whatever is changed or cut, the store becomes the same.

@@ -1,6 +1,6 @@
 // Publishes two packages into a store and dies before the n-th call that changes a file: the process that crash_test
-// starts. Prints a letter for each package when it has it, "a" for one that was added, "r" for one that an earlier process
-// left, "k" for one that is known; then how many calls there were, when it lives to its end.
+// starts. Prints a letter for each package when it has it, "a" for one that was added, "r" for one that an earlier
+// process left, "k" for one that is known; then how many calls there were, when it lives to its end.
 //   store_writer STORE N        N = 0: to the end
 #include <fcntl.h>
 #include <sys/sendfile.h>
@@ -68,9 +68,9 @@ ReferencePackage with_identity(ReferencePackage p) {
 Result<void> run(const std::string& store) {
   const std::string product = "Debian 12 x86_64";
   GH_TRY(Builder builder, Builder::open(store));
-  for (ReferencePackage& p : std::vector{
-           with_identity(package(product, "a", "2", {{"/usr/bin/a", "new a"}, {"/usr/bin/b", "new b"}})),
-           with_identity(package(product, "c", "1", {{"/usr/bin/c", "c"}}))}) {
+  for (ReferencePackage& p :
+       std::vector{with_identity(package(product, "a", "2", {{"/usr/bin/a", "new a"}, {"/usr/bin/b", "new b"}})),
+                   with_identity(package(product, "c", "1", {{"/usr/bin/c", "c"}}))}) {
     std::vector<HashAlgorithm> all(std::begin(common_banks), std::end(common_banks));
     GH_TRY(const auto resumed, builder.resume(product, *p.identity, all));
     GH_TRY(const bool known, builder.known(product, *p.identity, all));
