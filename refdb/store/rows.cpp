@@ -84,8 +84,10 @@ bool decode(std::string_view v, Totals& t) {
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {
     if (v.size() < 6) return false;
     const std::string_view name = take_text(v);
+    if (v.size() < 4) return false;
     t.products.emplace_back(name, number<std::uint32_t>(v));
   }
+  if (v.size() < 4) return false;
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {
     if (v.size() < run_bytes) return false;
     Run& run = t.runs.emplace_back();
@@ -98,6 +100,7 @@ bool decode(std::string_view v, Totals& t) {
       if (h.bits > 32 || h.filter_bits > 32) return false;
     }
   }
+  if (v.size() < 4) return false;
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {
     if (v.size() < 12) return false;
     Gone& g = t.gone.emplace_back();
