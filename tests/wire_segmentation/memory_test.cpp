@@ -13,25 +13,25 @@ namespace {
 std::size_t allocated = 0, most_allocated = 0;
 
 void* counted(std::size_t size) {
-  void* const at = std::malloc(std::max<std::size_t>(size, 1));
-  if (at == nullptr) std::abort();
-  allocated += ::malloc_usable_size(at);
+  void* const block = std::malloc(std::max<std::size_t>(size, 1));
+  if (block == nullptr) std::abort();
+  allocated += ::malloc_usable_size(block);
   most_allocated = std::max(most_allocated, allocated);
-  return at;
+  return block;
 }
-void uncounted(void* at) {
-  if (at != nullptr) allocated -= ::malloc_usable_size(at);
-  std::free(at);
+void uncounted(void* block) {
+  if (block != nullptr) allocated -= ::malloc_usable_size(block);
+  std::free(block);
 }
 
 }  // namespace
 
 void* operator new(std::size_t size) { return counted(size); }
 void* operator new[](std::size_t size) { return counted(size); }
-void operator delete(void* at) noexcept { uncounted(at); }
-void operator delete[](void* at) noexcept { uncounted(at); }
-void operator delete(void* at, std::size_t) noexcept { uncounted(at); }
-void operator delete[](void* at, std::size_t) noexcept { uncounted(at); }
+void operator delete(void* block) noexcept { uncounted(block); }
+void operator delete[](void* block) noexcept { uncounted(block); }
+void operator delete(void* block, std::size_t) noexcept { uncounted(block); }
+void operator delete[](void* block, std::size_t) noexcept { uncounted(block); }
 
 using namespace gatehouse;
 using namespace gatehouse::testing;
