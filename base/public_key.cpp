@@ -204,14 +204,19 @@ namespace {
 // Of the hashes that signatures are made with; null: none of them.
 const char* openssl_name(HashAlgorithm hash) {
   switch (hash) {
-    case HashAlgorithm::sha1: return "SHA1";
-    case HashAlgorithm::sha256: return "SHA2-256";
-    case HashAlgorithm::sha384: return "SHA2-384";
-    case HashAlgorithm::sha512: return "SHA2-512";
+    case HashAlgorithm::sha1:
+      return "SHA1";
+    case HashAlgorithm::sha256:
+      return "SHA2-256";
+    case HashAlgorithm::sha384:
+      return "SHA2-384";
+    case HashAlgorithm::sha512:
+      return "SHA2-512";
     case HashAlgorithm::sm3_256:
     case HashAlgorithm::sha3_256:
     case HashAlgorithm::sha3_384:
-    case HashAlgorithm::sha3_512: break;
+    case HashAlgorithm::sha3_512:
+      break;
   }
   return nullptr;
 }

@@ -168,7 +168,8 @@ Result<Certificate> Certificate::from_der(Bytes der) {
   });
   // Decodes and caches the extensions now, so that the object isn't changed by a verification on another thread.
   X509_check_purpose(x509.get(), -1, 0);
-  if (const ASN1_OCTET_STRING* const id = X509_get0_subject_key_id(x509.get())) state->subject_key_id = to_vector(bytes_of(id));
+  if (const ASN1_OCTET_STRING* const id = X509_get0_subject_key_id(x509.get()))
+    state->subject_key_id = to_vector(bytes_of(id));
   ERR_clear_error();
   state->x509 = std::move(x509);
   return Certificate(std::move(state));

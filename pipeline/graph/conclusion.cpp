@@ -271,14 +271,16 @@ void Judgement::check_rules(Verdict& v, bool& refused) const {
   const std::vector<const char*> enforced = log_checks_.enforced();
   if (enforced.empty()) return;
   if (log_) {
-    refused = refused || std::any_of(enforced.begin(), enforced.end(), [&](const char* code) { return v.checks[code] == Status::failed; });
+    refused = refused || std::any_of(enforced.begin(), enforced.end(),
+                                     [&](const char* code) { return v.checks[code] == Status::failed; });
     return;
   }
   if (!context_.serve && !boot_given_) return;  // no verdict without it
   refused = true;
   std::string codes;
   for (const char* code : enforced) codes += (codes.empty() ? "" : ", ") + std::string(code);
-  v.findings.push_back(simple("boot", Status::absent, codes + ": the policy's rules need the firmware log as it is, and it didn't come"));
+  v.findings.push_back(simple("boot", Status::absent,
+                              codes + ": the policy's rules need the firmware log as it is, and it didn't come"));
 }
 
 // What was demanded and didn't come is never allow (design §6.5). In `verify` the parts are optional: without one there

@@ -46,7 +46,8 @@ class Lane {
 };
 
 struct Session {
-  Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures)
+  Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache,
+          std::shared_ptr<SignatureCache> signatures)
       : judgement(std::move(context), std::move(cache), std::move(signatures)), completion(std::move(done)) {}
 
   Judgement judgement;
@@ -241,7 +242,8 @@ struct Pipeline::State {
   }
 
   std::shared_ptr<SignatureCache> signatures_for(const Context& context) {
-    if (std::none_of(context.rules.begin(), context.rules.end(), [](const EvidenceRulesPtr& r) { return !r->ima.signature_keys.empty(); }))
+    if (std::none_of(context.rules.begin(), context.rules.end(),
+                     [](const EvidenceRulesPtr& r) { return !r->ima.signature_keys.empty(); }))
       return nullptr;
     const std::lock_guard lock(cache_mutex);
     if (!signatures) signatures = std::make_shared<SignatureCache>();
@@ -294,7 +296,8 @@ Pipeline::~Pipeline() { state_->graph.wait_for_all(); }
 std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion) {
   auto cache = state_->cache_for(context);
   auto signatures = state_->signatures_for(context);
-  auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures));
+  auto session =
+      std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures));
   State* const state = state_.get();
   return std::make_unique<EvidenceHandle>(
       std::move(session),

@@ -23,7 +23,8 @@ bool holds(const DigestSet& set, const Digest& digest) { return std::binary_sear
 
 bool verifies(const PublicKey& key, const ima::Signature& signature, Bytes digest) {
   const SignatureScheme scheme = key.type() == KeyType::rsa ? SignatureScheme::rsassa : SignatureScheme::ecdsa;
-  if (signature.verity) return key.verify(scheme, *signature.hash, ima::verity_file_id(*signature.hash, digest), signature.value);
+  if (signature.verity)
+    return key.verify(scheme, *signature.hash, ima::verity_file_id(*signature.hash, digest), signature.value);
   return key.verify_digest(scheme, *signature.hash, digest, signature.value);
 }
 
@@ -34,11 +35,13 @@ ImaRuleChecks::ImaRuleChecks(std::vector<EvidenceRulesPtr> rules, std::shared_pt
   wants_signatures_ = std::any_of(rules_.begin(), rules_.end(), [](const EvidenceRulesPtr& r) {
     return !r->ima.signature_keys.empty() || !r->ima.require_signature.empty();
   });
-  may_refuse_ = std::any_of(rules_.begin(), rules_.end(), [](const EvidenceRulesPtr& r) { return !r->ima.require_signature.empty(); });
+  may_refuse_ = std::any_of(rules_.begin(), rules_.end(),
+                            [](const EvidenceRulesPtr& r) { return !r->ima.require_signature.empty(); });
 }
 
 Status ImaRuleChecks::violation() const {
-  const bool refused = std::any_of(rules_.begin(), rules_.end(), [](const EvidenceRulesPtr& r) { return r->ima.refuse_violations; });
+  const bool refused =
+      std::any_of(rules_.begin(), rules_.end(), [](const EvidenceRulesPtr& r) { return r->ima.refuse_violations; });
   return refused ? Status::failed : Status::unknown;
 }
 
@@ -49,7 +52,8 @@ std::string_view ImaRuleChecks::why_unsigned(const ImaItem& item) const {
   if (!signature) return "its signature can't be read";
   const auto algorithm = hash_algorithm(item.algorithm);
   if (!signature->hash || !algorithm) return "its signature is over an algorithm that isn't known";
-  if (signature->verity != item.verity || *signature->hash != *algorithm || item.file_digest.size != digest_size(*algorithm))
+  if (signature->verity != item.verity || *signature->hash != *algorithm ||
+      item.file_digest.size != digest_size(*algorithm))
     return "its signature isn't over the entry's digest";
   if (*algorithm == HashAlgorithm::sha1) return "its signature is over SHA-1";
   bool known = false, in_scope = false;
@@ -93,10 +97,12 @@ void ImaRuleChecks::judge(const ImaItem& item, Status& status, Finding& finding)
       if (rules->ima.refuse_other_buffers) return refuse(*rules, "a measured buffer that isn't listed");
     return;
   }
-  const auto demands = std::find_if(rules_.begin(), rules_.end(), [&](const EvidenceRulesPtr& r) { return required(r->ima, item.name); });
+  const auto demands = std::find_if(rules_.begin(), rules_.end(),
+                                    [&](const EvidenceRulesPtr& r) { return required(r->ima, item.name); });
   if (demands == rules_.end() && (status != Status::unknown || !wants_signatures_)) return;
   const std::string_view why = why_unsigned(item);
-  if (demands != rules_.end() && !why.empty()) return refuse(**demands, "a file that has to be signed: " + std::string(why));
+  if (demands != rules_.end() && !why.empty())
+    return refuse(**demands, "a file that has to be signed: " + std::string(why));
   if (why.empty() && status == Status::unknown) status = Status::ok;
 }
 

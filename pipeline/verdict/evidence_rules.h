@@ -1,6 +1,7 @@
 // What a policy says of evidence beyond references and baselines: rules for the firmware log (L6-L12, spec part 2 §6.8)
-// and for the IMA list (§7.5, §7.7, §7.8). Plain data, read once and never changed; sessions share it. Where several rules
-// apply to a session, each restricts for itself, and what one of them vouches for (a signature, a buffer) is vouched for.
+// and for the IMA list (§7.5, §7.7, §7.8). Plain data, read once and never changed; sessions share it. Where several
+// rules apply to a session, each restricts for itself, and what one of them vouches for (a signature, a buffer) is
+// vouched for.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +40,9 @@ struct FirmwareRules {
   std::optional<std::vector<SbatGeneration>> sbat;  // L11
   std::optional<CommandLineRule> command_line;      // L12
 
-  bool enforced() const { return secure_boot || revoked || authorities || no_debug || boot_loaders || sbat || command_line; }
+  bool enforced() const {
+    return secure_boot || revoked || authorities || no_debug || boot_loaders || sbat || command_line;
+  }
 };
 
 // A key that signs files.

@@ -18,14 +18,18 @@ constexpr std::string_view shim = "605dab50-e046-4300-abb6-3dd810dd8b23";
 constexpr std::string_view shim_state[] = {"SbatLevel", "MokSBState", "MokListTrusted"};
 // Texts of the firmware in PCR 4.
 constexpr std::string_view boot_actions[] = {"Calling EFI Application from Boot Option",
-                                             "Returning from EFI Application from Boot Option", "BOOT ATTEMPTS OMITTED"};
+                                             "Returning from EFI Application from Boot Option",
+                                             "BOOT ATTEMPTS OMITTED"};
 // Before what GRUB measures into PCR 8, and whether that is a kernel's command line; older ones have no colon.
 struct Label {
   std::string_view text;
   bool command_line;
 };
-constexpr Label labels[] = {{"grub_cmd: ", false},         {"kernel_cmdline: ", true}, {"module_cmdline: ", false},
-                            {"grub_kernel_cmdline ", true}, {"grub_cmd ", false}};
+constexpr Label labels[] = {{"grub_cmd: ", false},
+                            {"kernel_cmdline: ", true},
+                            {"module_cmdline: ", false},
+                            {"grub_kernel_cmdline ", true},
+                            {"grub_cmd ", false}};
 // Commands of GRUB whose arguments are a command line. A menu entry is text until it is chosen; what it does then is
 // measured command by command.
 constexpr std::string_view loaders[] = {"linux",     "linuxefi",   "linux16",       "chainloader",
@@ -53,17 +57,27 @@ std::optional<std::uint32_t> generation_of(std::string_view level, std::string_v
     std::uint32_t value = 0;
     const auto [end, code] = std::from_chars(number.data(), number.data() + number.size(), value);
     const std::string_view behind = number.substr(std::size_t(end - number.data()));
-    if (code != std::errc() || !(behind.empty() || behind.front() == ',' || behind.front() == '\r' || behind.front() == '\0')) continue;
+    if (code != std::errc() ||
+        !(behind.empty() || behind.front() == ',' || behind.front() == '\r' || behind.front() == '\0'))
+      continue;
     if (!out || value < *out) out = value;
   }
   return out;
 }
 
-// SHA-256 of the certificate of an EV_EFI_VARIABLE_AUTHORITY: the whole data (shim's own), or what is behind the owner's
-// GUID (db).
+// SHA-256 of the certificate of an EV_EFI_VARIABLE_AUTHORITY: the whole data (shim's own), or what is behind the
+// owner's GUID (db).
 bool allows_certificate(const DigestSet& set, Bytes data) {
   if (holds(set, digest_of(HashAlgorithm::sha256, data))) return true;
   return data.size() > 16 && holds(set, digest_of(HashAlgorithm::sha256, data.subspan(16)));
+}
+
+// Older versions of shim measured its structure's padding, too: 5 bytes behind the variable.
+Result<eventlog::UefiVariable> variable_of(Bytes measured) {
+  constexpr std::size_t padding = 5;
+  auto out = eventlog::parse_uefi_variable(measured);
+  if (!out && measured.size() > padding) out = eventlog::parse_uefi_variable(measured.first(measured.size() - padding));
+  return out;
 }
 
 bool is_signature_lists(Bytes data) {
@@ -88,10 +102,17 @@ std::optional<DigestSet> missing_of(const DigestSet& wanted, Bytes data) {
     if (!next) return std::nullopt;
     if (!*next) break;
     switch ((*next)->kind) {
-      case eventlog::Signature::Kind::sha256: mark(Digest((*next)->data)); break;
-      case eventlog::Signature::Kind::x509_sha256: mark(Digest((*next)->data.first(32))); break;
-      case eventlog::Signature::Kind::x509: mark(digest_of(HashAlgorithm::sha256, (*next)->data)); break;
-      case eventlog::Signature::Kind::other: break;
+      case eventlog::Signature::Kind::sha256:
+        mark(Digest((*next)->data));
+        break;
+      case eventlog::Signature::Kind::x509_sha256:
+        mark(Digest((*next)->data.first(32)));
+        break;
+      case eventlog::Signature::Kind::x509:
+        mark(digest_of(HashAlgorithm::sha256, (*next)->data));
+        break;
+      case eventlog::Signature::Kind::other:
+        break;
     }
   }
   DigestSet out;
@@ -101,7 +122,8 @@ std::optional<DigestSet> missing_of(const DigestSet& wanted, Bytes data) {
 }
 
 bool matches_one(const std::vector<std::string>& patterns, const KernelWord& word) {
-  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& p) { return pattern_matches(p, word.text); });
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& p) { return pattern_matches(p, word.text); });
 }
 
 }  // namespace
@@ -111,7 +133,8 @@ FirmwareRuleChecks::FirmwareRuleChecks(HashAlgorithm bank, std::vector<EvidenceR
     Rule rule;
     if (const auto& lines = one->firmware.command_line) {
       for (const std::string& pattern : lines->required) rule.command_line.required.push_back(kernel_pattern(pattern));
-      for (const std::string& pattern : lines->forbidden) rule.command_line.forbidden.push_back(kernel_pattern(pattern));
+      for (const std::string& pattern : lines->forbidden)
+        rule.command_line.forbidden.push_back(kernel_pattern(pattern));
     }
     rule.rules = std::move(one);
     rules_.push_back(std::move(rule));
@@ -127,7 +150,8 @@ FirmwareRuleChecks::FirmwareRuleChecks(HashAlgorithm bank, std::vector<EvidenceR
 std::vector<const char*> FirmwareRuleChecks::enforced() const {
   std::vector<const char*> out;
   const auto any = [&](const char* code, auto&& wanted) {
-    if (std::any_of(rules_.begin(), rules_.end(), [&](const Rule& r) { return bool(wanted(r.rules->firmware)); })) out.push_back(code);
+    if (std::any_of(rules_.begin(), rules_.end(), [&](const Rule& r) { return bool(wanted(r.rules->firmware)); }))
+      out.push_back(code);
   };
   any("L6", [](const FirmwareRules& f) { return f.secure_boot; });
   any("L7", [](const FirmwareRules& f) { return f.revoked.has_value(); });
@@ -139,7 +163,7 @@ std::vector<const char*> FirmwareRuleChecks::enforced() const {
   return out;
 }
 
-// The data that the digest is of. Older versions of shim logged a byte too many.
+// The data that the digest is of. Older versions of shim logged a byte more.
 std::optional<Bytes> FirmwareRuleChecks::recomputed(const eventlog::Event& event, Bytes measured) {
   if (equal(hasher_(event.data).view(), measured)) return event.data;
   if (event.data.empty()) return std::nullopt;
@@ -161,7 +185,8 @@ std::vector<Breach> FirmwareRuleChecks::see(const eventlog::Event& event) {
   } else if (as_text(event.data).starts_with("MokSBState") && !equal(measured, hasher_(ByteVector(1)).view())) {
     // The same state as in PCR 7; here the name is no more than the log's word, but it is one against itself.
     for (const Rule& rule : rules_)
-      if (rule.rules->firmware.sbat) out.push_back({"L11", "MokSBState is set: shim validates no signatures" + of(*rule.rules)});
+      if (rule.rules->firmware.sbat)
+        out.push_back({"L11", "MokSBState is set: shim validates no signatures" + of(*rule.rules)});
   }
   return out;
 }
@@ -185,7 +210,7 @@ void FirmwareRuleChecks::see_secure_boot(const eventlog::Event& event, std::vect
     separator_ = true;
     return;
   }
-  const auto variable = eventlog::parse_uefi_variable(*data);
+  const auto variable = variable_of(*data);
   if (variable && variable->guid == shim) see_shim(*variable, out);
   const bool database = variable && variable->guid == image_security_database;
   if (database && variable->name == "dbx" && !separator_) see_database(*variable, out);
@@ -199,7 +224,8 @@ void FirmwareRuleChecks::see_secure_boot(const eventlog::Event& event, std::vect
   const bool db = database && variable->name == "db";
   const bool configuration = db && !database_ && is_signature_lists(variable->data);
   if (configuration) database_ = true;
-  if ((db && !configuration) || event.type == ev_variable_authority) see_authority(digest, variable ? &*variable : nullptr, out);
+  if ((db && !configuration) || event.type == ev_variable_authority)
+    see_authority(digest, variable ? &*variable : nullptr, out);
 }
 
 // L7: after the separator anybody may have extended the PCR with whatever he likes.
@@ -213,7 +239,8 @@ void FirmwareRuleChecks::see_database(const eventlog::UefiVariable& variable, st
       out.push_back({"L7", "dbx isn't a list of signatures" + of(*rule.rules)});
     else if (!missing->empty())
       out.push_back({"L7", std::to_string(missing->size()) + " of " + std::to_string(revoked->size()) +
-                               " revocations aren't in dbx, among them sha256:" + missing->front().hex() + of(*rule.rules)});
+                               " revocations aren't in dbx, among them sha256:" + missing->front().hex() +
+                               of(*rule.rules)});
   }
 }
 
@@ -228,13 +255,15 @@ void FirmwareRuleChecks::see_shim(const eventlog::UefiVariable& variable, std::v
     for (const SbatGeneration& least : *wanted) {
       const auto generation = generation_of(as_text(variable.data), least.component);
       if (!generation || *generation < least.generation)
-        out.push_back({"L11", "SbatLevel has " + least.component + (generation ? " at " + std::to_string(*generation) : " not at all") +
-                                  ", " + std::to_string(least.generation) + " is the least" + of(*rule.rules)});
+        out.push_back({"L11", "SbatLevel has " + least.component +
+                                  (generation ? " at " + std::to_string(*generation) : " not at all") + ", " +
+                                  std::to_string(least.generation) + " is the least" + of(*rule.rules)});
     }
   }
 }
 
-void FirmwareRuleChecks::see_authority(const Digest& digest, const eventlog::UefiVariable* variable, std::vector<Breach>& out) {
+void FirmwareRuleChecks::see_authority(const Digest& digest, const eventlog::UefiVariable* variable,
+                                       std::vector<Breach>& out) {
   for (const Rule& rule : rules_) {
     const auto& allowed = rule.rules->firmware.authorities;
     if (!allowed || holds(*allowed, digest)) continue;
@@ -243,7 +272,8 @@ void FirmwareRuleChecks::see_authority(const Digest& digest, const eventlog::Uef
     if (variable != nullptr) {
       const Bytes data = variable->data;
       const bool owned = variable->guid == image_security_database && data.size() > 16;
-      what = "authority sha256:" + digest_of(HashAlgorithm::sha256, owned ? data.subspan(16) : data).hex() + " of " + short_text(variable->name);
+      what = "authority sha256:" + digest_of(HashAlgorithm::sha256, owned ? data.subspan(16) : data).hex() + " of " +
+             short_text(variable->name);
     }
     out.push_back({"L8", what + " isn't allowed" + of(*rule.rules)});
   }
@@ -305,11 +335,15 @@ std::optional<FirmwareRuleChecks::Text> FirmwareRuleChecks::command_text(const e
 }
 
 void FirmwareRuleChecks::see_command(const eventlog::Event& event, std::vector<Breach>& out) {
-  if (std::none_of(rules_.begin(), rules_.end(), [](const Rule& r) { return r.rules->firmware.command_line.has_value(); })) return;
+  if (std::none_of(rules_.begin(), rules_.end(),
+                   [](const Rule& r) { return r.rules->firmware.command_line.has_value(); }))
+    return;
   const eventlog::EventDigest* const found = event.digest(hasher_.algorithm());
   const Bytes measured = found != nullptr ? found->value : Bytes();
   const std::string place = "PCR " + std::to_string(event.pcr);
-  const auto breach = [&](const Rule& rule, std::string what) { out.push_back({"L12", std::move(what) + of(*rule.rules)}); };
+  const auto breach = [&](const Rule& rule, std::string what) {
+    out.push_back({"L12", std::move(what) + of(*rule.rules)});
+  };
   if (event.data.size() == 4 && all_of_value(event.data, event.data[0]) && holds(harmless_, Digest(measured))) return;
   const auto text = command_text(event, measured);
   if (!text) {
@@ -319,28 +353,36 @@ void FirmwareRuleChecks::see_command(const eventlog::Event& event, std::vector<B
   }
   const std::vector<KernelWord> words = kernel_words(text->text);
   const std::string_view first = words.empty() ? std::string_view() : words.front().text;
-  const bool is_line = text->command_line || event.pcr == 12 || first.starts_with('/') || first.starts_with('(') || one_of(loaders, first);
+  const bool is_line = text->command_line || event.pcr == 12 || first.starts_with('/') || first.starts_with('(') ||
+                       one_of(loaders, first);
   if (!is_line && one_of(menus, first)) return;
   command_line_ = command_line_ || is_line;
-  std::vector<KernelWord> parameters = kernel_words(std::string_view(text->text).substr(0, std::min(text->end, max_command_line)));
-  parameters.erase(std::find_if(parameters.begin(), parameters.end(), [](const KernelWord& w) { return w.text == "--"; }), parameters.end());
+  std::vector<KernelWord> parameters =
+      kernel_words(std::string_view(text->text).substr(0, std::min(text->end, max_command_line)));
+  parameters.erase(
+      std::find_if(parameters.begin(), parameters.end(), [](const KernelWord& w) { return w.text == "--"; }),
+      parameters.end());
   for (const Rule& rule : rules_) {
     if (!rule.rules->firmware.command_line) continue;
-    const auto bad = std::find_if(words.begin(), words.end(), [&](const KernelWord& w) { return matches_one(rule.command_line.forbidden, w); });
+    const auto bad = std::find_if(words.begin(), words.end(),
+                                  [&](const KernelWord& w) { return matches_one(rule.command_line.forbidden, w); });
     if (bad != words.end()) breach(rule, "the text in " + place + " has the forbidden word " + short_text(bad->text));
     if (!is_line) continue;
     for (std::size_t i = 0; i < rule.command_line.required.size(); ++i) {
       const std::string& pattern = rule.command_line.required[i];
-      const auto good = std::find_if(parameters.begin(), parameters.end(), [&](const KernelWord& w) { return pattern_matches(pattern, w.text); });
+      const auto good = std::find_if(parameters.begin(), parameters.end(),
+                                     [&](const KernelWord& w) { return pattern_matches(pattern, w.text); });
       const std::string& shown = rule.rules->firmware.command_line->required[i];
       if (good == parameters.end()) {
         breach(rule, "the command line in " + place + " has no word " + short_text(shown));
         continue;
       }
       // Of a parameter that comes twice most often the last one counts.
-      const auto last = std::find_if(parameters.rbegin(), parameters.rend(), [&](const KernelWord& w) { return w.name == good->name; });
+      const auto last = std::find_if(parameters.rbegin(), parameters.rend(),
+                                     [&](const KernelWord& w) { return w.name == good->name; });
       if (!matches_one(rule.command_line.required, *last))
-        breach(rule, "the command line in " + place + " overrules " + short_text(shown) + " by " + short_text(last->text));
+        breach(rule,
+               "the command line in " + place + " overrules " + short_text(shown) + " by " + short_text(last->text));
     }
   }
 }
@@ -349,7 +391,9 @@ std::vector<Breach> FirmwareRuleChecks::finish() const {
   std::vector<Breach> out;
   for (const Rule& rule : rules_) {
     const FirmwareRules& f = rule.rules->firmware;
-    const auto add = [&](const char* code, std::string_view what) { out.push_back({code, std::string(what) + of(*rule.rules)}); };
+    const auto add = [&](const char* code, std::string_view what) {
+      out.push_back({code, std::string(what) + of(*rule.rules)});
+    };
     if (f.revoked && !revocations_) add("L7", "PCR 7 has no dbx variable before its separator");
     if (f.boot_loaders && !boot_loader_) add("L10", "PCR 4 has no boot loader");
     if (f.sbat && !sbat_) add("L11", "PCR 7 has no SbatLevel");

@@ -34,7 +34,7 @@ class FirmwareRuleChecks {
   };
   struct Text {  // of PCR 8 or 12
     std::string text;
-    bool command_line = false;     // it is one by its label or its form
+    bool command_line = false;            // it is one by its label or its form
     std::size_t end = std::string::npos;  // what is behind it isn't read
   };
 
@@ -49,8 +49,8 @@ class FirmwareRuleChecks {
 
   Hasher hasher_;
   std::vector<Rule> rules_;
-  DigestSet harmless_;  // what firmware measures into PCR 4 besides images
-  bool separator_ = false, database_ = false;                   // of PCR 7: seen
+  DigestSet harmless_;                         // what firmware measures into PCR 4 besides images
+  bool separator_ = false, database_ = false;  // of PCR 7: seen
   bool revocations_ = false, sbat_ = false, boot_loader_ = false, command_line_ = false;  // seen
 };
 

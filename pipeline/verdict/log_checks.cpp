@@ -12,8 +12,10 @@ constexpr std::size_t max_failures = 1000;
 
 }  // namespace
 
-LogChecks::LogChecks(HashAlgorithm bank, std::vector<EvidenceRulesPtr> rules) : hasher_(bank), rules_(bank, std::move(rules)) {
-  for (const std::byte value : {std::byte{0}, std::byte{0xFF}}) separator_digests_.push_back(hasher_(ByteVector(4, value)));
+LogChecks::LogChecks(HashAlgorithm bank, std::vector<EvidenceRulesPtr> rules)
+    : hasher_(bank), rules_(bank, std::move(rules)) {
+  for (const std::byte value : {std::byte{0}, std::byte{0xFF}})
+    separator_digests_.push_back(hasher_(ByteVector(4, value)));
   for (const std::string_view action : actions) {
     forbidden_actions_.emplace_back(hasher_(as_bytes(action)), action);
     std::string terminated(action);
@@ -59,7 +61,8 @@ void LogChecks::see_order(const eventlog::Event& event, std::optional<bool> boun
       fail("L4", event, "the separator's digest isn't that of its data");
   } else if (const eventlog::EventDigest* const digest = event.digest(hasher_.algorithm());
              event.pcr == 7 && digest != nullptr &&
-             (equal(digest->value, separator_digests_[0].view()) || equal(digest->value, separator_digests_[1].view()))) {
+             (equal(digest->value, separator_digests_[0].view()) ||
+              equal(digest->value, separator_digests_[1].view()))) {
     // Else what was measured after it, by whom it may be, could pass for the firmware's.
     ++separators_[7];
     fail("L4", event, "the separator of PCR 7 under another event's type");

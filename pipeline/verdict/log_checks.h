@@ -41,7 +41,7 @@ class LogChecks {
   };
   Hasher hasher_;
   FirmwareRuleChecks rules_;
-  DigestSet separator_digests_;  // 00000000 and FFFFFFFF
+  DigestSet separator_digests_;                                         // 00000000 and FFFFFFFF
   std::vector<std::pair<Digest, std::string_view>> forbidden_actions_;  // L9
   std::uint64_t index_ = 0, without_bank_ = 0;
   std::array<unsigned, 8> separators_{};

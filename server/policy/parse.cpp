@@ -363,12 +363,14 @@ void PolicyReader::read_rules(const toml::node& node, const std::string& key) {
   const toml::table* const table = node.as_table();
   if (table == nullptr) return mistake(node, key, "wants a table for each set of rules, such as [rules.servers]");
   if (table->size() > max_rules) return mistake(node, key, "more than 256 tables of rules");
-  RulesReader reader(file_, read_, [this](const std::string& file, std::size_t line, const std::string& at, std::string reason) {
-    mistake(line, at, std::move(reason), &file);
-  });
+  RulesReader reader(file_, read_,
+                     [this](const std::string& file, std::size_t line, const std::string& at, std::string reason) {
+                       mistake(line, at, std::move(reason), &file);
+                     });
   for (const auto& [name, one] : *table) {
     const std::string full = key + '.' + std::string(name.str());
-    if (name.str().empty() || name.str().size() > max_name || !printable(name.str()) || name.str() == "none" || name.str() == "inherit")
+    if (name.str().empty() || name.str().size() > max_name || !printable(name.str()) || name.str() == "none" ||
+        name.str() == "inherit")
       mistake(one, full, "a name of rules is one line of 1 to 128 bytes, not \"none\" and not \"inherit\"");
     else
       out_->rules.push_back(reader.read(name.str(), one, full));
@@ -376,7 +378,8 @@ void PolicyReader::read_rules(const toml::node& node, const std::string& key) {
 }
 
 pipeline::EvidenceRulesPtr PolicyReader::rules_named(const std::optional<std::string>& name) const {
-  const auto at = std::find_if(out_->rules.begin(), out_->rules.end(), [&](const auto& r) { return name && r->name == *name; });
+  const auto at =
+      std::find_if(out_->rules.begin(), out_->rules.end(), [&](const auto& r) { return name && r->name == *name; });
   return at == out_->rules.end() ? nullptr : *at;
 }
 
@@ -581,7 +584,10 @@ void PolicyReader::inherit() {
       tpm_attestation(on_fail_.value_or(Recommendation::isolate), on_noresult_.value_or(Recommendation::isolate))};
   out_->ungrouped.front().rules = rules_named(rules_);
   for (const NamedRules& one : named_rules_)
-    if (!rules_named(one.name)) mistake(one.line, one.key, "no rules are called \"" + one.name + "\": wants the name of a table [rules.NAME], \"none\" or \"inherit\"");
+    if (!rules_named(one.name))
+      mistake(
+          one.line, one.key,
+          "no rules are called \"" + one.name + "\": wants the name of a table [rules.NAME], \"none\" or \"inherit\"");
   for (DraftGroup& draft : drafts_) {
     Choice above = draft.choice;
     std::optional<std::string> rules = draft.rules;

@@ -22,12 +22,14 @@ constexpr std::size_t least_rsa_bits = 2048;
 constexpr std::string_view wants_digests =
     "wants SHA-1, SHA-256, SHA-384 or SHA-512 digests in hexadecimal, with or without \"sha256:\" in front";
 constexpr std::string_view wants_sha256 = "wants SHA-256 digests in hexadecimal, with or without \"sha256:\" in front";
-constexpr std::string_view wants_key = "wants the path of a file with an RSA or ECC public key (PEM) or a certificate (PEM or DER)";
+constexpr std::string_view wants_key =
+    "wants the path of a file with an RSA or ECC public key (PEM) or a certificate (PEM or DER)";
 
 std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
 
 bool printable(std::string_view text) {
-  return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  return std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -75,7 +77,8 @@ Result<SignatureKey> key_of(std::string_view content) {
     GH_TRY(const Certificate certificate, Certificate::from_der(as_bytes(content)));
     return of_certificate(certificate);
   }
-  if (content.find(begin, pem + 1) != content.npos) return fail(Fault::malformed, "more than one key or certificate in the file");
+  if (content.find(begin, pem + 1) != content.npos)
+    return fail(Fault::malformed, "more than one key or certificate in the file");
   if (content.substr(pem).starts_with("-----BEGIN CERTIFICATE-----")) {
     GH_TRY(const Certificate certificate, Certificate::from_pem(content));
     return of_certificate(certificate);
@@ -93,7 +96,8 @@ void RulesReader::mistake(const Item& item, const std::string& key, std::string 
   complain_(*item.file, item.line, key, std::move(reason));
 }
 
-void RulesReader::read_table(const toml::node& node, const std::string& key, std::string_view wants, const Uses& known) {
+void RulesReader::read_table(const toml::node& node, const std::string& key, std::string_view wants,
+                             const Uses& known) {
   const toml::table* const table = node.as_table();
   if (table == nullptr) return mistake(node, key, std::string(wants));
   for (const auto& [name, value] : *table) {
@@ -113,9 +117,13 @@ bool RulesReader::one_of(const toml::node& node, const std::string& key, std::st
 }
 
 // The lines of a file, without comments and empty ones.
-void RulesReader::add_file(std::vector<Item>& out, const toml::node& node, const std::string& key, const std::string& path) {
+bool RulesReader::add_file(std::vector<Item>& out, const toml::node& node, const std::string& key,
+                           const std::string& path) {
   const auto content = read_(path);
-  if (!content) return mistake(node, key, content.error().text());
+  if (!content) {
+    mistake(node, key, content.error().text());
+    return false;
+  }
   std::filesystem::path at(path);
   if (at.is_relative()) at = std::filesystem::path(file_).parent_path() / at;
   const std::string& shown = *list_files_.insert(at.lexically_normal().string()).first;
@@ -127,14 +135,16 @@ void RulesReader::add_file(std::vector<Item>& out, const toml::node& node, const
     if (one.empty()) continue;
     if (one.size() > max_text || !printable(one)) {
       mistake(Item{&shown, line, {}}, key, "wants one item a line, at most 1024 bytes");
-      return;
+      return false;
     }
     out.push_back({&shown, line, std::string(one)});
   }
+  return true;
 }
 
 // A list, or the file of one: "@FILE". Never empty without a mistake.
-std::vector<RulesReader::Item> RulesReader::items(const toml::node& node, const std::string& key, std::string_view wants, std::size_t most) {
+std::vector<RulesReader::Item> RulesReader::items(const toml::node& node, const std::string& key,
+                                                  std::string_view wants, std::size_t most) {
   std::vector<Item> out;
   bool good = true;
   const auto add = [&](const toml::node& one) {
@@ -143,9 +153,7 @@ std::vector<RulesReader::Item> RulesReader::items(const toml::node& node, const 
       mistake(one, key, std::string(wants));
       good = false;
     } else if (text->starts_with('@')) {
-      const std::size_t before = out.size();
-      add_file(out, one, key, text->substr(1));
-      good = good && out.size() != before;
+      good = add_file(out, one, key, text->substr(1)) && good;
     } else {
       out.push_back({&file_, line_of(one), *text});
     }
@@ -180,7 +188,8 @@ DigestSet RulesReader::digests(const toml::node& node, const std::string& key, b
   return out;
 }
 
-std::vector<std::string> RulesReader::patterns(const toml::node& node, const std::string& key, std::string_view wants, bool paths) {
+std::vector<std::string> RulesReader::patterns(const toml::node& node, const std::string& key, std::string_view wants,
+                                               bool paths) {
   std::vector<std::string> out;
   for (Item& item : items(node, key, wants, max_patterns)) {
     const bool path = item.text.front() == '/' || item.text.front() == '*';
@@ -199,7 +208,8 @@ std::vector<SbatGeneration> RulesReader::generations(const toml::node& node, con
   for (const Item& item : items(node, key, wants, max_patterns)) {
     const std::size_t comma = item.text.rfind(',');
     SbatGeneration one{item.text.substr(0, comma), 0};
-    const std::string_view number = comma == item.text.npos ? std::string_view() : std::string_view(item.text).substr(comma + 1);
+    const std::string_view number =
+        comma == item.text.npos ? std::string_view() : std::string_view(item.text).substr(comma + 1);
     const auto [end, code] = std::from_chars(number.data(), number.data() + number.size(), one.generation);
     if (number.empty() || code != std::errc() || end != number.data() + number.size() || one.component.empty() ||
         one.component.find_first_of(", ") != one.component.npos) {
@@ -208,30 +218,37 @@ std::vector<SbatGeneration> RulesReader::generations(const toml::node& node, con
       out.push_back(std::move(one));
     }
   }
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return std::tie(a.component, a.generation) < std::tie(b.component, b.generation); });
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.component, a.generation) < std::tie(b.component, b.generation);
+  });
   return out;
 }
 
 void RulesReader::read_command_line(FirmwareRules& out, const toml::node& node, const std::string& key) {
-  constexpr std::string_view words = "words of the kernel's command line, such as \"ima_policy=*\", each without blanks and quotes";
+  constexpr std::string_view words =
+      "words of the kernel's command line, such as \"ima_policy=*\", each without blanks and quotes";
   static const std::string wants = "wants " + std::string(words);
   pipeline::CommandLineRule& rule = out.command_line.emplace();
   const std::size_t in_table = node.is_table() ? node.as_table()->size() : 1;
   if (in_table == 0) mistake(node, key, "wants the keys require or forbid");
-  read_table(node, key, "wants a table with the keys require and forbid",
-             {{"require", [&](const toml::node& n, const std::string& k) { rule.required = patterns(n, k, wants, false); }},
-              {"forbid", [&](const toml::node& n, const std::string& k) { rule.forbidden = patterns(n, k, wants, false); }}});
+  read_table(
+      node, key, "wants a table with the keys require and forbid",
+      {{"require", [&](const toml::node& n, const std::string& k) { rule.required = patterns(n, k, wants, false); }},
+       {"forbid", [&](const toml::node& n, const std::string& k) { rule.forbidden = patterns(n, k, wants, false); }}});
 }
 
 void RulesReader::read_firmware(FirmwareRules& out, const toml::node& node, const std::string& key) {
-  read_table(node, key, "wants a table, such as [rules.servers.firmware]",
-             {{"secure_boot", [&](const toml::node& n, const std::string& k) { out.secure_boot = one_of(n, k, "required", "reported"); }},
-              {"debug", [&](const toml::node& n, const std::string& k) { out.no_debug = one_of(n, k, "refused", "reported"); }},
-              {"revoked", [&](const toml::node& n, const std::string& k) { out.revoked = digests(n, k, true); }},
-              {"authorities", [&](const toml::node& n, const std::string& k) { out.authorities = digests(n, k, false); }},
-              {"boot_loaders", [&](const toml::node& n, const std::string& k) { out.boot_loaders = digests(n, k, false); }},
-              {"sbat", [&](const toml::node& n, const std::string& k) { out.sbat = generations(n, k); }},
-              {"command_line", [&](const toml::node& n, const std::string& k) { read_command_line(out, n, k); }}});
+  read_table(
+      node, key, "wants a table, such as [rules.servers.firmware]",
+      {{"secure_boot",
+        [&](const toml::node& n, const std::string& k) { out.secure_boot = one_of(n, k, "required", "reported"); }},
+       {"debug",
+        [&](const toml::node& n, const std::string& k) { out.no_debug = one_of(n, k, "refused", "reported"); }},
+       {"revoked", [&](const toml::node& n, const std::string& k) { out.revoked = digests(n, k, true); }},
+       {"authorities", [&](const toml::node& n, const std::string& k) { out.authorities = digests(n, k, false); }},
+       {"boot_loaders", [&](const toml::node& n, const std::string& k) { out.boot_loaders = digests(n, k, false); }},
+       {"sbat", [&](const toml::node& n, const std::string& k) { out.sbat = generations(n, k); }},
+       {"command_line", [&](const toml::node& n, const std::string& k) { read_command_line(out, n, k); }}});
 }
 
 // "FILE", or { file = "FILE", paths = [...] }
@@ -250,10 +267,10 @@ void RulesReader::read_key(ImaRules& out, const toml::node& node, const std::str
   if (node.is_table()) {
     if (!node.as_table()->contains("file")) mistake(node, key + ".file", "is missing");
     read_table(node, key, {},
-               {{"file", take},
-                {"paths", [&](const toml::node& n, const std::string& k) {
-                   paths = patterns(n, k, "wants absolute paths, `*` stands for any characters: \"/usr/*\"", true);
-                 }}});
+               {{"file", take}, {"paths", [&](const toml::node& n, const std::string& k) {
+                                   paths = patterns(
+                                       n, k, "wants absolute paths, `*` stands for any characters: \"/usr/*\"", true);
+                                 }}});
   } else {
     take(node, key);
   }
@@ -264,7 +281,8 @@ void RulesReader::read_key(ImaRules& out, const toml::node& node, const std::str
   auto read = key_of(*content);
   if (!read) return mistake(*at, key, *path + ": " + std::string(read.error().reason) + ": " + std::string(wants_key));
   if (read->key.type() == KeyType::rsa && read->key.bits() < least_rsa_bits)
-    return mistake(*at, key, *path + ": an RSA key of " + std::to_string(read->key.bits()) + " bits: wants at least 2048");
+    return mistake(*at, key,
+                   *path + ": an RSA key of " + std::to_string(read->key.bits()) + " bits: wants at least 2048");
   read->paths = std::move(paths);
   out.signature_keys.push_back(std::move(*read));
 }
@@ -275,13 +293,15 @@ void RulesReader::read_ima(ImaRules& out, const toml::node& node, const std::str
       {{"signature_keys",
         [&](const toml::node& n, const std::string& k) {
           const toml::array* const list = n.as_array();
-          if (list == nullptr) return mistake(n, k, "wants a list: of \"FILE\" or { file = \"FILE\", paths = [\"/usr/*\"] }");
+          if (list == nullptr)
+            return mistake(n, k, "wants a list: of \"FILE\" or { file = \"FILE\", paths = [\"/usr/*\"] }");
           if (list->size() > max_signature_keys) return mistake(n, k, "more than 64 keys");
           for (const toml::node& one : *list) read_key(out, one, k);
         }},
        {"require_signature",
         [&](const toml::node& n, const std::string& k) {
-          out.require_signature = patterns(n, k, "wants absolute paths, `*` stands for any characters: \"/usr/*\"", true);
+          out.require_signature =
+              patterns(n, k, "wants absolute paths, `*` stands for any characters: \"/usr/*\"", true);
         }},
        {"buffers",
         [&](const toml::node& n, const std::string& k) {
@@ -296,8 +316,11 @@ void RulesReader::read_ima(ImaRules& out, const toml::node& node, const std::str
               out.buffers[std::string(name.str())] = digests(list, full, false);
           }
         }},
-       {"other_buffers", [&](const toml::node& n, const std::string& k) { out.refuse_other_buffers = one_of(n, k, "refused", "reported"); }},
-       {"violations", [&](const toml::node& n, const std::string& k) { out.refuse_violations = one_of(n, k, "refused", "reported"); }}});
+       {"other_buffers", [&](const toml::node& n,
+                             const std::string& k) { out.refuse_other_buffers = one_of(n, k, "refused", "reported"); }},
+       {"violations", [&](const toml::node& n, const std::string& k) {
+          out.refuse_violations = one_of(n, k, "refused", "reported");
+        }}});
   if (!out.require_signature.empty() && out.signature_keys.empty() && !node.as_table()->contains("signature_keys"))
     mistake(node, key + ".require_signature", "needs signature_keys: without a key no signature is valid");
 }
@@ -308,7 +331,8 @@ pipeline::EvidenceRulesPtr RulesReader::read(std::string_view name, const toml::
   read_table(node, key, "wants a table, such as [rules.servers]",
              {{"description",
                [&](const toml::node& n, const std::string& k) {
-                 if (const auto text = n.value<std::string>(); !n.is_string() || !text || text->size() > max_text || !printable(*text))
+                 if (const auto text = n.value<std::string>();
+                     !n.is_string() || !text || text->size() > max_text || !printable(*text))
                    mistake(n, k, "wants one line of text");
                }},
               {"firmware", [&](const toml::node& n, const std::string& k) { read_firmware(out->firmware, n, k); }},

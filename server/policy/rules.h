@@ -1,5 +1,5 @@
-// [rules.NAME] of a policy: rules for the evidence of TPMRA (pipeline/verdict/evidence_rules.h), with the lists and keys
-// that stand in files of their own (docs/policy.md).
+// [rules.NAME] of a policy: rules for the evidence of TPMRA (pipeline/verdict/evidence_rules.h), with the lists and
+// keys that stand in files of their own (docs/policy.md).
 //
 //   RulesReader reader(file, read, complain);
 //   EvidenceRulesPtr rules = reader.read("servers", node, "rules.servers");   // complain() was called for each mistake
@@ -23,7 +23,8 @@ inline constexpr std::size_t max_signature_keys = 64;  // of one table of rules
 class RulesReader {
  public:
   // `file` is the policy's or that of a list.
-  using Complain = std::function<void(const std::string& file, std::size_t line, const std::string& key, std::string reason)>;
+  using Complain =
+      std::function<void(const std::string& file, std::size_t line, const std::string& key, std::string reason)>;
   RulesReader(const std::string& file, const ReadFile& read, Complain complain)
       : file_(file), read_(read), complain_(std::move(complain)) {}
 
@@ -45,7 +46,8 @@ class RulesReader {
   // One of two words; whether it was `yes`.
   bool one_of(const toml::node& node, const std::string& key, std::string_view yes, std::string_view no);
   std::vector<Item> items(const toml::node& node, const std::string& key, std::string_view wants, std::size_t most);
-  void add_file(std::vector<Item>& out, const toml::node& node, const std::string& key, const std::string& path);
+  // Whether it could be read.
+  bool add_file(std::vector<Item>& out, const toml::node& node, const std::string& key, const std::string& path);
   pipeline::DigestSet digests(const toml::node& node, const std::string& key, bool sha256_only);
   std::vector<std::string> patterns(const toml::node& node, const std::string& key, std::string_view wants, bool paths);
   std::vector<pipeline::SbatGeneration> generations(const toml::node& node, const std::string& key);

@@ -121,7 +121,8 @@ void gather(Gathering& all, const Enforcement& e, std::string_view group, unsign
     }
   }
   if (e.rules) {
-    const auto place = std::find_if(item.rules.begin(), item.rules.end(), [&](const auto& r) { return r->name >= e.rules->name; });
+    const auto place =
+        std::find_if(item.rules.begin(), item.rules.end(), [&](const auto& r) { return r->name >= e.rules->name; });
     if (place == item.rules.end() || *place != e.rules) item.rules.insert(place, e.rules);
   }
   if (first || steps < g.steps) {

@@ -25,7 +25,8 @@ ByteVector joined(std::initializer_list<Bytes> parts) {
   return out;
 }
 
-constexpr std::string_view type_sha256 = "2616c4c14c509240aca941f936934328", type_x509 = "a159c0a5e494a74a87b5ab155c2bf072",
+constexpr std::string_view type_sha256 = "2616c4c14c509240aca941f936934328",
+                           type_x509 = "a159c0a5e494a74a87b5ab155c2bf072",
                            type_x509_sha256 = "92a4d23bc0967940b420fcf98ef103ed";
 ByteVector signature_list(std::string_view type, const std::vector<ByteVector>& entries) {
   Writer w;
@@ -51,17 +52,26 @@ Log machine() {
   Log log = good();
   std::erase_if(log, [](const Event& e) { return e.pcr == 8 || e.type == ev_authority || e.type == ev_application; });
   for (Event& e : log) {
-    if (e.pcr == 7 && e.data == variable("database", "db", key)) e.data = variable("database", "db", signature_list(type_x509, {bytes("vendor one")}));
+    if (e.pcr == 7 && e.data == variable("database", "db", key))
+      e.data = variable("database", "db", signature_list(type_x509, {bytes("vendor one")}));
     if (e.pcr == 7 && e.data == variable("database", "dbx", {}))
-      e.data = variable("database", "dbx",
-                        joined({hash_list({"bad shim", "bad grub"}), signature_list(type_x509, {bytes("lost key")}),
-                                signature_list(type_x509_sha256, {joined({sha256_of("old key").view(), ByteVector(16)})})}));
+      e.data =
+          variable("database", "dbx",
+                   joined({hash_list({"bad shim", "bad grub"}), signature_list(type_x509, {bytes("lost key")}),
+                           signature_list(type_x509_sha256, {joined({sha256_of("old key").view(), ByteVector(16)})})}));
   }
-  const auto before = std::find_if(log.begin(), log.end(), [](const Event& e) { return e.pcr == 7 && e.type == ev_separator; });
-  log.insert(before, Event{7, ev_authority, variable("database", "db", joined({owner, bytes("vendor one")})), {}, false});
+  const auto before =
+      std::find_if(log.begin(), log.end(), [](const Event& e) { return e.pcr == 7 && e.type == ev_separator; });
+  log.insert(before,
+             Event{7, ev_authority, variable("database", "db", joined({owner, bytes("vendor one")})), {}, false});
   log.push_back({4, ev_action, bytes("Calling EFI Application from Boot Option"), {}, false});
-  for (const std::string_view image : {"shim", "grub", "kernel"}) log.push_back({4, ev_application, bytes("path"), sha256_of(image), false});
-  log.push_back({7, ev_authority, variable("shim", "SbatLevel", bytes("sbat,1,2023012900\nshim,2\ngrub,3\ngrub.debian,4\n")), {}, false});
+  for (const std::string_view image : {"shim", "grub", "kernel"})
+    log.push_back({4, ev_application, bytes("path"), sha256_of(image), false});
+  log.push_back({7,
+                 ev_authority,
+                 variable("shim", "SbatLevel", bytes("sbat,1,2023012900\nshim,2\ngrub,3\ngrub.debian,4\n")),
+                 {},
+                 false});
   log.push_back({7, ev_authority, variable("shim", "MokListTrusted", one), {}, false});
   log.push_back({7, ev_authority, variable("shim", "Shim", bytes("vendor two")), {}, false});
   log.push_back({14, ev_ipl, bytes(std::string_view("MokList\0", 8)), sha256_of("list"), false});
@@ -123,7 +133,8 @@ std::string failed(const EvidenceRulesPtr& rule, const std::function<void(Log&)>
   return failed(rule, log);
 }
 Event& event_of(Log& log, std::uint32_t pcr, Bytes data) {
-  const auto at = std::find_if(log.begin(), log.end(), [&](const Event& e) { return e.pcr == pcr && equal(e.data, data); });
+  const auto at =
+      std::find_if(log.begin(), log.end(), [&](const Event& e) { return e.pcr == pcr && equal(e.data, data); });
   EXPECT_NE(at, log.end());
   return *at;
 }
@@ -138,10 +149,12 @@ void append(Log& log, std::uint32_t pcr, std::uint32_t type, ByteVector data, st
 
 TEST(FirmwareRules, AMachineThatKeepsToAllOfThemPasses) {
   const Checked c = check(machine(), eventlog::Format::crypto_agile,
-                          {revoking({"bad shim", "lost key", "old key"}), two_vendors, three_images, sbat({{"shim", 2}, {"grub.debian", 4}}), measured_tcb,
+                          {revoking({"bad shim", "lost key", "old key"}), two_vendors, three_images,
+                           sbat({{"shim", 2}, {"grub.debian", 4}}), measured_tcb,
                            rules([](FirmwareRules& f) { f.secure_boot = f.no_debug = true; })});
   EXPECT_EQ(c.failed(), "") << (c.findings.empty() ? "" : c.findings[0].reason);
-  for (const char* code : {"L6", "L7", "L8", "L9", "L10", "L11", "L12"}) EXPECT_EQ(c.checks.at(code), Status::ok) << code;
+  for (const char* code : {"L6", "L7", "L8", "L9", "L10", "L11", "L12"})
+    EXPECT_EQ(c.checks.at(code), Status::ok) << code;
   // What no rule speaks of isn't judged.
   EXPECT_FALSE(check(machine(), eventlog::Format::crypto_agile, {three_images}).checks.contains("L8"));
 }
@@ -150,7 +163,8 @@ TEST(FirmwareRules, EachOfSeveralIsHeldForItself) {
   const Checked c = check(machine(), eventlog::Format::crypto_agile, {three_images, booting({"shim", "grub"})});
   EXPECT_EQ(c.failed(), "L10");
   ASSERT_EQ(c.findings.size(), 1U);
-  EXPECT_EQ(c.findings[0].reason, "L10: sha256:" + sha256_of("kernel").hex() + " isn't an allowed boot loader (rules \"test\")");
+  EXPECT_EQ(c.findings[0].reason,
+            "L10: sha256:" + sha256_of("kernel").hex() + " isn't an allowed boot loader (rules \"test\")");
   EXPECT_EQ(c.findings[0].pcr, 4U);
 }
 
@@ -160,24 +174,31 @@ TEST(FirmwareRules, L7Revocations) {
   EXPECT_EQ(failed(revoking({"bad shim", "worse shim"}), machine()), "L7");
   EXPECT_EQ(failed(rule, [](Log& l) { dbx(l).data = variable("database", "dbx", hash_list({"bad grub"})); }), "L7");
   EXPECT_EQ(failed(rule, [](Log& l) { dbx(l).data = variable("database", "dbx", {}); }), "L7");
-  EXPECT_EQ(failed(rule, [](Log& l) { dbx(l).data = variable("database", "dbx", bytes("no list at all, but long enough for one")); }), "L7");
-  EXPECT_EQ(failed(rule, [](Log& l) { dbx(l).digest = sha256_of("another"); }), "L6 L7") << "data that isn't what was measured";
+  EXPECT_EQ(failed(rule,
+                   [](Log& l) {
+                     dbx(l).data = variable("database", "dbx", bytes("no list at all, but long enough for one"));
+                   }),
+            "L7");
+  EXPECT_EQ(failed(rule, [](Log& l) { dbx(l).digest = sha256_of("another"); }), "L6 L7")
+      << "data that isn't what was measured";
   EXPECT_EQ(failed(rule, [](Log& l) { dbx(l).type = ev_ipl; }), "") << "a type proves nothing, and its absence neither";
 }
 
 TEST(FirmwareRules, L7RevocationsThatComeLaterDoNotCount) {
   const auto rule = revoking({"bad shim"});
   const ByteVector full = variable("database", "dbx", hash_list({"bad shim"}));
-  EXPECT_EQ(failed(rule, [&](Log& l) {
-              dbx(l).data = variable("database", "dbx", {});
-              append(l, 7, ev_authority, full);  // by root, and called an authority to pass L5
-            }),
+  EXPECT_EQ(failed(rule,
+                   [&](Log& l) {
+                     dbx(l).data = variable("database", "dbx", {});
+                     append(l, 7, ev_authority, full);  // by root, and called an authority to pass L5
+                   }),
             "L7");
-  EXPECT_EQ(failed(rule, [&](Log& l) {
-              dbx(l).type = ev_ipl;
-              dbx(l).data = bytes("what isn't measured");
-              append(l, 7, ev_authority, full);
-            }),
+  EXPECT_EQ(failed(rule,
+                   [&](Log& l) {
+                     dbx(l).type = ev_ipl;
+                     dbx(l).data = bytes("what isn't measured");
+                     append(l, 7, ev_authority, full);
+                   }),
             "L7");
 }
 
@@ -194,22 +215,48 @@ TEST(FirmwareRules, L8Authorities) {
 TEST(FirmwareRules, L8AnAuthorityUnderAnotherName) {
   const ByteVector third = variable("database", "db", joined({owner, bytes("vendor three")}));
   const auto before_separator = [](Log& l, Event e) {
-    l.insert(std::find_if(l.begin(), l.end(), [](const Event& at) { return at.pcr == 7 && at.type == ev_separator; }), std::move(e));
+    l.insert(std::find_if(l.begin(), l.end(), [](const Event& at) { return at.pcr == 7 && at.type == ev_separator; }),
+             std::move(e));
   };
   for (const std::uint32_t type : {ev_authority, ev_variable, ev_action, ev_ipl})
-    EXPECT_NE(failed(two_vendors, [&](Log& l) { before_separator(l, {7, type, third, {}, false}); }).find("L8"), std::string::npos) << type;
+    EXPECT_NE(failed(two_vendors,
+                     [&](Log& l) {
+                       before_separator(l, {7, type, third, {}, false});
+                     })
+                  .find("L8"),
+              std::string::npos)
+        << type;
   EXPECT_EQ(failed(two_vendors, [&](Log& l) { append(l, 7, ev_authority, third); }), "L8");
-  EXPECT_EQ(failed(two_vendors, [&](Log& l) { append(l, 7, ev_authority, bytes("not measured"), digest_of(sha256, third)); }), "L8");
-  EXPECT_EQ(failed(two_vendors, [&](Log& l) { before_separator(l, {7, ev_action, bytes("not measured"), digest_of(sha256, third), false}); }), "L8");
+  EXPECT_EQ(
+      failed(two_vendors, [&](Log& l) { append(l, 7, ev_authority, bytes("not measured"), digest_of(sha256, third)); }),
+      "L8");
+  EXPECT_EQ(failed(two_vendors,
+                   [&](Log& l) {
+                     before_separator(l, {7, ev_action, bytes("not measured"), digest_of(sha256, third), false});
+                   }),
+            "L8");
   EXPECT_EQ(failed(two_vendors, [&](Log& l) { append(l, 7, ev_authority, bytes("a text")); }), "L8");
   // shim's state is no authority; a variable of that name in another name space is one.
-  EXPECT_EQ(failed(two_vendors, [&](Log& l) { append(l, 7, ev_authority, variable("database", "SbatLevel", bytes("vendor three"))); }), "L8");
+  EXPECT_EQ(
+      failed(two_vendors,
+             [&](Log& l) { append(l, 7, ev_authority, variable("database", "SbatLevel", bytes("vendor three"))); }),
+      "L8");
 }
 
-// Older versions of shim log a byte behind what they measure.
-TEST(FirmwareRules, L8ALoggedByteTooMany) {
-  const ByteVector measured = variable("shim", "Shim", bytes("vendor two"));
-  EXPECT_EQ(failed(two_vendors, [&](Log& l) { append(l, 7, ev_authority, joined({measured, one}), digest_of(sha256, measured)); }), "");
+// Older versions of shim measure 5 bytes of padding behind the variable, and log one more.
+TEST(FirmwareRules, L8AVariableWithItsPadding) {
+  const ByteVector measured = joined({variable("shim", "Shim", bytes("vendor two")), ByteVector(5)});
+  EXPECT_EQ(failed(two_vendors,
+                   [&](Log& l) {
+                     append(l, 7, ev_authority, joined({measured, one}), digest_of(sha256, measured));
+                   }),
+            "");
+  const ByteVector other = joined({variable("shim", "Shim", bytes("vendor three")), ByteVector(5)});
+  EXPECT_EQ(failed(two_vendors,
+                   [&](Log& l) {
+                     append(l, 7, ev_authority, joined({other, one}), digest_of(sha256, other));
+                   }),
+            "L8");
 }
 
 TEST(FirmwareRules, L10BootLoaders) {
@@ -217,12 +264,19 @@ TEST(FirmwareRules, L10BootLoaders) {
   EXPECT_EQ(failed(booting({"shim", "grub"}), machine()), "L10");
   const auto other = sha256_of("evil");
   for (const std::uint32_t type : {ev_application, ev_action, ev_separator, ev_ipl, std::uint32_t(1)})
-    EXPECT_NE(failed(three_images, [&](Log& l) { append(l, 4, type, bytes("Calling EFI Application from Boot Option"), other); }).find("L10"), std::string::npos)
+    EXPECT_NE(failed(three_images,
+                     [&](Log& l) { append(l, 4, type, bytes("Calling EFI Application from Boot Option"), other); })
+                  .find("L10"),
+              std::string::npos)
         << type;
-  EXPECT_EQ(failed(three_images, [&](Log& l) { append(l, 4, ev_action, bytes("Returning from EFI Application from Boot Option")); }), "");
+  EXPECT_EQ(failed(three_images,
+                   [&](Log& l) { append(l, 4, ev_action, bytes("Returning from EFI Application from Boot Option")); }),
+            "");
   EXPECT_EQ(failed(three_images, [&](Log& l) { append(l, 4, 0x12, bytes("BOOT ATTEMPTS OMITTED")); }), "");
   EXPECT_EQ(failed(three_images, [&](Log& l) { append(l, 4, ev_action, bytes("any other text")); }), "L10");
-  EXPECT_EQ(failed(three_images, [&](Log& l) { std::erase_if(l, [](const Event& e) { return e.type == ev_application; }); }), "L10");
+  EXPECT_EQ(
+      failed(three_images, [&](Log& l) { std::erase_if(l, [](const Event& e) { return e.type == ev_application; }); }),
+      "L10");
   EXPECT_EQ(failed(three_images, [&](Log& l) { l.push_back({4, ev_application, {}, {}, true}); }), "L10 L13");
 }
 
@@ -235,15 +289,17 @@ TEST(FirmwareRules, L11Shim) {
   const auto level = [](Log& l) -> Event& {
     return event_of(l, 7, variable("shim", "SbatLevel", bytes("sbat,1,2023012900\nshim,2\ngrub,3\ngrub.debian,4\n")));
   };
-  EXPECT_EQ(failed(rule, [&](Log& l) { level(l).data = variable("shim", "SbatLevel", bytes("sbat,1,2021030218\n")); }), "L11");
+  EXPECT_EQ(failed(rule, [&](Log& l) { level(l).data = variable("shim", "SbatLevel", bytes("sbat,1,2021030218\n")); }),
+            "L11");
   EXPECT_EQ(failed(rule, [&](Log& l) { level(l).data = variable("shim", "SbatLevel", bytes("shim,2x\n")); }), "L11");
   EXPECT_EQ(failed(rule, [&](Log& l) { level(l).data = variable("database", "SbatLevel", bytes("shim,9\n")); }), "L11");
   EXPECT_EQ(failed(rule, [&](Log& l) { level(l).digest = sha256_of("another"); }), "L11");
   // A better one beside it doesn't help.
-  EXPECT_EQ(failed(rule, [&](Log& l) {
-              level(l).data = variable("shim", "SbatLevel", bytes("shim,1\n"));
-              append(l, 7, ev_authority, variable("shim", "SbatLevel", bytes("shim,9\n")));
-            }),
+  EXPECT_EQ(failed(rule,
+                   [&](Log& l) {
+                     level(l).data = variable("shim", "SbatLevel", bytes("shim,1\n"));
+                     append(l, 7, ev_authority, variable("shim", "SbatLevel", bytes("shim,9\n")));
+                   }),
             "L11");
 }
 
@@ -252,11 +308,26 @@ TEST(FirmwareRules, L11ValidationThatIsSwitchedOff) {
   const ByteVector off = variable("shim", "MokSBState", one);
   EXPECT_EQ(failed(rule, [&](Log& l) { append(l, 7, ev_authority, variable("shim", "MokSBState", zero)); }), "");
   EXPECT_EQ(failed(rule, [&](Log& l) { append(l, 7, ev_authority, off); }), "L11");
-  EXPECT_EQ(failed(rule, [&](Log& l) { append(l, 7, ev_authority, joined({off, one}), digest_of(sha256, off)); }), "L11");
-  EXPECT_EQ(failed(rule, [&](Log& l) { append(l, 7, ev_authority, variable("shim", "MokSBState", zero), digest_of(sha256, off)); }), "L11");
+  EXPECT_EQ(failed(rule,
+                   [&](Log& l) {
+                     append(l, 7, ev_authority, joined({off, one}), digest_of(sha256, off));
+                   }),
+            "L11");
+  EXPECT_EQ(
+      failed(rule,
+             [&](Log& l) { append(l, 7, ev_authority, variable("shim", "MokSBState", zero), digest_of(sha256, off)); }),
+      "L11");
   EXPECT_EQ(failed(rule, [&](Log& l) { append(l, 7, ev_authority, bytes("hidden"), digest_of(sha256, off)); }), "L11");
-  EXPECT_EQ(failed(rule, [&](Log& l) { append(l, 14, ev_ipl, bytes(std::string_view("MokSBState\0", 11)), digest_of(sha256, one)); }), "L11");
-  EXPECT_EQ(failed(rule, [&](Log& l) { append(l, 14, ev_ipl, bytes(std::string_view("MokSBState\0", 11)), digest_of(sha256, zero)); }), "");
+  EXPECT_EQ(failed(rule,
+                   [&](Log& l) {
+                     append(l, 14, ev_ipl, bytes(std::string_view("MokSBState\0", 11)), digest_of(sha256, one));
+                   }),
+            "L11");
+  EXPECT_EQ(failed(rule,
+                   [&](Log& l) {
+                     append(l, 14, ev_ipl, bytes(std::string_view("MokSBState\0", 11)), digest_of(sha256, zero));
+                   }),
+            "");
 }
 
 TEST(FirmwareRules, L12CommandLine) {
@@ -264,7 +335,9 @@ TEST(FirmwareRules, L12CommandLine) {
   EXPECT_EQ(failed(lines({"ima_policy=secure_boot"}, {}), machine()), "L12");
   EXPECT_EQ(failed(lines({}, {"root=/dev/sda*"}), machine()), "L12");
   const auto with = [](std::string_view label, std::string_view text, std::uint32_t pcr = 8) {
-    return failed(measured_tcb, [&](Log& l) { append(l, pcr, ev_ipl, bytes(std::string(label) + std::string(text) + '\0'), sha256_of(text)); });
+    return failed(measured_tcb, [&](Log& l) {
+      append(l, pcr, ev_ipl, bytes(std::string(label) + std::string(text) + '\0'), sha256_of(text));
+    });
   };
   EXPECT_EQ(with("kernel_cmdline: ", "/vmlinuz ima_policy=tcb"), "");
   EXPECT_EQ(with("kernel_cmdline: ", "/vmlinuz root=/dev/sda1"), "L12") << "a second kernel without";
@@ -274,7 +347,8 @@ TEST(FirmwareRules, L12CommandLine) {
   EXPECT_EQ(with("kernel_cmdline: ", "/vmlinuz ima_policy=tcb\xA0init=/bin/sh"), "L12");
   EXPECT_EQ(with("kernel_cmdline: ", "/vmlinuz quiet -- ima_policy=tcb"), "L12") << "that is init's";
   EXPECT_EQ(with("kernel_cmdline: ", "/vmlinuz \"x=ima_policy=tcb\" y=\"1 ima_policy=tcb\""), "L12");
-  EXPECT_EQ(with("kernel_cmdline: ", "/vmlinuz " + std::string(2100, 'x') + " ima_policy=tcb"), "L12") << "the kernel cuts that off";
+  EXPECT_EQ(with("kernel_cmdline: ", "/vmlinuz " + std::string(2100, 'x') + " ima_policy=tcb"), "L12")
+      << "the kernel cuts that off";
   EXPECT_EQ(failed(measured_tcb, [](Log& l) { std::erase_if(l, [](const Event& e) { return e.pcr == 8; }); }), "L12");
 }
 
@@ -295,13 +369,23 @@ TEST(FirmwareRules, L12UnderAnotherLabel) {
   const std::string bad = "/vmlinuz root=/dev/sda1 init=/bin/sh";
   for (const std::string_view label : {"kernel_cmdline: ", "grub_cmd: ", "module_cmdline: ", "grub_cmd ", ""})
     for (const std::uint32_t type : {ev_ipl, ev_action, std::uint32_t(6)})
-      EXPECT_EQ(failed(measured_tcb, [&](Log& l) { append(l, 8, type, bytes(std::string(label) + bad + '\0'), sha256_of(bad)); }), "L12") << label << type;
+      EXPECT_EQ(failed(measured_tcb,
+                       [&](Log& l) { append(l, 8, type, bytes(std::string(label) + bad + '\0'), sha256_of(bad)); }),
+                "L12")
+          << label << type;
   // Without the words that are demanded, too.
-  for (const std::string_view text : {"/vmlinuz quiet", "(hd0,gpt2)/vmlinuz quiet", "linux /vmlinuz quiet", "linuxefi /vmlinuz quiet", "chainloader /vmlinuz.efi quiet"})
-    EXPECT_EQ(failed(measured_tcb, [&](Log& l) { append(l, 8, ev_ipl, bytes("grub_cmd: " + std::string(text) + '\0'), sha256_of(text)); }), "L12") << text;
+  for (const std::string_view text : {"/vmlinuz quiet", "(hd0,gpt2)/vmlinuz quiet", "linux /vmlinuz quiet",
+                                      "linuxefi /vmlinuz quiet", "chainloader /vmlinuz.efi quiet"})
+    EXPECT_EQ(
+        failed(measured_tcb,
+               [&](Log& l) { append(l, 8, ev_ipl, bytes("grub_cmd: " + std::string(text) + '\0'), sha256_of(text)); }),
+        "L12")
+        << text;
   // Other words than those that were measured.
-  EXPECT_EQ(failed(measured_tcb, [&](Log& l) { append(l, 8, ev_ipl, bytes("grub_cmd: true"), sha256_of(bad)); }), "L12");
-  EXPECT_EQ(failed(measured_tcb, [&](Log& l) { append(l, 12, ev_ipl, bytes("ima_policy=tcb"), sha256_of(bad)); }), "L12");
+  EXPECT_EQ(failed(measured_tcb, [&](Log& l) { append(l, 8, ev_ipl, bytes("grub_cmd: true"), sha256_of(bad)); }),
+            "L12");
+  EXPECT_EQ(failed(measured_tcb, [&](Log& l) { append(l, 12, ev_ipl, bytes("ima_policy=tcb"), sha256_of(bad)); }),
+            "L12");
 }
 
 ByteVector utf16(std::string_view text) {
@@ -323,12 +407,15 @@ TEST(FirmwareRules, L12OptionsOfAUefiApplication) {
   const ByteVector end(2);
   EXPECT_EQ(of(joined({utf16("quiet ima_policy=tcb"), end})), "");
   EXPECT_EQ(of(joined({utf16("quiet ima_policy=tcb"), end}), {}, 8), "") << "older ones measure into PCR 8";
-  EXPECT_EQ(of(joined({utf16("quiet ima_policy=tcb"), one.size() ? ByteVector(1) : end}), digest_of(sha256, joined({utf16("quiet ima_policy=tcb"), end})), 8), "")
+  EXPECT_EQ(of(joined({utf16("quiet ima_policy=tcb"), one.size() ? ByteVector(1) : end}),
+               digest_of(sha256, joined({utf16("quiet ima_policy=tcb"), end})), 8),
+            "")
       << "and log a byte less";
   EXPECT_EQ(of(joined({utf16("quiet"), end})), "L12");
   EXPECT_EQ(of(joined({utf16("ima_policy=tcb init=/bin/sh"), end})), "L12");
   EXPECT_EQ(of(joined({utf16("quiet\nima_policy=tcb"), end})), "L12") << "behind the line's end nothing is read";
-  EXPECT_EQ(of(joined({utf16("ima_policy=tcb"), end, utf16("quiet"), end})), "L12") << "what is behind the end hides something";
+  EXPECT_EQ(of(joined({utf16("ima_policy=tcb"), end, utf16("quiet"), end})), "L12")
+      << "what is behind the end hides something";
   EXPECT_EQ(of(ByteVector(4)), "L12") << "a separator is no command line";
 }
 
@@ -367,8 +454,11 @@ class RealLogs : public ::testing::Test {
 
 TEST_F(RealLogs, L7) {
   // The first image that Microsoft's list of 2016 and all later ones revoke.
-  const auto known = rules([](FirmwareRules& f) { f.revoked = {digest("80b4d96931bf0d02fd91a61e19d14f1da452e66db2408ca8604d411f92659f0a")}; });
-  for (const char* file : {"arch-linux-workstation.bin", "keylime-locality3.bin", "glinux-alex.bin", "rust-keylime.bin", "crypto_agile.bin"})
+  const auto known = rules([](FirmwareRules& f) {
+    f.revoked = {digest("80b4d96931bf0d02fd91a61e19d14f1da452e66db2408ca8604d411f92659f0a")};
+  });
+  for (const char* file : {"arch-linux-workstation.bin", "keylime-locality3.bin", "glinux-alex.bin", "rust-keylime.bin",
+                           "crypto_agile.bin"})
     EXPECT_EQ(failed(file, known), "") << file;
   EXPECT_EQ(failed("tpm2-tools-bootorder.bin", known), "L7") << "a short list";
   EXPECT_EQ(failed("ubuntu-2104-no-dbx.bin", known), "L7") << "an empty one";
@@ -377,16 +467,20 @@ TEST_F(RealLogs, L7) {
 }
 
 TEST_F(RealLogs, L8) {
-  const auto red_hat = [](std::vector<Digest> more) {
-    return rules([&](FirmwareRules& f) {
-      f.authorities = std::move(more);
-      f.authorities->push_back(Digest(*from_hex("48e99b991f57fc52f76149599bff0a58c47154229b9f8d603ac40d3500248507")));  // Microsoft UEFI CA 2011
-    });
-  };
-  EXPECT_EQ(failed("keylime-secureboot.bin", red_hat({})), "L8") << "the vendor's own certificate";
+  const Digest microsoft = digest("48e99b991f57fc52f76149599bff0a58c47154229b9f8d603ac40d3500248507");  // UEFI CA 2011
+  const Digest red_hat =
+      digest("40175d4c7c5ab4bd753a493f47952f1d8dcf1c219b836968a693e48bd4766135");  // Secure Boot CA 5
+  for (const char* file : {"keylime-secureboot.bin", "tpm2-tools-moklisttrusted.bin"}) {
+    EXPECT_EQ(failed(file, trusting({microsoft, red_hat})), "") << file;
+    EXPECT_EQ(failed(file, trusting({microsoft})), "L8") << file << ": shim vouches with its own certificate";
+    EXPECT_EQ(failed(file, trusting({red_hat})), "L8") << file;
+  }
+  // A shim that logs a byte too many, and its certificate without an owner.
+  const Digest google_db = digest("a7b8c851deb2acba7c7d0e6ec091c93440f942c65d776fdcb58016f8fd1674b0");
+  EXPECT_EQ(failed("cos-85-amd-sev.bin", trusting({google_db})), "");
+  EXPECT_EQ(failed("cos-85-amd-sev.bin", trusting({microsoft})), "L8");
   for (const char* file : {"arch-linux-workstation.bin", "ubuntu-1804-amd-sev.bin"})
-    EXPECT_EQ(failed(file, trusting({sha256_of("nobody")})), "") << file << ": nothing was verified, nobody vouched";
-  EXPECT_EQ(failed("cos-85-amd-sev.bin", trusting({sha256_of("nobody")})), "L8");
+    EXPECT_EQ(failed(file, trusting({microsoft})), "") << file << ": nothing was verified, nobody vouched";
 }
 
 TEST_F(RealLogs, L10) {
@@ -398,10 +492,12 @@ TEST_F(RealLogs, L10) {
       cursor.feed(log);
       cursor.end();
       for (auto event = cursor.next(); event && *event != nullptr; event = cursor.next())
-        if ((*event)->pcr == 4 && (*event)->type == ev_application) f.boot_loaders->push_back(Digest((*event)->digest(sha256)->value));
+        if ((*event)->pcr == 4 && (*event)->type == ev_application)
+          f.boot_loaders->push_back(Digest((*event)->digest(sha256)->value));
     });
   };
-  for (const char* file : {"keylime-secureboot.bin", "hirs-TpmLog.bin", "arch-linux-workstation.bin", "cos-101-amd-sev.bin", "tpm2-tools-postcode.bin"})
+  for (const char* file : {"keylime-secureboot.bin", "hirs-TpmLog.bin", "arch-linux-workstation.bin",
+                           "cos-101-amd-sev.bin", "tpm2-tools-postcode.bin"})
     EXPECT_EQ(failed(file, all_of(file)), "") << file;
   EXPECT_EQ(failed("keylime-secureboot.bin", all_of("tpm2-tools-moklisttrusted.bin")), "L10");
   EXPECT_EQ(failed("debian-10.bin", all_of("keylime-secureboot.bin")), "L10") << "SHA-1 only";
@@ -426,7 +522,8 @@ TEST_F(RealLogs, L12) {
   EXPECT_EQ(failed("cos-85-amd-sev.bin", lines({"rootwait"}, {})), "");
   EXPECT_EQ(failed("ubuntu-2104-no-dbx.bin", lines({"ima_hash=sha256"}, {})), "");
   EXPECT_EQ(failed("ubuntu-2104-no-secure-boot.bin", lines({"ima_hash=sha256"}, {})), "L12");
-  EXPECT_EQ(failed("tpm2-tools-sd-boot-fedora37.bin", lines({"console=ttyS0"}, {})), "L12") << "what follows overrules it";
+  EXPECT_EQ(failed("tpm2-tools-sd-boot-fedora37.bin", lines({"console=ttyS0"}, {})), "L12")
+      << "what follows overrules it";
   EXPECT_EQ(failed("tpm2-tools-sd-boot-fedora37.bin", lines({"efi=debug"}, {"init=*"})), "");
   EXPECT_EQ(failed("arch-linux-workstation.bin", lines({"initrd=*"}, {"init=*"})), "") << "systemd-boot into PCR 8";
   EXPECT_EQ(failed("crypto_agile.bin", lines({}, {"init=*"})), "L12") << "no command line";

@@ -15,7 +15,8 @@ using pipeline::LogChecks;
 using pipeline::Status;
 
 inline constexpr HashAlgorithm sha256 = HashAlgorithm::sha256;
-inline constexpr std::uint32_t ev_no_action = 3, ev_separator = 4, ev_action = 0x80000007, ev_variable = 0x80000001, ev_authority = 0x800000E0;
+inline constexpr std::uint32_t ev_no_action = 3, ev_separator = 4, ev_action = 0x80000007, ev_variable = 0x80000001,
+                               ev_authority = 0x800000E0;
 
 struct Event {
   std::uint32_t pcr = 0, type = 0;
@@ -30,10 +31,14 @@ inline ByteVector bytes(std::string_view text) { return to_vector(as_bytes(text)
 inline ByteVector variable(std::string_view space, std::string_view name, Bytes data) {
   ByteVector out;
   // Mixed-endian.
-  const unsigned char global[16] = {0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11, 0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c};
-  const unsigned char database[16] = {0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45, 0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f};
-  const unsigned char shim[16] = {0x50, 0xab, 0x5d, 0x60, 0x46, 0xe0, 0x00, 0x43, 0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23};
-  for (const unsigned char c : space == "global" ? global : space == "shim" ? shim : database) out.push_back(std::byte(c));
+  const unsigned char global[16] = {0x61, 0xdf, 0xe4, 0x8b, 0xca, 0x93, 0xd2, 0x11,
+                                    0xaa, 0x0d, 0x00, 0xe0, 0x98, 0x03, 0x2b, 0x8c};
+  const unsigned char database[16] = {0xcb, 0xb2, 0x19, 0xd7, 0x3a, 0x3d, 0x96, 0x45,
+                                      0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f};
+  const unsigned char shim[16] = {0x50, 0xab, 0x5d, 0x60, 0x46, 0xe0, 0x00, 0x43,
+                                  0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23};
+  for (const unsigned char c : space == "global" ? global : space == "shim" ? shim : database)
+    out.push_back(std::byte(c));
   const auto number = [&](std::uint64_t v) {
     for (int i = 0; i < 8; ++i) out.push_back(std::byte(v >> (8 * i)));
   };
@@ -49,15 +54,17 @@ inline ByteVector variable(std::string_view space, std::string_view name, Bytes 
 inline const ByteVector one{std::byte{1}}, zero{std::byte{0}}, key(20, std::byte{7});
 
 inline Log good() {
-  Log log{{0, ev_no_action, bytes(std::string_view("Spec ID Event03\0....", 20)), Digest::filled(32, std::byte{0}), false},
-          {0, ev_no_action, bytes(std::string_view("StartupLocality\0\3", 17)), Digest::filled(32, std::byte{0}), false},
-          {0, 8, bytes("firmware"), {}, false},
-          {7, ev_variable, variable("global", "SecureBoot", one), {}, false},
-          {7, ev_variable, variable("global", "PK", key), {}, false},
-          {7, ev_variable, variable("global", "KEK", key), {}, false},
-          {7, ev_variable, variable("database", "db", key), {}, false},
-          {7, ev_variable, variable("database", "dbx", {}), {}, false}};
-  for (std::uint32_t pcr = 0; pcr < 8; ++pcr) log.push_back({pcr, ev_separator, ByteVector(4, std::byte{0}), {}, false});
+  Log log{
+      {0, ev_no_action, bytes(std::string_view("Spec ID Event03\0....", 20)), Digest::filled(32, std::byte{0}), false},
+      {0, ev_no_action, bytes(std::string_view("StartupLocality\0\3", 17)), Digest::filled(32, std::byte{0}), false},
+      {0, 8, bytes("firmware"), {}, false},
+      {7, ev_variable, variable("global", "SecureBoot", one), {}, false},
+      {7, ev_variable, variable("global", "PK", key), {}, false},
+      {7, ev_variable, variable("global", "KEK", key), {}, false},
+      {7, ev_variable, variable("database", "db", key), {}, false},
+      {7, ev_variable, variable("database", "dbx", {}), {}, false}};
+  for (std::uint32_t pcr = 0; pcr < 8; ++pcr)
+    log.push_back({pcr, ev_separator, ByteVector(4, std::byte{0}), {}, false});
   log.push_back({4, 0x80000003, bytes("boot loader"), digest_of(sha256, as_bytes("image")), false});
   log.push_back({5, ev_action, bytes("Exit Boot Services Invocation"), {}, false});
   log.push_back({7, ev_authority, bytes("vendor certificate"), {}, false});
@@ -93,7 +100,8 @@ inline Checked check(const Log& log, eventlog::Format format = eventlog::Format:
   return out;
 }
 // A file of the corpus beside the checkout.
-inline Checked check_file(const std::string& path, HashAlgorithm bank = sha256, std::vector<pipeline::EvidenceRulesPtr> rules = {}) {
+inline Checked check_file(const std::string& path, HashAlgorithm bank = sha256,
+                          std::vector<pipeline::EvidenceRulesPtr> rules = {}) {
   const ByteVector log = read_file(path, std::size_t(1) << 26).value();
   eventlog::Cursor cursor;
   cursor.feed(log);

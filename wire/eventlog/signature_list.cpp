@@ -41,7 +41,8 @@ Result<void> SignatureLists::begin_list() {
   GH_TRY(const auto list, rest_.get_le<std::uint32_t>());
   GH_TRY(const auto head, rest_.get_le<std::uint32_t>());
   GH_TRY(const auto entry, rest_.get_le<std::uint32_t>());
-  if (list < header_size || list - header_size > rest_.remaining()) return start.fail("list size contradicts the variable's");
+  if (list < header_size || list - header_size > rest_.remaining())
+    return start.fail("list size contradicts the variable's");
   GH_TRY(entries_, rest_.sub(list - header_size));
   if (head > entries_.remaining()) return start.fail("header size beyond the list");
   GH_CHECK(entries_.skip(head));

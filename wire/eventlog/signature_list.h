@@ -30,8 +30,8 @@ struct Signature {
 class SignatureLists {
  public:
   explicit SignatureLists(Bytes variable) : rest_(variable, spec) {}
-  // The next entry of the next list; nullopt: that was all. A list whose sizes contradict each other, the variable or its
-  // type is malformed.
+  // The next entry of the next list; nullopt: that was all. A list whose sizes contradict each other, the variable or
+  // its type is malformed.
   Result<std::optional<Signature>> next();
 
  private:
