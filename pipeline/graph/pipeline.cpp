@@ -62,8 +62,9 @@ class Lane {
 };
 
 struct Session {
-  Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache)
-      : judgement(std::move(context), std::move(cache)), completion(std::move(done)) {}
+  Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache,
+          std::shared_ptr<SignatureCache> signatures)
+      : judgement(std::move(context), std::move(cache), std::move(signatures)), completion(std::move(done)) {}
 
   Judgement judgement;
   Completion completion;
@@ -140,6 +141,7 @@ struct Pipeline::State {
   std::mutex cache_mutex;
   std::weak_ptr<const refdb::View> cached_view;
   std::map<std::pair<std::string, HashAlgorithm>, std::shared_ptr<VerdictCache>> caches;
+  std::shared_ptr<SignatureCache> signatures;  // made for the first session whose rules have keys
 
   template <class Node, class Work>
   void put(Node& node, Work&& work) {
@@ -267,6 +269,15 @@ struct Pipeline::State {
     if (!cache) cache = std::make_shared<VerdictCache>();
     return cache;
   }
+
+  std::shared_ptr<SignatureCache> signatures_for(const Context& context) {
+    if (std::none_of(context.rules.begin(), context.rules.end(),
+                     [](const EvidenceRulesPtr& r) { return !r->ima.signature_keys.empty(); }))
+      return nullptr;
+    const std::lock_guard lock(cache_mutex);
+    if (!signatures) signatures = std::make_shared<SignatureCache>();
+    return signatures;
+  }
 };
 
 namespace {
@@ -313,7 +324,9 @@ Pipeline::~Pipeline() { state_->graph.wait_for_all(); }
 
 std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion) {
   auto cache = state_->cache_for(context);
-  auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache));
+  auto signatures = state_->signatures_for(context);
+  auto session =
+      std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures));
   State* const state = state_.get();
   return std::make_unique<EvidenceHandle>(
       std::move(session),

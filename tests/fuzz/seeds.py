@@ -81,6 +81,13 @@ for data in files(corpus + "/eventlog/*.bin", 30000):
     add("eventlog_fuzz", data)
 for data in files(corpus + "/malformed/el-*"):
     add("eventlog_fuzz", data)
+for data in files(corpus + "/eventlog/*.bin"):
+    add("firmware_rules_fuzz", data)
+    # Databases of the firmware: behind the name of a variable that begins with db, its data.
+    for at in (m.start() for m in re.finditer(b"d\0b\0", data)):
+        name, length = struct.unpack_from("<QQ", data, at - 16) if at >= 16 else (0, 0)
+        if name in (2, 3) and length <= len(data) - at - 2 * name:
+            add("signature_list_fuzz", data[at + 2 * name:at + 2 * name + length])
 for data in files(corpus + "/ima/*.bin"):
     add("ima_fuzz", data)
 for data in files(corpus + "/malformed/ima-*.bin"):
