@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,6 +39,28 @@ struct CloseDescriptor {
   }
 };
 
+// TLS writes to connections that the server has closed; that isn't the end of the process. Of this thread alone: others
+// may be writing to a pipe of whose end they want to know.
+class NoBrokenPipe {
+ public:
+  NoBrokenPipe() {
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  NoBrokenPipe(const NoBrokenPipe&) = delete;
+  NoBrokenPipe& operator=(const NoBrokenPipe&) = delete;
+  ~NoBrokenPipe() {
+    if (sigismember(&before_, SIGPIPE) == 1) return;
+    constexpr timespec now{};
+    while (::sigtimedwait(&pipe_, nullptr, &now) == SIGPIPE) {}
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t pipe_{}, before_{};
+};
+
 struct FreeEasy {
   void operator()(CURL* c) const { curl_easy_cleanup(c); }
 };
@@ -63,8 +86,10 @@ class Sink {
   virtual Result<void> restart() = 0;
   virtual Result<void> write(Bytes bytes) = 0;
   virtual std::uint64_t have() const = 0;
-  // How long the file may be at most, and whether that is its size.
+  // How long the file may be at most.
   virtual std::uint64_t limit() const = 0;
+  // It is longer; nothing of it is left.
+  virtual Error too_long() = 0;
   // All came: true when it is what it should be; false: another file, of which nothing is left.
   virtual Result<bool> complete() = 0;
 };
@@ -86,6 +111,7 @@ class MemorySink final : public Sink {
   }
   std::uint64_t have() const override { return content_.size(); }
   std::uint64_t limit() const override { return limit_; }
+  Error too_long() override { return Error{Fault::limit, "longer than it may be", {}, limit_, {}, {}}; }
   Result<bool> complete() override { return true; }
   ByteVector content() && { return std::move(content_); }
 
@@ -136,11 +162,13 @@ class FileSink final : public Sink {
   }
   std::uint64_t have() const override { return have_; }
   std::uint64_t limit() const override { return wanted_.size; }
+  Error too_long() override {
+    discard();
+    return Error{Fault::malformed, reason_other_digest, {}, std::size_t(wanted_.size), {}, {}};
+  }
   Result<bool> complete() override {
     if (hasher_.finish() != wanted_.digest) {
-      GH_CHECK(restart());
-      ::unlink((path_ + ".part").c_str());
-      file_ = {};
+      discard();
       return false;
     }
     if (::rename((path_ + ".part").c_str(), path_.c_str()) != 0) return fail_errno("can't write to the cache", path_);
@@ -148,6 +176,12 @@ class FileSink final : public Sink {
   }
 
  private:
+  void discard() {
+    ::unlink((path_ + ".part").c_str());
+    file_ = CloseDescriptor();
+    have_ = 0;
+  }
+
   const Wanted& wanted_;
   const std::string path_;
   Hasher hasher_;
@@ -215,7 +249,7 @@ std::size_t on_body(char* data, std::size_t, std::size_t size, void* user) {
   if (!std::exchange(t.body, true) && status == 200 && t.began != 0)
     if (auto good = t.sink->restart(); !good) return stop(std::move(good).error());
   if (size > t.sink->limit() - std::min(t.sink->limit(), t.sink->have()))
-    return stop(Error{Fault::limit, "longer than it may be", {}, std::size_t(t.sink->limit()), {}, {}});
+    return stop(t.sink->too_long());
   if (auto good = t.sink->write(as_bytes({data, size})); !good) return stop(std::move(good).error());
   return size;
 }
@@ -366,6 +400,7 @@ Fetcher::State::Outcome Fetcher::State::finish(Transfer& t, CURLcode code, Error
 Result<void> Fetcher::State::run(std::function<std::unique_ptr<Transfer>()> next,
                                  const std::function<void(Transfer&, std::optional<Error>)>& done,
                                  const std::function<void()>& tick, std::stop_token stop) {
+  const NoBrokenPipe no_broken_pipe;
   std::list<std::unique_ptr<Transfer>> active, waiting;
   // Whatever ends this, no handle stays with the others.
   struct Detach {

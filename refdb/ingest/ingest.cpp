@@ -210,6 +210,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   std::sort(sources.begin(), sources.end(),
             [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
   GH_TRY(Builder builder, Builder::open(o.refdb));
+  GH_CHECK(repositories->load());
   Ingestion run(o, builder);
   std::uint64_t bytes = 0;
   for (const Source& source : sources) bytes += source.bytes();

@@ -184,6 +184,11 @@ bool RepositorySources::is_one(std::string_view source) {
   return source.starts_with(apt_prefix) || source.starts_with(rpm_prefix);
 }
 
+Result<void> RepositorySources::load() {
+  GH_TRY(state_->taken, Taken::read(state_->options.refdb));
+  return {};
+}
+
 bool RepositorySources::knows_rpm_files() const { return state_->taken.has_kind(rpm_prefix); }
 
 Result<std::unique_ptr<RepositorySources>> RepositorySources::open(const IngestOptions& o) {
@@ -205,7 +210,6 @@ Result<std::unique_ptr<RepositorySources>> RepositorySources::open(const IngestO
   if (!any) {
     if (!r.suites.empty() || !r.keyrings.empty() || !r.include.empty() || !r.exclude.empty() || !r.profile.empty())
       return usage("--suite, --keyring, --include, --exclude and --profile are for apt: and rpm-md: sources");
-    GH_TRY(state->taken, Taken::read(o.refdb));
     return std::unique_ptr<RepositorySources>(new RepositorySources(std::move(state)));
   }
   if (apt && r.suites.empty()) return usage("apt: needs --suite, for example --suite bookworm");
@@ -214,7 +218,6 @@ Result<std::unique_ptr<RepositorySources>> RepositorySources::open(const IngestO
   if (!r.keyrings.empty()) {
     GH_TRY(state->keyring, Keyring::open(r.keyrings));
   }
-  GH_TRY(state->taken, Taken::read(o.refdb));
   if (server) {
     GH_TRY(std::string cache, cache_of(r));
     GH_TRY(state->fetcher, Fetcher::open({.cache = std::move(cache), .parallel = std::clamp(r.downloads, 1U, 64U), .stall = r.stall}));

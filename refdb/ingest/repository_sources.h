@@ -1,6 +1,8 @@
 // The repositories among the sources of an ingestion.
 //
 //   GH_TRY(const auto repositories, RepositorySources::open(options));
+//   …the store is locked…
+//   GH_CHECK(repositories->load());
 //   repositories->take("apt:http://mirror.example/debian", run);
 //   …publish…
 //   GH_CHECK(repositories->settle());
@@ -20,6 +22,8 @@ class RepositorySources {
   static Result<std::unique_ptr<RepositorySources>> open(const IngestOptions& options);
   ~RepositorySources();
 
+  // What the store has taken before; whoever may change that is locked out from before this to after settle().
+  Result<void> load();
   // Whether RPM packages may be in the store that are known by the digest of their whole file.
   bool knows_rpm_files() const;
   // Packages of one repository, on all threads of the arena that it is called in, `jobs` of them.

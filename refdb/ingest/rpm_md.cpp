@@ -1,4 +1,6 @@
 // An RPM repository: repodata/repomd.xml with its signature, then the primary index.
+#include <algorithm>
+
 #include "refdb/ingest/repositories.h"
 #include "refdb/ingest/rpm_index.h"
 
@@ -38,7 +40,13 @@ Result<RepositoryState> read_once(Place& place, const std::string& source, const
       primary.resize(have + n);
       if (n < block) break;
     }
-    return parse_primary(primary, [&](IndexItem item) { return add_item(out, std::move(item), context); });
+    const std::vector<std::string>& wanted = context.options.architectures;
+    return parse_primary(primary, [&](IndexItem item) -> Result<void> {
+      const std::string& architecture = item.entry.architecture;
+      if (!wanted.empty() && architecture != "noarch" && std::find(wanted.begin(), wanted.end(), architecture) == wanted.end())
+        return {};
+      return add_item(out, std::move(item), context);
+    });
   };
   if (auto good = read(); !good) return fail(std::move(good).error().from(place.where(repomd->primary)));
   return out;
