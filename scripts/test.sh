@@ -47,7 +47,7 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1
 
 part_fuzz() {
-  local seconds=5
+  local seconds=3
   [ -z "$long" ] || seconds=600
   build fuzz harnesses
   say "fuzz corpora, $seconds s for each parser"
