@@ -150,7 +150,7 @@ TEST(PolicyRules, ArePartOfThePolicysVersionAndOfTheItemsKey) {
   };
   const auto key = [](const PolicyPtr& p) { return work_items(*p, known("d1"), {}).items.at(0).key(); };
   const auto policy = good(text);
-  EXPECT_EQ(with("# ", "# ")->version(), policy->version());
+  EXPECT_EQ(good(text + "# a comment\n")->version(), policy->version());
   const auto stricter = with("secure_boot = \"required\"", "secure_boot = \"required\"\ndebug = \"refused\"");
   EXPECT_NE(stricter->version(), policy->version());
   EXPECT_NE(key(stricter), key(policy)) << "what was good by other rules isn't an answer";
@@ -201,7 +201,7 @@ rules = 7
                                    HasSubstr(":12: rules.a.firmware.sbat: wants components"),
                                    HasSubstr(":13: rules.a.firmware.command_line.require: wants words"),
                                    HasSubstr(":13: rules.a.firmware.command_line.require_not: unknown key"),
-                                   HasSubstr(":15: rules.a.ima.signature_keys: there is no file"),
+                                   HasSubstr(":15: rules.a.ima.signature_keys: environment: there is no file"),
                                    HasSubstr(":15: rules.a.ima.signature_keys: notes.txt: not an X.509"),
                                    HasSubstr(":15: rules.a.ima.signature_keys: two.pem: more than one key"),
                                    HasSubstr(":15: rules.a.ima.signature_keys.file: is missing"),
@@ -219,7 +219,7 @@ TEST(PolicyRules, ListsAreBoundedAndKeysStrong) {
   EXPECT_THAT(wrong("[rules.a.firmware]\nrevoked = \"@empty.txt\"\n"),
               ElementsAre(HasSubstr(":2: rules.a.firmware.revoked: is empty")));
   EXPECT_THAT(wrong("[rules.a.firmware]\nrevoked = \"@none.txt\"\n"),
-              ElementsAre(HasSubstr(":2: rules.a.firmware.revoked: there is no file")));
+              ElementsAre(HasSubstr(":2: rules.a.firmware.revoked: environment: there is no file")));
   EXPECT_THAT(wrong("[rules.a.firmware]\nrevoked = \"@long.txt\"\n"),
               ElementsAre(HasSubstr("long.txt:1: rules.a.firmware.revoked: wants one item a line")));
   EXPECT_THAT(wrong("[rules.a.firmware]\nrevoked = [\"" + sha1_digits + "\"]\n"),
