@@ -97,8 +97,8 @@ ask = ["TPMRA"]
   EXPECT_TRUE(r.ima.refuse_other_buffers && r.ima.refuse_violations);
   EXPECT_EQ(r.version.size(), 16U);
 
-  const EvidenceRules& nothing = *good("[rules.x]\n[groups.all]\nrules = \"x\"\nask = [\"TPMRA\"]\n")->rules[0];
-  EXPECT_FALSE(nothing.firmware.enforced());
+  const auto nothing = good("[rules.x]\n[groups.all]\nrules = \"x\"\nask = [\"TPMRA\"]\n")->rules[0];
+  EXPECT_FALSE(nothing->firmware.enforced());
 }
 
 constexpr std::string_view tree = R"([policy]
