@@ -14,6 +14,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "base/hex.h"
 
 namespace gatehouse::refdb {
@@ -24,20 +25,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::uint64_t progress_bytes = std::uint64_t(1) << 20;
 constexpr unsigned silent_files = 12;
 constexpr std::chrono::hours unused{24 * 30};
-
-struct CloseDescriptor {
-  int fd = -1;
-  CloseDescriptor() = default;
-  explicit CloseDescriptor(int d) : fd(d) {}
-  CloseDescriptor(CloseDescriptor&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
-  CloseDescriptor& operator=(CloseDescriptor&& other) noexcept {
-    std::swap(fd, other.fd);
-    return *this;
-  }
-  ~CloseDescriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
 
 // TLS writes to connections that the server has closed; that isn't the end of the process. Of this thread alone: others
 // may be writing to a pipe of whose end they want to know.
@@ -127,13 +114,13 @@ class FileSink final : public Sink {
       : wanted_(wanted), path_(std::move(path)), hasher_(wanted.algorithm) {}
 
   Result<std::uint64_t> begin() override {
-    if (file_.fd >= 0) return have_;
-    file_ = CloseDescriptor(::open((path_ + ".part").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-    if (file_.fd < 0) return fail_errno("can't write to the cache", path_);
+    if (file_) return have_;
+    file_ = Descriptor(::open((path_ + ".part").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (!file_) return fail_errno("can't write to the cache", path_);
     hasher_.start();
     ByteVector buffer(std::size_t(1) << 18);
     for (;;) {
-      const ssize_t n = ::pread(file_.fd, buffer.data(), buffer.size(), off_t(have_));
+      const ssize_t n = ::pread(file_.get(), buffer.data(), buffer.size(), off_t(have_));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return fail_errno("can't read the cache", path_);
       if (n == 0) break;
@@ -144,7 +131,7 @@ class FileSink final : public Sink {
     return have_;
   }
   Result<void> restart() override {
-    if (::ftruncate(file_.fd, 0) != 0) return fail_errno("can't write to the cache", path_);
+    if (::ftruncate(file_.get(), 0) != 0) return fail_errno("can't write to the cache", path_);
     have_ = 0;
     hasher_.start();
     return {};
@@ -152,7 +139,7 @@ class FileSink final : public Sink {
   Result<void> write(Bytes bytes) override {
     hasher_.update(bytes);
     while (!bytes.empty()) {
-      const ssize_t n = ::pwrite(file_.fd, bytes.data(), bytes.size(), off_t(have_));
+      const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), off_t(have_));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return fail_errno("can't write to the cache", path_);
       have_ += std::uint64_t(n);
@@ -178,14 +165,14 @@ class FileSink final : public Sink {
  private:
   void discard() {
     ::unlink((path_ + ".part").c_str());
-    file_ = CloseDescriptor();
+    file_ = Descriptor();
     have_ = 0;
   }
 
   const Wanted& wanted_;
   const std::string path_;
   Hasher hasher_;
-  CloseDescriptor file_;
+  Descriptor file_;
   std::uint64_t have_ = 0;
 };
 
@@ -279,7 +266,7 @@ std::string_view reason_of(CURLcode code) {
 
 struct Fetcher::State {
   FetchOptions options;
-  CloseDescriptor lock;
+  Descriptor lock;
   std::unique_ptr<CURLM, FreeMulti> multi;
 
   // What became of an attempt. Unanswered: failed, and it wasn't for this file.
@@ -306,9 +293,9 @@ Result<std::unique_ptr<Fetcher>> Fetcher::open(FetchOptions options) {
     fs::create_directories(options.cache + part, ec);
     if (ec) return fail(Error{Fault::environment, "can't make the cache", {}, 0, options.cache, ec.message()});
   }
-  state->lock = CloseDescriptor(::open((options.cache + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-  if (state->lock.fd < 0) return fail_errno("can't lock the cache", options.cache);
-  if (::flock(state->lock.fd, LOCK_EX | LOCK_NB) != 0)
+  state->lock = Descriptor(::open((options.cache + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!state->lock) return fail_errno("can't lock the cache", options.cache);
+  if (::flock(state->lock.get(), LOCK_EX | LOCK_NB) != 0)
     return fail(Error{Fault::environment, "another ingestion uses this cache", {}, 0, options.cache, {}});
   state->options = std::move(options);
   return std::unique_ptr<Fetcher>(new Fetcher(std::move(state)));

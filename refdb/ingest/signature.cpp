@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "base/base64.h"
+#include "base/descriptor.h"
 #include "base/file.h"
 #include "base/hex.h"
 
@@ -31,43 +32,32 @@ std::unexpected<Error> denied(std::string_view why, std::string detail = {}) {
 class MemoryFile {
  public:
   static Result<MemoryFile> make(Bytes content = {}) {
-    const int low = ::memfd_create("gatehouse", MFD_CLOEXEC);
+    const Descriptor low(::memfd_create("gatehouse", MFD_CLOEXEC));
+    if (!low) return fail_errno("can't make a file in memory", spec);
     // Above every number that the child uses.
-    const int fd = low < 0 ? -1 : ::fcntl(low, F_DUPFD_CLOEXEC, 100);
-    const int code = errno;
-    if (low >= 0) ::close(low);
-    errno = code;
-    if (fd < 0) return fail_errno("can't make a file in memory", spec);
-    MemoryFile out(fd);
+    Descriptor file(::fcntl(low.get(), F_DUPFD_CLOEXEC, 100));
+    if (!file) return fail_errno("can't make a file in memory", spec);
     while (!content.empty()) {
-      const ssize_t n = ::write(fd, content.data(), content.size());
+      const ssize_t n = ::write(file.get(), content.data(), content.size());
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return fail_errno("can't write a file in memory", spec);
       content = content.subspan(std::size_t(n));
     }
-    return out;
+    return MemoryFile(std::move(file));
   }
-  MemoryFile(MemoryFile&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  MemoryFile& operator=(MemoryFile&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~MemoryFile() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int fd() const { return fd_; }
+  int fd() const { return file_.get(); }
   Result<ByteVector> content(std::size_t limit) const {
-    const off_t size = ::lseek(fd_, 0, SEEK_END);
+    const off_t size = ::lseek(fd(), 0, SEEK_END);
     if (size < 0) return fail_errno("can't read a file in memory", spec);
     if (std::size_t(size) > limit) return fail(Fault::limit, "gpgv says more than allowed", spec);
     ByteVector out(static_cast<std::size_t>(size));
-    if (::pread(fd_, out.data(), out.size(), 0) != size) return fail_errno("can't read a file in memory", spec);
+    if (::pread(fd(), out.data(), out.size(), 0) != size) return fail_errno("can't read a file in memory", spec);
     return out;
   }
 
  private:
-  explicit MemoryFile(int fd) : fd_(fd) {}
-  int fd_;
+  explicit MemoryFile(Descriptor file) : file_(std::move(file)) {}
+  Descriptor file_;
 };
 
 // One run of gpgv. `given` and `keyrings` are opened by the child anew, so that each run begins at their start.
