@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <ctime>
 
 #include "base/hex.h"
@@ -39,14 +38,6 @@ std::string_view word(std::string_view& rest) {
   const std::size_t end = std::min(rest.find_first_of(blanks), rest.size());
   const std::string_view out = rest.substr(0, end);
   rest.remove_prefix(end);
-  return out;
-}
-template <class T>
-std::optional<T> number(std::string_view text) {
-  T out{};
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (text.empty() || text.front() == '-' || read.ec != std::errc{} || read.ptr != text.data() + text.size())
-    return std::nullopt;
   return out;
 }
 std::optional<Digest> sha256(std::string_view hex) {
@@ -140,16 +131,16 @@ std::optional<std::int64_t> parse_date(std::string_view text) {
     if (comma != 3) return std::nullopt;
     text.remove_prefix(comma + 1);
   }
-  const auto day = number<int>(word(text));
+  const auto day = decimal<int>(word(text));
   const auto month = std::find(months.begin(), months.end(), word(text));
-  const auto year = number<int>(word(text));
+  const auto year = decimal<int>(word(text));
   const std::string_view clock = word(text), zone = word(text);
   if (!trimmed(text).empty() || (zone != "UTC" && zone != "GMT" && zone != "Z" && zone != "+0000")) return std::nullopt;
   if (!day || month == months.end() || !year || *year < 1970 || *year > 9999) return std::nullopt;
   const std::size_t first = clock.find(':'), second = clock.find(':', first == clock.npos ? first : first + 1);
   if (first == clock.npos || second == clock.npos) return std::nullopt;
-  const auto hour = number<int>(clock.substr(0, first)), minute = number<int>(clock.substr(first + 1, second - first - 1)),
-             seconds = number<int>(clock.substr(second + 1));
+  const auto hour = decimal<int>(clock.substr(0, first)), minute = decimal<int>(clock.substr(first + 1, second - first - 1)),
+             seconds = decimal<int>(clock.substr(second + 1));
   if (!hour || !minute || !seconds || *hour > 23 || *minute > 59 || *seconds > 60) return std::nullopt;
   std::tm parts{};
   parts.tm_year = *year - 1900;
@@ -193,7 +184,7 @@ Result<Release> parse_release(Bytes text) {
     const std::size_t at = std::size_t(line.data() - list->value.data()) + list->at;
     rest.remove_prefix(std::min(end + 1, rest.size()));
     const auto digest = sha256(word(line));
-    const auto size = number<std::uint64_t>(word(line));
+    const auto size = decimal<std::uint64_t>(word(line));
     const std::string_view path = trimmed(line);
     if (!digest || !size || path.empty()) return bad("not a digest, a size and a name", at);
     const auto [there, is_new] = out.files.emplace(path, Release::File{*digest, *size});
@@ -222,7 +213,7 @@ Result<std::optional<IndexItem>> PackagesReader::next() {
   if (path.starts_with("./")) path.remove_prefix(2);  // of a flat repository
   if (!is_safe_path(path)) return refuse("a package file outside the repository");
   e.path = path;
-  const auto size = number<std::uint64_t>(value_of(fields, "Size"));
+  const auto size = decimal<std::uint64_t>(value_of(fields, "Size"));
   if (!size || *size == 0) return refuse("the index gives no size");
   e.size = *size;
   if (e.size > max_repository_package_bytes) return refuse("a package larger than allowed");

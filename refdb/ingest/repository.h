@@ -4,6 +4,7 @@
 //   if (selection.takes(entry) && …) …
 #pragma once
 
+#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -22,6 +23,16 @@ inline constexpr std::uint64_t max_packed_index_bytes = std::uint64_t(256) << 20
 inline constexpr std::uint64_t max_repository_package_bytes = std::uint64_t(8) << 30;
 inline constexpr std::size_t max_index_packages = 1'000'000;
 inline constexpr std::size_t max_release_bytes = std::size_t(32) << 20;
+
+// A number that is all of a text, without a sign.
+template <class T>
+std::optional<T> decimal(std::string_view text) {
+  T out{};
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (text.empty() || text.front() == '-' || read.ec != std::errc{} || read.ptr != text.data() + text.size())
+    return std::nullopt;
+  return out;
+}
 
 struct IndexEntry {
   std::string name, version, architecture;

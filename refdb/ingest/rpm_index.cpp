@@ -1,7 +1,6 @@
 #include "refdb/ingest/rpm_index.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <utility>
 
@@ -15,14 +14,6 @@ using swima::XmlAttribute;
 using swima::XmlScanner;
 constexpr std::size_t max_text = 4096;
 
-template <class T>
-std::optional<T> number(std::string_view text) {
-  T out{};
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (text.empty() || text.front() == '-' || read.ec != std::errc{} || read.ptr != text.data() + text.size())
-    return std::nullopt;
-  return out;
-}
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view white = " \t\r\n";
   const std::size_t first = text.find_first_not_of(white);
@@ -118,12 +109,12 @@ class RepoMdReader final : Elements {
     return {};
   }
   Result<void> closed(const std::string& text) override {
-    if (where() == "/repomd/revision") revision_ = number<std::int64_t>(trimmed(text));
+    if (where() == "/repomd/revision") revision_ = decimal<std::int64_t>(trimmed(text));
     if (where() == "/repomd/data/checksum") digest_ = checksum(checksum_type_, text);
-    if (where() == "/repomd/data/size") data_.size = number<std::uint64_t>(trimmed(text)).value_or(0);
+    if (where() == "/repomd/data/size") data_.size = decimal<std::uint64_t>(trimmed(text)).value_or(0);
     if (where() == "/repomd/data/timestamp")
       // Some write fractions of seconds.
-      newest_ = std::max(newest_, number<std::int64_t>(trimmed(text).substr(0, trimmed(text).find('.'))).value_or(0));
+      newest_ = std::max(newest_, decimal<std::int64_t>(trimmed(text).substr(0, trimmed(text).find('.'))).value_or(0));
     if (where() != "/repomd/data" || type_ != "primary") return {};
     if (out_) return stop("two primary indexes", data_at_);
     if (!digest_) return stop("the index has no SHA-256 digest or better", data_at_);
@@ -173,7 +164,7 @@ class PrimaryReader final : Elements {
       GH_TRY(checksum_type_, attribute(attributes, "type"));
     } else if (in("/size")) {
       GH_TRY(const std::string size, attribute(attributes, "package"));
-      item_.entry.size = number<std::uint64_t>(size).value_or(0);
+      item_.entry.size = decimal<std::uint64_t>(size).value_or(0);
     } else if (in("/location")) {
       GH_TRY(item_.entry.path, attribute(attributes, "href"));
       GH_TRY(const std::string base, attribute(attributes, "xml:base"));
