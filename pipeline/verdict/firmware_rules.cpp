@@ -139,6 +139,7 @@ FirmwareRuleChecks::FirmwareRuleChecks(HashAlgorithm bank, std::vector<EvidenceR
     rule.rules = std::move(one);
     rules_.push_back(std::move(rule));
   }
+  if (rules_.empty()) return;
   for (const std::string_view action : boot_actions) {
     harmless_.push_back(hasher_(as_bytes(action)));
     harmless_.push_back(hasher_(as_bytes(std::string(action) + '\0')));
