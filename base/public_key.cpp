@@ -180,6 +180,15 @@ const ByteVector& PublicKey::spki() const { return state_->spki; }
 const std::string& PublicKey::key_id() const { return state_->key_id; }
 const std::string& PublicKey::pin() const { return state_->pin; }
 
+Digest PublicKey::subject_key_id() const {
+  const unsigned char* p = as_uchar(state_->spki);
+  const Owned<X509_PUBKEY, X509_PUBKEY_free> spki(d2i_X509_PUBKEY(nullptr, &p, long(state_->spki.size())));
+  const unsigned char* bits = nullptr;
+  int size = 0;
+  GH_ASSERT(spki && X509_PUBKEY_get0_param(nullptr, &bits, &size, nullptr, spki.get()) == 1);
+  return digest_of(HashAlgorithm::sha1, {reinterpret_cast<const std::byte*>(bits), std::size_t(size)});
+}
+
 std::size_t PublicKey::field_size() const {
   switch (state_->type) {
     case KeyType::rsa: return 0;
@@ -190,30 +199,63 @@ std::size_t PublicKey::field_size() const {
   return 0;
 }
 
-bool PublicKey::verify(SignatureScheme scheme, HashAlgorithm hash, Bytes message, Bytes signature) const {
-  const bool rsa = state_->type == KeyType::rsa;
-  if (rsa != (scheme != SignatureScheme::ecdsa)) return false;
-  const Owned<EVP_MD_CTX, EVP_MD_CTX_free> context(EVP_MD_CTX_new());
-  EVP_PKEY_CTX* parameters = nullptr;  // owned by the context
-  // OpenSSL takes the digest by name here and keeps what it fetched with the key's provider.
-  const char* digest = nullptr;
+namespace {
+
+// Of the hashes that signatures are made with; null: none of them.
+const char* openssl_name(HashAlgorithm hash) {
   switch (hash) {
-    case HashAlgorithm::sha1: digest = "SHA1"; break;
-    case HashAlgorithm::sha256: digest = "SHA2-256"; break;
-    case HashAlgorithm::sha384: digest = "SHA2-384"; break;
-    case HashAlgorithm::sha512: digest = "SHA2-512"; break;
+    case HashAlgorithm::sha1:
+      return "SHA1";
+    case HashAlgorithm::sha256:
+      return "SHA2-256";
+    case HashAlgorithm::sha384:
+      return "SHA2-384";
+    case HashAlgorithm::sha512:
+      return "SHA2-512";
     case HashAlgorithm::sm3_256:
     case HashAlgorithm::sha3_256:
     case HashAlgorithm::sha3_384:
-    case HashAlgorithm::sha3_512: return false;
+    case HashAlgorithm::sha3_512:
+      break;
   }
+  return nullptr;
+}
+
+bool set_pss(EVP_PKEY_CTX* parameters) {
+  return EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
+         EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_AUTO) == 1;
+}
+
+}  // namespace
+
+bool PublicKey::verify(SignatureScheme scheme, HashAlgorithm hash, Bytes message, Bytes signature) const {
+  const bool rsa = state_->type == KeyType::rsa;
+  // OpenSSL takes the digest by name here and keeps what it fetched with the key's provider.
+  const char* const digest = openssl_name(hash);
+  if (digest == nullptr || rsa != (scheme != SignatureScheme::ecdsa)) return false;
+  const Owned<EVP_MD_CTX, EVP_MD_CTX_free> context(EVP_MD_CTX_new());
+  EVP_PKEY_CTX* parameters = nullptr;  // owned by the context
   bool good = context && EVP_DigestVerifyInit_ex(context.get(), &parameters, digest, nullptr, nullptr,
                                                  state_->key.get(), nullptr) == 1;
-  if (good && scheme == SignatureScheme::rsapss)
-    good = EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING) == 1 &&
-           EVP_PKEY_CTX_set_rsa_pss_saltlen(parameters, RSA_PSS_SALTLEN_AUTO) == 1;
+  if (good && scheme == SignatureScheme::rsapss) good = set_pss(parameters);
   good = good && EVP_DigestVerify(context.get(), as_uchar(signature), signature.size(), as_uchar(message),
                                   message.size()) == 1;
+  if (!good) ERR_clear_error();
+  return good;
+}
+
+bool PublicKey::verify_digest(SignatureScheme scheme, HashAlgorithm hash, Bytes digest, Bytes signature) const {
+  const bool rsa = state_->type == KeyType::rsa;
+  const char* const name = openssl_name(hash);
+  if (name == nullptr || digest.size() != digest_size(hash) || rsa != (scheme != SignatureScheme::ecdsa)) return false;
+  const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new_from_pkey(nullptr, state_->key.get(), nullptr));
+  const Owned<EVP_MD, EVP_MD_free> fetched(EVP_MD_fetch(nullptr, name, nullptr));
+  bool good = context && fetched && EVP_PKEY_verify_init(context.get()) == 1;
+  if (good && rsa)  // before the hash: with the padding it is checked which hash may go with it
+    good = scheme == SignatureScheme::rsapss ? set_pss(context.get())
+                                             : EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) == 1;
+  good = good && EVP_PKEY_CTX_set_signature_md(context.get(), fetched.get()) == 1 &&
+         EVP_PKEY_verify(context.get(), as_uchar(signature), signature.size(), as_uchar(digest), digest.size()) == 1;
   if (!good) ERR_clear_error();
   return good;
 }

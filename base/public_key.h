@@ -39,9 +39,13 @@ class PublicKey {
   const std::string& key_id() const;
   // SHA-256 of the SubjectPublicKeyInfo in lower-case hex: what Gatehouse pins.
   const std::string& pin() const;
+  // SHA-1 of the key's BIT STRING: the subject key identifier of most certificates (RFC 5280 4.2.1.2, method 1).
+  Digest subject_key_id() const;
 
   // `signature`: RSA as it is; ECDSA as DER (see ecdsa_der).
   bool verify(SignatureScheme scheme, HashAlgorithm hash, Bytes message, Bytes signature) const;
+  // The same where the message is known by its digest alone, as files in an IMA list are.
+  bool verify_digest(SignatureScheme scheme, HashAlgorithm hash, Bytes digest, Bytes signature) const;
   // PEM "PUBLIC KEY".
   std::string pem() const;
 

@@ -134,7 +134,7 @@ Result<std::int64_t> seconds_of(const ASN1_TIME* time) {
 
 struct Certificate::State {
   OwnedX509 x509;
-  ByteVector der;
+  ByteVector der, subject_key_id;
   PublicKey key;
   std::string subject, issuer, common_name, serial, fingerprint;
   std::vector<std::string> names, usages;
@@ -154,6 +154,7 @@ Result<Certificate> Certificate::from_der(Bytes der) {
   auto state = std::make_shared<State>(State{
       .x509 = nullptr,
       .der = to_vector(der),
+      .subject_key_id = {},
       .key = std::move(key),
       .subject = name_text(subject),
       .issuer = name_text(X509_get_issuer_name(x509.get())),
@@ -167,6 +168,8 @@ Result<Certificate> Certificate::from_der(Bytes der) {
   });
   // Decodes and caches the extensions now, so that the object isn't changed by a verification on another thread.
   X509_check_purpose(x509.get(), -1, 0);
+  if (const ASN1_OCTET_STRING* const id = X509_get0_subject_key_id(x509.get()))
+    state->subject_key_id = to_vector(bytes_of(id));
   ERR_clear_error();
   state->x509 = std::move(x509);
   return Certificate(std::move(state));
@@ -195,6 +198,7 @@ const std::vector<std::string>& Certificate::extended_key_usage() const { return
 std::int64_t Certificate::not_before() const { return state_->not_before; }
 std::int64_t Certificate::not_after() const { return state_->not_after; }
 const std::string& Certificate::fingerprint() const { return state_->fingerprint; }
+const ByteVector& Certificate::subject_key_id() const { return state_->subject_key_id; }
 
 struct TrustAnchors::State {
   Owned<X509_STORE, X509_STORE_free> store;

@@ -38,6 +38,8 @@ class Certificate {
   std::int64_t not_after() const;
   // SHA-256 of the DER in lower-case hex: what to cache a judgement by.
   const std::string& fingerprint() const;
+  // Content of the subject key identifier extension; empty: there is none.
+  const ByteVector& subject_key_id() const;
 
  private:
   friend class TrustAnchors;

@@ -2,7 +2,7 @@
 set(commands
   "eventlog:gatehouse_replay"
   "ima:gatehouse_replay"
-  "verify:gatehouse_graph gatehouse_refdb_store"
+  "verify:gatehouse_graph gatehouse_policy gatehouse_refdb_store"
   "refdb:gatehouse_refdb_ingest gatehouse_refdb_store"
   "serve:gatehouse_tls gatehouse_config gatehouse_refdb_store"
   "device:gatehouse_state gatehouse_control gatehouse_config"

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <chrono>
 #include <ctime>
@@ -22,7 +23,8 @@ namespace json = boost::json;
 struct Options {
   std::string refdb, product, query;
   std::vector<std::string> sources, hashes;
-  unsigned jobs = 0;
+  refdb::RepositoryOptions repositories;
+  unsigned jobs = 0, stall_seconds = 30;
   std::uint64_t from = 0, to = 0;  // generations
   std::size_t keep = 10;
   bool json = false, files = false;
@@ -31,11 +33,12 @@ struct Options {
 // On a terminal one line that is rewritten, else a plain line at most every 5 s.
 class Progress {
  public:
-  void operator()(std::size_t done, std::size_t of) {
+  void operator()(const refdb::IngestProgress& p) {
     const auto now = std::chrono::steady_clock::now();
     if (now - last_ < (terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000))) return;
     last_ = now;
-    std::fprintf(stderr, terminal_ ? "\r%zu of %zu sources" : "%zu of %zu sources\n", done, of);
+    const std::string line = text(p, now);
+    std::fprintf(stderr, terminal_ ? "\r\x1b[K%s" : "%s\n", line.c_str());
     shown_ = true;
   }
   void end() const {
@@ -43,9 +46,31 @@ class Progress {
   }
 
  private:
+  // "312 of 1201 done, 120.3 of 410.0 MB, 5.2 MB/s, 56 s left: bash_5.2.15-2_amd64.deb"
+  std::string text(const refdb::IngestProgress& p, std::chrono::steady_clock::time_point now) {
+    char figures[160];
+    std::snprintf(figures, sizeof figures, "%zu of %zu done", p.done, p.of);
+    std::string out = figures;
+    if (p.bytes != 0) {
+      constexpr double mega = 1e6;
+      const double seconds = std::chrono::duration<double>(now - begun_).count();
+      const double rate = seconds > 0 ? double(p.bytes_done) / seconds : 0;
+      std::snprintf(figures, sizeof figures, ", %.1f of %.1f MB, %.1f MB/s", double(p.bytes_done) / mega,
+                    double(p.bytes) / mega, rate / mega);
+      out += figures;
+      if (rate > 0) {
+        std::snprintf(figures, sizeof figures, ", %.0f s left", double(p.bytes - p.bytes_done) / rate);
+        out += figures;
+      }
+    }
+    if (!p.current.empty()) out += ": " + escaped(p.current, 80);
+    return out;
+  }
+
   const bool terminal_ = ::isatty(2) == 1;
   bool shown_ = false;
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point last_ = begun_;
 };
 
 int run_ingest(const Options& o) {
@@ -54,6 +79,8 @@ int run_ingest(const Options& o) {
   options.product = o.product;
   options.sources = o.sources;
   options.jobs = o.jobs;
+  options.repositories = o.repositories;
+  options.repositories.stall = std::chrono::seconds(std::clamp(o.stall_seconds, 1U, 86400U));
   if (!o.hashes.empty()) {
     options.algorithms.clear();
     for (const std::string& name : o.hashes) {
@@ -63,10 +90,11 @@ int run_ingest(const Options& o) {
     }
   }
   Progress progress;
-  options.progress = [&](std::size_t done, std::size_t of) { progress(done, of); };
+  options.progress = [&](const refdb::IngestProgress& p) { progress(p); };
   const auto report = refdb::ingest(options);
   progress.end();
   if (!report) return complain(report.error());
+  for (const std::string& w : report->warnings) std::fprintf(stderr, "gatehouse: warning: %s\n", escaped(w).c_str());
   for (const refdb::FailedSource& f : report->failed) std::fprintf(stderr, "gatehouse: %s\n", f.reason.c_str());
   if (o.json) {
     json::object out;
@@ -74,6 +102,7 @@ int run_ingest(const Options& o) {
     out["files"] = report->files;
     out["bytes"] = report->bytes;
     out["skipped"] = report->skipped;
+    out["excluded"] = {{"packages", report->excluded_packages}, {"files", report->excluded_files}};
     json::array failed;
     for (const refdb::FailedSource& f : report->failed)
       failed.push_back({{"source", escaped(f.source)}, {"reason", escaped(f.reason, f.reason.size())}});
@@ -81,8 +110,11 @@ int run_ingest(const Options& o) {
     out["generation"] = report->generation;
     std::cout << json::serialize(out) << '\n';
   } else {
-    std::cout << report->packages << " packages, " << report->files << " files taken in, " << report->skipped << " sources known already, "
-              << report->failed.size() << " failed; generation " << report->generation << '\n';
+    std::cout << report->packages << " packages, " << report->files << " files taken in, "
+              << report->skipped - report->excluded_packages << " sources known already, ";
+    if (report->excluded_packages + report->excluded_files != 0)
+      std::cout << report->excluded_packages << " packages and " << report->excluded_files << " files left out, ";
+    std::cout << report->failed.size() << " failed; generation " << report->generation << '\n';
   }
   if (const int code = flushed(); code != 0) return code;
   return report->failed.empty() ? 0 : 3;
@@ -305,6 +337,27 @@ void add_generations(CLI::App& command, const std::shared_ptr<Options>& o, Run& 
   unsigned_only(prune->add_option("--keep", o->keep, "how many stay beside the current one (default: 10)"));
 }
 
+void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsigned& stall_seconds) {
+  // Not more than one value after an option: the next is a source.
+  const auto add = [&](CLI::Option* option) { option->group("Repositories (apt:, rpm-md:)")->allow_extra_args(false); };
+  add(not_empty(ingest.add_option("--suite", r.suites, "apt: a suite, \"bookworm\"; \"./\" for a repository without; repeatable")->delimiter(',')));
+  add(not_empty(ingest.add_option("--component", r.components, "apt: components (default: main); repeatable")->delimiter(',')));
+  add(not_empty(ingest.add_option("--architecture", r.architectures,
+                                  "architectures, as the repository names them (default: apt: this machine's, rpm-md: all); repeatable")
+                    ->delimiter(',')));
+  add(not_empty(ingest.add_option("--keyring", r.keyrings, "OpenPGP keys that the repository or its packages are signed with, binary or armored; repeatable")));
+  add(ingest.add_flag("--allow-unsigned", r.allow_unsigned, "take what nobody signed, too; --keyring isn't needed"));
+  add(ingest.add_flag("--allow-older", r.allow_older, "also a state older than the one taken before, or past its Valid-Until"));
+  add(not_empty(ingest.add_option("--include", r.include,
+                                  "packages (NAME, section:NAME, priority:NAME) or paths in them (/PATH): these only; a shell's patterns; repeatable")));
+  add(not_empty(ingest.add_option("--exclude", r.exclude, "the same: not these; repeatable")));
+  add(not_empty(ingest.add_option("--profile", r.profile, "server: without documentation, debug symbols, games and sources")));
+  add(not_empty(ingest.add_option("--cache", r.cache, "folder for what is downloaded (default: gatehouse in the user's cache folder)")));
+  add(ingest.add_flag("--keep-packages", r.keep_packages, "leave downloaded packages in the cache, once they are in the store"));
+  add(unsigned_only(ingest.add_option("--downloads", r.downloads, "files at once (default: 4)")));
+  add(unsigned_only(ingest.add_option("--stall", stall_seconds, "seconds without data until a connection is given up (default: 30)")));
+}
+
 }  // namespace
 
 void add_refdb(CLI::App& app, Run& run) {
@@ -327,9 +380,14 @@ void add_refdb(CLI::App& app, Run& run) {
           "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), oci:FILE "
           "(a container image's archive), initramfs:FILE, sha256sums:FILE (a list of "
           "that tool's with absolute paths), keylime:FILE (a runtime policy), ima:FILE (the measurement list of a machine "
-          "that is known to be good), swid:FILE (a SWID tag with hashes)")
+          "that is known to be good), swid:FILE (a SWID tag with hashes), apt:DIR_OR_URL (a Debian repository), "
+          "rpm-md:DIR_OR_URL (an RPM repository)")
       ->required();
-  ingest->footer("Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool");
+  add_repository_options(*ingest, o->repositories, o->stall_seconds);
+  ingest->footer(
+      "Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool\n"
+      "  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" --suite bookworm --suite bookworm-updates "
+      "--keyring /usr/share/keyrings/debian-archive-keyring.gpg --profile server apt:https://mirror.example/debian");
   ingest->callback([o, &run] { run = [o] { return run_ingest(*o); }; });
   CLI::App* const lookup = command->add_subcommand("lookup", "What is known of a path or a digest");
   not_empty(lookup->add_option("--refdb", o->refdb, "reference store")->required());

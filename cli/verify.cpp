@@ -9,6 +9,8 @@
 #include "pipeline/quote/quote.h"
 #include "pipeline/replay/replay.h"
 #include "refdb/store/open.h"
+#include "server/policy/combine.h"
+#include "server/policy/work_items.h"
 #include "wire/ima/ima.h"
 #include "wire/tpm/tpm.h"
 
@@ -16,7 +18,7 @@ namespace gatehouse::cli {
 namespace {
 
 struct Options {
-  std::string quote, signature, ak, nonce, eventlog, ima, refdb, product, policy;
+  std::string quote, signature, ak, nonce, eventlog, ima, refdb, product, policy, device;
   std::vector<std::string> symlinks;
   unsigned threads = 0;
   std::size_t segment_bytes = std::size_t(1) << 20;
@@ -63,8 +65,51 @@ void submit(pipeline::Evidence& evidence, pipeline::Stream stream, pipeline::For
   }
 }
 
-Result<int> verify(const Options& o) {
+namespace policy = server::policy;
+
+// What the policy says of the device that the evidence is taken to be of.
+struct Judge {
+  policy::PolicyPtr policy;  // null: none was given
+  policy::Plan plan;         // borrows from the policy
+  // TPMRA; null: the device isn't asked for it.
+  const policy::WorkItem* item() const {
+    for (const policy::WorkItem& one : plan.items)
+      if (one.type == policy::Type::tpmra) return &one;
+    return nullptr;
+  }
+};
+
+Judge judge_by(policy::PolicyPtr policy, const Options& o) {
+  policy::DeviceFacts facts;
+  facts.standing = policy::Standing::authenticated;
+  facts.device = o.device;
+  facts.product = o.product;
+  policy::Plan plan = policy::work_items(*policy, facts, {});
+  return {std::move(policy), std::move(plan)};
+}
+
+// As an item's result becomes a recommendation in a session. Evidence that isn't complete has none (contract C10).
+void apply(const Judge& judge, pipeline::Verdict& v) {
+  if (judge.plan.denied) {
+    pipeline::Finding f;
+    f.component = "device";
+    f.status = pipeline::Status::failed;
+    f.reason = "the policy denies access to devices of group \"" + std::string(judge.plan.denied_by) + "\"";
+    v.findings.insert(v.findings.begin(), std::move(f));
+    ++v.findings_total;
+    pipeline::cut_findings(v.findings);
+    v.recommendation = pipeline::Recommendation::block;
+    v.evaluation = pipeline::Evaluation::major;
+  } else if (const policy::WorkItem* const item = judge.item();
+             item != nullptr && v.recommendation != pipeline::Recommendation::none) {
+    v.recommendation = policy::recommendation_of(*item, v.evaluation);
+  }
+}
+
+Result<int> verify(const Options& o, const Judge& judge) {
   pipeline::Context context;
+  context.device = o.device;
+  if (const policy::WorkItem* const item = judge.item()) context.rules = item->rules;
   pipeline::Finish finish;
   if (!o.nonce.empty()) {
     auto nonce = from_hex(o.nonce);
@@ -125,7 +170,8 @@ Result<int> verify(const Options& o) {
     if (error.source == pipeline::list_source) error.source = o.ima;
     return std::unexpected(std::move(error));
   }
-  const pipeline::Verdict& v = outcome->verdict;
+  pipeline::Verdict& v = outcome->verdict;
+  if (judge.policy) apply(judge, v);
   if (o.json) {
     std::cout << pipeline::to_json(v) << '\n';
   } else {
@@ -153,11 +199,21 @@ int run_verify(const Options& o) {
     std::cerr << "gatehouse: verify: --segment-bytes: 0 is no size\n";
     return 2;
   }
-  if (!o.policy.empty()) {
-    std::cerr << "gatehouse: verify: --policy: this build judges by the default policy only\n";
+  if (!o.device.empty() && o.policy.empty()) {
+    std::cerr << "gatehouse: verify: --device says whose rules of a policy apply: give --policy\n";
     return 2;
   }
-  const auto result = verify(o);
+  Judge judge;
+  if (!o.policy.empty()) {
+    auto read = policy::read_policy(o.policy);
+    if (!read && read.error().unreadable) return complain(*read.error().unreadable);
+    if (!read) {
+      for (const policy::Mistake& m : read.error().list) std::cerr << m.text() << '\n';
+      return 2;
+    }
+    judge = judge_by(std::move(*read), o);
+  }
+  const auto result = verify(o, judge);
   return result ? *result : complain(result.error());
 }
 
@@ -175,7 +231,8 @@ void add_verify(CLI::App& app, Run& run) {
   not_empty(command->add_option("--refdb", o->refdb, "reference store"));
   not_empty(command->add_option("--product", o->product, "product whose references count"));
   command->add_option("--symlink", o->symlinks, "FROM=TO, a path prefix that is a symbolic link (repeatable)")->allow_extra_args(false);
-  not_empty(command->add_option("--policy", o->policy, "policy file"));
+  not_empty(command->add_option("--policy", o->policy, "policy file whose rules for TPMRA apply"));
+  not_empty(command->add_option("--device", o->device, "Device ID by which the policy knows the device"));
   unsigned_only(command->add_option("--threads", o->threads, "worker threads (default: all)"));
   unsigned_only(
       command->add_option("--segment-bytes", o->segment_bytes, "size of the pieces in which logs enter the pipeline"));

@@ -5,6 +5,7 @@
 # Exit 0 only if every verdict is the expected one. Leaves build/demo/: verdict-1.json, verdict-2.json, verdict-3.json,
 # server.log, gatehouse.toml, refdb/, state/, files.list, packages/. Stops all it started, also when interrupted.
 . "$(dirname "$0")/lib/packages.sh"
+. "$(dirname "$0")/lib/wait.sh"
 case ${1:-} in
   -h|--help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0;;
   "") ;;
@@ -42,18 +43,7 @@ fail() {
   [ ! -s "$work/server.log" ] || { echo "the end of $work/server.log:" >&2; tail -n 20 "$work/server.log" >&2; }
   exit 1
 }
-await() {  # until COMMAND succeeds; at most 20 s; fails when PID has ended
-  local pid=$1 n=0
-  shift
-  until "$@" 2>/dev/null; do
-    kill -0 "$pid" 2>/dev/null || return 1
-    n=$((n + 1))
-    [ $n -lt 200 ] || return 1
-    read -rt 0.1 <> <(:) || true
-  done
-}
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-listening() { (exec 9<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 field() { python3 -c 'import json,sys; d = json.load(open(sys.argv[1]))
 for k in sys.argv[2].split("."): d = d[int(k)] if isinstance(d, list) else d[k]
 print(d)' "$1" "$2"; }

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds with address and undefined-behaviour sanitizers and runs every test and each fuzz
 # corpus: scripts/test.sh. What takes longer (thread sanitizer, clang, ten minutes of fuzzing a parser, coverage, kill
-# loops): scripts/test.sh --long, or single parts of it: scripts/test.sh --long fuzz|clang|tsan|coverage|demo|asan...
+# loops, a million mutated conversations): scripts/test.sh --long, or single parts of it:
+# scripts/test.sh --long fuzz|clang|tsan|coverage|demo|asan|mutated...
 # Ends with ctest's summary.
 . "$(dirname "$0")/lib/packages.sh"
-usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|asan]...]" >&2; exit 2; }
+usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|asan|mutated]...]" >&2; exit 2; }
 long='' parts='fuzz asan'
 case ${1:-} in
   --long)
-    long=1 parts='fuzz clang tsan coverage demo asan'
+    long=1 parts='fuzz clang tsan coverage demo mutated asan'
     shift
     for part; do case " $parts " in *" $part "*) ;; *) usage;; esac; done
     parts=${*:-$parts};;
   "") ;;
-  -h|--help) sed -n '2,5s/^# //p' "$0"; exit 0;;
+  -h|--help) sed -n '2,6s/^# //p' "$0"; exit 0;;
   *) usage;;
 esac
 # shellcheck disable=SC2086
@@ -46,7 +47,7 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1
 
 part_fuzz() {
-  local seconds=5
+  local seconds=3
   [ -z "$long" ] || seconds=600
   build fuzz harnesses
   say "fuzz corpora, $seconds s for each parser"
@@ -69,6 +70,20 @@ part_coverage() {
   gcovr --root . --exclude 'tests/|bench/|build/' --print-summary build/coverage | tail -n 5
 }
 part_demo() { scripts/demo.sh; }
+part_mutated() {
+  build optimized mutated_conversations
+  say "1,000,000 mutated conversations"
+  local running=() share i
+  share=$((1000000 / jobs))
+  for ((i = 0; i < jobs; ++i)); do
+    build/optimized/bin/mutated_conversations --first=$((i * share)) --conversations=$share --progress=$((share / 10)) --hang-ms=100 &
+    running+=($!)
+  done
+  # shellcheck disable=SC2064
+  trap "kill ${running[*]} 2>/dev/null || true" EXIT
+  for i in "${running[@]}"; do wait "$i"; done
+  trap - EXIT
+}
 part_asan() {
   [ -z "$long" ] || export GATEHOUSE_LONG=1  # twenty kills of a server instead of three
   build asan

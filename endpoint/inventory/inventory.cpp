@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <tuple>
 
+#include "base/descriptor.h"
 #include "base/file.h"
 
 namespace gatehouse::endpoint {
@@ -19,22 +20,16 @@ namespace {
 class Lock {
  public:
   static Result<Lock> take(const std::string& path) {
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return fail_errno("can't open", path);
-    Lock lock(fd);
-    while (::flock(fd, LOCK_EX) != 0)
+    Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!file) return fail_errno("can't open", path);
+    while (::flock(file.get(), LOCK_EX) != 0)
       if (errno != EINTR) return fail_errno("can't lock", path);
-    return lock;
-  }
-  Lock(Lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Lock& operator=(Lock&&) = delete;
-  ~Lock() {
-    if (fd_ >= 0) ::close(fd_);
+    return Lock(std::move(file));
   }
 
  private:
-  explicit Lock(int fd) : fd_(fd) {}
-  int fd_;
+  explicit Lock(Descriptor file) : file_(std::move(file)) {}
+  Descriptor file_;
 };
 
 // Seconds since 1970 of the last change; absent: there is no such file.

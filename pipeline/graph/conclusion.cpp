@@ -104,7 +104,7 @@ void Judgement::take_as_violations() {
   for (const std::uint64_t index : zero_digests_) {
     Status& status = statuses_[std::size_t(index)];
     count(counters_, status, -1);
-    status = Status::unknown;
+    status = references_.rules.violation();
     count(counters_, status, 1);
     ++counters_.violations;
     Finding* const f = finding_of(index);
@@ -266,6 +266,23 @@ void Judgement::check_aggregate(Verdict& v, const QuoteResult& quote, bool& refu
   refuse("boot_aggregate isn't the digest of the firmware log's PCRs");
 }
 
+// What a rule enforces has to be shown: a log that doesn't come as it is, with its events' data, shows nothing of it.
+void Judgement::check_rules(Verdict& v, bool& refused) const {
+  const std::vector<const char*> enforced = log_checks_.enforced();
+  if (enforced.empty()) return;
+  if (log_) {
+    refused = refused || std::any_of(enforced.begin(), enforced.end(),
+                                     [&](const char* code) { return v.checks[code] == Status::failed; });
+    return;
+  }
+  if (!context_.serve && !boot_given_) return;  // no verdict without it
+  refused = true;
+  std::string codes;
+  for (const char* code : enforced) codes += (codes.empty() ? "" : ", ") + std::string(code);
+  v.findings.push_back(simple("boot", Status::absent,
+                              codes + ": the policy's rules need the firmware log as it is, and it didn't come"));
+}
+
 // What was demanded and didn't come is never allow (design §6.5). In `verify` the parts are optional: without one there
 // is no verdict, and the finding says which it was.
 void Judgement::check_presence(Verdict& v, const Finish& finish, bool& refused) const {
@@ -323,6 +340,7 @@ Outcome Judgement::conclude(const Finish& finish) {
     for (const char* code : {"L1", "L3", "L4", "L5", "L13", "L14"})
       if (v.checks[code] == Status::failed) refused = true;
   }
+  check_rules(v, refused);
   if (boot_given_) {
     if (const auto q7 = v.checks.find("Q7"); q7 != v.checks.end()) v.checks["L2"] = q7->second;
     check_baseline(v, quote.locality, refused);

@@ -11,6 +11,8 @@ namespace {
 constexpr std::string_view evidence_spec = "spec part 2 2.6";
 constexpr std::uint32_t ima_pcr = 10;
 constexpr std::uint64_t max_wire_digests = 65'536;
+constexpr std::size_t max_signature =
+    2'048;  // of RSA with 8,192 bits: 1,033 bytes; a longer field is none, however it is cut
 constexpr std::string_view twice = "both a raw log and Simple Component Evidence of one component";
 // Of the findings in a verdict object: names are an endpoint's, up to 4,096 bytes each.
 constexpr std::size_t max_findings_bytes = std::size_t(8) << 20;
@@ -25,13 +27,15 @@ std::size_t cost(const Finding& f) {
 
 }  // namespace
 
-Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache)
+Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures)
     : context_(std::move(context)),
       bank_(context_.bank.value_or(HashAlgorithm::sha256)),
-      references_{context_.references, std::move(cache), context_.product, bank_, context_.symlinks},
+      references_{context_.references, std::move(cache),
+                  context_.product,    bank_,
+                  context_.symlinks,   ImaRuleChecks(context_.rules, std::move(signatures))},
       parse_hasher_(bank_),
       sha1_hasher_(HashAlgorithm::sha1),
-      log_checks_(bank_),
+      log_checks_(bank_, context_.rules),
       extend_hasher_(bank_) {}
 
 Result<void> Judgement::add_boot(std::uint32_t pcr, Digest digest, std::size_t offset) {
@@ -178,6 +182,14 @@ Result<void> Judgement::read_list(Batch& batch) {
     item.plain_ng = entry->template_name == "ima-ng";
     item.legacy = entry->template_name == "ima";
     item.verity = entry->fields.type == "verity";
+    if (references_.rules.wants_signatures() && !entry->fields.signature.empty()) {
+      item.signature_beyond = signed_entries_ == ImaRuleChecks::max_signed_entries;
+      if (!item.signature_beyond) {
+        ++signed_entries_;
+        item.signature =
+            to_vector(entry->fields.signature.first(std::min(entry->fields.signature.size(), max_signature)));
+      }
+    }
     if (entry->violation()) {
       item.kind = ImaItem::Kind::violation;
       item.template_hash = Digest::filled(digest_size(bank_), std::byte{0xFF});

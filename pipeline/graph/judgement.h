@@ -34,7 +34,8 @@ struct Batch : ImaBatch {
 
 class Judgement {
  public:
-  Judgement(Context context, std::shared_ptr<VerdictCache> cache);
+  // `signatures` may be null: then each signature is verified.
+  Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures = nullptr);
 
   // The list entries that the segment completed; null: none. Boot events stay inside.
   Result<std::shared_ptr<Batch>> parse(const Segment& segment);
@@ -60,6 +61,7 @@ class Judgement {
   void check_boot_claims(Verdict& v, std::vector<Status>& statuses, std::uint8_t locality) const;
   void check_aggregate(Verdict& v, const QuoteResult& quote, bool& refused) const;
   void check_ima_claims(Verdict& v, bool& refused);
+  void check_rules(Verdict& v, bool& refused) const;
   void check_presence(Verdict& v, const Finish& finish, bool& refused) const;
   Finding* finding_of(std::uint64_t index);
 
@@ -76,7 +78,7 @@ class Judgement {
   std::vector<PcrClaim> boot_claims_;
   bool boot_given_ = false, ima_given_ = false;
   bool boot_on_wire_ = false, ima_on_wire_ = false;  // as Simple Component Evidence
-  std::uint64_t items_ = 0;
+  std::uint64_t items_ = 0, signed_entries_ = 0;
   std::optional<ImaItem> aggregate_;
   std::optional<std::string> aggregate_trouble_;
 

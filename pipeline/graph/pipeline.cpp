@@ -18,6 +18,22 @@ namespace {
 
 namespace flow = oneapi::tbb::flow;
 
+// Who gets work from the graph sees what was written before it was handed over. The thread sanitizer can't know that:
+// oneTBB's library is built without it.
+class Handover {
+ public:
+#ifdef __SANITIZE_THREAD__
+  void give() { count_.fetch_add(1, std::memory_order_release); }
+  void take() const { (void)count_.load(std::memory_order_acquire); }
+
+ private:
+  std::atomic<std::size_t> count_{0};
+#else
+  void give() {}
+  void take() const {}
+#endif
+};
+
 // In push order, one thread at a time, no lock.
 template <class Item>
 class Lane {
@@ -46,8 +62,9 @@ class Lane {
 };
 
 struct Session {
-  Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache)
-      : judgement(std::move(context), std::move(cache)), completion(std::move(done)) {}
+  Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache,
+          std::shared_ptr<SignatureCache> signatures)
+      : judgement(std::move(context), std::move(cache), std::move(signatures)), completion(std::move(done)) {}
 
   Judgement judgement;
   Completion completion;
@@ -120,9 +137,17 @@ struct Pipeline::State {
   std::unique_ptr<flow::graph> graph_owner;
   flow::graph& graph;
   std::atomic<std::size_t> in_flight{0};
+  Handover handover;
   std::mutex cache_mutex;
   std::weak_ptr<const refdb::View> cached_view;
   std::map<std::pair<std::string, HashAlgorithm>, std::shared_ptr<VerdictCache>> caches;
+  std::shared_ptr<SignatureCache> signatures;  // made for the first session whose rules have keys
+
+  template <class Node, class Work>
+  void put(Node& node, Work&& work) {
+    handover.give();
+    node.try_put(std::forward<Work>(work));
+  }
 
   using Parse = flow::function_node<SessionPtr>;
   using Lookup = flow::function_node<LookupWork>;
@@ -130,8 +155,12 @@ struct Pipeline::State {
   using Quote = flow::function_node<SessionPtr>;
 
   // Bodies never throw: an exception would cancel the whole graph for every session.
-  Quote quote{graph, flow::unlimited, [this](const SessionPtr& s) noexcept { return conclude(s); }};
+  Quote quote{graph, flow::unlimited, [this](const SessionPtr& s) noexcept {
+    handover.take();
+    return conclude(s);
+  }};
   Extend extend{graph, flow::unlimited, [this](const SessionPtr& s) noexcept {
+    handover.take();
     if (s->extend.drain(16, [&](const std::shared_ptr<const Batch>& batch) {
           try {
             if (!s->stopped()) s->judgement.extend(*batch);
@@ -141,10 +170,11 @@ struct Pipeline::State {
           give_back(*s, *batch);
           arrive(s);
         }))
-      extend.try_put(s);
+      put(extend, s);
     return flow::continue_msg{};
   }};
   Lookup lookup{graph, flow::unlimited, [this](const LookupWork& work) noexcept {
+    handover.take();
     try {
       if (!work.session->stopped())
         if (auto judged = work.session->judgement.look_up(*work.batch); !judged) work.session->stop(std::move(judged).error());
@@ -156,7 +186,8 @@ struct Pipeline::State {
     return flow::continue_msg{};
   }};
   Parse parse{graph, flow::unlimited, [this](const SessionPtr& s) noexcept {
-    if (s->parse.drain(16, [&](const std::shared_ptr<Segment>& segment) { parse_segment(s, *segment); })) parse.try_put(s);
+    handover.take();
+    if (s->parse.drain(16, [&](const std::shared_ptr<Segment>& segment) { parse_segment(s, *segment); })) put(parse, s);
     return flow::continue_msg{};
   }};
 
@@ -172,7 +203,7 @@ struct Pipeline::State {
 
   // The join: whoever finishes last goes on to the quote.
   void arrive(const SessionPtr& s) noexcept {
-    if (s->outstanding.fetch_sub(1, std::memory_order_acq_rel) == 1) quote.try_put(s);
+    if (s->outstanding.fetch_sub(1, std::memory_order_acq_rel) == 1) put(quote, s);
   }
 
   void parse_segment(const SessionPtr& s, Segment& segment) noexcept {
@@ -200,8 +231,8 @@ struct Pipeline::State {
   void hand_on(const SessionPtr& s, std::shared_ptr<Batch> batch) {
     const std::shared_ptr<const Batch> ready = std::move(batch);
     s->outstanding.fetch_add(2, std::memory_order_acq_rel);
-    lookup.try_put({s, ready});
-    if (s->extend.push(ready)) extend.try_put(s);
+    put(lookup, LookupWork{s, ready});
+    if (s->extend.push(ready)) put(extend, s);
   }
 
   flow::continue_msg conclude(const SessionPtr& s) noexcept {
@@ -237,6 +268,15 @@ struct Pipeline::State {
     auto& cache = caches[{context.product, context.bank.value_or(HashAlgorithm::sha256)}];
     if (!cache) cache = std::make_shared<VerdictCache>();
     return cache;
+  }
+
+  std::shared_ptr<SignatureCache> signatures_for(const Context& context) {
+    if (std::none_of(context.rules.begin(), context.rules.end(),
+                     [](const EvidenceRulesPtr& r) { return !r->ima.signature_keys.empty(); }))
+      return nullptr;
+    const std::lock_guard lock(cache_mutex);
+    if (!signatures) signatures = std::make_shared<SignatureCache>();
+    return signatures;
   }
 };
 
@@ -284,7 +324,9 @@ Pipeline::~Pipeline() { state_->graph.wait_for_all(); }
 
 std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion) {
   auto cache = state_->cache_for(context);
-  auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache));
+  auto signatures = state_->signatures_for(context);
+  auto session =
+      std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures));
   State* const state = state_.get();
   return std::make_unique<EvidenceHandle>(
       std::move(session),
@@ -292,7 +334,7 @@ std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion)
         s->bytes.fetch_add(segment.bytes.size());
         state->in_flight.fetch_add(segment.bytes.size());
         s->outstanding.fetch_add(1, std::memory_order_acq_rel);
-        if (s->parse.push(std::make_shared<Segment>(std::move(segment)))) state->parse.try_put(s);
+        if (s->parse.push(std::make_shared<Segment>(std::move(segment)))) state->put(state->parse, s);
       },
       [state](const SessionPtr& s) { state->arrive(s); });
 }

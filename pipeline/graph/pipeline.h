@@ -28,6 +28,7 @@
 
 #include "base/hash.h"
 #include "base/public_key.h"
+#include "pipeline/verdict/evidence_rules.h"
 #include "pipeline/verdict/verdict.h"
 #include "refdb/view/view.h"
 
@@ -101,6 +102,7 @@ struct Context {
   std::vector<Baseline> baselines;                 // approved ones, any may match
   std::string approve_command;                     // named in the finding when there is no approved baseline
   std::optional<LastQuote> last_quote;
+  std::vector<EvidenceRulesPtr> rules;  // of the policy, all of them apply
   std::size_t max_boot_items = 4096;
   std::size_t max_ima_items = 1'000'000;
 };

@@ -184,7 +184,8 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     ++out.counters.processed;
     // T binds path and content: known for the claimed name it is ok, and there is nothing more to say.
     const bool same_name = answers.known[i] && *answers.known[i] == item.name;
-    if (same_name && item.plain_ng && item.algorithm == name(references.bank)) {
+    const bool good = same_name && item.plain_ng && item.algorithm == name(references.bank);
+    if (good && !references.rules.may_refuse()) {
       out.statuses.push_back(Status::ok);
       ++out.counters.ok;
       continue;
@@ -199,6 +200,8 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
       finding.reason = violation_reason;
     } else if (item.kind == ImaItem::Kind::buffer) {
       finding.reason = "a measured buffer without a rule";
+    } else if (good) {
+      status = Status::ok;
     } else if (references.view == nullptr) {
       finding.reason = "no reference store was given";
     } else if (item.verity) {
@@ -217,6 +220,7 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     else if (status == Status::unknown && answers.cacheable[i] && !answers.unknown[i] && !answers.known[i] && finding.package.empty())
       references.cache->insert_miss(item.template_hash, item.name, item.algorithm,
                                     finding.reason == no_reference ? no_reference : no_reference_in_algorithm);
+    references.rules.judge(item, status, finding);
     count(out.counters, status);
     out.statuses.push_back(status);
     if (status == Status::ok) continue;

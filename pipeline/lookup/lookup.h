@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "pipeline/graph/pipeline.h"
+#include "pipeline/lookup/ima_rules.h"
 #include "pipeline/lookup/verdict_cache.h"
 #include "pipeline/verdict/verdict.h"
 
@@ -27,6 +28,8 @@ struct ImaItem {
   bool legacy = false;      // template ima
   bool verity = false;      // the digest is fs-verity's, not of the content
   bool on_wire = false;     // only template hash and name came (spec part 2 §2.4)
+  ByteVector signature;     // field `sig`, where rules look at signatures
+  bool signature_beyond = false;  // it has one, behind so many others that it isn't verified
   // A contradiction inside the entry: it is failed for this reason, whatever the references say.
   std::string_view contradiction;
 };
@@ -51,6 +54,7 @@ struct References {
   std::string product;
   HashAlgorithm bank = HashAlgorithm::sha256;
   std::vector<SymlinkPair> symlinks;
+  ImaRuleChecks rules;
 };
 
 // An error is the store's.

@@ -12,7 +12,10 @@ constexpr std::size_t max_failures = 1000;
 
 }  // namespace
 
-LogChecks::LogChecks(HashAlgorithm bank) : hasher_(bank) {
+LogChecks::LogChecks(HashAlgorithm bank, std::vector<EvidenceRulesPtr> rules)
+    : hasher_(bank), rules_(bank, std::move(rules)) {
+  for (const std::byte value : {std::byte{0}, std::byte{0xFF}})
+    separator_digests_.push_back(hasher_(ByteVector(4, value)));
   for (const std::string_view action : actions) {
     forbidden_actions_.emplace_back(hasher_(as_bytes(action)), action);
     std::string terminated(action);
@@ -56,6 +59,13 @@ void LogChecks::see_order(const eventlog::Event& event, std::optional<bool> boun
       fail("L4", event, "the separator reports an error of the firmware");
     else if (bound == false)
       fail("L4", event, "the separator's digest isn't that of its data");
+  } else if (const eventlog::EventDigest* const digest = event.digest(hasher_.algorithm());
+             event.pcr == 7 && digest != nullptr &&
+             (equal(digest->value, separator_digests_[0].view()) ||
+              equal(digest->value, separator_digests_[1].view()))) {
+    // Else what was measured after it, by whom it may be, could pass for the firmware's.
+    ++separators_[7];
+    fail("L4", event, "the separator of PCR 7 under another event's type");
   } else if (separators_[event.pcr] != 0) {
     const bool allowed = event.pcr == 4 || event.pcr == 5 || (event.pcr == 7 && event.type == ev_variable_authority);
     if (!allowed) fail("L5", event, "an event after the separator of PCR " + std::to_string(event.pcr));
@@ -73,7 +83,8 @@ void LogChecks::see_secure_boot(const eventlog::Event& event, std::optional<bool
       break;
     }
   }
-  if (event.type != ev_variable_driver_config) return;
+  // Under another type only what was recomputed counts; behind the separator nothing is the firmware's.
+  if (separators_[7] != 0 || (event.type != ev_variable_driver_config && bound != true)) return;
   const auto variable = eventlog::parse_uefi_variable(event.data);
   if (!variable) return;
   const bool global = variable->guid == global_variable, database = variable->guid == image_security_database;
@@ -110,11 +121,13 @@ void LogChecks::see(const eventlog::Event& event, eventlog::Format format) {
     fail("L14", event, "a firmware event in PCR " + std::to_string(event.pcr));
   see_order(event, bound);
   if (event.pcr == 7) see_secure_boot(event, bound);
+  for (Breach& breach : rules_.see(event)) fail(breach.code, event, std::move(breach.reason));
   ++index_;
 }
 
 std::uint64_t LogChecks::finish(std::map<std::string, Status>& checks, std::vector<Finding>& findings) const {
   for (const char* code : {"L1", "L3", "L4", "L5", "L6", "L9", "L13", "L14"}) checks[code] = Status::ok;
+  for (const char* code : rules_.enforced()) checks[code] = Status::ok;
   for (const auto& [code, status] : failed_) checks[code] = status;
   const auto report = [&](const std::string& code, const std::string& reason) -> Finding& {
     checks[code] = Status::failed;
@@ -134,6 +147,7 @@ std::uint64_t LogChecks::finish(std::map<std::string, Status>& checks, std::vect
     if (separators_[pcr] == 0) report("L4", "PCR " + std::to_string(pcr) + " has no separator");
   if (!secure_boot_seen_) report("L6", "PCR 7 has no SecureBoot variable");
   else if (!platform_key_) report("L6", "PCR 7 has no platform key variable");
+  for (const Breach& breach : rules_.finish()) report(breach.code, breach.reason);
   return left_out_;
 }
 

@@ -1,6 +1,7 @@
 // Rule checks on a full firmware log, L1-L14 (spec part 2 §6.8). Event data counts only where the digest is recomputed
 // from it; event types are the log's claim, so a rule that a relabelled event could escape looks at the digest too.
-// L7, L8, L10, L11 and L12 compare with lists of a policy and are absent without one; L2 is the quote's (Q7).
+// L7, L8, L10, L11 and L12 compare with lists of a policy (firmware_rules.h) and are absent without one; L2 is the
+// quote's (Q7).
 #pragma once
 
 #include <array>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "pipeline/verdict/firmware_rules.h"
 #include "pipeline/verdict/verdict.h"
 #include "wire/eventlog/eventlog.h"
 
@@ -17,11 +19,13 @@ namespace gatehouse::pipeline {
 
 class LogChecks {
  public:
-  explicit LogChecks(HashAlgorithm bank);
+  explicit LogChecks(HashAlgorithm bank, std::vector<EvidenceRulesPtr> rules = {});
   // Every event of the log in order.
   void see(const eventlog::Event& event, eventlog::Format format);
   // After the last event: adds the codes, and a finding for each failure; returns how many findings were left out.
   std::uint64_t finish(std::map<std::string, Status>& checks, std::vector<Finding>& findings) const;
+  // Codes of L6-L12 that a rule makes a condition of allow.
+  std::vector<const char*> enforced() const { return rules_.enforced(); }
 
  private:
   void fail(const char* code, const eventlog::Event& event, std::string reason);
@@ -36,6 +40,8 @@ class LogChecks {
     std::string reason;
   };
   Hasher hasher_;
+  FirmwareRuleChecks rules_;
+  DigestSet separator_digests_;                                         // 00000000 and FFFFFFFF
   std::vector<std::pair<Digest, std::string_view>> forbidden_actions_;  // L9
   std::uint64_t index_ = 0, without_bank_ = 0;
   std::array<unsigned, 8> separators_{};

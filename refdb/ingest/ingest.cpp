@@ -10,6 +10,8 @@
 #include <mutex>
 
 #include "base/file.h"
+#include "refdb/ingest/ingestion.h"
+#include "refdb/ingest/repository_sources.h"
 #include "refdb/ingest/rpm.h"
 #include "wire/swima/tag_files.h"
 
@@ -24,6 +26,8 @@ struct Source {
   std::uint64_t size = 0;
   // As the operator named it, for the report.
   std::string name() const;
+  // Of a package file; of anything else it isn't known.
+  std::uint64_t bytes() const { return kind == Kind::deb || kind == Kind::rpm ? size : 0; }
 };
 
 // What a source's prefix says that it is. Trees and images come first: they take longest.
@@ -75,93 +79,48 @@ void find_sources(const std::string& text, std::vector<Source>& out) {
   out.push_back({text.ends_with(".rpm") ? Source::Kind::rpm : Source::Kind::deb, text, fs::file_size(text, ec)});
 }
 
-}  // namespace
+// Packages by files, and all that is one source and one package or a few.
+class PlainSources {
+ public:
+  // `rpm_files`: an RPM package may be known by the digest of its whole file, as repositories know it.
+  PlainSources(Ingestion& run, bool rpm_files) : run_(run), rpm_files_(rpm_files) {}
 
-Result<IngestReport> ingest(const IngestOptions& o) {
-  std::vector<Source> sources;
-  for (const std::string& text : o.sources) find_sources(text, sources);
-  // The largest first, so that the last worker isn't left alone with it.
-  std::sort(sources.begin(), sources.end(),
-            [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
-  GH_TRY(Builder builder, Builder::open(o.refdb));
-  IngestReport report;
-  std::mutex mutex;
-  std::size_t done = 0;
-  const auto count = [&](const Added& added) {
-    const std::lock_guard lock(mutex);
-    report.packages += added.is_package;
-    report.files += added.files;
-    report.bytes += added.bytes;
-  };
-  const auto add = [&](ReferencePackage package) -> Result<bool> {
-    package.product = o.product;
-    GH_TRY(const auto added, builder.add(std::move(package)));
-    if (added) count(*added);
-    return added.has_value();
-  };
-  // What the store hasn't of this package file; nullopt: nothing. What a killed ingestion took in of it is taken in
-  // without being decoded again: `any` says so.
-  const auto wanted = [&](const Digest& identity, bool& any) -> Result<std::optional<std::vector<HashAlgorithm>>> {
-    std::vector<HashAlgorithm> algorithms = o.algorithms;
-    GH_TRY(const auto resumed, builder.resume(o.product, identity, algorithms));
-    if (resumed) {
-      count(*resumed);
-      any = true;
-      return std::nullopt;
+  void take(const Source& source) noexcept {
+    try {
+      run_.begin(fs::path(source.path).filename().string());
+      auto taken = read(source);
+      if (!taken) {
+        run_.failed(source.name(), std::move(taken).error().from(source.path));
+      } else {
+        if (!*taken) run_.skip();
+      }
+    } catch (const std::exception& e) {
+      run_.failed(source.name(), Error{Fault::internal, "can't be taken in", {}, 0, source.path, e.what()});
     }
-    GH_TRY(const bool known, builder.known(o.product, identity, algorithms));
-    if (known) return std::nullopt;
-    return std::optional(std::move(algorithms));
-  };
-  // Not even a look into the file is needed.
-  const auto known_by_stamp = [&](const FileInput& input) -> Result<bool> {
-    const auto stamp = input.stamp();
-    if (!stamp) return false;
-    return builder.known_by_stamp(o.product, *stamp, o.algorithms);
-  };
-  const auto take = [&](const Source& source) -> Result<void> {
+    run_.finish(source.bytes());
+  }
+
+ private:
+  // Whether anything of it was new.
+  Result<bool> read(const Source& source) {
+    const std::vector<HashAlgorithm>& algorithms = run_.options().algorithms;
     std::vector<ReferencePackage> packages;
     bool any = false;
     switch (source.kind) {
-      case Source::Kind::deb: {
-        GH_TRY(const auto input, FileInput::open(source.path));
-        GH_TRY(const bool known, known_by_stamp(*input));
-        if (known) break;
-        GH_TRY(const Digest identity, digest_of_input(*input));
-        GH_TRY(const auto algorithms, wanted(identity, any));
-        if (!algorithms) break;
-        GH_TRY(ReferencePackage package, read_deb(*input, source.path, *algorithms, {}));
-        GH_CHECK(input->check_unchanged());
-        package.identity = identity;
-        package.stamp = input->stamp();
-        packages.push_back(std::move(package));
-        break;
-      }
-      case Source::Kind::rpm: {
-        GH_TRY(const auto input, FileInput::open(source.path));
-        GH_TRY(const bool known, known_by_stamp(*input));
-        if (known) break;
-        GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
-        GH_TRY(const auto algorithms, wanted(header.identity, any));
-        if (!algorithms) break;
-        GH_TRY(ReferencePackage package, rpm_references(*input, header, *algorithms, {}));
-        package.source = fs::path(source.path).filename().string();
-        GH_CHECK(input->check_unchanged());
-        package.identity = header.identity;
-        package.stamp = input->stamp();
-        packages.push_back(std::move(package));
-        break;
-      }
+      case Source::Kind::deb:
+        return read_deb_file(source);
+      case Source::Kind::rpm:
+        return read_rpm_file(source);
       case Source::Kind::root: {
-        GH_TRY(ReferencePackage tree, read_root(source.path, o.algorithms));
+        GH_TRY(ReferencePackage tree, read_root(source.path, algorithms));
         packages.push_back(std::move(tree));
         break;
       }
       case Source::Kind::oci:
       case Source::Kind::initramfs: {
         GH_TRY(const auto input, FileInput::open(source.path));
-        const auto read = source.kind == Source::Kind::oci ? read_oci : read_initramfs;
-        GH_TRY(ReferencePackage image, read(*input, source.path, o.algorithms, {}));
+        const auto read_image = source.kind == Source::Kind::oci ? read_oci : read_initramfs;
+        GH_TRY(ReferencePackage image, read_image(*input, source.path, algorithms, {}));
         packages.push_back(std::move(image));
         break;
       }
@@ -189,39 +148,91 @@ Result<IngestReport> ingest(const IngestOptions& o) {
         return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
     for (ReferencePackage& package : packages) {
-      GH_TRY(const bool added, add(std::move(package)));
+      GH_TRY(const bool added, run_.add(std::move(package)));
       any = any || added;
     }
-    if (any) return {};
-    const std::lock_guard lock(mutex);
-    ++report.skipped;
-    return {};
-  };
+    return any;
+  }
+
+  // Not even a look into the file is needed.
+  Result<bool> known_by_stamp(const FileInput& input) {
+    const auto stamp = input.stamp();
+    if (!stamp) return false;
+    return run_.known_by_stamp(*stamp);
+  }
+
+  Result<bool> read_deb_file(const Source& source) {
+    GH_TRY(const auto input, FileInput::open(source.path));
+    GH_TRY(const bool known, known_by_stamp(*input));
+    if (known) return false;
+    GH_TRY(const Digest identity, digest_of_input(*input));
+    GH_TRY(const Missing missing, run_.missing(identity));
+    if (!missing.to_read()) return missing.resumed;
+    GH_TRY(ReferencePackage package, read_deb(*input, source.path, missing.algorithms, {}));
+    GH_CHECK(input->check_unchanged());
+    package.identity = identity;
+    package.stamp = input->stamp();
+    return run_.add(std::move(package));
+  }
+
+  Result<bool> read_rpm_file(const Source& source) {
+    GH_TRY(const auto input, FileInput::open(source.path));
+    GH_TRY(const bool known, known_by_stamp(*input));
+    if (known) return false;
+    GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
+    GH_TRY(const Missing missing, run_.missing(header.identity));
+    if (!missing.to_read()) return missing.resumed;
+    if (rpm_files_) {
+      GH_TRY(const Digest file, digest_of_input(*input));
+      GH_TRY(const Missing as_file, run_.missing(file));
+      if (!as_file.to_read()) return as_file.resumed;
+    }
+    GH_TRY(ReferencePackage package, rpm_references(*input, header, missing.algorithms, {}));
+    GH_CHECK(input->check_unchanged());
+    package.source = fs::path(source.path).filename().string();
+    package.identity = header.identity;
+    package.stamp = input->stamp();
+    return run_.add(std::move(package));
+  }
+
+  Ingestion& run_;
+  const bool rpm_files_;
+};
+
+}  // namespace
+
+Result<IngestReport> ingest(const IngestOptions& o) {
+  GH_TRY(const auto repositories, RepositorySources::open(o));
+  std::vector<Source> sources;
+  std::vector<std::string> repository_sources;
+  for (const std::string& text : o.sources) {
+    if (RepositorySources::is_one(text)) repository_sources.push_back(text);
+    else find_sources(text, sources);
+  }
+  // The largest first, so that the last worker isn't left alone with it.
+  std::sort(sources.begin(), sources.end(),
+            [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
+  GH_TRY(Builder builder, Builder::open(o.refdb));
+  GH_CHECK(repositories->load());
+  Ingestion run(o, builder);
+  std::uint64_t bytes = 0;
+  for (const Source& source : sources) bytes += source.bytes();
+  run.expect(sources.size(), bytes);
   // oneTBB says on stderr when a worker is missing; no more jobs than sources are of use.
-  const unsigned jobs = o.jobs == 0
-                            ? unsigned(oneapi::tbb::info::default_concurrency())
-                            : unsigned(std::min<std::size_t>({o.jobs, std::max<std::size_t>(sources.size(), 1), 256}));
+  const std::size_t useful = repository_sources.empty() ? std::max<std::size_t>(sources.size(), 1) : 256;
+  const unsigned jobs = o.jobs == 0 ? unsigned(oneapi::tbb::info::default_concurrency())
+                                    : unsigned(std::min<std::size_t>({o.jobs, useful, 256}));
   const oneapi::tbb::global_control workers(oneapi::tbb::global_control::max_allowed_parallelism, jobs + 1);
   oneapi::tbb::task_arena arena{int(jobs)};
+  PlainSources plain(run, repositories->knows_rpm_files());
   arena.execute([&] {
-    oneapi::tbb::parallel_for_each(sources.begin(), sources.end(), [&](const Source& source) noexcept {
-      Result<void> good = fail(Fault::internal, "out of memory");
-      try {
-        good = take(source);
-      } catch (const std::exception& e) {
-        good = fail(Error{Fault::internal, "can't be taken in", {}, 0, source.path, e.what()});
-      }
-      const std::lock_guard lock(mutex);
-      if (!good) {
-        Error error = std::move(good).error();
-        report.failed.push_back({source.name(), std::move(error).from(source.path).text()});
-      }
-      if (o.progress) o.progress(++done, sources.size());
-    });
+    oneapi::tbb::parallel_for_each(sources.begin(), sources.end(),
+                                   [&](const Source& source) noexcept { plain.take(source); });
+    for (const std::string& source : repository_sources) repositories->take(source, jobs, run);
   });
-  std::sort(report.failed.begin(), report.failed.end(),
-            [](const FailedSource& a, const FailedSource& b) { return a.source < b.source; });
   GH_TRY(const Published published, builder.publish());
+  if (auto settled = repositories->settle(); !settled) run.failed(o.refdb, std::move(settled).error());
+  IngestReport report = run.report();
   report.generation = published.generation;
   return report;
 }

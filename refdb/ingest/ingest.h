@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "refdb/ingest/repository.h"
 #include "refdb/store/builder.h"
 
 namespace gatehouse::refdb {
@@ -66,20 +67,31 @@ Result<ReferencePackage> read_initramfs(const Input& image, const std::string& n
 Result<ReferencePackage> read_oci(const Input& archive, const std::string& name,
                                   const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits = {});
 
+// What is known of so far: the packages of a repository are, once its index is read.
+struct IngestProgress {
+  std::size_t done = 0, of = 0;              // sources and packages
+  std::uint64_t bytes_done = 0, bytes = 0;  // of package files
+  std::string current;                       // what was begun last
+};
+
 struct IngestOptions {
   std::string refdb, product;
   std::vector<std::string> sources;
   unsigned jobs = 0;
   std::vector<HashAlgorithm> algorithms{std::begin(common_banks), std::end(common_banks)};
-  // From any thread: sources done, of how many.
-  std::function<void(std::size_t, std::size_t)> progress;
+  RepositoryOptions repositories;
+  // From any thread, one at a time.
+  std::function<void(const IngestProgress&)> progress;
 };
 struct FailedSource {
   std::string source, reason;
 };
 struct IngestReport {
+  // Skipped: what the store has already, and what the selection leaves out.
   std::uint64_t packages = 0, files = 0, bytes = 0, skipped = 0, generation = 0;
+  std::uint64_t excluded_packages = 0, excluded_files = 0;  // by the selection; files of packages that are taken
   std::vector<FailedSource> failed;
+  std::vector<std::string> warnings;
 };
 // One new generation with all that could be read; none when nothing is new.
 Result<IngestReport> ingest(const IngestOptions& options);

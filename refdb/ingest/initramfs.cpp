@@ -7,6 +7,7 @@
 #include "base/hex.h"
 #include "refdb/alias/alias.h"
 #include "refdb/ingest/cpio.h"
+#include "refdb/ingest/files.h"
 #include "refdb/ingest/hashers.h"
 #include "refdb/ingest/inflate.h"
 #include "refdb/ingest/ingest.h"
@@ -76,14 +77,7 @@ class ImageReader {
     return {};
   }
 
-  std::vector<ReferenceFile> take_files() {
-    std::vector<ReferenceFile> out;
-    for (auto& [path, file] : files_) {
-      file.path = path;
-      out.push_back(std::move(file));
-    }
-    return out;
-  }
+  std::vector<ReferenceFile> take_files() { return with_paths(std::move(files_)); }
 
  private:
   struct Links {

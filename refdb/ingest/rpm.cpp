@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "base/base64.h"
 #include "base/hex.h"
 #include "base/reader.h"
 #include "refdb/alias/alias.h"
@@ -26,7 +27,8 @@ std::unexpected<Error> bad(std::string_view why, std::uint64_t at) {
 
 namespace tag {
 // Of the signature header.
-constexpr std::uint32_t sha1_of_header = 269, long_size = 270, sha256_of_header = 273, size = 1000;
+constexpr std::uint32_t dsa_of_header = 267, rsa_of_header = 268, sha1_of_header = 269, long_size = 270,
+                        sha256_of_header = 273, openpgp_of_header = 278, size = 1000;
 // Of the header.
 constexpr std::uint32_t name = 1000, version = 1001, release = 1002, epoch = 1003, architecture = 1022,
                         old_file_names = 1027, file_sizes = 1028, file_modes = 1030, file_digests = 1035,
@@ -161,6 +163,13 @@ class Header {
     GH_TRY(const auto all, numbers(tag, bytes_.size()));
     return all.empty() ? std::nullopt : std::optional(all.front());
   }
+  // nullopt: no such tag.
+  Result<std::optional<Bytes>> binary(std::uint32_t tag) const {
+    const Entry* const e = find(tag);
+    if (e == nullptr) return std::nullopt;
+    if (e->type != Type::binary) return bad("tag of an unexpected type", e->at);
+    return std::optional(data().subspan(e->offset, e->count));
+  }
   // Where a tag's index entry is in the input, for errors; the header itself for one that isn't there.
   std::uint64_t where(std::uint32_t tag) const {
     const Entry* const e = find(tag);
@@ -238,6 +247,22 @@ Result<void> check_signature_header(const Input& input, const Header& signature,
   const std::uint64_t rest = input.size() - (header.end() - header.bytes().size());
   if (*size > rest) return bad("truncated package", input.size());
   if (*size < rest) return bad("trailing bytes after the package", input.size() - (rest - *size));
+  return {};
+}
+
+// Signatures of the header alone; those over header and payload (SIGPGP, SIGGPG) are of the format before.
+Result<void> add_signatures(const Header& signature, RpmPackage& out) {
+  for (const std::uint32_t tag : {tag::rsa_of_header, tag::dsa_of_header}) {
+    GH_TRY(const auto one, signature.binary(tag));
+    if (one) out.signatures.emplace_back(one->begin(), one->end());
+  }
+  constexpr std::size_t most = 16;
+  GH_TRY(const auto more, signature.texts(tag::openpgp_of_header, most));
+  for (const std::string_view text : more) {
+    auto one = from_base64(text);
+    if (!one) return bad("a signature that isn't base64", signature.where(tag::openpgp_of_header));
+    out.signatures.push_back(*std::move(one));
+  }
   return {};
 }
 
@@ -387,6 +412,11 @@ bool RpmPackage::header_is_enough(const std::vector<HashAlgorithm>& algorithms) 
   return algorithm && all_have_digests && algorithms.size() == 1 && algorithms.front() == *algorithm;
 }
 
+bool RpmPackage::header_binds_files() const {
+  if (payload_digest && digest_size(payload_digest->first) >= 32) return true;
+  return algorithm && digest_size(*algorithm) >= 32 && all_have_digests;
+}
+
 Result<RpmPackage> parse_rpm(const Input& input, const IngestLimits& limits) {
   GH_TRY(const ByteVector lead, input.bytes_at(0, std::min<std::size_t>(lead_size, std::size_t(input.size()))));
   Reader r(lead, spec);
@@ -403,6 +433,8 @@ Result<RpmPackage> parse_rpm(const Input& input, const IngestLimits& limits) {
   RpmPackage out;
   out.identity = digest_of(HashAlgorithm::sha256, header.bytes());
   GH_CHECK(check_signature_header(input, signature, header, out.identity));
+  GH_CHECK(add_signatures(signature, out));
+  out.header = header_at;
   out.payload = header.end();
   // Only a binary package names the source package that it was built from.
   if (!header.has(tag::source_rpm)) return bad("a source package: its files are installed nowhere", header_at);

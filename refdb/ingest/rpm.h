@@ -5,7 +5,7 @@
 //   if (package.header_is_enough(algorithms)) …                          // no byte of the payload is read
 //   GH_TRY(auto references, rpm_references(*input, package, algorithms, limits));
 //
-// The digests of the header that the signature header holds are checked, and the package's size; who signed it isn't.
+// The digests of the header that the signature header holds are checked, and the package's size; its signatures aren't.
 #pragma once
 
 #include <cstdint>
@@ -40,12 +40,16 @@ struct RpmPackage {
   std::optional<HashAlgorithm> algorithm;
   bool all_have_digests = true;  // the regular files, in that algorithm
   Digest identity;               // SHA-256 of the header, which binds the payload by its digests
-  std::uint64_t payload = 0;     // where it begins
+  std::uint64_t header = 0, payload = 0;  // where they begin; the header ends where the payload begins
+  // OpenPGP signatures of the header (the bytes from `header` to `payload`), binary. Whose they are isn't known.
+  std::vector<ByteVector> signatures;
   // Of the payload as it is in the file; nullopt: the package says none, or in another algorithm.
   std::optional<std::pair<HashAlgorithm, Digest>> payload_digest;
 
   // Whether references in these algorithms need nothing of the payload.
   bool header_is_enough(const std::vector<HashAlgorithm>& algorithms) const;
+  // Whether who vouches for the header vouches for the files' contents.
+  bool header_binds_files() const;
 };
 
 // Errors have offsets in the input; the caller names it.

@@ -4,12 +4,11 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <string>
-#include <utility>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace gatehouse::server {
@@ -23,21 +22,15 @@ class SocketAddress {
     if (path.size() >= sizeof out.address_.sun_path) {
       const std::size_t slash = path.rfind('/');
       const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-      out.folder_ = ::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-      if (out.folder_ < 0) return fail_errno("can't open the socket's folder", path);
-      name = "/proc/self/fd/" + std::to_string(out.folder_) + "/" + path.substr(slash + 1);
+      out.folder_ = Descriptor(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!out.folder_) return fail_errno("can't open the socket's folder", path);
+      name = "/proc/self/fd/" + std::to_string(out.folder_.get()) + "/" + path.substr(slash + 1);
       if (name.size() >= sizeof out.address_.sun_path)
         return fail(Error{Fault::usage, "socket name too long", {}, 0, path, {}});
     }
     out.address_.sun_family = AF_UNIX;
     std::memcpy(out.address_.sun_path, name.c_str(), name.size() + 1);
     return out;
-  }
-  SocketAddress(SocketAddress&& other) noexcept
-      : address_(other.address_), folder_(std::exchange(other.folder_, -1)) {}
-  SocketAddress& operator=(SocketAddress&&) = delete;
-  ~SocketAddress() {
-    if (folder_ >= 0) ::close(folder_);
   }
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
   const char* name() const { return address_.sun_path; }
@@ -46,7 +39,7 @@ class SocketAddress {
  private:
   SocketAddress() = default;
   sockaddr_un address_{};
-  int folder_ = -1;
+  Descriptor folder_;
 };
 
 }  // namespace gatehouse::server

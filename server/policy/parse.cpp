@@ -11,6 +11,7 @@
 #include "base/hex.h"
 #include "base/toml.h"
 #include "server/policy/policy.h"
+#include "server/policy/rules.h"
 
 namespace gatehouse::server::policy {
 namespace {
@@ -36,6 +37,7 @@ struct DraftGroup {
   std::string parent;
   bool names_members = false;  // even by an empty list: "nobody yet" isn't "everybody"
   Choice choice;
+  std::optional<std::string> rules;  // "none" or a name; nothing: inherited
   std::vector<DraftEntry> entries;
 };
 
@@ -156,6 +158,9 @@ class PolicyReader {
 
   void read_policy_table(const toml::node& node, const std::string& key);
   void read_messages(const toml::table& languages, const std::string& prefix, const std::string& file);
+  void read_rules(const toml::node& node, const std::string& key);
+  Use rules_name(std::optional<std::string>& slot);
+  pipeline::EvidenceRulesPtr rules_named(const std::optional<std::string>& name) const;
   void read_group(std::string_view name, const toml::node& node);
   void read_ask(DraftGroup& draft, const toml::node& node, const std::string& key);
   void read_entry(DraftGroup& draft, const toml::node& node, const std::string& key);
@@ -174,6 +179,12 @@ class PolicyReader {
   Mistakes mistakes_;
   std::vector<DraftGroup> drafts_;
   std::optional<Recommendation> on_fail_, on_noresult_;
+  std::optional<std::string> rules_;
+  struct NamedRules {
+    std::size_t line;
+    std::string key, name;
+  };
+  std::vector<NamedRules> named_rules_;  // to look up when all are read
   const toml::table* messages_ = nullptr;
 };
 
@@ -235,6 +246,17 @@ Use PolicyReader::age(std::optional<std::chrono::seconds>& slot) {
   };
 }
 
+// Names are looked up by check_rules(), when all tables are read.
+Use PolicyReader::rules_name(std::optional<std::string>& slot) {
+  return [this, &slot](const toml::node& node, const std::string& key) {
+    slot.reset();
+    const auto name = string(node, key, "wants the name of a table [rules.NAME], \"none\" or \"inherit\"");
+    if (!name || *name == "inherit") return;
+    slot = name;
+    if (*name != "none") named_rules_.push_back({line_of(node), key, *name});
+  };
+}
+
 std::optional<toml::table> PolicyReader::parse(std::string_view text, const std::string& file) {
   auto table = parse_toml(text, file);
   if (table) return std::move(*table);
@@ -276,6 +298,7 @@ void PolicyReader::read_policy_table(const toml::node& node, const std::string& 
                }},
               {"on_fail", recommendation(on_fail_)},
               {"on_noresult", recommendation(on_noresult_)},
+              {"rules", rules_name(rules_)},
               {"remediation_uri",
                [&](const toml::node& n, const std::string& k) {
                  const auto v = string(n, k, "wants a URI such as \"https://help.example.org/nac\"");
@@ -336,6 +359,30 @@ void PolicyReader::read_messages(const toml::table& languages, const std::string
   }
 }
 
+void PolicyReader::read_rules(const toml::node& node, const std::string& key) {
+  const toml::table* const table = node.as_table();
+  if (table == nullptr) return mistake(node, key, "wants a table for each set of rules, such as [rules.servers]");
+  if (table->size() > max_rules) return mistake(node, key, "more than 256 tables of rules");
+  RulesReader reader(file_, read_,
+                     [this](const std::string& file, std::size_t line, const std::string& at, std::string reason) {
+                       mistake(line, at, std::move(reason), &file);
+                     });
+  for (const auto& [name, one] : *table) {
+    const std::string full = key + '.' + std::string(name.str());
+    if (name.str().empty() || name.str().size() > max_name || !printable(name.str()) || name.str() == "none" ||
+        name.str() == "inherit")
+      mistake(one, full, "a name of rules is one line of 1 to 128 bytes, not \"none\" and not \"inherit\"");
+    else
+      out_->rules.push_back(reader.read(name.str(), one, full));
+  }
+}
+
+pipeline::EvidenceRulesPtr PolicyReader::rules_named(const std::optional<std::string>& name) const {
+  const auto at =
+      std::find_if(out_->rules.begin(), out_->rules.end(), [&](const auto& r) { return name && r->name == *name; });
+  return at == out_->rules.end() ? nullptr : *at;
+}
+
 void PolicyReader::read_group(std::string_view name, const toml::node& node) {
   const std::string key = "groups." + std::string(name);
   if (name.empty() || name.size() > max_name || !printable(name))
@@ -378,6 +425,7 @@ void PolicyReader::read_group(std::string_view name, const toml::node& node) {
        {"default_for", strings("product names such as \"Ubuntu *\"", append(g.product_fallback))},
        {"ask", [&](const toml::node& n, const std::string& k) { read_ask(draft, n, k); }},
        {"max_age", age(draft.choice.max_age)},
+       {"rules", rules_name(draft.rules)},
        {"on_fail", recommendation(draft.choice.on_fail)},
        {"on_noresult", recommendation(draft.choice.on_noresult)}});
 }
@@ -534,13 +582,21 @@ void PolicyReader::link_groups() {
 void PolicyReader::inherit() {
   out_->ungrouped = {
       tpm_attestation(on_fail_.value_or(Recommendation::isolate), on_noresult_.value_or(Recommendation::isolate))};
+  out_->ungrouped.front().rules = rules_named(rules_);
+  for (const NamedRules& one : named_rules_)
+    if (!rules_named(one.name))
+      mistake(
+          one.line, one.key,
+          "no rules are called \"" + one.name + "\": wants the name of a table [rules.NAME], \"none\" or \"inherit\"");
   for (DraftGroup& draft : drafts_) {
     Choice above = draft.choice;
+    std::optional<std::string> rules = draft.rules;
     for (auto at = draft.group.parent; at; at = drafts_[*at].group.parent) {
       const Choice& choice = drafts_[*at].choice;
       if (!above.on_fail) above.on_fail = choice.on_fail;
       if (!above.on_noresult) above.on_noresult = choice.on_noresult;
       if (!above.max_age) above.max_age = choice.max_age;
+      if (!rules) rules = drafts_[*at].rules;
     }
     for (DraftEntry& entry : draft.entries) {
       Enforcement& e = entry.enforcement;
@@ -553,6 +609,7 @@ void PolicyReader::inherit() {
       // otherwise (spec part 2 §9.4).
       if (e.type != Type::tpmra) e.max_age = above.max_age.value_or(std::chrono::seconds(0));
       if (entry.choice.max_age) e.max_age = *entry.choice.max_age;
+      if (e.type == Type::tpmra) e.rules = rules_named(rules ? rules : rules_);
       draft.group.ask.push_back(std::move(e));
     }
     Group& g = draft.group;
@@ -602,7 +659,9 @@ void PolicyReader::make_digest() {
     line("on_fail", pipeline::name(e.on_fail));
     line("on_noresult", pipeline::name(e.on_noresult));
     line("max_age", std::to_string(e.max_age.count()));
+    if (e.rules) line("rules", e.rules->name);
   };
+  for (const pipeline::EvidenceRulesPtr& rules : p.rules) text += "rules " + rules->name + '\n' + canonical(*rules);
   for (const Enforcement& e : p.ungrouped) entry(e);
   for (const Group& g : p.groups) {
     line("group", g.name);
@@ -624,6 +683,7 @@ std::expected<PolicyPtr, Mistakes> PolicyReader::run(std::string_view text) {
   if (const auto root = parse(text, file_)) {
     read_table(*root, {},
                {{"policy", [&](const toml::node& n, const std::string& k) { read_policy_table(n, k); }},
+                {"rules", [&](const toml::node& n, const std::string& k) { read_rules(n, k); }},
                 {"groups", [&](const toml::node& n, const std::string& k) {
                    const toml::table* const table = n.as_table();
                    if (table == nullptr) return mistake(n, k, "wants a table for each group, such as [groups.servers]");

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "server/policy/pattern.h"
+#include "base/pattern.h"
 
 namespace gatehouse::server::policy {
 namespace {

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "pipeline/verdict/evidence_rules.h"
 #include "pipeline/verdict/verdict.h"
 #include "server/policy/catalogue.h"
 #include "server/policy/mistake.h"
@@ -109,6 +110,7 @@ struct Enforcement {
   Recommendation on_fail = Recommendation::isolate;
   Recommendation on_noresult = Recommendation::isolate;
   std::chrono::seconds max_age{0};  // 0: always asked
+  pipeline::EvidenceRulesPtr rules;  // TPMRA: null for none
 };
 
 // "certificate:CN=*, O=Example": an authenticated identity; `*` stands for any characters, the empty text included.
@@ -139,6 +141,7 @@ inline constexpr std::size_t max_work_items = 256;  // spec part 1b §10.1: diff
 struct Policy {
   std::string file;                    // empty: built in
   std::vector<Group> groups;           // by name
+  std::vector<pipeline::EvidenceRulesPtr> rules;  // by name
   std::vector<Enforcement> ungrouped;  // of a device in no group: TPMRA with firmware log and IMA list
   Combine combine = Combine::standard;
   Recommendation unknown_devices =

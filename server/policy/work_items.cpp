@@ -4,7 +4,7 @@
 #include <map>
 #include <utility>
 
-#include "server/policy/pattern.h"
+#include "base/pattern.h"
 
 namespace gatehouse::server::policy {
 namespace {
@@ -120,6 +120,11 @@ void gather(Gathering& all, const Enforcement& e, std::string_view group, unsign
       item.argument = spaced(item.letters);
     }
   }
+  if (e.rules) {
+    const auto place =
+        std::find_if(item.rules.begin(), item.rules.end(), [&](const auto& r) { return r->name >= e.rules->name; });
+    if (place == item.rules.end() || *place != e.rules) item.rules.insert(place, e.rules);
+  }
   if (first || steps < g.steps) {
     g.steps = steps;
     item.on_fail = e.on_fail;
@@ -151,6 +156,7 @@ bool may_skip(const WorkItem& item, const DeviceFacts& device, const History& hi
 std::string WorkItem::key() const {
   std::string out(name(type));
   if (!argument.empty()) out += ' ' + argument;
+  for (const pipeline::EvidenceRulesPtr& one : rules) out += (&one == &rules.front() ? " rules " : "+") + one->version;
   return out;
 }
 

@@ -51,13 +51,15 @@ struct WorkItem {
   const PortSet* ports = nullptr;          // TCPOP to UDPBL
   std::string_view path;                   // FREFM to DMETA
   const PackageRules* packages = nullptr;  // PCKGS
+  std::vector<pipeline::EvidenceRulesPtr> rules;  // TPMRA: of all that ask for it, by name
   Recommendation on_fail = Recommendation::isolate;
   Recommendation on_noresult = Recommendation::isolate;
   std::chrono::seconds max_age{0};
   std::string_view group;  // whose enforcement decided on_fail and on_noresult
 
   bool has(char letter) const { return letters.find(letter) != letters.npos; }
-  // "TPMRA B I": under which its result is kept. Another argument is another key.
+  // "TPMRA B I": under which its result is kept. Another argument is another key, and so are other rules:
+  // "TPMRA B I rules 1f3a…".
   std::string key() const;
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/x509.h"
 
 namespace gatehouse {
 namespace {
@@ -50,6 +51,43 @@ TEST(PublicKey, VerifiesTheWorkedExample) {
   EXPECT_FALSE(key->verify(SignatureScheme::ecdsa, HashAlgorithm::sha3_256, attest, ecdsa_der(r, s)));
   attest[5] ^= std::byte{1};
   EXPECT_FALSE(key->verify(SignatureScheme::ecdsa, HashAlgorithm::sha256, attest, ecdsa_der(r, s)));
+}
+
+// The same signature over the digest alone, and not over another one.
+TEST(PublicKey, VerifiesADigest) {
+  const auto x = from_hex("e474f0b966e8603a5bf65c47d49b4892d77b0fd03d3e77752b39cd20bc4c6a09").value();
+  const auto y = from_hex("4349fb24d4fa5e44bdb86a3c0d8a8e810d5c2d86cca858fc11cf3b17e74bd1d3").value();
+  const auto key = PublicKey::from_ecc(KeyType::ecc_p256, x, y);
+  ASSERT_TRUE(key);
+  const auto attest = from_hex(
+                          "ff54434780180022000b6615659c4a95e9f940e85236c5484953afdd4f88ad0619319b9366e0d19d6a1c0020b355"
+                          "031272b48ff16f3923"
+                          "de20d6eea3d2354af2fdb2d17f2716df4430123da000000000000470630000000200000000012019102300163636"
+                          "00000001000b03ff470000204923eaabae0f642b6463bcfd60153e8f29c8cd3740429c4fece9b0dcf099deec")
+                          .value();
+  const auto signature =
+      ecdsa_der(from_hex("954b6ec7f4d19719b78b9f95b49463df316c9eb838550dcb74078a370290b360").value(),
+                from_hex("9499371c3be85dfdf254d67a69241762f47f40b3d4b2397bccd622989420345a").value());
+  const Digest digest = digest_of(HashAlgorithm::sha256, attest);
+  EXPECT_TRUE(key->verify_digest(SignatureScheme::ecdsa, HashAlgorithm::sha256, digest.view(), signature));
+  EXPECT_FALSE(key->verify_digest(SignatureScheme::ecdsa, HashAlgorithm::sha256,
+                                  digest_of(HashAlgorithm::sha256, signature).view(), signature));
+  EXPECT_FALSE(key->verify_digest(SignatureScheme::ecdsa, HashAlgorithm::sha384, digest.view(), signature));
+  EXPECT_FALSE(key->verify_digest(SignatureScheme::ecdsa, HashAlgorithm::sha256, digest.view().first(31), signature));
+  EXPECT_FALSE(key->verify_digest(SignatureScheme::rsassa, HashAlgorithm::sha256, digest.view(), signature));
+  EXPECT_FALSE(key->verify_digest(SignatureScheme::ecdsa, HashAlgorithm::sha3_256, digest.view(), signature));
+}
+
+// The identifier that the recorded certificates name in their extension.
+TEST(PublicKey, HasTheSubjectKeyIdentifierOfItsCertificate) {
+  for (const std::string kind : {"rsa", "ecc"}) {
+    const auto bytes = read_file(key_file(kind + "/ak.cert.der"), 1 << 20);
+    ASSERT_TRUE(bytes);
+    const auto certificate = Certificate::from_der(*bytes);
+    ASSERT_TRUE(certificate);
+    ASSERT_EQ(certificate->subject_key_id().size(), 20U) << kind;
+    EXPECT_EQ(to_hex(certificate->subject_key_id()), certificate->key().subject_key_id().hex());
+  }
 }
 
 TEST(PublicKey, RefusesWhatIsNoKey) {

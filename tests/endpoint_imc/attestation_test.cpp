@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "tests/endpoint_client/list_entries.h"
 #include "wire/ima/ima.h"
 #include "wire/pts/errors.h"
 #include "wire/pts/records.h"
@@ -18,33 +19,6 @@ namespace raw = pts::raw;
 
 OwnAttribute pts_attribute(std::uint32_t kind, Bytes value) {
   return attribute(patnc::vendor_tcg, kind, value, patnc::noskip);
-}
-
-void put_field(Writer& w, Bytes field) {
-  w.put_le(std::uint32_t(field.size()));
-  w.put_bytes(field);
-}
-
-// One entry of a binary list.
-void append_entry(Writer& w, std::string_view name, const std::vector<ByteVector>& fields, std::uint32_t pcr = 10,
-                  bool violation = false) {
-  Writer data;
-  for (const ByteVector& field : fields) put_field(data, field);
-  w.put_le(pcr);
-  const Digest hash = violation ? Digest::filled(20, std::byte{0}) : digest_of(HashAlgorithm::sha1, data.view());
-  w.put_bytes(hash.view());
-  put_field(w, as_bytes(name));
-  put_field(w, data.view());
-}
-ByteVector digest_field(char fill) {
-  ByteVector out = to_vector(as_bytes(std::string_view("sha256:\0", 8)));
-  out.insert(out.end(), 32, std::byte(fill));
-  return out;
-}
-ByteVector name_field(std::string_view name) {
-  ByteVector out = to_vector(as_bytes(name));
-  out.push_back(std::byte{0});
-  return out;
 }
 
 // Signed files, a violation, a measured buffer, a template that nobody knows, and an entry of another PCR.

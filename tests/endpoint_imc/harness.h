@@ -5,6 +5,7 @@
 
 #include "base/hex.h"
 #include "tests/endpoint_client/harness.h"
+#include "tests/folder.h"
 
 namespace gatehouse::endpoint::test {
 
@@ -17,26 +18,7 @@ struct Collectors {
   Server server;
 };
 
-// A directory of its own, gone with the test.
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "gatehouse-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(name.data()), nullptr);
-    path_ = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-  void write(const std::string& name, std::string_view text) const {
-    std::filesystem::create_directories(std::filesystem::path(path_ + "/" + name).parent_path());
-    std::ofstream(path_ + "/" + name, std::ios::binary) << text;
-    std::filesystem::permissions(path_ + "/" + name, std::filesystem::perms(0644));
-  }
-
- private:
-  std::string path_;
-};
+using gatehouse::test::Folder;
 
 inline std::string hex_of(Bytes bytes) { return to_hex(bytes); }
 

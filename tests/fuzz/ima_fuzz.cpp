@@ -1,4 +1,5 @@
 #include "wire/ima/ima.h"
+#include "wire/ima/signature.h"
 
 using namespace gatehouse;
 
@@ -9,6 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (;;) {
     const auto entry = cursor.next();
     if (!entry || *entry == nullptr) break;
+    (void)ima::parse_signature((*entry)->fields.signature);
   }
   return 0;
 }

@@ -81,6 +81,13 @@ for data in files(corpus + "/eventlog/*.bin", 30000):
     add("eventlog_fuzz", data)
 for data in files(corpus + "/malformed/el-*"):
     add("eventlog_fuzz", data)
+for data in files(corpus + "/eventlog/*.bin"):
+    add("firmware_rules_fuzz", data)
+    # Databases of the firmware: behind the name of a variable that begins with db, its data.
+    for at in (m.start() for m in re.finditer(b"d\0b\0", data)):
+        name, length = struct.unpack_from("<QQ", data, at - 16) if at >= 16 else (0, 0)
+        if name in (2, 3) and length <= len(data) - at - 2 * name:
+            add("signature_list_fuzz", data[at + 2 * name:at + 2 * name + length])
 for data in files(corpus + "/ima/*.bin"):
     add("ima_fuzz", data)
 for data in files(corpus + "/malformed/ima-*.bin"):
@@ -238,6 +245,25 @@ for pattern in (os.path.join(tree, "tests/data/rpm/*.rpm"), corpus + "/packages/
                 if struct.unpack(">I", data[entry:entry + 4])[0] in digests:
                     struct.pack_into(">I", open_to_change, entry, 999)
         add("rpm_fuzz", bytes(open_to_change))
+index = b"".join(b"Package: %s\nVersion: 1:2-3\nArchitecture: amd64\nSection: utils\nPriority: optional\nFilename: %s\nSize: 77\nSHA256: %s\n"
+                 b"Description: example\n more\n .\n\n" % (name, path, b"a" * 64)
+                 for name, path in ((b"hello", b"pool/h/hello.deb"), (b"flat", b"./flat.deb"), (b"bad", b"../bad.deb")))
+add("apt_packages_fuzz", index)
+add("apt_release_fuzz", b"Suite: stable\nCodename: bookworm\nDate: Sat, 10 Feb 2024 11:07:25 UTC\nValid-Until: Sat, 17 Feb 2024 11:07:25 UTC\n"
+    b"Acquire-By-Hash: yes\nNo-Support-for-Architecture-all: Packages\nSHA256:\n " + b"a" * 64 + b" 77 main/binary-amd64/Packages\n " +
+    b"b" * 64 + b" 7 main/binary-amd64/Packages.xz\n")
+for checksum, digest in ((b"sha256", b"a" * 64), (b"sha512", b"c" * 128), (b"sha", b"d" * 40)):
+    place = b'<checksum type="%s">%s</checksum><location href="repodata/p.xml.gz"/>' % (checksum, digest)
+    add("rpm_repomd_fuzz", b'<?xml version="1.0"?><repomd xmlns="r"><revision>17</revision><data type="primary">' + place +
+        b"<timestamp>5.5</timestamp><size>77</size></data></repomd>")
+    add("rpm_primary_fuzz", b'<metadata xmlns="c" xmlns:rpm="r"><package type="rpm"><name>a&amp;b</name><arch>noarch</arch><version epoch="1" ver="2" '
+        b'rel="3"/><size package="7"/>' + place + b"<format><rpm:group>Tests</rpm:group></format></package></metadata>")
+fingerprint = b"A" * 40
+for word in (b"GOODSIG", b"EXPSIG", b"EXPKEYSIG", b"REVKEYSIG", b"BADSIG"):
+    add("gpgv_status_fuzz", b"[GNUPG:] PLAINTEXT 74 0 \n[GNUPG:] NEWSIG x\n[GNUPG:] %s 0123456789ABCDEF x\n[GNUPG:] VALIDSIG %s 2024-02-10 1 0 4 0 1 8 01 %s\n"
+        % (word, fingerprint, fingerprint))
+add("gpgv_status_fuzz", b"[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 0123456789ABCDEF 1 8 01 1 9 -\n[GNUPG:] NO_PUBKEY 0123456789ABCDEF\n")
+add("gpgv_status_fuzz", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nComment: x\n\nmQ==\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n")
 add("sha256sums_fuzz", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  /etc/empty\n")
 add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\nDescription: example\n more\n")
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:

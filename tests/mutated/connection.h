@@ -47,9 +47,7 @@ class Connection {
  public:
   Connection(World& world, const Role& role)
       : host(world), speaker(role.speaker()), session(prepared(host, role), role.settings, *world.state, role.peer) {
-    host.on_message = [this](server::Direction direction, Bytes whole) {
-      if (direction == server::Direction::client_to_server) received.push_back({session.id(), to_vector(whole)});
-    };
+    host.on_message = [this](server::Direction, Bytes whole) { heard.push_back({session.id(), to_vector(whole)}); };
     host.on_fact = [this](std::string_view fact, Bytes) {
       protocol_error = protocol_error || fact == "protocol_error";
     };
@@ -61,7 +59,7 @@ class Connection {
       if (at == std::string::npos) return;
       recorded = r.verdict.substr(at + key.size(), r.verdict.find('"', at + key.size()) - at - key.size());
       // What comes later doesn't count any more.
-      if (recorded == "allow") allowed.push_back({said, received_for(r.intent.session)});
+      if (recorded == "allow") allowed.push_back({said, heard_for(r.intent.session)});
     };
   }
   ~Connection() { end(); }
@@ -91,14 +89,14 @@ class Connection {
     }
     return out;
   }
-  // What came for this assessment, the batch that began it included.
-  Messages received_for(const std::string& id) const {
+  // What came for this assessment, the batch that began it included, and all that the server said until then.
+  Messages heard_for(const std::string& id) const {
     Messages out;
-    for (std::size_t i = 0; i < received.size(); ++i) {
-      const bool begins = i + 1 < received.size() && received[i].first != id && received[i + 1].first == id &&
-                          is_retry(received[i].second);
-      const bool alone = i + 1 == received.size() && received[i].first != id && is_retry(received[i].second);
-      if (received[i].first == id || begins || alone) out.push_back(received[i].second);
+    for (std::size_t i = 0; i < heard.size(); ++i) {
+      const bool begins = i + 1 < heard.size() && heard[i].first != id && heard[i + 1].first == id &&
+                          is_retry(heard[i].second);
+      const bool alone = i + 1 == heard.size() && heard[i].first != id && is_retry(heard[i].second);
+      if (heard[i].first == id || begins || alone || of_server(heard[i].second)) out.push_back(heard[i].second);
     }
     return out;
   }
@@ -118,10 +116,10 @@ class Connection {
 
   LoopHost host;
   std::unique_ptr<Speaker> speaker;
-  std::vector<std::pair<std::string, ByteVector>> received;  // with the session at that time
+  std::vector<std::pair<std::string, ByteVector>> heard;     // both ways, with the session at that time
   Messages said;                                             // by the speaker, in this assessment
   struct Allowed {
-    Messages said, received;  // until then
+    Messages said, heard;  // until then
   };
   std::vector<Allowed> allowed;         // by each record that says so
   std::string recorded;                 // recommendation of the last record

@@ -241,7 +241,7 @@ void Fuzzer::learn(Role& role) {
     if (role.allowed || !role.device || role.device->baseline || attempt == 1) {
       for (const ByteVector& m : all) pool_.add(m);
       if (role.allowed) {
-        const std::string why = undeserved(role.expected, c.allowed.back().said, c.allowed.back().received);
+        const std::string why = undeserved(role.expected, c.allowed.back().said, c.allowed.back().heard);
         EXPECT_EQ(why, "") << role.name << '\n' << testing::PrintToString(log_);
       }
       return;
@@ -439,7 +439,7 @@ void Fuzzer::judge(const Connection& c, const Role& role, std::uint64_t number, 
   }
   for (const Connection::Allowed& one : c.allowed) {
     const std::string why =
-        role.allowed ? undeserved(role.expected, one.said, one.received) : "this endpoint never gets it";
+        role.allowed ? undeserved(role.expected, one.said, one.heard) : "this endpoint never gets it";
     if (!why.empty()) fail(number, role.name + ": allowed: " + why);
     if (changed) ++tally_.oracle[why.empty() ? "allowed, and what counts is unchanged" : "allowed undeservedly"];
   }

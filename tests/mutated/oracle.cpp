@@ -251,14 +251,22 @@ class Reading {
   void read(const ByteVector& whole) {
     constexpr std::uint8_t kind[] = {0, 0, 0, 0, 0, 0, std::uint8_t(pttls::Type::pb_tnc_batch)};  // vendor and type
     if (whole.size() < pttls::header_size || std::memcmp(whole.data() + 1, kind, sizeof kind) != 0) return;
-    const auto batch = pbtnc::parse_batch(Bytes(whole).subspan(pttls::header_size), true);
+    const bool server = of_server(whole);
+    const auto batch = pbtnc::parse_batch(Bytes(whole).subspan(pttls::header_size), !server);
     if (!batch) return;
     for (const pbtnc::Message& m : batch->messages)
-      if (m.is(pbtnc::vendor_ietf, pbtnc::type::pa)) read(pbtnc::pa_message(m));
+      if (m.is(pbtnc::vendor_ietf, pbtnc::type::pa)) server ? note(pbtnc::pa_message(m)) : read(pbtnc::pa_message(m));
   }
   Shown shown;
 
  private:
+  void note(const pbtnc::PaMessage& pa) {
+    const auto parsed = patnc::parse_message(pa.body, known);
+    if (!parsed) return;
+    for (const patnc::Attribute& a : parsed->attributes)
+      if (a.is(patnc::vendor_tcg, pa_type::contract_request)) contracts_.insert(subtype_of(pa));
+  }
+
   void read(const pbtnc::PaMessage& pa) {
     const Subtype subtype = subtype_of(pa);
     constexpr std::uint16_t validators[] = {1, 2, 3, 4, 5, 0};
@@ -274,8 +282,9 @@ class Reading {
           std::all_of(from, to, [](const patnc::Attribute& a) { return well_formed(a.vendor, a.type, a.value); }))
         for (auto a = from; a != to; ++a) see(subtype, a->vendor, a->type, a->value, shown);
       if (to == all.end()) return;
-      if (to->type == pa_type::segment_envelope && segments_ == Segments::joined)
-        join(pa.collector, subtype, to->value);
+      const bool counts =
+          segments_ == Segments::joined || (segments_ == Segments::agreed && contracts_.contains(subtype));
+      if (to->type == pa_type::segment_envelope && counts) join(pa.collector, subtype, to->value);
       from = to + 1;
     }
   }
@@ -296,6 +305,7 @@ class Reading {
   }
 
   Segments segments_;
+  std::set<Subtype> contracts_;  // that the server asked for
   std::map<std::tuple<std::uint16_t, Subtype, std::uint32_t>, ByteVector> transfers_;
 };
 
@@ -332,10 +342,10 @@ std::string undeserved_attestation(const Expected& e, const Shown& said, const S
 }
 
 // Deserved as soon as the evidence was complete: what is sent when nobody asks for it any more isn't evidence.
-std::string undeserved_attestation(const Expected& e, const Shown& said, const Messages& received) {
-  Reading reading(Segments::joined);
+std::string undeserved_attestation(const Expected& e, const Shown& said, const Messages& heard) {
+  Reading reading(Segments::agreed);
   std::string why = "no evidence";
-  for (const ByteVector& whole : received) {
+  for (const ByteVector& whole : heard) {
     reading.read(whole);
     why = undeserved_attestation(e, said, reading.shown);
     if (why.empty()) break;
@@ -355,6 +365,10 @@ std::string bad_ports(const std::vector<patnc::PortFilterEntry>& ports) {
 }
 
 }  // namespace
+
+bool of_server(Bytes whole) {
+  return whole.size() > pttls::header_size + 1 && (whole[pttls::header_size + 1] & std::byte{0x80}) != std::byte{0};
+}
 
 Shown shown_in(const Messages& messages, Segments segments) {
   Reading reading(segments);
@@ -376,8 +390,8 @@ void show_evidence(const SmallMachine& machine, Shown& out) {
     }
 }
 
-std::string undeserved(const Expected& e, const Messages& said, const Messages& received) {
-  const Shown shown = shown_in(received), certain = shown_in(received, Segments::left_out);
+std::string undeserved(const Expected& e, const Messages& said, const Messages& heard) {
+  const Shown shown = shown_in(heard, Segments::agreed), certain = shown_in(heard, Segments::left_out);
   const auto only = [](const std::set<std::string>& certain_ones, const std::set<std::string>& all,
                        const std::set<std::string>& honest) {
     return std::includes(honest.begin(), honest.end(), certain_ones.begin(), certain_ones.end()) &&
@@ -388,7 +402,7 @@ std::string undeserved(const Expected& e, const Messages& said, const Messages& 
       !only(certain.versions, shown.versions, e.honest.versions))
     return "another product";
   if (e.attested)
-    if (std::string why = undeserved_attestation(e, shown_in(said), received); !why.empty()) return why;
+    if (std::string why = undeserved_attestation(e, shown_in(said), heard); !why.empty()) return why;
   if (e.settings || e.everything) {
     const auto no = [](const std::vector<std::uint32_t>& all) {
       return std::all_of(all.begin(), all.end(), [](std::uint32_t v) { return v == 0; });

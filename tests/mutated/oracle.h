@@ -39,8 +39,10 @@ struct Shown {
   std::set<ByteVector> file_digests;
   bool package_list = false, port_list = false, software = false;
 };
-// From whole PT-TLS messages of a client.
-enum class Segments : std::uint8_t { joined, left_out };
+// From whole PT-TLS messages of a client. Segments count always, or only once the server's messages among them have
+// asked for a contract: what comes before is cancelled.
+enum class Segments : std::uint8_t { joined, agreed, left_out };
+bool of_server(Bytes whole);
 Shown shown_in(const Messages& messages, Segments segments = Segments::joined);
 // Its evidence in all forms that it can be asked for.
 void show_evidence(const SmallMachine& machine, Shown& out);
@@ -54,7 +56,8 @@ struct Expected {
   ByteVector measured_file;  // digest of measured_path
 };
 
-// Why the allow wasn't deserved; empty: it was. `said`: by the endpoint, before it was changed.
-std::string undeserved(const Expected& expected, const Messages& said, const Messages& received);
+// Why the allow wasn't deserved; empty: it was. `said`: by the endpoint, before it was changed; `heard`: what the server
+// got to read, and what it said.
+std::string undeserved(const Expected& expected, const Messages& said, const Messages& heard);
 
 }  // namespace gatehouse::test

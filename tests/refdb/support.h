@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,30 +12,14 @@
 #include "refdb/alias/alias.h"
 #include "refdb/store/builder.h"
 #include "refdb/store/open.h"
+#include "tests/folder.h"
 #include "wire/ima/ima.h"
 
 namespace gatehouse::refdb {
 
 namespace fs = std::filesystem;
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "gatehouse-refdb-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-    path_ = pattern;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
+using test::Folder;
 
 inline std::vector<std::pair<HashAlgorithm, Digest>> digests_of(std::string_view content) {
   std::vector<std::pair<HashAlgorithm, Digest>> out;

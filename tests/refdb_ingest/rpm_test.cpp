@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/store/open.h"
+#include "tests/folder.h"
 #include "tests/refdb_ingest/rpm_maker.h"
 
 namespace gatehouse::refdb {
@@ -501,24 +502,7 @@ TEST(Rpm, ADecompressorGetsNoMoreMemoryThanAllowed) {
   EXPECT_EQ(error_of(read(maker.package(), all_banks)), asks);
 }
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (fs::temp_directory_path() / "gatehouse-rpm-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-    path_ = pattern;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
+using test::Folder;
 
 Result<IngestReport> take_in(const std::string& store, std::vector<std::string> sources,
                              std::vector<HashAlgorithm> algorithms, unsigned jobs = 2) {

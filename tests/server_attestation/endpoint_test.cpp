@@ -142,13 +142,7 @@ TEST_P(EndpointRawEcc, ServerWithoutTheExtensionGetsEvidenceItems) {
 class EndpointFiles : public testing::Test {
  protected:
   EndpointFiles() : machine_(machine()), folder_(world_.folder / "files") {
-    server::Enrolment e;
-    e.device = machine_.tpm->ak().key_id();
-    e.key = server::SeenKey{machine_.tpm->ak(), std::nullopt, std::nullopt};
-    e.product = "Debian 12 x86_64";
-    e.identities = {"CN=test"};
-    e.trust = true;
-    EXPECT_TRUE(world_.state->enrol_blocking(std::move(e)));
+    world_.enrol(machine_.tpm->ak(), machine_.tpm->ak().key_id(), "Debian 12 x86_64", {"CN=test"});
     std::filesystem::create_directories(folder_ / "d" / "below");
     write("own", "first");
     write("d/a", "a");

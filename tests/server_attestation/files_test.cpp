@@ -20,13 +20,7 @@ Digest content(std::string_view text) { return digest_of(HashAlgorithm::sha256, 
 class Files : public testing::Test {
  protected:
   Files() : machine_(machine()) {
-    server::Enrolment e;
-    e.device = machine_.tpm->ak().key_id();
-    e.key = server::SeenKey{machine_.tpm->ak(), std::nullopt, std::nullopt};
-    e.product = "Debian 12 x86_64";
-    e.identities = {"CN=test"};
-    e.trust = true;
-    EXPECT_TRUE(world_.state->enrol_blocking(std::move(e)));
+    world_.enrol(machine_.tpm->ak(), machine_.tpm->ak().key_id(), "Debian 12 x86_64", {"CN=test"});
   }
   HandOutcome ask(const std::vector<std::string>& items) {
     world_.settings.policy = asking_for(items);

@@ -530,13 +530,7 @@ TEST(OsLastBoot, DecidesWhetherAnEarlierAttestationStillHolds) {
   World world;
   const Machine m = machine();
   const std::string device = m.tpm->ak().key_id();
-  server::Enrolment e;
-  e.device = device;
-  e.key = server::SeenKey{m.tpm->ak(), std::nullopt, std::nullopt};
-  e.product = "Debian 12 x86_64";
-  e.identities = {"CN=test"};
-  e.trust = true;
-  ASSERT_TRUE(world.state->enrol_blocking(std::move(e)));
+  world.enrol(m.tpm->ak(), device, "Debian 12 x86_64", {"CN=test"});
   world.settings.policy = policy_of("[groups.all]\nask = [{type = \"TPMRA\", argument = \"B I\", max_age = \"1d\"}]\n");
   converse(world, m);
   world.approve(device);

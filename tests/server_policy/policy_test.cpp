@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-#include "server/policy/pattern.h"
+#include "base/pattern.h"
 #include "tests/server_policy/support.h"
 
 namespace gatehouse::server::policy {

@@ -75,11 +75,13 @@ World::~World() {
   std::filesystem::remove_all(folder, ignored);
 }
 
-void World::enrol(const PublicKey& key, const std::string& device, const std::string& product) {
+void World::enrol(const PublicKey& key, const std::string& device, const std::string& product,
+                  const std::vector<std::string>& identities) {
   server::Enrolment e;
   e.device = device;
   e.key = server::SeenKey{key, std::nullopt, std::nullopt};
   e.product = product;
+  e.identities = identities;
   e.trust = true;
   const auto done = state->enrol_blocking(std::move(e));
   ASSERT_TRUE(done) << done.error().text();

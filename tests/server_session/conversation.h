@@ -38,7 +38,8 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  void enrol(const PublicKey& key, const std::string& device, const std::string& product = "Debian 12 x86_64");
+  void enrol(const PublicKey& key, const std::string& device, const std::string& product = "Debian 12 x86_64",
+             const std::vector<std::string>& identities = {});
   void approve(const std::string& device);
 
   // From 2026-11-30T00:53:20Z on, a millisecond each time that anybody looks.

@@ -13,27 +13,11 @@
 #include <string>
 
 #include "server/state/state.h"
+#include "tests/folder.h"
 
 namespace gatehouse::server {
 
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "gatehouse-state-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
-    path_ = pattern;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
+using test::Folder;
 
 inline PublicKey new_key() {
   EVP_PKEY* const pair = EVP_EC_gen("P-256");

@@ -13,6 +13,8 @@
 #include <memory>
 #include <optional>
 
+#include "base/descriptor.h"
+
 namespace gatehouse::endpoint {
 namespace {
 
@@ -31,16 +33,6 @@ std::string base_name(std::string path) {
 
 struct CloseDirectory {
   void operator()(DIR* d) const { ::closedir(d); }
-};
-
-struct Descriptor {
-  explicit Descriptor(int f) : fd(f) {}
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int fd;
 };
 
 // Names in a directory, sorted. Part of a directory would be taken for all of it, so it is all or nothing.
@@ -71,17 +63,17 @@ bool is_made_up(int fd) {
 std::expected<Digest, FileFault> measure_file(const std::string& path, Hasher& hasher, FileBudget& budget) {
   // To open a device can be an act by itself: what it is, is known before it is opened for reading.
   const Descriptor named(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  if (named.fd < 0) return std::unexpected(fault_of(errno));
+  if (!named) return std::unexpected(fault_of(errno));
   struct stat status {};
-  if (::fstat(named.fd, &status) != 0 || !S_ISREG(status.st_mode) || is_made_up(named.fd))
+  if (::fstat(named.get(), &status) != 0 || !S_ISREG(status.st_mode) || is_made_up(named.get()))
     return std::unexpected(FileFault::invalid_path);
-  const std::string same = "/proc/self/fd/" + std::to_string(named.fd);
+  const std::string same = "/proc/self/fd/" + std::to_string(named.get());
   const Descriptor file(::open(same.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-  if (file.fd < 0) return std::unexpected(FileFault::invalid_path);
+  if (!file) return std::unexpected(FileFault::invalid_path);
   std::array<std::byte, 65'536> piece;
   hasher.start();
   for (std::uint64_t total = 0;;) {
-    const ssize_t n = ::read(file.fd, piece.data(), piece.size());
+    const ssize_t n = ::read(file.get(), piece.data(), piece.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return std::unexpected(FileFault::invalid_path);
     if (n == 0) return hasher.finish();

@@ -9,44 +9,29 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/descriptor.h"
+
 namespace gatehouse::endpoint {
 namespace {
 
 constexpr std::string_view folders[] = {"etc", "proc", "sys", "var"};
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 // The file at a path without symbolic links, opened step by step: a link that somebody puts in the way after the path
 // was resolved isn't followed.
 std::optional<Descriptor> open_public(const std::string& root, const std::filesystem::path& path) {
   Descriptor at(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  for (auto part = path.begin(); at.get() >= 0 && part != path.end(); ++part) {
+  for (auto part = path.begin(); at && part != path.end(); ++part) {
     const bool last = std::next(part) == path.end();
     const int flags = last ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY;
     struct stat status {};
     if (::fstatat(at.get(), part->c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return std::nullopt;
     if (last ? !S_ISREG(status.st_mode) : !S_ISDIR(status.st_mode)) return std::nullopt;
     at = Descriptor(::openat(at.get(), part->c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
-    if (at.get() < 0 || ::fstat(at.get(), &status) != 0) return std::nullopt;
+    if (!at || ::fstat(at.get(), &status) != 0) return std::nullopt;
     if (last ? !S_ISREG(status.st_mode) || (status.st_mode & S_IROTH) == 0 : (status.st_mode & S_IXOTH) == 0)
       return std::nullopt;
   }
-  if (at.get() < 0) return std::nullopt;
+  if (!at) return std::nullopt;
   return at;
 }
 

@@ -25,17 +25,7 @@ quietly() {  # LOG COMMAND...
   shift
   "$@" >>"$log" 2>&1 || { tail -n 5 "$log" >&2; environment "$1 failed: $log"; }
 }
-await() {  # until COMMAND succeeds; at most 20 s; fails when PID has ended
-  local pid=$1 n=0
-  shift
-  until "$@" 2>/dev/null; do
-    kill -0 "$pid" 2>/dev/null || return 1
-    n=$((n + 1))
-    [ $n -lt 200 ] || return 1
-    read -rt 0.1 <> <(:) || true
-  done
-}
-listening() { (exec 9<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+. "$root/scripts/lib/wait.sh"
 
 "${data[@]}" up
 mount -t tmpfs none /run

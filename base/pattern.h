@@ -1,9 +1,9 @@
-// Patterns of policy: `*` stands for any characters, the empty text included; everything else for itself.
+// Patterns that operators write: `*` stands for any characters, the empty text included; everything else for itself.
 #pragma once
 
 #include <string_view>
 
-namespace gatehouse::server::policy {
+namespace gatehouse {
 
 // In time of at most the product of both lengths.
 constexpr bool pattern_matches(std::string_view pattern, std::string_view text) {
@@ -26,4 +26,4 @@ constexpr bool pattern_matches(std::string_view pattern, std::string_view text) 
   return p == pattern.size();
 }
 
-}  // namespace gatehouse::server::policy
+}  // namespace gatehouse

@@ -1,0 +1,91 @@
+#include "refdb/ingest/ingestion.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace gatehouse::refdb {
+
+Result<Missing> Ingestion::missing(const Digest& identity) {
+  std::vector<HashAlgorithm> algorithms = options_.algorithms;
+  GH_TRY(const auto resumed, builder_.resume(options_.product, identity, algorithms));
+  if (resumed) {
+    count(*resumed);
+    return Missing{true, {}};
+  }
+  GH_TRY(const bool known, builder_.known(options_.product, identity, algorithms));
+  if (known) return Missing{};
+  return Missing{false, std::move(algorithms)};
+}
+
+Result<bool> Ingestion::known_by_stamp(const Digest& stamp) const {
+  return builder_.known_by_stamp(options_.product, stamp, options_.algorithms);
+}
+
+Result<bool> Ingestion::add(ReferencePackage package) {
+  package.product = options_.product;
+  GH_TRY(const auto added, builder_.add(std::move(package)));
+  if (!added) return false;
+  count(*added);
+  return true;
+}
+
+void Ingestion::count(const Added& added) {
+  const std::lock_guard lock(mutex_);
+  if (added.is_package) ++report_.packages;
+  report_.files += added.files;
+  report_.bytes += added.bytes;
+}
+
+void Ingestion::skip() {
+  const std::lock_guard lock(mutex_);
+  ++report_.skipped;
+}
+
+void Ingestion::exclude(std::uint64_t packages, std::uint64_t files) {
+  const std::lock_guard lock(mutex_);
+  report_.skipped += packages;
+  report_.excluded_packages += packages;
+  report_.excluded_files += files;
+}
+
+void Ingestion::failed(const std::string& source, Error error) {
+  const std::lock_guard lock(mutex_);
+  report_.failed.push_back({source, std::move(error).from(source).text()});
+}
+
+void Ingestion::warn(std::string text) {
+  const std::lock_guard lock(mutex_);
+  report_.warnings.push_back(std::move(text));
+}
+
+void Ingestion::expect(std::size_t packages, std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  progress_.of += packages;
+  progress_.bytes += bytes;
+}
+
+void Ingestion::begin(const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  progress_.current = what;
+}
+
+void Ingestion::finish(std::uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  ++progress_.done;
+  progress_.bytes_done += bytes;
+  if (options_.progress) options_.progress(progress_);
+}
+
+void Ingestion::tick() {
+  const std::lock_guard lock(mutex_);
+  if (options_.progress) options_.progress(progress_);
+}
+
+IngestReport Ingestion::report() {
+  const std::lock_guard lock(mutex_);
+  std::sort(report_.failed.begin(), report_.failed.end(),
+            [](const FailedSource& a, const FailedSource& b) { return a.source < b.source; });
+  return std::exchange(report_, {});
+}
+
+}  // namespace gatehouse::refdb

@@ -1,0 +1,55 @@
+// One run of ingest(): what its parts share. All of it may be used from several threads at once.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "refdb/ingest/ingest.h"
+#include "refdb/store/builder.h"
+
+namespace gatehouse::refdb {
+
+// What is to be done about a package.
+struct Missing {
+  // An ingestion that didn't come to its end took it in, which counts as adding it.
+  bool resumed = false;
+  std::vector<HashAlgorithm> algorithms;  // to compute; none: it isn't to be read
+  bool to_read() const { return !algorithms.empty(); }
+};
+
+class Ingestion {
+ public:
+  Ingestion(const IngestOptions& options, Builder& builder) : options_(options), builder_(builder) {}
+
+  const IngestOptions& options() const { return options_; }
+  Result<Missing> missing(const Digest& identity);
+  // True: the store has all of the package file with this stamp.
+  Result<bool> known_by_stamp(const Digest& stamp) const;
+  // Whether it was new.
+  Result<bool> add(ReferencePackage package);
+  void skip();
+  void exclude(std::uint64_t packages, std::uint64_t files);
+  void failed(const std::string& source, Error error);
+  void warn(std::string text);
+
+  // For people who wait: work that is known of, that begins, that is done.
+  void expect(std::size_t packages, std::uint64_t bytes);
+  void begin(const std::string& what);
+  void finish(std::uint64_t bytes);
+  void tick();
+
+  // Once all is done.
+  IngestReport report();
+
+ private:
+  void count(const Added& added);
+
+  const IngestOptions& options_;
+  Builder& builder_;
+  std::mutex mutex_;
+  IngestReport report_;
+  IngestProgress progress_;
+};
+
+}  // namespace gatehouse::refdb
