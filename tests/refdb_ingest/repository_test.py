@@ -502,7 +502,7 @@ class Damage(Case):
         server = self.serve()
         for place in (self.repository.folder, server.url):
             with self.subTest(place):
-                ran = self.taken(place, packages=2, code=3, refdb=self.path(place[:4]))
+                ran = self.taken(place, packages=2, code=3, refdb=self.path('refdb-' + place.split(':')[0].strip('/').split('/')[0]))
                 reasons = {name.split('_')[0].split(' ')[-1]: reason for name, reason in ran.reasons().items()}
                 self.assertEqual(sorted(reasons), ['absolute', 'broken', 'changed', 'gone', 'longer', 'nothing', 'out'])
                 self.assertIn('not the file that the index names', reasons['changed'])
