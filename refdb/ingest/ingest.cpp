@@ -165,12 +165,11 @@ class PlainSources {
     GH_TRY(const auto input, FileInput::open(source.path));
     GH_TRY(const bool known, known_by_stamp(*input));
     if (known) return false;
-    GH_TRY(const Digest identity, digest_of_input(*input));
-    GH_TRY(const Missing missing, run_.missing(identity));
+    GH_TRY(const auto pinned, PinnedInput::open(*input, HashAlgorithm::sha256));
+    GH_TRY(const Missing missing, run_.missing(pinned->digest()));
     if (!missing.to_read()) return missing.resumed;
-    GH_TRY(ReferencePackage package, read_deb(*input, source.path, missing.algorithms, {}));
-    GH_CHECK(input->check_unchanged());
-    package.identity = identity;
+    GH_TRY(ReferencePackage package, read_deb(*pinned, source.path, missing.algorithms, {}));
+    package.identity = pinned->digest();
     package.stamp = input->stamp();
     return run_.add(std::move(package));
   }

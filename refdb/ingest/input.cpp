@@ -11,6 +11,11 @@
 #include "base/writer.h"
 
 namespace gatehouse::refdb {
+namespace {
+
+constexpr std::string_view reason_changed = "the file changed while it was read";
+
+}  // namespace
 
 Result<ByteVector> Input::bytes_at(std::uint64_t offset, std::size_t size) const {
   if (offset > this->size() || size > this->size() - offset)
@@ -31,23 +36,21 @@ Result<std::size_t> MemoryInput::read_at(std::uint64_t offset, std::span<std::by
 
 Result<std::unique_ptr<FileInput>> FileInput::open(const std::string& path) {
   // Not blocking: it may be a FIFO.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return fail_errno("can't open", path);
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) return fail_errno("can't open", path);
   struct stat st {};
-  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-    ::close(fd);
+  if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode))
     return fail(Error{Fault::environment, "not a regular file", {}, 0, path, {}});
-  }
-  return std::unique_ptr<FileInput>(new FileInput(path, fd, st));
+  return std::unique_ptr<FileInput>(new FileInput(path, std::move(fd), st));
 }
 
 Result<void> FileInput::check_unchanged() const {
   struct stat st {};
-  if (::fstat(fd_, &st) != 0) return fail_errno("can't read", path_);
+  if (::fstat(fd_.get(), &st) != 0) return fail_errno("can't read", path_);
   if (std::uint64_t(st.st_size) == size_ && st.st_mtim.tv_sec == opened_.st_mtim.tv_sec &&
       st.st_mtim.tv_nsec == opened_.st_mtim.tv_nsec)
     return {};
-  return fail(Error{Fault::environment, "the file changed while it was read", {}, 0, path_, {}});
+  return fail(Error{Fault::environment, reason_changed, {}, 0, path_, {}});
 }
 
 std::int64_t FileInput::now() { return std::time(nullptr); }
@@ -65,16 +68,56 @@ std::optional<Digest> FileInput::stamp() const {
   return digest_of(HashAlgorithm::sha256, w.view());
 }
 
-FileInput::~FileInput() { ::close(fd_); }
-
 Result<std::size_t> FileInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
   std::size_t done = 0;
   while (done < out.size()) {
-    const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done, off_t(offset + done));
+    const ssize_t n = ::pread(fd_.get(), out.data() + done, out.size() - done, off_t(offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail_errno("can't read", path_);
     if (n == 0) break;
     done += std::size_t(n);
+  }
+  return done;
+}
+
+Result<std::unique_ptr<PinnedInput>> PinnedInput::open(const Input& input, HashAlgorithm algorithm) {
+  std::unique_ptr<PinnedInput> out(new PinnedInput(input));
+  Hasher all(algorithm), one(HashAlgorithm::sha256);
+  all.start();
+  ByteVector buffer(block_size);
+  while (out->size_ < input.size()) {
+    GH_TRY(const std::size_t n, input.read_at(out->size_, buffer));
+    if (n == 0 || n > input.size() - out->size_) return fail(Fault::environment, reason_changed);
+    const Bytes block = Bytes(buffer).first(n);
+    all.update(block);
+    std::ranges::copy(one(block).view(), out->blocks_.emplace_back().begin());
+    out->size_ += n;
+  }
+  out->digest_ = all.finish();
+  return out;
+}
+
+Result<Bytes> PinnedInput::block(std::size_t number) const {
+  if (held_number_ != number) {
+    held_number_ = SIZE_MAX;
+    held_.resize(std::size_t(std::min<std::uint64_t>(block_size, size_ - std::uint64_t(number) * block_size)));
+    GH_TRY(const std::size_t n, input_.read_at(std::uint64_t(number) * block_size, held_));
+    if (n != held_.size() || !std::ranges::equal(digest_of(HashAlgorithm::sha256, held_).view(), blocks_[number]))
+      return fail(Fault::environment, reason_changed);
+    held_number_ = number;
+  }
+  return Bytes(held_);
+}
+
+Result<std::size_t> PinnedInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  std::size_t done = 0;
+  while (done < out.size() && offset + done < size_) {
+    const std::uint64_t at = offset + done;
+    GH_TRY(const Bytes held, block(std::size_t(at / block_size)));
+    const Bytes from = held.subspan(std::size_t(at % block_size));
+    const std::size_t n = std::min(from.size(), out.size() - done);
+    std::copy_n(from.begin(), n, out.begin() + std::ptrdiff_t(done));
+    done += n;
   }
   return done;
 }

@@ -4,12 +4,15 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -46,7 +49,6 @@ class FileInput final : public Input {
  public:
   // A regular file; environment faults name it.
   static Result<std::unique_ptr<FileInput>> open(const std::string& path);
-  ~FileInput() override;
   std::uint64_t size() const override { return size_; }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   // An environment fault where the file was written to since it was opened: what was read twice may not be one thing.
@@ -57,14 +59,38 @@ class FileInput final : public Input {
   std::optional<Digest> stamp() const;
 
  private:
-  FileInput(std::string path, int fd, const struct stat& st)
-      : path_(std::move(path)), fd_(fd), size_(std::uint64_t(st.st_size)), opened_(st) {}
+  FileInput(std::string path, Descriptor fd, const struct stat& st)
+      : path_(std::move(path)), fd_(std::move(fd)), size_(std::uint64_t(st.st_size)), opened_(st) {}
   const std::string path_;
-  const int fd_;
+  const Descriptor fd_;
   const std::uint64_t size_;
   const struct stat opened_;
   const std::int64_t opened_at_ = now();
   static std::int64_t now();  // seconds since 1970
+};
+
+// An input that is what it was when it was opened: it is read once then, and what is read later is held against that,
+// block by block, before anyone sees it. So nobody can have one content judged and another one taken in, and no package
+// needs to be held in memory for it. The input underneath outlives it; one thread at a time.
+class PinnedInput final : public Input {
+ public:
+  static Result<std::unique_ptr<PinnedInput>> open(const Input& input, HashAlgorithm algorithm);
+  const Digest& digest() const { return digest_; }  // of all of it
+  std::uint64_t size() const override { return size_; }
+  // An environment fault where it isn't what it was.
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
+
+ private:
+  static constexpr std::size_t block_size = std::size_t(128) << 10;
+  explicit PinnedInput(const Input& input) : input_(input) {}
+  Result<Bytes> block(std::size_t number) const;
+
+  const Input& input_;
+  std::uint64_t size_ = 0;
+  Digest digest_;
+  std::vector<std::array<std::byte, 32>> blocks_;  // SHA-256 of each
+  mutable ByteVector held_;                        // the block that was read last
+  mutable std::size_t held_number_ = SIZE_MAX;
 };
 
 // Bytes that come once, in order.

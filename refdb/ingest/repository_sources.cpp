@@ -2,7 +2,6 @@
 
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/parallel_for_each.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -131,27 +130,25 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
   const Digest identity = identity_of(entry.identity(), selection);
   GH_TRY(Missing missing, run.missing(identity));
   if (!missing.to_read()) return missing.resumed;
-  struct stat st {};
-  if (::stat(path.c_str(), &st) != 0) return fail_errno("can't open", path);
+  GH_TRY(const auto file, FileInput::open(path));
   const auto another = [] { return fail(Fault::malformed, reason_other_digest); };
-  if (std::uint64_t(st.st_size) != entry.size) return another();
-  GH_TRY(const ByteVector bytes, read_file(path, std::size_t(entry.size)));
-  if (bytes.size() != entry.size || digest_of(entry.algorithm, bytes) != entry.digest) return another();
+  if (file->size() != entry.size) return another();
+  GH_TRY(const auto input, PinnedInput::open(*file, entry.algorithm));
+  if (input->size() != entry.size || input->digest() != entry.digest) return another();
   ReferencePackage package;
   std::string signer = taking.repository.signer;
   if (taking.rpm) {
-    const MemoryInput input(bytes);
-    GH_TRY(const RpmPackage header, parse_rpm(input, {}));
-    GH_TRY(const std::string own, package_signer(taking, input, header));
+    GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
+    GH_TRY(const std::string own, package_signer(taking, *input, header));
     if (!own.empty()) signer = own;
     // It may have come as a file, which is known by its header.
     if (selection.path_rules().empty()) {
       GH_TRY(missing, run.missing(header.identity));
       if (!missing.to_read()) return missing.resumed;
     }
-    GH_TRY(package, rpm_references(input, header, missing.algorithms, {}));
+    GH_TRY(package, rpm_references(*input, header, missing.algorithms, {}));
   } else {
-    GH_TRY(package, read_deb(Bytes(bytes), {}, missing.algorithms, {}));
+    GH_TRY(package, read_deb(*input, {}, missing.algorithms, {}));
   }
   leave_out_paths(selection, package, run);
   package.identity = identity;

@@ -253,8 +253,9 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
 Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
                                   const IngestLimits& limits) {
   GH_TRY(const auto input, FileInput::open(path));
-  GH_TRY(ReferencePackage out, read_deb(*input, path, algorithms, limits));
-  GH_TRY(out.identity, digest_of_input(*input));
+  GH_TRY(const auto pinned, PinnedInput::open(*input, HashAlgorithm::sha256));
+  GH_TRY(ReferencePackage out, read_deb(*pinned, path, algorithms, limits));
+  out.identity = pinned->digest();
   return out;
 }
 

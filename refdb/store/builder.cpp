@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
@@ -11,6 +10,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "base/descriptor.h"
 #include "base/file.h"
 #include "refdb/alias/alias.h"
 #include "refdb/store/open.h"
@@ -99,7 +99,7 @@ struct Record {
 
 struct Builder::State {
   std::string path;
-  int lock = -1;
+  Descriptor lock;
   std::uint64_t current = 0;
   // Whose contents the next one begins with: the current's, but for a roll-back. nullptr: there is none yet.
   std::unique_ptr<Generation> base;
@@ -118,9 +118,6 @@ struct Builder::State {
   // The rest under the mutex.
   Key key(std::string_view product, const Digest& identity);
   Record* find(std::string_view product, const Digest& identity);
-  ~State() {
-    if (lock >= 0) ::close(lock);
-  }
 };
 
 Result<std::pair<std::uint32_t, Package>> Builder::State::in_base(std::string_view product, const Digest& identity,
@@ -166,9 +163,9 @@ Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uin
   std::error_code ec;
   fs::create_directories(path + "/generations", ec);
   if (ec) return store_error("can't make the reference store", path, ec.message());
-  s->lock = ::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (s->lock < 0) return fail_errno("can't lock the reference store", path);
-  if (::flock(s->lock, LOCK_EX | LOCK_NB) != 0)
+  s->lock = Descriptor(::open((path + "/LOCK").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!s->lock) return fail_errno("can't lock the reference store", path);
+  if (::flock(s->lock.get(), LOCK_EX | LOCK_NB) != 0)
     return store_error("another ingestion is going on", path, std::string());
   GH_CHECK(write_format(path));
   GH_TRY(s->current, current_generation(path));

@@ -7,10 +7,6 @@
 
 namespace gatehouse::refdb {
 
-Spill::~Spill() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 Result<std::uint64_t> Spill::write(std::span<const Entry> entries) {
   const std::uint64_t place = blocks_++;
   if (place < in_memory) {
@@ -19,16 +15,16 @@ Result<std::uint64_t> Spill::write(std::span<const Entry> entries) {
   }
   {
     const std::lock_guard lock(mutex_);
-    if (fd_ < 0) {
-      fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-      if (fd_ < 0) return fail_errno("can't write the indexes", path_);
+    if (!fd_) {
+      fd_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+      if (!fd_) return fail_errno("can't write the indexes", path_);
       ::unlink(path_.c_str());
     }
   }
   const auto* at = reinterpret_cast<const char*>(entries.data());
   const std::size_t size = entries.size_bytes();
   for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::pwrite(fd_, at + done, size - done, off_t((place - in_memory) * size + done));
+    const ssize_t n = ::pwrite(fd_.get(), at + done, size - done, off_t((place - in_memory) * size + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return fail_errno("can't write the indexes", path_);
     done += std::size_t(n);
@@ -47,7 +43,7 @@ Result<void> Spill::read(std::uint64_t place, std::vector<Entry>& out) const {
   auto* to = reinterpret_cast<char*>(out.data() + at);
   constexpr std::size_t size = sizeof(Entry) * block;
   for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::pread(fd_, to + done, size - done, off_t((place - in_memory) * size + done));
+    const ssize_t n = ::pread(fd_.get(), to + done, size - done, off_t((place - in_memory) * size + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return fail_errno("can't read the indexes", path_);
     done += std::size_t(n);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "refdb/store/index_rows.h"
 
 namespace gatehouse::refdb {
@@ -21,14 +22,13 @@ class Spill {
   explicit Spill(std::string folder) : path_(std::move(folder) + "/entries"), memory_(in_memory) {}
   Spill(const Spill&) = delete;
   Spill& operator=(const Spill&) = delete;
-  ~Spill();
   Result<std::uint64_t> write(std::span<const Entry> entries);  // a block; its place
   Result<void> read(std::uint64_t place, std::vector<Entry>& out) const;
 
  private:
   const std::string path_;
   std::mutex mutex_;
-  int fd_ = -1;
+  Descriptor fd_;
   std::atomic<std::uint64_t> blocks_{0};
   std::vector<std::vector<Entry>> memory_;  // the first blocks
 };

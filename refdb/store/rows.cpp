@@ -154,9 +154,9 @@ Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path) {
 
 Result<Hold> Hold::take(const std::string& generation, int operation) {
   Hold out;
-  out.fd_ = ::open((generation + "/CURRENT").c_str(), O_RDONLY | O_CLOEXEC);
-  if (out.fd_ < 0) return fail_errno("can't open the generation", generation);
-  if (::flock(out.fd_, operation | LOCK_NB) != 0)
+  out.fd_ = Descriptor(::open((generation + "/CURRENT").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!out.fd_) return fail_errno("can't open the generation", generation);
+  if (::flock(out.fd_.get(), operation | LOCK_NB) != 0)
     return store_error("the generation is held, or being removed", generation, std::string());
   return out;
 }
@@ -184,13 +184,9 @@ Result<void> write_format(const std::string& path) {
 }
 
 Result<void> sync_folder(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return fail_errno("can't open", path);
-  const int rc = ::fsync(fd);
-  const int code = errno;
-  ::close(fd);
-  errno = code;
-  if (rc != 0) return fail_errno("can't sync", path);
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail_errno("can't open", path);
+  if (::fsync(fd.get()) != 0) return fail_errno("can't sync", path);
   return {};
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <rocksdb/db.h>
-#include <unistd.h>
 
 #include <concepts>
 #include <optional>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "refdb/store/builder.h"
@@ -167,17 +167,11 @@ Result<void> check_format(const std::string& path);
 // Kept while a view is open, so that its generation isn't pruned: a shared lock on a file that every generation has.
 class Hold {
  public:
-  Hold() = default;
-  Hold(Hold&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Hold& operator=(Hold&&) = delete;
-  ~Hold() {
-    if (fd_ >= 0) ::close(fd_);
-  }
   // `operation`: LOCK_SH for a reader, LOCK_EX for who removes the generation. Never waits.
   static Result<Hold> take(const std::string& generation, int operation);
 
  private:
-  int fd_ = -1;
+  Descriptor fd_;
 };
 
 Result<void> sync_folder(const std::string& path);

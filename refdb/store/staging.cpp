@@ -69,18 +69,6 @@ ContentHasher::ContentHasher(const StagedPackage& p) {
   for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture}) (text_ += *s) += '\0';
 }
 
-Staging::Staging(Staging&& other) noexcept
-    : path_(std::move(other.path_)),
-      base_(other.base_),
-      end_(other.end_),
-      fd_(std::exchange(other.fd_, -1)),
-      broken_(other.broken_),
-      found_(std::move(other.found_)) {}
-
-Staging::~Staging() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 void Staging::remove(const std::string& store) {
   std::error_code ignored;
   std::filesystem::remove(path_in(store), ignored);
@@ -89,25 +77,25 @@ void Staging::remove(const std::string& store) {
 Result<Staging> Staging::open(const std::string& store, std::uint64_t base) {
   Staging out(path_in(store));
   out.base_ = base;
-  out.fd_ = ::open(out.path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-  if (out.fd_ < 0 && errno != ENOENT) return fail_errno("can't read what was staged", out.path_);
-  if (out.fd_ >= 0) GH_CHECK(out.load());
+  out.fd_ = Descriptor(::open(out.path_.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!out.fd_ && errno != ENOENT) return fail_errno("can't read what was staged", out.path_);
+  if (out.fd_) GH_CHECK(out.load());
   return out;
 }
 
 Result<void> Staging::load() {
   struct stat st {};
-  if (::fstat(fd_, &st) != 0) return fail_errno("can't read what was staged", path_);
+  if (::fstat(fd_.get(), &st) != 0) return fail_errno("can't read what was staged", path_);
   const auto size = std::uint64_t(st.st_size);
   std::string head(format_line.size() + 8, '\0');
   const auto has = [&](std::string& out, std::uint64_t at) {
     return out.size() <= size && at <= size - out.size() &&
-           ::pread(fd_, out.data(), out.size(), off_t(at)) == ssize_t(out.size());
+           ::pread(fd_.get(), out.data(), out.size(), off_t(at)) == ssize_t(out.size());
   };
   std::string expected(format_line);
   put(expected, base_);
   if (!has(head, 0) || head != expected) {
-    ::close(std::exchange(fd_, -1));
+    fd_ = Descriptor();
     if (::unlink(path_.c_str()) != 0) return fail_errno("can't remove what was staged", path_);
     return {};
   }
@@ -126,13 +114,13 @@ Result<void> Staging::load() {
     end_ += 4 + place.size;
   }
   // What follows the last whole package is written over, or away.
-  if (::ftruncate(fd_, off_t(end_)) != 0) return fail_errno("can't write what is staged", path_);
+  if (::ftruncate(fd_.get(), off_t(end_)) != 0) return fail_errno("can't write what is staged", path_);
   return {};
 }
 
 Result<void> Staging::write(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), off_t(end_));
+    const ssize_t n = ::pwrite(fd_.get(), bytes.data(), bytes.size(), off_t(end_));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       broken_ = true;
@@ -145,8 +133,8 @@ Result<void> Staging::write(std::string_view bytes) {
 }
 
 Result<void> Staging::create() {
-  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (fd_ < 0) {
+  fd_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd_) {
     broken_ = true;
     return fail_errno("can't write what is staged", path_);
   }
@@ -165,7 +153,7 @@ Result<Staging::Place> Staging::append(const StagedPackage& package, std::string
   const std::string described = encode(package);
   const std::size_t size = head_size - 4 + described.size() + rows.size();
   if (size > UINT32_MAX) return fail(Error{Fault::limit, "the package is too large", {}, 0, package.source, {}});
-  if (fd_ < 0) GH_CHECK(create());
+  if (!fd_) GH_CHECK(create());
   std::string head;
   put(head, std::uint32_t(size));
   head += as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view());
@@ -181,7 +169,7 @@ Result<StagedPackage> Staging::read(const Place& place, std::string& rows) const
   const auto damaged = [&] { return store_error("what was staged is damaged", path_, std::string()); };
   rows.resize(place.size);
   for (std::size_t got = 0; got < rows.size();) {
-    const ssize_t n = ::pread(fd_, rows.data() + got, rows.size() - got, off_t(place.offset + 4 + got));
+    const ssize_t n = ::pread(fd_.get(), rows.data() + got, rows.size() - got, off_t(place.offset + 4 + got));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail_errno("can't read what was staged", path_);
     if (n == 0) return damaged();

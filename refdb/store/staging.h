@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -57,10 +58,6 @@ class Staging {
   static Result<Staging> open(const std::string& store, std::uint64_t base);
   static void remove(const std::string& store);
 
-  Staging(Staging&& other) noexcept;
-  Staging& operator=(Staging&&) = delete;
-  ~Staging();
-
   // What was there, in order; each once.
   std::vector<std::pair<Place, StagedPackage>> take_found() { return std::move(found_); }
   // Rows as of FileWriter. After a failure every call fails.
@@ -78,7 +75,7 @@ class Staging {
 
   std::string path_;
   std::uint64_t base_ = 0, end_ = 0;
-  int fd_ = -1;
+  Descriptor fd_;
   bool broken_ = false;
   std::vector<std::pair<Place, StagedPackage>> found_;
 };

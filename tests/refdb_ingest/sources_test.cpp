@@ -8,7 +8,9 @@
 #include <fstream>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "refdb/ingest/ingest.h"
+#include "refdb/ingest/input.h"
 #include "refdb/store/open.h"
 
 namespace gatehouse::refdb {
@@ -131,6 +133,33 @@ TEST(Packages, ErrorsNameThePlaceInTheFile) {
   EXPECT_EQ(error("text.deb"), "0: not a Debian package");
   EXPECT_EQ(error("no-data-member.deb"), "294: the data member is missing");
   EXPECT_EQ(error("truncated.deb"), "3136: member longer than the file");  // its header's size field
+}
+
+TEST_F(Sources, APinnedFileIsReadAsItWasWhenItWasJudged) {
+  std::string content(300'000, '.');
+  for (std::size_t i = 0; i < content.size(); i += 7) content[i] = char('a' + i % 26);
+  write("package", content);
+  const auto file = FileInput::open(folder_ + "/package");
+  ASSERT_TRUE(file);
+  const auto pinned = PinnedInput::open(**file, HashAlgorithm::sha512);
+  ASSERT_TRUE(pinned);
+  EXPECT_EQ((*pinned)->digest(), digest_of(HashAlgorithm::sha512, as_bytes(content)));
+  for (const auto& [at, size] : {std::pair<std::size_t, std::size_t>{0, 300'000}, {131'071, 2}, {299'990, 10}, {5, 0}}) {
+    const auto bytes = (*pinned)->bytes_at(at, size);
+    ASSERT_TRUE(bytes);
+    EXPECT_EQ(as_text(*bytes), content.substr(at, size));
+  }
+  ByteVector past(64);
+  EXPECT_EQ((*pinned)->read_at(299'990, past).value_or(0), 10U);
+  EXPECT_EQ((*pinned)->read_at(300'000, past).value_or(1), 0U);
+
+  std::fstream(folder_ + "/package", std::ios::in | std::ios::out).seekp(200'000) << '!';
+  EXPECT_TRUE((*pinned)->bytes_at(0, 10));
+  const auto changed = (*pinned)->bytes_at(150'000, 10);
+  ASSERT_FALSE(changed);
+  EXPECT_EQ(changed.error().reason, "the file changed while it was read");
+  fs::resize_file(folder_ + "/package", 100);
+  EXPECT_FALSE((*pinned)->bytes_at(270'000, 10));
 }
 
 TEST_F(Sources, ABadSourceFailsAloneUnderTheNameThatItWasGiven) {
