@@ -44,7 +44,8 @@ run() {  # preset, ctest options...
 
 # Leaks are errors; a sanitizer's report ends the test.
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1
+# As much history as there can be: a report that has lost a stack can be told by no name.
+export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1:history_size=7
 
 part_fuzz() {
   local seconds=3
