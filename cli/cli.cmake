@@ -3,7 +3,7 @@ set(commands
   "eventlog:gatehouse_replay"
   "ima:gatehouse_replay"
   "verify:gatehouse_graph gatehouse_policy gatehouse_refdb_store"
-  "refdb:gatehouse_refdb_ingest gatehouse_refdb_store"
+  "refdb:gatehouse_refdb_explain gatehouse_refdb_ingest gatehouse_refdb_store"
   "serve:gatehouse_tls gatehouse_config gatehouse_refdb_store"
   "device:gatehouse_state gatehouse_control gatehouse_config"
   "session:gatehouse_state gatehouse_control gatehouse_config"
@@ -32,6 +32,9 @@ foreach(command ${commands})
     target_link_libraries(gatehouse PRIVATE ${libraries})
   endif()
 endforeach()
+if(TARGET gatehouse_refdb_explain)
+  target_sources(gatehouse PRIVATE refdb_products.cpp)
+endif()
 # What device and session share: the way to a state directory.
 if(TARGET gatehouse_control AND TARGET gatehouse_config)
   target_sources(gatehouse PRIVATE state_access.cpp)

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/hex.h"
-#include "cli/commands.h"
-#include "refdb/alias/alias.h"
+#include "cli/refdb.h"
+#include "refdb/explain/explain.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/store/builder.h"
 #include "refdb/store/generations.h"
@@ -21,7 +21,7 @@ namespace {
 namespace json = boost::json;
 
 struct Options {
-  std::string refdb, product, query;
+  std::string refdb, product, layer, query;
   std::vector<std::string> sources, hashes;
   refdb::RepositoryOptions repositories;
   unsigned jobs = 0, stall_seconds = 30;
@@ -77,6 +77,11 @@ int run_ingest(const Options& o) {
   refdb::IngestOptions options;
   options.refdb = o.refdb;
   options.product = o.product;
+  if (!o.layer.empty()) {
+    const auto layer = refdb::layer_of(o.layer);
+    if (!layer) return std::fprintf(stderr, "gatehouse: --layer: release, security, updates, third-party or site\n"), 2;
+    options.layer = *layer;
+  }
   options.sources = o.sources;
   options.jobs = o.jobs;
   options.repositories = o.repositories;
@@ -120,60 +125,124 @@ int run_ingest(const Options& o) {
   return report->failed.empty() ? 0 : 3;
 }
 
+}  // namespace
+
+json::object described(const refdb::Reference& r) {
+  json::object m;
+  m["product"] = escaped(r.product);
+  m["layer"] = name(r.layer);
+  m["path"] = escaped(r.path);
+  m["package"] = escaped(r.package);
+  m["version"] = escaped(r.version);
+  m["architecture"] = escaped(r.architecture);
+  m["source"] = escaped(r.source);
+  json::object digests;
+  for (const auto& [algorithm, digest] : r.digests) digests[name(algorithm)] = digest.hex();
+  m["digests"] = std::move(digests);
+  if (r.is_mutable) m["mutable"] = true;
+  return m;
+}
+
+Result<Digest> digest_of_text(const std::string& text) {
+  const auto refuse = [&](std::string_view why) {
+    return fail(Error{Fault::usage, why, {}, 0, text.substr(0, 100), {}});
+  };
+  const std::size_t colon = text.find(':');
+  const auto digest = from_hex(colon == std::string::npos ? text : text.substr(colon + 1));
+  if (!digest || digest->size() < 20 || digest->size() > max_digest_size)
+    return refuse("a query is an absolute path or a digest in hexadecimal");
+  if (colon != std::string::npos) {
+    const auto algorithm = hash_algorithm(text.substr(0, colon));
+    if (!algorithm) return refuse("unknown digest algorithm");
+    if (digest_size(*algorithm) != digest->size()) return refuse("the digest isn't as long as its algorithm's");
+  }
+  return Digest(*digest);
+}
+
+std::string utc(std::int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm parts{};
+  char text[32] = "";
+  if (::gmtime_r(&time, &parts) != nullptr) std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+namespace {
+
 json::object answer(const std::string& query, const std::vector<refdb::Reference>& found) {
   json::object out;
   out["query"] = escaped(query);
   out["found"] = !found.empty();
   json::array matches;
-  for (const refdb::Reference& r : found) {
-    json::object m;
-    m["product"] = escaped(r.product);
-    m["path"] = escaped(r.path);
-    m["package"] = escaped(r.package);
-    m["version"] = escaped(r.version);
-    m["architecture"] = escaped(r.architecture);
-    m["source"] = escaped(r.source);
-    json::object digests;
-    for (const auto& [algorithm, digest] : r.digests) digests[name(algorithm)] = digest.hex();
-    m["digests"] = std::move(digests);
-    if (r.is_mutable) m["mutable"] = true;
-    matches.push_back(std::move(m));
-  }
+  for (const refdb::Reference& r : found) matches.push_back(described(r));
   out["matches"] = std::move(matches);
   return out;
 }
 
-Result<std::vector<refdb::Reference>> look_up(const refdb::View& view, const std::vector<std::string>& products, const std::string& product, const std::string& query) {
-  if (!query.empty() && query.front() == '/') {
-    if (!product.empty()) return view.references_of_path(product, query);
-    std::vector<refdb::Reference> all;
+Result<std::vector<refdb::Reference>> look_up(const refdb::View& view, const std::string& product, const std::string& query) {
+  const std::vector<std::string> products = product.empty() ? view.products() : std::vector{product};
+  std::vector<refdb::Reference> all;
+  const auto ask = [&](const auto& question) -> Result<void> {
     for (const std::string& one : products) {
-      GH_TRY(auto found, view.references_of_path(one, query));
+      GH_TRY(auto found, question(one));
       std::move(found.begin(), found.end(), std::back_inserter(all));
     }
+    return {};
+  };
+  if (query.starts_with('/')) {
+    GH_CHECK(ask([&](const std::string& one) { return view.references_of_path(one, query); }));
     return all;
   }
-  const auto refuse = [&](std::string_view why) {
-    return fail(Error{Fault::usage, why, {}, 0, query.substr(0, 100), {}});
-  };
-  const std::size_t colon = query.find(':');
-  const auto digest = from_hex(colon == std::string::npos ? query : query.substr(colon + 1));
-  if (!digest || digest->size() < 20 || digest->size() > max_digest_size)
-    return refuse("a query is an absolute path or a digest in hexadecimal");
-  if (colon != std::string::npos) {
-    const auto algorithm = hash_algorithm(query.substr(0, colon));
-    if (!algorithm) return refuse("unknown digest algorithm");
-    if (digest_size(*algorithm) != digest->size()) return refuse("the digest isn't as long as its algorithm's");
+  GH_TRY(const Digest digest, digest_of_text(query));
+  GH_TRY(all, view.references_of_digest(product, digest));
+  // It may be one that a measurement list has.
+  if (all.empty()) GH_CHECK(ask([&](const std::string& one) { return refdb::references_of_template(view, one, digest); }));
+  return all;
+}
+
+constexpr std::string_view package_prefix = "package:";
+
+// All versions of a package: "package:bash". 0: some, 1: none.
+int look_up_package(const refdb::View& view, const std::string& product, const std::string& query, bool as_json) {
+  json::array matches;
+  for (const std::string& one : product.empty() ? view.products() : std::vector{product}) {
+    const auto found = view.package_versions(one, std::string_view(query).substr(package_prefix.size()));
+    if (!found) return complain(found.error());
+    for (const refdb::PackageVersion& v : *found) {
+      json::object m{{"product", escaped(one)},
+                     {"layer", name(v.layer)},
+                     {"package", escaped(query.substr(package_prefix.size()))},
+                     {"version", escaped(v.version)},
+                     {"architecture", escaped(v.architecture)},
+                     {"source", escaped(v.source)},
+                     {"files", v.files},
+                     {"first_seen", utc(v.first_seen)}};
+      if (v.last_seen != 0) m["last_seen"] = utc(v.last_seen);
+      matches.push_back(std::move(m));
+    }
   }
-  return view.references_of_digest(product, Digest(*digest));
+  const bool found = !matches.empty();
+  if (as_json) {
+    std::cout << json::serialize(json::object{{"query", escaped(query)}, {"found", found}, {"matches", std::move(matches)}}) << '\n';
+    return found ? 0 : 1;
+  }
+  const auto text = [](const json::value& m, std::string_view key) { return std::string(m.at(key).as_string()); };
+  if (!found) std::cout << escaped(query) << ": not found\n";
+  for (const json::value& m : matches) {
+    std::cout << text(m, "package") << ' ' << text(m, "version") << ' ' << text(m, "architecture") << ", " << m.at("files") << " files  (" << text(m, "product")
+              << ", " << text(m, "layer") << ", " << text(m, "source") << "), first seen " << text(m, "first_seen");
+    if (m.as_object().contains("last_seen")) std::cout << ", last seen " << text(m, "last_seen");
+    std::cout << '\n';
+  }
+  return found ? 0 : 1;
 }
 
 int run_lookup(const Options& o) {
   const auto view = refdb::open_view(o.refdb);
   if (!view) return complain(view.error());
-  const std::vector<std::string> products = (*view)->products();
   const auto one = [&](const std::string& query, bool as_json) -> int {
-    const auto found = look_up(**view, products, o.product, query);
+    if (query.starts_with(package_prefix)) return look_up_package(**view, o.product, query, as_json);
+    const auto found = look_up(**view, o.product, query);
     if (!found) {
       // From standard input each line has its answer, in order, also the one that asks for nothing.
       if (as_json && found.error().fault == Fault::usage && o.query == "-") {
@@ -188,7 +257,7 @@ int run_lookup(const Options& o) {
     } else {
       if (found->empty()) std::cout << escaped(query) << ": not found\n";
       for (const refdb::Reference& r : *found) {
-        std::cout << escaped(r.path) << "  " << escaped(r.package) << ' ' << escaped(r.version) << "  (" << escaped(r.product) << ", " << escaped(r.source) << ")\n";
+        std::cout << escaped(r.path) << "  " << escaped(r.package) << ' ' << escaped(r.version) << "  (" << escaped(r.product) << ", " << name(r.layer) << ", " << escaped(r.source) << ")\n";
         for (const auto& [algorithm, digest] : r.digests) std::cout << "  " << name(algorithm) << ' ' << digest.hex() << '\n';
       }
     }
@@ -221,14 +290,6 @@ int run_stats(const Options& o) {
     for (const auto& member : out) std::cout << member.key() << ": " << (member.value().is_string() ? std::string(member.value().as_string()) : json::serialize(member.value())) << '\n';
   }
   return flushed();
-}
-
-std::string utc(std::int64_t seconds) {
-  const std::time_t time = seconds;
-  std::tm parts{};
-  char text[32] = "";
-  if (::gmtime_r(&time, &parts) != nullptr) std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 int run_generations(const Options& o) {
@@ -267,7 +328,7 @@ int run_diff(const Options& o) {
   const auto on_file = [&](const refdb::FileChange& f) {
     begin();
     if (o.json) {
-      const json::object out{{"change", name(f.change)}, {"product", escaped(f.product)}, {"path", escaped(f.path)}};
+      const json::object out{{"change", name(f.change)}, {"product", escaped(f.product)}, {"layer", name(f.layer)}, {"path", escaped(f.path)}};
       std::cout << (std::exchange(first, false) ? "" : ",") << json::serialize(out);
     } else {
       std::cout << name(f.change) << "  " << escaped(f.path) << "  (" << escaped(f.product) << ")\n";
@@ -279,7 +340,7 @@ int run_diff(const Options& o) {
   json::array packages;
   for (const refdb::PackageChange& p : diff->packages) {
     if (o.json) {
-      packages.push_back({{"change", name(p.change)}, {"product", escaped(p.product)}, {"package", escaped(p.name)}, {"version", escaped(p.version)},
+      packages.push_back({{"change", name(p.change)}, {"product", escaped(p.product)}, {"layer", name(p.layer)}, {"package", escaped(p.name)}, {"version", escaped(p.version)},
                           {"architecture", escaped(p.architecture)}, {"source", escaped(p.source)}, {"files", p.files}});
     } else {
       std::cout << name(p.change) << "  " << escaped(p.name.empty() ? p.source : p.name + " " + p.version + " " + p.architecture) << ", " << p.files << " files  ("
@@ -371,6 +432,7 @@ void add_refdb(CLI::App& app, Run& run) {
   not_empty(ingest->add_option("--refdb", o->refdb, "reference store")->required());
   not_empty(ingest->add_option("--product", o->product, "product, as endpoints name theirs: \"Debian 12 x86_64\"")
                 ->required());
+  not_empty(ingest->add_option("--layer", o->layer, "release (default), security, updates, third-party or site"));
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
   ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
@@ -389,11 +451,11 @@ void add_refdb(CLI::App& app, Run& run) {
       "  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" --suite bookworm --suite bookworm-updates "
       "--keyring /usr/share/keyrings/debian-archive-keyring.gpg --profile server apt:https://mirror.example/debian");
   ingest->callback([o, &run] { run = [o] { return run_ingest(*o); }; });
-  CLI::App* const lookup = command->add_subcommand("lookup", "What is known of a path or a digest");
+  CLI::App* const lookup = command->add_subcommand("lookup", "What is known of a path, a digest or a package");
   not_empty(lookup->add_option("--refdb", o->refdb, "reference store")->required());
   not_empty(lookup->add_option("--product", o->product, "this product only"));
   lookup->add_flag("--json", o->json, "one JSON object on standard output");
-  lookup->add_option("QUERY", o->query, "an absolute path, a digest, or - for queries from standard input, one a line")->required();
+  lookup->add_option("QUERY", o->query, "an absolute path, the digest of a content or a template hash, package:NAME, or - for queries from standard input, one a line")->required();
   lookup->footer("Example:\n  gatehouse refdb lookup --refdb refdb /usr/bin/ls --json");
   lookup->callback([o, &run] { run = [o] { return run_lookup(*o); }; });
   CLI::App* const stats = command->add_subcommand("stats", "What the store holds");
@@ -402,6 +464,7 @@ void add_refdb(CLI::App& app, Run& run) {
   stats->footer("Example:\n  gatehouse refdb stats --refdb refdb --json");
   stats->callback([o, &run] { run = [o] { return run_stats(*o); }; });
   add_generations(*command, o, run);
+  add_refdb_products(*command, run);
 }
 
 }  // namespace gatehouse::cli

@@ -87,7 +87,7 @@ Ingested ingest(const std::string& store, const bench::References& references, u
     const Digest identity = references.identity(n);
     std::vector<HashAlgorithm> algorithms{HashAlgorithm::sha256};
     begin = Clock();
-    const bool known = needed(builder.known("Debian 12 x86_64", identity, algorithms));
+    const bool known = needed(builder.known({"Debian 12 x86_64"}, identity, algorithms));
     out.add.since(begin);
     if (known) continue;
     packages.push_back(references.package(n));

@@ -229,6 +229,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
                                    [&](const Source& source) noexcept { plain.take(source); });
     for (const std::string& source : repository_sources) repositories->take(source, jobs, run);
   });
+  GH_CHECK(repositories->note_unseen(run));
   GH_TRY(const Published published, builder.publish());
   if (auto settled = repositories->settle(); !settled) run.failed(o.refdb, std::move(settled).error());
   IngestReport report = run.report();

@@ -76,6 +76,7 @@ struct IngestProgress {
 
 struct IngestOptions {
   std::string refdb, product;
+  Layer layer = Layer::release;
   std::vector<std::string> sources;
   unsigned jobs = 0;
   std::vector<HashAlgorithm> algorithms{std::begin(common_banks), std::end(common_banks)};

@@ -7,26 +7,32 @@ namespace gatehouse::refdb {
 
 Result<Missing> Ingestion::missing(const Digest& identity) {
   std::vector<HashAlgorithm> algorithms = options_.algorithms;
-  GH_TRY(const auto resumed, builder_.resume(options_.product, identity, algorithms));
+  GH_TRY(const auto resumed, builder_.resume(layer_, identity, algorithms));
   if (resumed) {
     count(*resumed);
     return Missing{true, {}};
   }
-  GH_TRY(const bool known, builder_.known(options_.product, identity, algorithms));
+  GH_TRY(const bool known, builder_.known(layer_, identity, algorithms));
   if (known) return Missing{};
   return Missing{false, std::move(algorithms)};
 }
 
 Result<bool> Ingestion::known_by_stamp(const Digest& stamp) const {
-  return builder_.known_by_stamp(options_.product, stamp, options_.algorithms);
+  return builder_.known_by_stamp(layer_, stamp, options_.algorithms);
 }
 
 Result<bool> Ingestion::add(ReferencePackage package) {
-  package.product = options_.product;
+  package.product = layer_.product;
+  package.layer = layer_.layer;
   GH_TRY(const auto added, builder_.add(std::move(package)));
   if (!added) return false;
   count(*added);
   return true;
+}
+
+Result<void> Ingestion::note_unseen(std::string_view source, std::int64_t last,
+                                    const std::function<bool(const Digest& identity)>& is_there) {
+  return builder_.note_unseen(layer_, source, last, is_there);
 }
 
 void Ingestion::count(const Added& added) {

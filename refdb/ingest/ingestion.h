@@ -28,6 +28,9 @@ class Ingestion {
   Result<bool> known_by_stamp(const Digest& stamp) const;
   // Whether it was new.
   Result<bool> add(ReferencePackage package);
+  // See Builder::note_unseen.
+  Result<void> note_unseen(std::string_view source, std::int64_t last,
+                           const std::function<bool(const Digest& identity)>& is_there);
   void skip();
   void exclude(std::uint64_t packages, std::uint64_t files);
   void failed(const std::string& source, Error error);
@@ -46,6 +49,7 @@ class Ingestion {
   void count(const Added& added);
 
   const IngestOptions& options_;
+  const ProductLayer layer_{options_.product, options_.layer};
   Builder& builder_;
   std::mutex mutex_;
   IngestReport report_;

@@ -152,6 +152,7 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
   }
   leave_out_paths(selection, package, run);
   package.identity = identity;
+  package.first_seen = taking.repository.date;
   package.source = name_of(taking, entry) + (signer.empty() ? " (not signed)" : " (signed by " + signer + ")");
   return run.add(std::move(package));
 }
@@ -166,6 +167,8 @@ struct RepositorySources::State {
   std::unique_ptr<Fetcher> fetcher;
   std::mutex mutex;
   std::set<Digest> seen;               // packages of this run: suites and repositories share some
+  // Repositories whose packages are all among those, and when each was taken before.
+  std::vector<std::pair<std::string, std::int64_t>> whole;
   std::vector<std::string> consumed;  // files of the cache that are in the store, once that is published
 
   explicit State(const IngestOptions& o) : options(o) {}
@@ -332,11 +335,19 @@ void RepositorySources::take(const std::string& source, unsigned jobs, Ingestion
     for (const auto& [package, error] : state->bad) run.failed(what + " " + package, error);
     run.exclude(state->excluded, 0);
     s.take_packages({*state, context, rpm}, base, jobs, run);
+    if (const TakenState* const before = s.taken.find(state->name); before != nullptr && state->bad.empty())
+      s.whole.emplace_back(state->name, before->date);
     s.taken.note(state->name, {state->date, state->signer});
   };
   if (rpm) return take_state(name, read_rpm_md(*place, name, context));
   for (const std::string& suite : s.options.repositories.suites)
     take_state(name + " " + suite, read_apt(*place, name, suite, context));
+}
+
+Result<void> RepositorySources::note_unseen(Ingestion& run) {
+  for (const auto& [repository, date] : state_->whole)
+    GH_CHECK(run.note_unseen(repository + " ", date, [&](const Digest& identity) { return state_->seen.contains(identity); }));
+  return {};
 }
 
 Result<void> RepositorySources::settle() {

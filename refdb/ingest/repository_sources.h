@@ -4,6 +4,7 @@
 //   …the store is locked…
 //   GH_CHECK(repositories->load());
 //   repositories->take("apt:http://mirror.example/debian", run);
+//   GH_CHECK(repositories->note_unseen(run));
 //   …publish…
 //   GH_CHECK(repositories->settle());
 #pragma once
@@ -28,6 +29,8 @@ class RepositorySources {
   bool knows_rpm_files() const;
   // Packages of one repository, on all threads of the arena that it is called in, `jobs` of them.
   void take(const std::string& source, unsigned jobs, Ingestion& run);
+  // Once all are taken: which packages that the store has from them are there no more.
+  Result<void> note_unseen(Ingestion& run);
   // After what was taken has been published: remembers the repositories' states, and tidies the cache up.
   Result<void> settle();
 

@@ -628,6 +628,7 @@ Result<void> read_payload(const Input& input, const RpmPackage& package, Payload
 Result<ReferencePackage> rpm_references(const Input& input, const RpmPackage& package,
                                         const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
   ReferencePackage out;
+  out.format = PackageFormat::rpm;
   out.name = package.name;
   out.version = package.version;
   out.architecture = package.architecture;

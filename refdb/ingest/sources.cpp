@@ -163,6 +163,7 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
                                   const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
   GH_TRY(const Members members, members_of(input, source));
   ReferencePackage out;
+  out.format = PackageFormat::deb;
   out.source = fs::path(source).filename().string();
   std::set<std::string> conffiles;
   {

@@ -73,7 +73,7 @@ Result<void> put_in_order(std::vector<ReferenceFile>& files) {
 }
 
 struct Key {
-  std::uint32_t product = 0;
+  std::uint32_t layer = 0;
   std::array<std::byte, 32> identity{};
   friend bool operator==(const Key&, const Key&) = default;
 };
@@ -81,7 +81,7 @@ struct KeyHash {
   std::size_t operator()(const Key& key) const {
     std::size_t out = 0;
     std::memcpy(&out, key.identity.data(), sizeof out);
-    return out + key.product;
+    return out + key.layer;
   }
 };
 
@@ -89,7 +89,7 @@ struct KeyHash {
 struct Record {
   Staging::Place place;
   std::uint64_t bytes = 0;
-  std::uint32_t product = 0;  // as in the key
+  std::uint32_t layer = 0;  // as in the key
   std::uint32_t replaces = 0;
   std::uint8_t algorithms = 0;
   bool is_package = false, wanted = false;
@@ -107,46 +107,46 @@ struct Builder::State {
 
   mutable std::mutex mutex;
   std::optional<Staging> staging;
-  std::vector<std::string> products;
+  std::vector<ProductLayer> layers;
   std::vector<Record> records;
   std::unordered_map<Key, std::size_t, KeyHash> by_identity;
+  std::vector<Inclusion> inclusions;
+  std::vector<Unseen> unseen;  // by number
   bool changed = false;
 
   // The number of the package that has this identity (or stamp), and the package; 0: the base has none.
-  Result<std::pair<std::uint32_t, Package>> in_base(std::string_view product, const Digest& identity,
+  Result<std::pair<std::uint32_t, Package>> in_base(const ProductLayer& layer, const Digest& identity,
                                                     Index by = Index::identity) const;
   // The rest under the mutex.
-  Key key(std::string_view product, const Digest& identity);
-  Record* find(std::string_view product, const Digest& identity);
+  Key key(const ProductLayer& layer, const Digest& identity);
+  Record* find(const ProductLayer& layer, const Digest& identity);
 };
 
-Result<std::pair<std::uint32_t, Package>> Builder::State::in_base(std::string_view product, const Digest& identity,
+Result<std::pair<std::uint32_t, Package>> Builder::State::in_base(const ProductLayer& layer, const Digest& identity,
                                                                   Index by) const {
   const std::pair<std::uint32_t, Package> none{};
-  if (base == nullptr) return none;
-  const auto& named = base->totals().products;
-  const auto at = std::ranges::lower_bound(named, product, {}, [](const auto& p) { return std::string_view(p.first); });
-  if (at == named.end() || at->first != product) return none;
+  const std::uint32_t in = base == nullptr ? 0 : base->totals().number_of(layer);
+  if (in == 0) return none;
   const std::string_view wanted = as_text(identity.view());
-  GH_TRY(const auto numbers, base->find(by, hash_of(at->second, wanted)));
+  GH_TRY(const auto numbers, base->find(by, hash_of(in, wanted)));
   for (const std::uint32_t number : numbers) {
     GH_TRY(Package package, base->package(number));
     const std::string& is = by == Index::identity ? package.identity : package.stamp;
-    if (package.product == at->second && is == wanted) return std::pair(number, std::move(package));
+    if (package.layer == in && is == wanted) return std::pair(number, std::move(package));
   }
   return none;
 }
 
-Key Builder::State::key(std::string_view product, const Digest& identity) {
-  const auto at = std::ranges::find(products, product);
-  Key out{std::uint32_t(at - products.begin()), {}};
-  if (at == products.end()) products.emplace_back(product);
+Key Builder::State::key(const ProductLayer& layer, const Digest& identity) {
+  const auto at = std::ranges::find(layers, layer);
+  Key out{std::uint32_t(at - layers.begin()), {}};
+  if (at == layers.end()) layers.push_back(layer);
   std::ranges::copy(identity.view(), out.identity.begin());
   return out;
 }
 
-Record* Builder::State::find(std::string_view product, const Digest& identity) {
-  const auto at = by_identity.find(key(product, identity));
+Record* Builder::State::find(const ProductLayer& layer, const Digest& identity) {
+  const auto at = by_identity.find(key(layer, identity));
   return at == by_identity.end() ? nullptr : &records[at->second];
 }
 
@@ -174,6 +174,8 @@ Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uin
     return fail(Error{Fault::usage, "no such generation", {}, 0, generation_path(path, base), {}});
   if (base != 0) {
     GH_TRY(s->base, Generation::open(path, base));
+    s->inclusions = s->base->totals().inclusions;
+    s->unseen = s->base->totals().unseen;
   }
   // What an ingestion left that was killed before it switched: a folder in the making, or the one after the current.
   // Any other that is newer than the pointer was current once, so the pointer was lost, and nothing is removed.
@@ -190,22 +192,22 @@ Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uin
   if (generation) Staging::remove(path);
   GH_TRY(Staging staging, Staging::open(path, s->current));
   for (const auto& [place, p] : staging.take_found()) {
-    const Key key = s->key(p.product, p.identity);
+    const Key key = s->key(p.layer, p.identity);
     s->by_identity[key] = s->records.size();
-    s->records.push_back({place, p.bytes, key.product, 0, p.algorithms, !p.name.empty(), false});
+    s->records.push_back({place, p.bytes, key.layer, 0, p.algorithms, !p.name.empty(), false});
   }
   s->staging.emplace(std::move(staging));
   return Builder(std::move(s));
 }
 
-Result<bool> Builder::known(std::string_view product, const Digest& identity,
+Result<bool> Builder::known(const ProductLayer& layer, const Digest& identity,
                             std::vector<HashAlgorithm>& algorithms) const {
-  GH_TRY(const auto before, state_->in_base(product, identity));
+  GH_TRY(const auto before, state_->in_base(layer, identity));
   std::uint8_t have = before.first != 0 ? before.second.algorithms : std::uint8_t{0};
   bool found = before.first != 0;
   {
     const std::lock_guard lock(state_->mutex);
-    if (const Record* const record = state_->find(product, identity); record != nullptr && record->wanted) {
+    if (const Record* const record = state_->find(layer, identity); record != nullptr && record->wanted) {
       have = record->algorithms;
       found = true;
     }
@@ -216,18 +218,18 @@ Result<bool> Builder::known(std::string_view product, const Digest& identity,
   return false;
 }
 
-Result<bool> Builder::known_by_stamp(std::string_view product, const Digest& stamp,
+Result<bool> Builder::known_by_stamp(const ProductLayer& layer, const Digest& stamp,
                                      const std::vector<HashAlgorithm>& algorithms) const {
-  GH_TRY(const auto before, state_->in_base(product, stamp, Index::stamp));
+  GH_TRY(const auto before, state_->in_base(layer, stamp, Index::stamp));
   return before.first != 0 && (bits_of(algorithms) & ~before.second.algorithms) == 0;
 }
 
-Result<std::optional<Added>> Builder::resume(std::string_view product, const Digest& identity,
+Result<std::optional<Added>> Builder::resume(const ProductLayer& layer, const Digest& identity,
                                              const std::vector<HashAlgorithm>& algorithms) {
-  GH_TRY(const auto before, state_->in_base(product, identity));
+  GH_TRY(const auto before, state_->in_base(layer, identity));
   const std::uint8_t have = before.first != 0 ? before.second.algorithms : std::uint8_t{0};
   const std::lock_guard lock(state_->mutex);
-  Record* const record = state_->find(product, identity);
+  Record* const record = state_->find(layer, identity);
   if (record == nullptr || record->wanted || ((bits_of(algorithms) | have) & ~record->algorithms) != 0)
     return std::nullopt;
   record->wanted = true;
@@ -243,12 +245,14 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
       return fail(Error{Fault::limit, "a name longer than 65,535 bytes", {}, 0, p.source, {}});
   if (p.files.size() > UINT32_MAX) return fail(Error{Fault::limit, "more files than allowed", {}, 0, p.source, {}});
   StagedPackage staged;
-  staged.product = p.product;
+  staged.layer = {p.product, p.layer};
   staged.name = p.name;
   staged.version = p.version;
   staged.architecture = p.architecture;
   staged.source = p.source;
+  staged.format = p.format;
   staged.ingested = p.ingested != 0 ? p.ingested : std::time(nullptr);
+  staged.first_seen = p.first_seen != 0 ? p.first_seen : staged.ingested;
   staged.algorithms = algorithms_of(p);
   staged.files = std::uint32_t(p.files.size());
   ContentHasher content(staged);
@@ -272,21 +276,65 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   std::vector<HashAlgorithm> algorithms;
   for (const HashAlgorithm a : common_banks)
     if ((staged.algorithms & bit_of(a)) != 0) algorithms.push_back(a);
-  GH_TRY(const auto resumed, resume(staged.product, staged.identity, algorithms));
+  GH_TRY(const auto resumed, resume(staged.layer, staged.identity, algorithms));
   if (resumed) return resumed;
-  GH_TRY(const auto before, state_->in_base(staged.product, staged.identity));
+  GH_TRY(const auto before, state_->in_base(staged.layer, staged.identity));
   if (before.first != 0 && (staged.algorithms & ~before.second.algorithms) == 0) return std::nullopt;
   const std::lock_guard lock(state_->mutex);
   State& s = *state_;
-  Record* const there = s.find(staged.product, staged.identity);
+  Record* const there = s.find(staged.layer, staged.identity);
   if (there != nullptr && there->wanted && (staged.algorithms & ~there->algorithms) == 0) return std::nullopt;
   GH_TRY(const Staging::Place place, s.staging->append(staged, rows));
-  const Key key = s.key(staged.product, staged.identity);
+  const Key key = s.key(staged.layer, staged.identity);
   if (there != nullptr) there->wanted = false;  // it came again with further algorithms
   s.by_identity[key] = s.records.size();
-  s.records.push_back({place, staged.bytes, key.product, before.first, staged.algorithms, !staged.name.empty(), true});
+  s.records.push_back({place, staged.bytes, key.layer, before.first, staged.algorithms, !staged.name.empty(), true});
   s.changed = true;
   return Added{staged.files, staged.bytes, !staged.name.empty()};
+}
+
+Result<void> Builder::note_unseen(const ProductLayer& layer, std::string_view source, std::int64_t last,
+                                  const std::function<bool(const Digest& identity)>& is_there) {
+  State& s = *state_;
+  const std::uint32_t in = s.base == nullptr ? 0 : s.base->totals().number_of(layer);
+  if (in == 0) return {};
+  std::vector<std::uint32_t> there, not_there;
+  GH_CHECK(s.base->each_package([&](std::uint32_t number, Package&& p) {
+    if (p.layer != in || !p.source.starts_with(source)) return;
+    (is_there(Digest(as_bytes(p.identity))) ? there : not_there).push_back(number);
+  }));
+  const std::lock_guard lock(s.mutex);
+  const std::size_t before = s.unseen.size();
+  std::erase_if(s.unseen, [&](const Unseen& u) { return std::ranges::binary_search(there, u.package); });
+  s.changed = s.changed || s.unseen.size() != before;
+  const std::size_t known = s.unseen.size();
+  for (const std::uint32_t package : not_there)
+    if (!std::ranges::binary_search(s.unseen.begin(), s.unseen.begin() + std::ptrdiff_t(known), package, {},
+                                    &Unseen::package))
+      s.unseen.push_back({package, last});
+  s.changed = s.changed || s.unseen.size() != known;
+  std::ranges::sort(s.unseen, {}, &Unseen::package);
+  return {};
+}
+
+Result<bool> Builder::include(const ProductLayer& layer, const std::string& from) {
+  for (const std::string* const name : {&layer.product, &from})
+    if (name->empty() || name->size() > UINT16_MAX)
+      return fail(Error{Fault::usage, "a product's name has 1 to 65,535 bytes", {}, 0, {}, {}});
+  if (layer.product == from) return fail(Error{Fault::usage, "a product can't include itself", {}, 0, from, {}});
+  const std::lock_guard lock(state_->mutex);
+  auto& all = state_->inclusions;
+  const Inclusion wanted{layer, from};
+  const auto at = std::ranges::lower_bound(all, wanted);
+  if (at != all.end() && *at == wanted) return false;
+  all.insert(at, wanted);
+  return state_->changed = true;
+}
+
+Result<bool> Builder::exclude(const ProductLayer& layer, const std::string& from) {
+  const std::lock_guard lock(state_->mutex);
+  if (std::erase(state_->inclusions, Inclusion{layer, from}) == 0) return false;
+  return state_->changed = true;
 }
 
 Result<Published> Builder::publish() {
@@ -302,10 +350,10 @@ Result<Published> Builder::publish() {
   for (const std::string& folder : {beside, scratch}) fs::remove_all(folder, ec);
   fs::create_directories(scratch, ec);
   if (ec) return store_error("can't begin the generation", scratch, ec.message());
-  std::vector<StagedRecord> records;
+  Changes changes{{}, s.inclusions, s.unseen};
   for (const Record& r : s.records)
-    if (r.wanted) records.push_back({r.place, s.products[r.product], r.algorithms, r.replaces});
-  const auto made = make_database(beside, scratch, next, s.base.get(), *s.staging, std::move(records));
+    if (r.wanted) changes.records.push_back({r.place, s.layers[r.layer], r.algorithms, r.replaces});
+  const auto made = make_database(beside, scratch, next, s.base.get(), *s.staging, std::move(changes));
   fs::remove_all(scratch, ec);
   const auto switch_over = [&]() -> Result<void> {
     if (!made) return std::unexpected(made.error());

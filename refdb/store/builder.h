@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "refdb/view/view.h"
 
 namespace gatehouse::refdb {
 
@@ -32,12 +34,15 @@ struct ReferenceFile {
 // One source of references: a package, an installed tree, a list.
 struct ReferencePackage {
   std::string product;
+  Layer layer = Layer::release;
   std::string name, version, architecture;  // empty: files of no package
+  PackageFormat format = PackageFormat::none;
   std::string source;                       // where it came from, for people: file name, "root:/srv/image"
   // What makes a second ingestion of the same source recognisable: the SHA-256 of the package file.
   // Absent: taken from the contents (paths and digests).
   std::optional<Digest> identity;
-  std::int64_t ingested = 0;  // seconds since 1970; 0: now
+  std::int64_t ingested = 0;    // seconds since 1970; 0: now
+  std::int64_t first_seen = 0;  // the date of the repository's state that has it; 0: when it is taken in
   std::vector<ReferenceFile> files;
   // What tells without a look into it that a source is the one that was taken in: a SHA-256 of what changes whenever
   // the source does. Absent: nothing does.
@@ -64,17 +69,25 @@ class Builder {
 
   // What an ingestion that didn't come to its end has taken in of this source, with at least these algorithms: counts
   // as added from here on. nullopt: nothing, or it was asked for already.
-  Result<std::optional<Added>> resume(std::string_view product, const Digest& identity,
+  Result<std::optional<Added>> resume(const ProductLayer& layer, const Digest& identity,
                                       const std::vector<HashAlgorithm>& algorithms);
   // True when this source is in the store, or was added, with at least these algorithms.
   // `missing`, when given, receives the algorithms that a new ingestion has to compute (the known ones included).
-  Result<bool> known(std::string_view product, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
+  Result<bool> known(const ProductLayer& layer, const Digest& identity, std::vector<HashAlgorithm>& algorithms) const;
   // True when a source with this stamp is in the store with at least these algorithms.
-  Result<bool> known_by_stamp(std::string_view product, const Digest& stamp,
+  Result<bool> known_by_stamp(const ProductLayer& layer, const Digest& stamp,
                               const std::vector<HashAlgorithm>& algorithms) const;
   // What was stored; nullopt: it was known already and nothing was added. A path that comes twice counts once, the last
   // content holds. Two paths that a kernel reports alike ("/opt/a b" and "/opt/a_b") are both kept.
   Result<std::optional<Added>> add(ReferencePackage package);
+  // Of the packages that the store has of `layer` from the source that begins with `source`: those that `is_there`
+  // doesn't name were last seen at `last` (seconds since 1970), if they weren't gone before; the others are there again.
+  Result<void> note_unseen(const ProductLayer& layer, std::string_view source, std::int64_t last,
+                           const std::function<bool(const Digest& identity)>& is_there);
+  // From this generation on the layer has all references of product `from`, too, whatever they will be; or not any
+  // more. False: that was so. Fault::usage: a product in itself.
+  Result<bool> include(const ProductLayer& layer, const std::string& from);
+  Result<bool> exclude(const ProductLayer& layer, const std::string& from);
   Result<Published> publish();
 
  private:

@@ -27,23 +27,23 @@ Result<std::unique_ptr<Generation>> open_generation(const std::string& path, std
 }
 
 // What tells packages apart, and the contents that there are under it (a tree that was taken in twice has two).
-using PackageKey = std::tuple<std::string, std::string, std::string, std::string, std::string>;
+using PackageKey = std::tuple<ProductLayer, std::string, std::string, std::string, std::string>;
 using Contents = std::map<std::string, std::uint64_t>;  // files by digest of the contents
 
 // A generation's side of a comparison.
 struct Side {
   std::unique_ptr<Generation> generation;
   std::map<PackageKey, Contents> packages;
-  std::map<std::string, std::uint32_t> products;
+  std::map<ProductLayer, std::uint32_t> layers;
 
   Result<void> read_packages() {
-    std::map<std::uint32_t, std::string> names;
-    for (const auto& [name, id] : generation->totals().products) {
-      names[id] = name;
-      products[name] = id;
+    std::map<std::uint32_t, ProductLayer> names;
+    for (const auto& [layer, id] : generation->totals().layers) {
+      names[id] = layer;
+      layers[layer] = id;
     }
     return generation->each_package([&](std::uint32_t, Package&& p) {
-      packages[{names[p.product], std::move(p.name), std::move(p.version), std::move(p.architecture),
+      packages[{names[p.layer], std::move(p.name), std::move(p.version), std::move(p.architecture),
                 std::move(p.source)}]
           .emplace(std::move(p.digest), p.files);
     });
@@ -74,23 +74,23 @@ void add_package_changes(const Side& from, const Side& to, std::vector<PackageCh
       if (!has.contains(digest)) any_went = true, went += files;
     if (!any_came && !any_went) continue;
     const Change change = any_came && any_went ? Change::changed : any_came ? Change::added : Change::removed;
-    const auto& [product, name, version, architecture, source] = key;
-    out.push_back({change, product, name, version, architecture, source, any_came ? came : went});
+    const auto& [layer, name, version, architecture, source] = key;
+    out.push_back({change, layer.product, layer.layer, name, version, architecture, source, any_came ? came : went});
   }
 }
 
-// The files of a product whose contents differ. Only packages that one side alone has can make a difference; their
+// The files of a layer whose contents differ. Only packages that one side alone has can make a difference; their
 // files are read as often as it takes to have them in order with bounded memory.
 class FileDiff {
  public:
   FileDiff(const Side& from, const Side& to, GenerationDiff& out, const std::function<void(const FileChange&)>& on_file)
       : from_(from), to_(to), out_(out), on_file_(on_file), had_(from.contents()), has_(to.contents()) {}
 
-  Result<void> walk(const std::string& product) {
-    const auto before = from_.products.find(product), after = to_.products.find(product);
+  Result<void> walk(const ProductLayer& layer) {
+    const auto before = from_.layers.find(layer), after = to_.layers.find(layer);
     shared_ = false;
-    GH_TRY(const auto removed, only(from_, before == from_.products.end() ? 0 : before->second, has_));
-    GH_TRY(const auto added, only(to_, after == to_.products.end() ? 0 : after->second, had_));
+    GH_TRY(const auto removed, only(from_, before == from_.layers.end() ? 0 : before->second, has_));
+    GH_TRY(const auto added, only(to_, after == to_.layers.end() ? 0 : after->second, had_));
     std::string last;
     for (bool all = false; !all;) {
       std::vector<File> files;
@@ -105,7 +105,7 @@ class FileDiff {
         std::set<std::string> old_contents, new_contents;
         for (; next < files.size() && files[next].path == files[i].path; ++next)
           (files[next].is_new ? new_contents : old_contents).insert(std::move(files[next].content));
-        GH_CHECK(compare(product, before == from_.products.end() ? 0 : before->second, files[i].path, old_contents,
+        GH_CHECK(compare(layer, before == from_.layers.end() ? 0 : before->second, files[i].path, old_contents,
                          new_contents));
         i = next;
       }
@@ -121,12 +121,12 @@ class FileDiff {
   };
   static constexpr std::size_t most_files = 500'000;
 
-  // Packages of a product whose contents the other side hasn't.
-  Result<std::vector<Package>> only(const Side& side, std::uint32_t product, const std::set<std::string>& other) {
+  // Packages of a layer whose contents the other side hasn't.
+  Result<std::vector<Package>> only(const Side& side, std::uint32_t layer, const std::set<std::string>& other) {
     std::vector<Package> out;
-    if (product == 0) return out;
+    if (layer == 0) return out;
     GH_CHECK(side.generation->each_package([&](std::uint32_t, Package&& p) {
-      if (p.product != product) return;
+      if (p.layer != layer) return;
       if (other.contains(p.digest))
         shared_ = true;
       else
@@ -154,12 +154,12 @@ class FileDiff {
     return {};
   }
 
-  Result<void> compare(const std::string& product, std::uint32_t product_before, const std::string& path,
+  Result<void> compare(const ProductLayer& layer, std::uint32_t layer_before, const std::string& path,
                        std::set<std::string>& old_contents, std::set<std::string>& new_contents) {
     if (shared_) {
       // What packages that both have say of the path is the same on both sides.
       const Generation& g = *from_.generation;
-      GH_TRY(const auto numbers, g.find(Index::path, hash_of_path(product_before, index_path(path), sha256_)));
+      GH_TRY(const auto numbers, g.find(Index::path, hash_of_path(layer_before, index_path(path), sha256_)));
       for (const std::uint32_t number : numbers) {
         std::string content;
         std::uint32_t id = 0;
@@ -170,7 +170,7 @@ class FileDiff {
         }));
         if (id == 0) continue;
         GH_TRY(const Package package, g.package(id));
-        if (package.product != product_before || !has_.contains(package.digest)) continue;
+        if (package.layer != layer_before || !has_.contains(package.digest)) continue;
         old_contents.insert(content);
         new_contents.insert(content);
       }
@@ -180,7 +180,7 @@ class FileDiff {
                           : new_contents.empty() ? Change::removed
                                                  : Change::changed;
     ++(change == Change::added ? out_.added : change == Change::removed ? out_.removed : out_.changed);
-    if (on_file_) on_file_({change, product, path});
+    if (on_file_) on_file_({change, layer.product, layer.layer, path});
     return {};
   }
 
@@ -188,7 +188,7 @@ class FileDiff {
   GenerationDiff& out_;
   const std::function<void(const FileChange&)>& on_file_;
   const std::set<std::string> had_, has_;
-  bool shared_ = false;  // some package of the product is on both sides
+  bool shared_ = false;  // some package of the layer is on both sides
   Hasher sha256_{HashAlgorithm::sha256};
 };
 
@@ -227,7 +227,7 @@ Result<std::vector<GenerationInfo>> list_generations(const std::string& path) {
     const auto opened = open_generation(path, n);
     if (opened) {
       const Totals& totals = (*opened)->totals();
-      info.products = totals.products.size();
+      info.products = product_names(totals).size();
       info.packages = totals.packages;
       info.files = totals.files;
       info.content_digest = totals.content.hex();
@@ -249,12 +249,12 @@ Result<GenerationDiff> diff_generations(const std::string& path, std::uint64_t f
   GH_CHECK(after.read_packages());
   GenerationDiff out;
   add_package_changes(before, after, out.packages);
-  // Products are numbered in each generation for itself.
-  std::set<std::string> products;
+  // Layers are numbered in each generation for itself.
+  std::set<ProductLayer> layers;
   for (const Side* const side : {&before, &after})
-    for (const auto& [name, _] : side->products) products.insert(name);
+    for (const auto& [layer, _] : side->layers) layers.insert(layer);
   FileDiff files(before, after, out, on_file);
-  for (const std::string& product : products) GH_CHECK(files.walk(product));
+  for (const ProductLayer& layer : layers) GH_CHECK(files.walk(layer));
   return out;
 }
 

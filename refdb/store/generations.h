@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "refdb/view/view.h"
 
 namespace gatehouse::refdb {
 
@@ -31,20 +32,24 @@ std::string_view name(Change change);
 // architecture and source.
 struct PackageChange {
   Change change{};
-  std::string product, name, version, architecture, source;
+  std::string product;
+  Layer layer{};
+  std::string name, version, architecture, source;
   std::uint64_t files = 0;  // that the package has; of a removed one, that it had
 };
 // A path as packages name it. Changed: some content of it came or went.
 struct FileChange {
   Change change{};
-  std::string product, path;
+  std::string product;
+  Layer layer{};
+  std::string path;
 };
 struct GenerationDiff {
-  std::vector<PackageChange> packages;                // by product, name, version
+  std::vector<PackageChange> packages;                // by product, layer, name, version
   std::uint64_t added = 0, removed = 0, changed = 0;  // files
 };
 // What `to` has that `from` hasn't and the other way round; names count, not when something was taken in. Files go to
-// `on_file` in the order of products and paths as they are found: there may be millions.
+// `on_file` in the order of products, layers and paths as they are found: there may be millions.
 Result<GenerationDiff> diff_generations(const std::string& path, std::uint64_t from, std::uint64_t to,
                                         const std::function<void(const FileChange&)>& on_file);
 

@@ -25,13 +25,13 @@ inline Entry entry(std::uint64_t hash, std::uint32_t number) {
   return {std::uint32_t(hash >> 32), std::uint32_t(hash), number};
 }
 
-// Another product's hashes are others: a multiplication by an odd number loses nothing.
-inline std::uint64_t hash_of(std::uint32_t product, std::string_view digest) {
-  return number<std::uint64_t>(digest) ^ std::uint64_t(product) * 0x9E3779B97F4A7C15;
+// Another layer's hashes are others: a multiplication by an odd number loses nothing.
+inline std::uint64_t hash_of(std::uint32_t layer, std::string_view digest) {
+  return number<std::uint64_t>(digest) ^ std::uint64_t(layer) * 0x9E3779B97F4A7C15;
 }
 // Of the key of a file's names: its index path (refdb/alias). The hasher is one of SHA-256.
-inline std::uint64_t hash_of_path(std::uint32_t product, std::string_view index_path, Hasher& sha256) {
-  return hash_of(product, as_text(sha256(as_bytes(index_path)).view()));
+inline std::uint64_t hash_of_path(std::uint32_t layer, std::string_view index_path, Hasher& sha256) {
+  return hash_of(layer, as_text(sha256(as_bytes(index_path)).view()));
 }
 
 inline std::uint32_t bucket_of(std::uint64_t hash, unsigned bits) {

@@ -104,9 +104,9 @@ class Worker {
   const Digest& content() const { return content_; }
   std::uint64_t packages() const { return packages_; }
 
-  Result<void> take(const StagedPackage& staged, std::string_view rows, std::uint32_t product, std::uint32_t package,
+  Result<void> take(const StagedPackage& staged, std::string_view rows, std::uint32_t layer, std::uint32_t package,
                     std::uint32_t first_file, PieceRows& out) {
-    Package p{product,
+    Package p{layer,
               staged.name,
               staged.version,
               staged.architecture,
@@ -114,13 +114,15 @@ class Worker {
               std::string(as_text(staged.content.view())),
               std::string(as_text(staged.identity.view())),
               std::string(as_text(staged.stamp.view())),
+              staged.format,
               staged.ingested,
+              staged.first_seen,
               staged.algorithms,
               first_file,
               staged.files};
     out.packages.push_back(encode(p));
-    GH_CHECK(parts(Index::identity).add(entry(hash_of(product, p.identity), package)));
-    if (!p.stamp.empty()) GH_CHECK(parts(Index::stamp).add(entry(hash_of(product, p.stamp), package)));
+    GH_CHECK(parts(Index::identity).add(entry(hash_of(layer, p.identity), package)));
+    if (!p.stamp.empty()) GH_CHECK(parts(Index::stamp).add(entry(hash_of(layer, p.stamp), package)));
     FileReader files(rows);
     for (std::uint32_t n = first_file; !files.done(); ++n) {
       FileRow* const row = files.next();
@@ -131,7 +133,7 @@ class Worker {
         writer_.restart();
       }
       writer_.append(out.pages.back(), *row);
-      GH_CHECK(index(*row, product, n));
+      GH_CHECK(index(*row, layer, n));
     }
     add_to(content_, staged.content.view());
     packages_ += !staged.name.empty();
@@ -139,10 +141,10 @@ class Worker {
   }
 
  private:
-  Result<void> index(const FileRow& row, std::uint32_t product, std::uint32_t number) {
+  Result<void> index(const FileRow& row, std::uint32_t layer, std::uint32_t number) {
     index_path(row.path, path_);
     const bool has_alias = alias_of(path_, alias_);
-    GH_CHECK(parts(Index::path).add(entry(hash_of_path(product, path_, sha256_), number)));
+    GH_CHECK(parts(Index::path).add(entry(hash_of_path(layer, path_, sha256_), number)));
     for (std::size_t i = 0; i < row.digests; ++i) {
       const auto& [algorithm, digest] = row.contents[i];
       GH_CHECK(parts(Index::digest).add(entry(hash_of(0, digest), number)));
@@ -150,16 +152,16 @@ class Worker {
       // T = H(template data of ima-ng), for each name under which a kernel may report the file.
       const Index index = algorithm == HashAlgorithm::sha256 ? Index::template_sha256 : Index::template_sha384;
       Hasher& bank = algorithm == HashAlgorithm::sha256 ? sha256_ : sha384_;
-      GH_CHECK(add_template(index, bank, digest, path_, product, number));
-      if (has_alias) GH_CHECK(add_template(index, bank, digest, alias_, product, number));
+      GH_CHECK(add_template(index, bank, digest, path_, layer, number));
+      if (has_alias) GH_CHECK(add_template(index, bank, digest, alias_, layer, number));
     }
     return {};
   }
   Result<void> add_template(Index index, Hasher& bank, std::string_view digest, std::string_view name,
-                            std::uint32_t product, std::uint32_t number) {
+                            std::uint32_t layer, std::uint32_t number) {
     template_.clear();
     ima::append_ng_template_data(template_, gatehouse::name(bank.algorithm()), as_bytes(digest), name);
-    return parts(index).add(entry(hash_of(product, as_text(bank(template_.view()).view())), number));
+    return parts(index).add(entry(hash_of(layer, as_text(bank(template_.view()).view())), number));
   }
 
   std::deque<EntryParts> parts_;
@@ -174,11 +176,11 @@ class Worker {
 class Publication {
  public:
   Publication(std::string scratch, std::uint64_t number, const Generation* before, const Staging& staging,
-              std::vector<StagedRecord> records)
+              Changes changes)
       : scratch_(std::move(scratch)),
         before_(before),
         staging_(staging),
-        records_(std::move(records)),
+        records_(std::move(changes.records)),
         spill_(scratch_),
         contents_(scratch_ + "/contents", Table::Kind::text),
         packages_(scratch_ + "/packages", Table::Kind::text),
@@ -186,12 +188,19 @@ class Publication {
         filters_(scratch_ + "/filters", Table::Kind::hashes) {
     if (before != nullptr) totals_ = before->totals();
     totals_.generation = number;
+    for (const Inclusion& i : totals_.inclusions) take_from(totals_.content, digest_of(i).view());
+    for (const Inclusion& i : changes.inclusions) add_to(totals_.content, digest_of(i).view());
+    totals_.inclusions = std::move(changes.inclusions);
+    totals_.unseen = std::move(changes.unseen);
   }
 
   // Writes the tables that the database before doesn't have.
   Result<void> write() {
     for (const StagedRecord& r : records_) GH_CHECK(replace(r));
     std::ranges::sort(totals_.gone, {}, &Gone::package);
+    std::erase_if(totals_.unseen, [&](const Unseen& u) {
+      return std::ranges::binary_search(totals_.gone, u.package, {}, &Gone::package);
+    });
     if (!records_.empty()) {
       choose_runs();
       GH_CHECK(plan());
@@ -255,7 +264,7 @@ class Publication {
       file += r.place.files;
       if (file > UINT32_MAX - 2 * files_a_page || totals_.next_package + i >= UINT32_MAX)
         return fail(Error{Fault::limit, "the reference store has no numbers left", {}, 0, scratch_, {}});
-      product(r.product);
+      number(r.layer);
       const auto banks = std::uint64_t(r.algorithms);
       for (const auto& [index, times] : {std::pair(Index::template_sha256, (banks >> 1 & 1) * 2),
                                          {Index::template_sha384, (banks >> 2 & 1) * 2},
@@ -272,10 +281,9 @@ class Publication {
     }
     return {};
   }
-  std::uint32_t product(const std::string& name) {
-    const auto at = std::ranges::lower_bound(totals_.products, name, {}, &std::pair<std::string, std::uint32_t>::first);
-    if (at != totals_.products.end() && at->first == name) return at->second;
-    return totals_.products.emplace(at, name, totals_.next_product++)->second;
+  void number(const ProductLayer& layer) {
+    const auto at = std::ranges::lower_bound(totals_.layers, layer, {}, &std::pair<ProductLayer, std::uint32_t>::first);
+    if (at == totals_.layers.end() || at->first != layer) totals_.layers.emplace(at, layer, totals_.next_layer++);
   }
 
   // Rows of the merged runs that aren't large, so that the number of tables stays small.
@@ -308,10 +316,7 @@ class Publication {
       for (std::size_t i = piece.first_record; i < piece.first_record + piece.records; ++i) {
         const StagedRecord& r = records_[i];
         GH_TRY(const StagedPackage staged, staging_.read(r.place, rows));
-        const auto id =
-            std::ranges::lower_bound(totals_.products, r.product, {}, &std::pair<std::string, std::uint32_t>::first)
-                ->second;
-        GH_CHECK(workers_[worker].take(staged, rows, id, first_package + std::uint32_t(i), file, out));
+        GH_CHECK(workers_[worker].take(staged, rows, totals_.number_of(r.layer), first_package + std::uint32_t(i), file, out));
         file += r.place.files;
       }
       return out;
@@ -469,8 +474,8 @@ Result<void> add_tables(const std::string& database, const Publication& publicat
 }  // namespace
 
 Result<Totals> make_database(const std::string& database, const std::string& scratch, std::uint64_t number,
-                             const Generation* before, const Staging& staging, std::vector<StagedRecord> records) {
-  Publication publication(scratch, number, before, staging, std::move(records));
+                             const Generation* before, const Staging& staging, Changes changes) {
+  Publication publication(scratch, number, before, staging, std::move(changes));
   GH_CHECK(publication.write());
   if (before != nullptr) GH_CHECK(share_tables(before->path(), database));
   GH_CHECK(add_tables(database, publication, before));

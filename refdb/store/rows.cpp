@@ -4,6 +4,7 @@
 #include <rocksdb/table.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 
@@ -26,10 +27,12 @@ class NoLog final : public rocksdb::Logger {
 
 std::string encode(const Package& p) {
   std::string out;
-  put(out, p.product);
+  put(out, p.layer);
   for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
     put_text(out, *s);
+  put(out, std::uint8_t(p.format));
   put(out, std::uint64_t(p.ingested));
+  put(out, std::uint64_t(p.first_seen));
   put(out, p.algorithms);
   put(out, p.first_file);
   put(out, p.files);
@@ -37,11 +40,12 @@ std::string encode(const Package& p) {
 }
 
 bool decode(std::string_view v, Package& p) {
-  p.product = number<std::uint32_t>(v);
+  p.layer = number<std::uint32_t>(v);
   for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
     *s = take_text(v);
-  if (v.size() != 17) return false;
+  if (v.size() != 26 || !take_format(v, p.format)) return false;
   p.ingested = std::int64_t(number<std::uint64_t>(v));
+  p.first_seen = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);
   p.first_file = number<std::uint32_t>(v);
   p.files = number<std::uint32_t>(v);
@@ -51,12 +55,17 @@ bool decode(std::string_view v, Package& p) {
 std::string encode(const Totals& t) {
   std::string out;
   for (const std::uint64_t n : {t.generation, t.packages, t.files}) put(out, n);
-  for (const std::uint32_t n : {t.next_product, t.next_package, t.next_file, t.next_run}) put(out, n);
+  for (const std::uint32_t n : {t.next_layer, t.next_package, t.next_file, t.next_run}) put(out, n);
   out += as_text(t.content.view());
-  put(out, std::uint32_t(t.products.size()));
-  for (const auto& [name, id] : t.products) {
-    put_text(out, name);
+  put(out, std::uint32_t(t.layers.size()));
+  for (const auto& [layer, id] : t.layers) {
+    put_layer(out, layer);
     put(out, id);
+  }
+  put(out, std::uint32_t(t.inclusions.size()));
+  for (const Inclusion& i : t.inclusions) {
+    put_layer(out, i.into);
+    put_text(out, i.from);
   }
   put(out, std::uint32_t(t.runs.size()));
   for (const Run& run : t.runs) {
@@ -71,22 +80,33 @@ std::string encode(const Totals& t) {
   put(out, std::uint32_t(t.gone.size()));
   for (const Gone& g : t.gone)
     for (const std::uint32_t n : {g.package, g.first_file, g.files}) put(out, n);
+  put(out, std::uint32_t(t.unseen.size()));
+  for (const Unseen& u : t.unseen) {
+    put(out, u.package);
+    put(out, std::uint64_t(u.last));
+  }
   return out;
 }
 
 bool decode(std::string_view v, Totals& t) {
   if (v.size() < 76) return false;
   for (std::uint64_t* n : {&t.generation, &t.packages, &t.files}) *n = number<std::uint64_t>(v);
-  for (std::uint32_t* n : {&t.next_product, &t.next_package, &t.next_file, &t.next_run}) *n = number<std::uint32_t>(v);
+  for (std::uint32_t* n : {&t.next_layer, &t.next_package, &t.next_file, &t.next_run}) *n = number<std::uint32_t>(v);
   t.content = Digest(as_bytes(v.substr(0, 32)));
   v.remove_prefix(32);
   constexpr std::size_t run_bytes = 20 + index_count * 10;
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {
-    if (v.size() < 6) return false;
-    const std::string_view name = take_text(v);
-    if (v.size() < 4) return false;
-    t.products.emplace_back(name, number<std::uint32_t>(v));
+    auto& [layer, id] = t.layers.emplace_back();
+    if (!take_layer(v, layer) || v.size() < 4) return false;
+    id = number<std::uint32_t>(v);
   }
+  if (v.size() < 4) return false;
+  for (auto n = number<std::uint32_t>(v); n != 0; --n) {
+    Inclusion& i = t.inclusions.emplace_back();
+    if (!take_layer(v, i.into) || v.size() < 2) return false;
+    i.from = take_text(v);
+  }
+  if (v.size() < 4) return false;
   if (v.size() < 4) return false;
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {
     if (v.size() < run_bytes) return false;
@@ -106,7 +126,34 @@ bool decode(std::string_view v, Totals& t) {
     Gone& g = t.gone.emplace_back();
     for (std::uint32_t* m : {&g.package, &g.first_file, &g.files}) *m = number<std::uint32_t>(v);
   }
+  if (v.size() < 4) return false;
+  for (auto n = number<std::uint32_t>(v); n != 0; --n) {
+    if (v.size() < 12) return false;
+    Unseen& u = t.unseen.emplace_back();
+    u.package = number<std::uint32_t>(v);
+    u.last = std::int64_t(number<std::uint64_t>(v));
+  }
   return v.empty();
+}
+
+std::uint32_t Totals::number_of(const ProductLayer& layer) const {
+  const auto at = std::ranges::lower_bound(layers, layer, {}, &std::pair<ProductLayer, std::uint32_t>::first);
+  return at != layers.end() && at->first == layer ? at->second : 0;
+}
+
+std::set<std::string> product_names(const Totals& t) {
+  std::set<std::string> out;
+  for (const auto& [layer, _] : t.layers) out.insert(layer.product);
+  for (const Inclusion& i : t.inclusions) out.insert(i.into.product);
+  return out;
+}
+
+Digest digest_of(const Inclusion& inclusion) {
+  std::string text = "includes";
+  text += '\0';
+  put_layer(text, inclusion.into);
+  put_text(text, inclusion.from);
+  return digest_of(HashAlgorithm::sha256, as_bytes(text));
 }
 
 void add_to(Digest& sum, Bytes digest) {

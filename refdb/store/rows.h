@@ -6,6 +6,7 @@
 
 #include <concepts>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,23 @@ inline std::string_view take_text(std::string_view& from) {
   const std::string_view out = from.substr(0, size);
   from.remove_prefix(size);
   return out;
+}
+
+inline void put_layer(std::string& out, const ProductLayer& layer) {
+  put_text(out, layer.product);
+  put(out, std::uint8_t(layer.layer));
+}
+// False: it isn't one.
+inline bool take_layer(std::string_view& from, ProductLayer& layer) {
+  layer.product = take_text(from);
+  if (from.empty()) return false;
+  layer.layer = Layer(number<std::uint8_t>(from));
+  return layer.layer <= Layer::site;
+}
+inline bool take_format(std::string_view& from, PackageFormat& format) {
+  if (from.empty()) return false;
+  format = PackageFormat(number<std::uint8_t>(from));
+  return format <= PackageFormat::rpm;
 }
 
 // Seven bits a byte, the lowest first.
@@ -109,11 +127,12 @@ inline std::string filter_key(std::uint32_t run, Index index, std::uint32_t row)
 inline constexpr std::size_t filtered_count = 2;
 
 struct Package {
-  std::uint32_t product = 0;
+  std::uint32_t layer = 0;  // of a product: its number
   std::string name, version, architecture, source;
   std::string digest, identity;  // of the contents, and what makes the source recognisable: 32 bytes each
   std::string stamp;             // as in ReferencePackage; empty: none
-  std::int64_t ingested = 0;
+  PackageFormat format = PackageFormat::none;
+  std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
   std::uint32_t first_file = 0, files = 0;
 };
@@ -137,19 +156,38 @@ struct Run {
 struct Gone {
   std::uint32_t package = 0, first_file = 0, files = 0;
 };
+// A package that the newest state of its repository hasn't any more, and the date of the last one that had it.
+struct Unseen {
+  std::uint32_t package = 0;
+  std::int64_t last = 0;
+};
+// A layer of a product that also has all references of another product.
+struct Inclusion {
+  ProductLayer into;
+  std::string from;
+  friend auto operator<=>(const Inclusion&, const Inclusion&) = default;
+};
 
 struct Totals {
   std::uint64_t packages = 0, files = 0;  // files of no package (trees, lists) count as no package
-  std::uint32_t next_product = 1, next_package = 1, next_file = 0, next_run = 1;
+  std::uint32_t next_layer = 1, next_package = 1, next_file = 0, next_run = 1;
   Digest content = Digest::filled(32, std::byte{0});            // sum of the packages' digests modulo 2^256: no order
   std::uint64_t generation = 0;                                 // that they are of
-  std::vector<std::pair<std::string, std::uint32_t>> products;  // by name
+  std::vector<std::pair<ProductLayer, std::uint32_t>> layers;  // in order
+  std::vector<Inclusion> inclusions;                           // in order
   std::vector<Run> runs;                                        // the oldest first
   std::vector<Gone> gone;                                       // by number
+  std::vector<Unseen> unseen;                                   // by number
+  // 0: there is no such layer.
+  std::uint32_t number_of(const ProductLayer& layer) const;
 };
 std::string encode(const Totals& t);
 bool decode(std::string_view v, Totals& t);
 
+// Of products that have references, or are to have another's.
+std::set<std::string> product_names(const Totals& t);
+// What an inclusion adds to the contents' digest.
+Digest digest_of(const Inclusion& inclusion);
 void add_to(Digest& sum, Bytes digest);
 void take_from(Digest& sum, Bytes digest);
 

@@ -17,10 +17,13 @@ constexpr std::size_t head_size = 4 + 32 + 4;  // size of what follows it, SHA-2
 
 std::string encode(const StagedPackage& p) {
   std::string out;
-  for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source}) put_text(out, *s);
+  put_layer(out, p.layer);
+  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source}) put_text(out, *s);
   out += as_text(p.identity.view());
   out += as_text(p.content.view());
+  put(out, std::uint8_t(p.format));
   put(out, std::uint64_t(p.ingested));
+  put(out, std::uint64_t(p.first_seen));
   put(out, p.algorithms);
   put(out, p.files);
   put(out, p.bytes);
@@ -29,12 +32,15 @@ std::string encode(const StagedPackage& p) {
 }
 
 bool decode(std::string_view v, StagedPackage& p) {
-  for (std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source}) *s = take_text(v);
-  if (v.size() != 64 + 21 + 2 && v.size() != 64 + 21 + 2 + 32) return false;
+  if (!take_layer(v, p.layer)) return false;
+  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source}) *s = take_text(v);
+  if (v.size() != 64 + 30 + 2 && v.size() != 64 + 30 + 2 + 32) return false;
   p.identity = Digest(as_bytes(v.substr(0, 32)));
   p.content = Digest(as_bytes(v.substr(32, 32)));
   v.remove_prefix(64);
+  if (!take_format(v, p.format)) return false;
   p.ingested = std::int64_t(number<std::uint64_t>(v));
+  p.first_seen = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);
   p.files = number<std::uint32_t>(v);
   p.bytes = number<std::uint64_t>(v);
@@ -66,7 +72,8 @@ bool verified(const StagedPackage& package, std::string_view rows) {
 }  // namespace
 
 ContentHasher::ContentHasher(const StagedPackage& p) {
-  for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture}) (text_ += *s) += '\0';
+  const std::string layer(refdb::name(p.layer.layer));
+  for (const std::string* s : {&p.layer.product, &layer, &p.name, &p.version, &p.architecture}) (text_ += *s) += '\0';
 }
 
 void Staging::remove(const std::string& store) {

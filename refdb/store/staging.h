@@ -11,20 +11,23 @@
 #include "base/descriptor.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "refdb/view/view.h"
 
 namespace gatehouse::refdb {
 
 struct StagedPackage {
-  std::string product, name, version, architecture, source;
+  ProductLayer layer;
+  std::string name, version, architecture, source;
   Digest identity, content;  // SHA-256
   Digest stamp;              // as in ReferencePackage; empty: none
-  std::int64_t ingested = 0;
+  PackageFormat format = PackageFormat::none;
+  std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;  // as in Package
   std::uint32_t files = 0;
   std::uint64_t bytes = 0;
 };
 
-// The package's digest: the SHA-256 of product, name, version and architecture, each ended by a NUL byte, and what
+// The package's digest: the SHA-256 of product, layer, name, version and architecture, each ended by a NUL byte, and what
 // FileRow::append_logical gives of its files, in the order of their paths.
 class ContentHasher {
  public:

@@ -77,9 +77,19 @@ class GenerationView final : public View {
  public:
   GenerationView(std::uint64_t number, std::unique_ptr<Generation> generation)
       : number_(number), generation_(std::move(generation)) {
-    for (const auto& [name, id] : generation_->totals().products) {
-      products_.emplace(name, id);
-      names_.emplace(id, name);
+    const Totals& totals = generation_->totals();
+    for (const auto& [layer, id] : totals.layers) names_.emplace(id, layer);
+    for (const std::string& name : product_names(totals)) {
+      Product product;
+      product.number = std::uint32_t(products_.size());
+      const auto add = [&](const std::string& from, std::optional<Layer> as) {
+        for (const auto& [layer, id] : totals.layers)
+          if (layer.product == from) product.layers.try_emplace(id, as.value_or(layer.layer));
+      };
+      add(name, std::nullopt);
+      for (const Inclusion& i : totals.inclusions)
+        if (i.into.product == name) add(i.from, i.into.layer);
+      products_.emplace(name, std::move(product));
     }
   }
   std::uint64_t generation() const override { return number_; }
@@ -98,13 +108,17 @@ class GenerationView final : public View {
     Hasher hasher(bank);
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (keys[i].size != digest_size(bank)) continue;
-      const Found::Key key(at->second, keys[i]);
+      const Found::Key key(at->second.number, keys[i]);
       if (const auto name = found_.find(key)) {
         hits[i] = {true, *name};
         continue;
       }
-      GH_TRY(auto name, name_of_template(at->second, *index, keys[i], hasher));
-      if (name) hits[i] = {true, found_.insert(key, *std::move(name))};
+      for (const auto& [layer, _] : at->second.layers) {
+        GH_TRY(auto name, name_of_template(layer, *index, keys[i], hasher));
+        if (!name) continue;
+        hits[i] = {true, found_.insert(key, *std::move(name))};
+        break;
+      }
     }
     return {};
   }
@@ -115,21 +129,23 @@ class GenerationView final : public View {
     if (at == products_.end() || path.empty() || path.size() > max_path_bytes || path.front() != '/') return out;
     const std::string index = index_path(path);
     Hasher hasher(HashAlgorithm::sha256);
-    GH_TRY(const auto numbers, generation_->find(Index::path, hash_of_path(at->second, index, hasher)));
-    Packages packages(*this);
-    for (const std::uint32_t number : numbers) {
-      if (out.size() == max_answers) break;
-      Reference r;
-      std::uint32_t package = 0;
-      bool same = false;
-      GH_CHECK(generation_->file(number, [&](const FileRow& row) {
-        same = index_path(row.path) == index;
-        package = row.package;
-        if (same) row.copy_to(r);
-      }));
-      if (!same) continue;
-      GH_CHECK(packages.copy_to(package, r));
-      out.push_back(std::move(r));
+    Packages packages(*this, &at->second, product);
+    for (const auto& [layer, _] : at->second.layers) {
+      GH_TRY(const auto numbers, generation_->find(Index::path, hash_of_path(layer, index, hasher)));
+      for (const std::uint32_t number : numbers) {
+        if (out.size() == max_answers) break;
+        Reference r;
+        std::uint32_t package = 0;
+        bool same = false;
+        GH_CHECK(generation_->file(number, [&](const FileRow& row) {
+          same = index_path(row.path) == index;
+          package = row.package;
+          if (same) row.copy_to(r);
+        }));
+        if (!same) continue;
+        GH_CHECK(packages.copy_to(package, r));
+        out.push_back(std::move(r));
+      }
     }
     return out;
   }
@@ -141,18 +157,38 @@ class GenerationView final : public View {
     if (at == products_.end()) return false;
     std::call_once(packages_read_, [&] {
       packages_good_ = generation_->each_package([&](std::uint32_t, Package&& p) {
-        if (!p.name.empty()) packages_.insert(package_version(p.product, p.name, p.version));
+        if (!p.name.empty()) packages_.insert(package_version(p.layer, p.name, p.version));
       });
     });
     if (!packages_good_) return std::unexpected(packages_good_.error());
-    return packages_.contains(package_version(at->second, package, version));
+    return std::ranges::any_of(at->second.layers, [&](const auto& layer) {
+      return packages_.contains(package_version(layer.first, package, version));
+    });
+  }
+
+  Result<std::vector<PackageVersion>> package_versions(std::string_view product,
+                                                       std::string_view package) const override {
+    std::vector<PackageVersion> out;
+    const auto at = products_.find(product);
+    if (at == products_.end()) return out;
+    const auto& unseen = generation_->totals().unseen;
+    GH_CHECK(generation_->each_package([&](std::uint32_t number, Package&& p) {
+      const auto layer = at->second.layers.find(p.layer);
+      if (layer == at->second.layers.end() || p.name != package) return;
+      const auto gone = std::ranges::lower_bound(unseen, number, {}, &Unseen::package);
+      out.push_back({std::move(p.version), std::move(p.architecture), std::move(p.source), layer->second, p.format,
+                     p.files, p.first_seen, gone != unseen.end() && gone->package == number ? gone->last : 0});
+    }));
+    return out;
   }
 
   Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const override {
     std::vector<Reference> out;
     const std::string_view wanted = as_text(digest.view());
     GH_TRY(const auto numbers, generation_->find(Index::digest, hash_of(0, wanted)));
-    Packages packages(*this);
+    const auto in = products_.find(product);
+    if (!product.empty() && in == products_.end()) return out;
+    Packages packages(*this, product.empty() ? nullptr : &in->second, product);
     std::set<std::pair<std::uint32_t, std::string>> answered;  // packages with index paths
     for (const std::uint32_t number : numbers) {
       if (out.size() == max_answers) break;
@@ -165,8 +201,8 @@ class GenerationView final : public View {
         if (same) row.copy_to(r);
       }));
       if (!same) continue;
-      GH_CHECK(packages.copy_to(package, r));
-      if (!product.empty() && r.product != product) continue;
+      GH_TRY(const bool counts, packages.copy_to(package, r));
+      if (!counts) continue;
       // Equal content under one name: the first answers for all.
       if (!answered.emplace(package, index_path(r.path)).second) continue;
       out.push_back(std::move(r));
@@ -175,11 +211,19 @@ class GenerationView final : public View {
   }
 
  private:
+  struct Product {
+    std::uint32_t number = 0;              // of ours
+    std::map<std::uint32_t, Layer> layers;  // by the generation's number: as which layer
+  };
+
   // Remembers the last one: files that follow each other are often one package's.
   class Packages {
    public:
-    explicit Packages(const GenerationView& view) : view_(view) {}
-    Result<void> copy_to(std::uint32_t number, Reference& r) {
+    // `product`: as which layers of it packages count; nullptr: as those that they were taken in for.
+    Packages(const GenerationView& view, const Product* product, std::string_view name)
+        : view_(view), product_(product), name_(name) {}
+    // Whether it counts.
+    Result<bool> copy_to(std::uint32_t number, Reference& r) {
       if (number != number_) {
         GH_TRY(last_, view_.generation_->package(number));
         number_ = number;
@@ -188,23 +232,33 @@ class GenerationView final : public View {
       r.version = last_.version;
       r.architecture = last_.architecture;
       r.source = last_.source;
+      r.format = last_.format;
       r.ingested = last_.ingested;
-      const auto name = view_.names_.find(last_.product);
-      if (name != view_.names_.end()) r.product = name->second;
-      return {};
+      if (product_ != nullptr) {
+        const auto layer = product_->layers.find(last_.layer);
+        if (layer == product_->layers.end()) return false;
+        r.product = name_;
+        r.layer = layer->second;
+      } else if (const auto layer = view_.names_.find(last_.layer); layer != view_.names_.end()) {
+        r.product = layer->second.product;
+        r.layer = layer->second.layer;
+      }
+      return true;
     }
 
    private:
     const GenerationView& view_;
+    const Product* const product_;
+    const std::string_view name_;
     std::uint32_t number_ = 0;  // no package's
     Package last_;
   };
 
-  // The index keeps a part of T; the file that it leads to has all that T is made of. Its product is the one that was
-  // asked for: T's are equal, so another product's hash would have been another.
-  Result<std::optional<std::string>> name_of_template(std::uint32_t product, Index index, const Digest& t,
+  // The index keeps a part of T; the file that it leads to has all that T is made of. Its layer is the one that was
+  // asked for: T's are equal, so another layer's hash would have been another.
+  Result<std::optional<std::string>> name_of_template(std::uint32_t layer, Index index, const Digest& t,
                                                       Hasher& hasher) const {
-    GH_TRY(const auto numbers, generation_->find(index, hash_of(product, as_text(t.view()))));
+    GH_TRY(const auto numbers, generation_->find(index, hash_of(layer, as_text(t.view()))));
     std::optional<std::string> out;
     for (const std::uint32_t number : numbers) {
       GH_CHECK(generation_->file(number, [&](const FileRow& row) {
@@ -220,9 +274,9 @@ class GenerationView final : public View {
     }
     return out;
   }
-  static std::string package_version(std::uint32_t product, std::string_view package, std::string_view version) {
+  static std::string package_version(std::uint32_t layer, std::string_view package, std::string_view version) {
     std::string out;
-    put(out, product);
+    put(out, layer);
     out += package;
     out += '\0';
     out += version;
@@ -231,8 +285,8 @@ class GenerationView final : public View {
 
   const std::uint64_t number_;
   const std::unique_ptr<Generation> generation_;
-  std::map<std::string, std::uint32_t, std::less<>> products_;
-  std::map<std::uint32_t, std::string> names_;
+  std::map<std::string, Product, std::less<>> products_;
+  std::map<std::uint32_t, ProductLayer> names_;
   mutable Found found_;
   mutable std::once_flag packages_read_;
   mutable Result<void> packages_good_;                // both since packages_read_
@@ -263,7 +317,7 @@ Result<Stats> read_stats(const std::string& path) {
     totals = generation->totals();
     GH_TRY(out.digests, generation->count_digests());
   }
-  out.products = totals.products.size();
+  out.products = product_names(totals).size();
   out.packages = totals.packages;
   out.files = totals.files;
   out.content_digest = totals.content.hex();

@@ -7,8 +7,10 @@
 // only a miss needs references_of_path() to tell "differ" from "unknown".
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,9 +20,30 @@
 
 namespace gatehouse::refdb {
 
+// A product's references come in layers, so that an update is a small layer, not a copy, and an answer says whether the
+// distributor, somebody else or the operator vouches for a file. All of them count.
+enum class Layer : std::uint8_t { release, security, updates, third_party, site };
+inline constexpr std::string_view layer_names[] = {"release", "security", "updates", "third-party", "site"};
+inline std::string_view name(Layer layer) { return layer_names[std::size_t(layer)]; }
+inline std::optional<Layer> layer_of(std::string_view name) {
+  for (std::size_t i = 0; i < std::size(layer_names); ++i)
+    if (layer_names[i] == name) return Layer(i);
+  return std::nullopt;
+}
+// A product as endpoints name theirs, and one of its layers.
+struct ProductLayer {
+  std::string product;
+  Layer layer = Layer::release;
+  friend auto operator<=>(const ProductLayer&, const ProductLayer&) = default;
+};
+
+// How versions are compared.
+enum class PackageFormat : std::uint8_t { none, deb, rpm };
+
 // A reference file: one content of one path in one package version.
 struct Reference {
   std::string product;
+  Layer layer = Layer::release;
   std::string path;      // canonical path as the package names it, absolute
   std::string package;   // empty for a file of no package
   std::string version;
@@ -28,6 +51,7 @@ struct Reference {
   bool is_mutable = false;  // a configuration file: other content is unknown, not differ
   std::vector<std::pair<HashAlgorithm, Digest>> digests;  // of the content, at most one for each algorithm
   std::string architecture;  // of the package
+  PackageFormat format = PackageFormat::none;
   std::int64_t ingested = 0;  // seconds since 1970
 
   const Digest* digest(HashAlgorithm algorithm) const {
@@ -35,6 +59,17 @@ struct Reference {
       if (id == algorithm) return &value;
     return nullptr;
   }
+};
+
+// A package in a product, of whatever layer.
+struct PackageVersion {
+  std::string version, architecture, source;
+  Layer layer = Layer::release;
+  PackageFormat format = PackageFormat::none;
+  std::uint64_t files = 0;
+  // Seconds since 1970: the dates of the first and the last state of its repository that had it; for other sources when
+  // it was taken in. Last: 0 while the newest state has it.
+  std::int64_t first_seen = 0, last_seen = 0;
 };
 
 // What a template digest is known for.
@@ -49,6 +84,7 @@ class View {
   virtual ~View() = default;
 
   virtual std::uint64_t generation() const = 0;
+  // Some layer of it has references, or is to have those of another product.
   virtual bool has_product(std::string_view product) const = 0;
   virtual std::vector<std::string> products() const { return {}; }
 
@@ -65,6 +101,12 @@ class View {
   // Whether references of exactly this version of a package are known, of whatever architecture.
   virtual Result<bool> has_package(std::string_view product, std::string_view package,
                                    std::string_view version) const = 0;
+
+  // All that is known of a package by name, in no order.
+  virtual Result<std::vector<PackageVersion>> package_versions(std::string_view product, std::string_view package) const {
+    (void)product, (void)package;
+    return std::vector<PackageVersion>();
+  }
 
   // Every place where a content digest is known; product empty: all products.
   virtual Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const = 0;

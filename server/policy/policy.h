@@ -21,12 +21,12 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/version.h"
 #include "pipeline/verdict/evidence_rules.h"
 #include "pipeline/verdict/verdict.h"
 #include "server/policy/catalogue.h"
 #include "server/policy/mistake.h"
 #include "server/policy/ports.h"
-#include "server/policy/version.h"
 
 namespace gatehouse::server::policy {
 

@@ -16,6 +16,7 @@ ALLOWED = {
     "refdb/alias": ["base"],
     "refdb/store": ["base", "wire", "refdb/view", "refdb/alias"],
     "refdb/ingest": ["base", "wire", "refdb/view", "refdb/alias", "refdb/store"],
+    "refdb/explain": ["base", "wire", "refdb/view", "refdb/alias"],
     "pipeline": ["base", "wire", "refdb/view"],
     # The shell opens generations through the one header of the store that names no RocksDB.
     "server": ["base", "wire", "refdb/view", "pipeline", "refdb/store/open.h"],

@@ -33,7 +33,7 @@ class Staging : public ::testing::Test {
     int resumed = 0;
     for (int i = 0; i < packages; ++i) {
       const auto p = numbered(i);
-      const auto found = builder.resume(debian, *p.identity, all_banks).value();
+      const auto found = builder.resume({debian}, *p.identity, all_banks).value();
       if (found) {
         EXPECT_EQ(found->files, 2U);
         EXPECT_EQ(found->bytes, p.files[0].size + p.files[1].size);
@@ -74,7 +74,7 @@ TEST_F(Staging, GrowsOverSeveralIngestionsThatAreKilled) {
     auto builder = Builder::open(store_).value();
     for (int i = 0; i < 6; ++i) {
       const auto p = numbered(i);
-      EXPECT_EQ(builder.resume(debian, *p.identity, all_banks).value().has_value(), i < 3);
+      EXPECT_EQ(builder.resume({debian}, *p.identity, all_banks).value().has_value(), i < 3);
       EXPECT_EQ(builder.add(p).value().has_value(), i >= 3);
     }
   }
@@ -104,14 +104,14 @@ TEST_F(Staging, IsForTheProductTheIdentityAndTheAlgorithmsThatItHas) {
     ASSERT_TRUE(builder.add(p).value());
   }
   auto builder = Builder::open(store_).value();
-  EXPECT_FALSE(builder.resume(other, *p.identity, {HashAlgorithm::sha256}).value());
-  EXPECT_FALSE(builder.resume(debian, *numbered(1).identity, {HashAlgorithm::sha256}).value());
-  EXPECT_FALSE(builder.resume(debian, *p.identity, all_banks).value());
+  EXPECT_FALSE(builder.resume({other}, *p.identity, {HashAlgorithm::sha256}).value());
+  EXPECT_FALSE(builder.resume({debian}, *numbered(1).identity, {HashAlgorithm::sha256}).value());
+  EXPECT_FALSE(builder.resume({debian}, *p.identity, all_banks).value());
   std::vector<HashAlgorithm> wanted{HashAlgorithm::sha256};
-  EXPECT_FALSE(builder.known(debian, *p.identity, wanted).value());  // it wasn't asked for yet
-  ASSERT_TRUE(builder.resume(debian, *p.identity, {HashAlgorithm::sha256}).value());
-  EXPECT_FALSE(builder.resume(debian, *p.identity, {HashAlgorithm::sha256}).value());
-  EXPECT_TRUE(builder.known(debian, *p.identity, wanted).value());
+  EXPECT_FALSE(builder.known({debian}, *p.identity, wanted).value());  // it wasn't asked for yet
+  ASSERT_TRUE(builder.resume({debian}, *p.identity, {HashAlgorithm::sha256}).value());
+  EXPECT_FALSE(builder.resume({debian}, *p.identity, {HashAlgorithm::sha256}).value());
+  EXPECT_TRUE(builder.known({debian}, *p.identity, wanted).value());
   // With all algorithms it comes again and replaces what was there.
   ASSERT_TRUE(builder.add(numbered(0)).value());
   ASSERT_TRUE(builder.publish());
@@ -125,7 +125,7 @@ TEST_F(Staging, AStampCountsOnceItsPackageIsPublished) {
   for (ReferenceFile& f : p.files)
     std::erase_if(f.digests, [](const auto& d) { return d.first != HashAlgorithm::sha256; });
   const auto known = [&](const std::string& product, const std::vector<HashAlgorithm>& algorithms) {
-    return Builder::open(store_).value().known_by_stamp(product, *p.stamp, algorithms).value();
+    return Builder::open(store_).value().known_by_stamp({product}, *p.stamp, algorithms).value();
   };
   ASSERT_TRUE(Builder::open(store_).value().add(p).value());
   EXPECT_FALSE(known(debian, {HashAlgorithm::sha256}));

@@ -72,8 +72,8 @@ Result<void> run(const std::string& store) {
        std::vector{with_identity(package(product, "a", "2", {{"/usr/bin/a", "new a"}, {"/usr/bin/b", "new b"}})),
                    with_identity(package(product, "c", "1", {{"/usr/bin/c", "c"}}))}) {
     std::vector<HashAlgorithm> all(std::begin(common_banks), std::end(common_banks));
-    GH_TRY(const auto resumed, builder.resume(product, *p.identity, all));
-    GH_TRY(const bool known, builder.known(product, *p.identity, all));
+    GH_TRY(const auto resumed, builder.resume({product}, *p.identity, all));
+    GH_TRY(const bool known, builder.known({product}, *p.identity, all));
     if (!known) {
       GH_TRY(const auto added, builder.add(std::move(p)));
       if (!added) return fail(Fault::internal, "not added");

@@ -254,7 +254,7 @@ TEST(Generation, FurtherAlgorithmsJoinTheSameSource) {
   std::erase_if(one.files[0].digests, [](const auto& d) { return d.first != sha256; });
   ASSERT_TRUE(publish(grown, {one}));
   std::vector<HashAlgorithm> wanted{sha384};
-  EXPECT_FALSE(Builder::open(grown).value().known(debian, *all.identity, wanted).value());
+  EXPECT_FALSE(Builder::open(grown).value().known({debian}, *all.identity, wanted).value());
   EXPECT_EQ(wanted, (std::vector{sha384, sha256}));  // what is known is computed again with it
   ASSERT_TRUE(publish(grown, {all}));
   ASSERT_TRUE(publish(whole, {all}));

@@ -23,7 +23,7 @@ void PackageCheck::Names::add(std::string_view name) {
 
 PackageCheck::PackageCheck(std::vector<const policy::WorkItem*> items, std::string product,
                            std::shared_ptr<const refdb::View> references)
-    : product_(std::move(product)), scheme_(policy::version_scheme(product_)), references_(std::move(references)) {
+    : product_(std::move(product)), scheme_(version_scheme(product_)), references_(std::move(references)) {
   for (const policy::WorkItem* item : items) tallies_.push_back({item, {}});
   // Packages of Android are the same whatever its version.
   if (product_.starts_with("Android ")) product_ = "Android";

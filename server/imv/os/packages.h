@@ -51,7 +51,7 @@ class PackageCheck {
 
   std::vector<Tally> tallies_;
   std::string product_;
-  policy::VersionScheme scheme_;
+  VersionScheme scheme_;
   std::shared_ptr<const refdb::View> references_;
   std::optional<Error> failure_;
   Names blacklisted_, vulnerable_;

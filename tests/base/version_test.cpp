@@ -1,12 +1,12 @@
 // The package managers themselves are the reference: dpkg where the test runs, rpm by what it answered.
-#include "server/policy/version.h"
+#include "base/version.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <fstream>
 
-namespace gatehouse::server::policy {
+namespace gatehouse {
 namespace {
 
 std::string sign(std::optional<std::strong_ordering> order) {
@@ -138,4 +138,4 @@ TEST(PackageVersions, FollowTheProduct) {
 }
 
 }  // namespace
-}  // namespace gatehouse::server::policy
+}  // namespace gatehouse

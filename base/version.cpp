@@ -1,8 +1,8 @@
-#include "server/policy/version.h"
+#include "base/version.h"
 
 #include <algorithm>
 
-namespace gatehouse::server::policy {
+namespace gatehouse {
 namespace {
 
 // The C locale's classes: versions are compared the same everywhere.
@@ -139,4 +139,4 @@ std::optional<std::strong_ordering> compare_versions(VersionScheme scheme, std::
   return compare_rpm_part(*left->release, *right->release);
 }
 
-}  // namespace gatehouse::server::policy
+}  // namespace gatehouse

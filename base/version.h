@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-namespace gatehouse::server::policy {
+namespace gatehouse {
 
 enum class VersionScheme : std::uint8_t { dpkg, rpm };
 
@@ -22,4 +22,4 @@ VersionScheme version_scheme(std::string_view product);
 // rpm: [epoch:]version[-release]; releases count only where both have one; `~` sorts before the end, `^` after it.
 std::optional<std::strong_ordering> compare_versions(VersionScheme scheme, std::string_view a, std::string_view b);
 
-}  // namespace gatehouse::server::policy
+}  // namespace gatehouse
