@@ -8,6 +8,8 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include <atomic>
+
 #include "wire/eventlog/eventlog.h"
 #include "wire/ima/ima.h"
 
@@ -240,9 +242,10 @@ Result<Quote> SoftwareTpm::quote(Bytes qualifying_data, HashAlgorithm bank, std:
   composite.start();
   for (std::uint32_t pcr = 0; pcr < pcr_count; ++pcr)
     if ((pcrs >> pcr & 1) != 0) composite.update(at->second[pcr].view());
-  options_.clock.clock += step_ms_;
+  // Endpoints of a simulated fleet may share a TPM, and nobody's clock goes back.
+  const std::uint64_t now = std::atomic_ref(options_.clock.clock).fetch_add(step_ms_) + step_ms_;
   Writer clock, firmware, selection;
-  clock.put(options_.clock.clock);
+  clock.put(now);
   clock.put(options_.clock.reset_count);
   clock.put(options_.clock.restart_count);
   clock.put(options_.clock.safe);

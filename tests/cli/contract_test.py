@@ -6,7 +6,8 @@ GATEHOUSE = os.environ['GATEHOUSE']
 MIB = 1 << 20
 
 COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'refdb generations', 'refdb diff',
-            'refdb rollback', 'refdb prune', 'device', 'device list',
+            'refdb rollback', 'refdb prune', 'refdb product', 'refdb product list', 'refdb product show', 'refdb product add',
+            'refdb product remove', 'refdb explain', 'device', 'device list',
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
             'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',
@@ -40,6 +41,10 @@ def run_measured(*arguments):
         p = subprocess.run([sys.executable, '-S', '-c', MEASURE, peak.name, GATEHOUSE, *arguments],
                            stdin=subprocess.DEVNULL, capture_output=True)
         return Ran(p.returncode, p.stdout, p.stderr, int(peak.read()))
+
+
+def lines(ran):
+    return [json.loads(line) for line in ran.out.splitlines()]
 
 
 def field(b):
@@ -85,7 +90,6 @@ class Contract(unittest.TestCase):
             with open(sums, 'wb') as f:
                 f.write(b'%s  /usr/bin/%d\n' % (hashlib.sha256(b'%d' % i).hexdigest().encode(), i))
             self.assertEqual(run('refdb', 'ingest', '--refdb', refdb, '--product', 'p', b'sha256sums:' + sums.encode()).code, 0)
-        lines = lambda ran: [json.loads(line) for line in ran.out.splitlines()]
         listed = lines(run('refdb', 'generations', '--refdb', refdb, '--json'))
         self.assertEqual([(g['generation'], g['current'], g['files']) for g in listed], [(3, True, 3), (2, False, 2), (1, False, 1)])
         diff = run('refdb', 'diff', '--refdb', refdb, '1', '3', '--files', '--json').json()
@@ -103,6 +107,47 @@ class Contract(unittest.TestCase):
         self.assertEqual([g['generation'] for g in lines(run('refdb', 'generations', '--refdb', refdb, '--json'))], [4, 3])
         for command in (['generations'], ['diff', '1', '2'], ['rollback', '1'], ['prune']):
             self.assertEqual(run('refdb', command[0], '--refdb', self.path('absent'), *command[1:]).code, 4)
+
+    def test_products_have_layers_and_answers_say_which(self):
+        refdb, debian, tools = self.path('layers'), 'Debian 12 x86_64', 'Site tools'
+        for n, (product, layer) in enumerate(((debian, 'release'), (debian, 'updates'), (tools, 'release'))):
+            sums = self.path('sums%d' % n)
+            with open(sums, 'w') as file:
+                file.write('%s  /usr/bin/%d\n' % (hashlib.sha256(b'%d' % n).hexdigest(), n))
+            self.assertEqual(run('refdb', 'ingest', '--refdb', refdb, '--product', product, '--layer', layer, b'sha256sums:' + sums.encode()).code, 0)
+        site = ['--layer', 'site=' + tools]
+        self.assertEqual(run('refdb', 'product', 'add', '--refdb', refdb, debian, *site, '--json').json(), {'generation': 4, 'changed': True})
+        self.assertEqual(run('refdb', 'product', 'add', '--refdb', refdb, debian, *site, '--json').json(), {'generation': 4, 'changed': False})
+        shown = run('refdb', 'product', 'show', '--refdb', refdb, debian, '--json').json()
+        self.assertEqual(shown['layers'], [{'layer': 'release', 'packages': 0, 'files': 1}, {'layer': 'updates', 'packages': 0, 'files': 1},
+                                           {'layer': 'site', 'from': tools, 'packages': 0, 'files': 1}])
+        self.assertEqual([p['product'] for p in lines(run('refdb', 'product', 'list', '--refdb', refdb, '--json'))], [debian, tools])
+        match = run('refdb', 'lookup', '--refdb', refdb, '--product', debian, '--json', '/usr/bin/2').json()['matches']
+        self.assertEqual([(m['product'], m['layer']) for m in match], [(debian, 'site')])
+        self.assertEqual(run('refdb', 'product', 'remove', '--refdb', refdb, debian, *site).code, 0)
+        self.assertEqual(run('refdb', 'lookup', '--refdb', refdb, '--product', debian, '/usr/bin/2').code, 1)
+        for arguments in (['add', debian, '--layer', 'site'], ['add', debian, '--layer', 'other=x'], ['add', debian, '--layer', 'site=' + debian]):
+            self.assertEqual(run('refdb', 'product', *arguments, '--refdb', refdb).code, 2)
+        self.assertEqual(run('refdb', 'product', 'show', '--refdb', refdb, 'Nothing').code, 1)
+        self.assertEqual(run('refdb', 'ingest', '--refdb', refdb, '--product', debian, '--layer', 'x', 'y').code, 2)
+
+    def test_explain_says_why(self):
+        refdb, sums = self.path('explained'), self.path('explained-sums')
+        good, bad = hashlib.sha256(b'good').hexdigest(), hashlib.sha256(b'bad').hexdigest()
+        with open(sums, 'w') as file:
+            file.write('%s  /usr/bin/x\n' % good)
+        self.assertEqual(run('refdb', 'ingest', '--refdb', refdb, '--product', 'p', b'sha256sums:' + sums.encode()).code, 0)
+        explain = ['refdb', 'explain', '--refdb', refdb, '--product', 'p']
+        for query, verdict, reason in ((['/usr/bin/x', good], 'ok', 'known'), ([bad, '/usr/bin/x'], 'differ', 'changed'),
+                                       (['/usr/bin/y', good], 'unknown', 'other-path'), ([bad], 'unknown', 'no-reference')):
+            why = run(*explain, *query, '--json').json()
+            self.assertEqual((why['verdict'], why['reason']), (verdict, reason))
+            said = run(*explain, *query)
+            self.assertEqual(said.code, 0)
+            self.assertTrue(said.out.decode().startswith(verdict + ': '), said.out)
+        for query in (['/a', '/b'], [good, bad], ['xyz']):
+            self.assertEqual(run(*explain, *query).code, 2)
+        self.assertEqual(run('refdb', 'explain', '--refdb', refdb, '--product', 'q', '/usr/bin/x').code, 2)
 
     def test_help_and_usage(self):
         self.assertIn('gatehouse', run('--version').out.decode())
@@ -238,7 +283,7 @@ class Contract(unittest.TestCase):
         sums = self.write('sums', ('%s  /usr/bin/x\n' % digest).encode())
         self.assertEqual(run('refdb', 'ingest', '--refdb', refdb, '--product', 'p', b'sha256sums:' + sums).code, 0)
         ran = run('refdb', 'lookup', '--refdb', refdb, '-', stdin=b'/usr/bin/x\n\nnonsense\n/nope\n%s\n/bin/x' % digest.encode())
-        answers = [json.loads(line) for line in ran.out.splitlines()]
+        answers = lines(ran)
         self.assertEqual([(a['query'], a['found']) for a in answers],
                          [('/usr/bin/x', True), ('', False), ('nonsense', False), ('/nope', False), (digest, True), ('/bin/x', True)])
         self.assertEqual(ran.code, 2)
@@ -248,8 +293,8 @@ class Contract(unittest.TestCase):
     def test_a_killed_ingestion_leaves_before_or_after(self):
         refdb, sources = self.path('refdb'), []
         for n in range(40):
-            lines = ''.join('%s  /usr/share/%d/%d\n' % (hashlib.sha256(b'%d %d' % (n, i)).hexdigest(), n, i) for i in range(500))
-            sources.append(b'sha256sums:' + self.write('sums%d' % n, lines.encode()))
+            sums = ''.join('%s  /usr/share/%d/%d\n' % (hashlib.sha256(b'%d %d' % (n, i)).hexdigest(), n, i) for i in range(500))
+            sources.append(b'sha256sums:' + self.write('sums%d' % n, sums.encode()))
         ingest = ['refdb', 'ingest', '--refdb', refdb, '--product', 'p']
         before = run(*ingest, *sources[:1])
         self.assertEqual(before.code, 0)

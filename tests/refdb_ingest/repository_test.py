@@ -316,6 +316,39 @@ class Apt(Case):
         self.taken(server.url, packages=1)
         self.assertEqual(sorted(server.names()), ['dists/testing/InRelease', 'dists/testing/main/binary-amd64/Packages.xz', 'pool/gamma_1_amd64.deb'])
 
+    def test_an_update_says_since_when_the_older_version_is_superseded(self):
+        # As a release and its security updates: each a layer, taken each night.
+        def command(*arguments):
+            p = subprocess.run([GATEHOUSE, 'refdb', *arguments, '--refdb', self.refdb, '--json'], capture_output=True)
+            return json.loads(p.stdout)
+        first = int(self.repository.date)
+        old, new = ({'/usr/bin/alpha': text} for text in (b'old', b'new'))
+        self.repository.add('alpha', files=old).add('beta').publish()
+        self.taken(self.repository.folder, packages=2)
+        security = AptRepository(self.path('security'))
+        security.date = first + 100
+        security.add('alpha', version='1+deb12u1', files=new).publish()
+        self.taken(security.folder, '--layer', 'security', packages=1)
+        digest = hashlib.sha256(b'old').hexdigest()
+        why = command('explain', '--product', 'p', '/usr/bin/alpha', digest)
+        self.assertEqual((why['verdict'], why['reason']), ('ok', 'superseded'))
+        self.assertEqual([r['version'] for r in why['references']], ['1'])
+        utc = lambda seconds: time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(seconds))
+        self.assertEqual(why['references'][0]['superseded'], {'version': '1+deb12u1', 'layer': 'security', 'since': utc(first + 100)})
+        self.assertEqual([m['layer'] for m in self.lookup('/usr/bin/alpha')], ['release', 'security'])
+        # A point release without it.
+        self.repository.packages = [p for p in self.repository.packages if p['Package'] == 'beta']
+        self.repository.date = first + 200
+        self.repository.publish()
+        self.taken(self.repository.folder, packages=0)
+        versions = {m['version']: m for m in self.lookup('package:alpha')}
+        self.assertEqual((versions['1']['first_seen'], versions['1']['last_seen']), (utc(first), utc(first)))
+        self.assertEqual(versions['1+deb12u1']['first_seen'], utc(first + 100))
+        self.assertNotIn('last_seen', versions['1+deb12u1'])
+        before = self.store()
+        self.taken(self.repository.folder, packages=0)
+        self.assertEqual(self.store(), before)
+
     def test_packages_stay_in_the_cache_when_asked_for(self):
         self.repository.add('alpha').publish()
         server = self.serve()
