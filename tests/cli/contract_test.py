@@ -94,7 +94,7 @@ class Contract(unittest.TestCase):
         self.assertEqual([(g['generation'], g['current'], g['files']) for g in listed], [(3, True, 3), (2, False, 2), (1, False, 1)])
         diff = run('refdb', 'diff', '--refdb', refdb, '1', '3', '--files', '--json').json()
         self.assertEqual((diff['from'], diff['to'], diff['files']), (1, 3, {'added': 2, 'removed': 0, 'changed': 0}))
-        self.assertEqual(diff['paths'], [{'change': 'added', 'product': 'p', 'path': '/usr/bin/%d' % i} for i in (1, 2)])
+        self.assertEqual(diff['paths'], [{'change': 'added', 'product': 'p', 'layer': 'release', 'path': '/usr/bin/%d' % i} for i in (1, 2)])
         self.assertEqual([p['change'] for p in diff['packages']], ['added'])
         self.assertNotIn('paths', run('refdb', 'diff', '--refdb', refdb, '1', '3', '--json').json())
         back = run('refdb', 'rollback', '--refdb', refdb, '1', '--json').json()
