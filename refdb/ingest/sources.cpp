@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -152,6 +153,30 @@ std::string field(std::string_view control, std::string_view name) {
   return {};
 }
 
+// Of the control archive's members: those that dpkg keeps and runs.
+constexpr std::string_view script_names[] = {"config", "postinst", "postrm", "preinst", "prerm"};
+
+// Under the names that dpkg gives them, with the architecture where several of the package may be installed. The new
+// package's preinst runs before it has that name, where all packages' do: other content there is another package's.
+void add_scripts(std::vector<std::pair<std::string, ReferenceFile>> scripts, bool several_architectures,
+                 ReferencePackage& package) {
+  const std::string stem = package.name + (several_architectures ? ":" + package.architecture : std::string());
+  const auto usable = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::strchr("+-.:", c) != nullptr;
+  };
+  if (!std::ranges::all_of(stem, usable)) return;
+  for (auto& [name, file] : scripts) {
+    file.is_script = true;
+    if (name == "preinst") {
+      ReferenceFile& early = package.files.emplace_back(file);
+      early.path = "/var/lib/dpkg/tmp.ci/preinst";
+      early.is_mutable = true;
+    }
+    file.path = "/var/lib/dpkg/info/" + stem + "." + name;
+    package.files.push_back(std::move(file));
+  }
+}
+
 }  // namespace
 
 Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const std::vector<HashAlgorithm>& algorithms,
@@ -166,6 +191,8 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
   out.format = PackageFormat::deb;
   out.source = fs::path(source).filename().string();
   std::set<std::string> conffiles;
+  std::vector<std::pair<std::string, ReferenceFile>> scripts;
+  bool several_architectures = false;
   {
     GH_TRY(const auto a, TarMember::open(input, members.control, source));
     const auto at = [&] { return a->at(); };
@@ -174,7 +201,8 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
     while ((rc = archive_read_next_header(a->get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
       const char* const raw = archive_entry_pathname(entry);
       const std::string name = fs::path(raw != nullptr ? raw : "").filename().string();
-      if (name != "control" && name != "conffiles") continue;
+      const bool is_script = std::ranges::find(script_names, name) != std::end(script_names);
+      if (name != "control" && name != "conffiles" && !is_script) continue;
       std::string text;
       char buffer[65536];
       la_ssize_t n = 0;
@@ -187,6 +215,12 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
         out.name = field(text, "Package");
         out.version = field(text, "Version");
         out.architecture = field(text, "Architecture");
+        several_architectures = field(text, "Multi-Arch") == "same";
+      } else if (is_script) {
+        ReferenceFile file;
+        file.size = text.size();
+        for (const HashAlgorithm bank : algorithms) file.digests.emplace_back(bank, digest_of(bank, as_bytes(text)));
+        scripts.emplace_back(name, std::move(file));
       } else {
         for (std::string_view rest = text; !rest.empty();) {
           const std::size_t end = rest.find('\n');
@@ -248,6 +282,7 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
     out.files.push_back(std::move(file));
   }
   if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, at(), why(a->get()));
+  add_scripts(std::move(scripts), several_architectures, out);
   return out;
 }
 

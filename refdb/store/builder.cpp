@@ -89,6 +89,7 @@ struct KeyHash {
 struct Record {
   Staging::Place place;
   std::uint64_t bytes = 0;
+  std::uint32_t scripts = 0;
   std::uint32_t layer = 0;  // as in the key
   std::uint32_t replaces = 0;
   std::uint8_t algorithms = 0;
@@ -194,7 +195,7 @@ Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uin
   for (const auto& [place, p] : staging.take_found()) {
     const Key key = s->key(p.layer, p.identity);
     s->by_identity[key] = s->records.size();
-    s->records.push_back({place, p.bytes, key.layer, 0, p.algorithms, !p.name.empty(), false});
+    s->records.push_back({place, p.bytes, p.scripts, key.layer, 0, p.algorithms, !p.name.empty(), false});
   }
   s->staging.emplace(std::move(staging));
   return Builder(std::move(s));
@@ -235,7 +236,7 @@ Result<std::optional<Added>> Builder::resume(const ProductLayer& layer, const Di
   record->wanted = true;
   record->replaces = before.first;
   state_->changed = true;
-  return Added{record->place.files, record->bytes, record->is_package};
+  return Added{record->place.files - record->scripts, record->bytes, record->is_package};
 }
 
 Result<std::optional<Added>> Builder::add(ReferencePackage p) {
@@ -264,6 +265,7 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
     row.append_logical(content.text());
     content.flush_if_long();
     writer.append(rows, row);
+    staged.scripts += f.is_script;
     staged.bytes += f.size;
   }
   staged.content = content.finish();
@@ -288,9 +290,9 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   const Key key = s.key(staged.layer, staged.identity);
   if (there != nullptr) there->wanted = false;  // it came again with further algorithms
   s.by_identity[key] = s.records.size();
-  s.records.push_back({place, staged.bytes, key.layer, before.first, staged.algorithms, !staged.name.empty(), true});
+  s.records.push_back({place, staged.bytes, staged.scripts, key.layer, before.first, staged.algorithms, !staged.name.empty(), true});
   s.changed = true;
-  return Added{staged.files, staged.bytes, !staged.name.empty()};
+  return Added{staged.files - staged.scripts, staged.bytes, !staged.name.empty()};
 }
 
 Result<void> Builder::note_unseen(const ProductLayer& layer, std::string_view source, std::int64_t last,

@@ -29,6 +29,8 @@ struct ReferenceFile {
   std::uint64_t size = 0;
   bool is_mutable = false;  // a configuration file
   std::vector<std::pair<HashAlgorithm, Digest>> digests;
+  // What the package manager keeps of the package itself: a reference like any, and none of the package's files.
+  bool is_script = false;
 };
 
 // One source of references: a package, an installed tree, a list.
@@ -56,7 +58,7 @@ struct Published {
 };
 
 struct Added {
-  std::uint64_t files = 0, bytes = 0;
+  std::uint64_t files = 0, bytes = 0;  // files: without scripts
   bool is_package = false;  // it has a name
 };
 

@@ -26,6 +26,7 @@ std::string encode(const StagedPackage& p) {
   put(out, std::uint64_t(p.first_seen));
   put(out, p.algorithms);
   put(out, p.files);
+  put(out, p.scripts);
   put(out, p.bytes);
   put_text(out, as_text(p.stamp.view()));
   return out;
@@ -34,7 +35,7 @@ std::string encode(const StagedPackage& p) {
 bool decode(std::string_view v, StagedPackage& p) {
   if (!take_layer(v, p.layer)) return false;
   for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source}) *s = take_text(v);
-  if (v.size() != 64 + 30 + 2 && v.size() != 64 + 30 + 2 + 32) return false;
+  if (v.size() != 64 + 34 + 2 && v.size() != 64 + 34 + 2 + 32) return false;
   p.identity = Digest(as_bytes(v.substr(0, 32)));
   p.content = Digest(as_bytes(v.substr(32, 32)));
   v.remove_prefix(64);
@@ -43,6 +44,7 @@ bool decode(std::string_view v, StagedPackage& p) {
   p.first_seen = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);
   p.files = number<std::uint32_t>(v);
+  p.scripts = number<std::uint32_t>(v);
   p.bytes = number<std::uint64_t>(v);
   const std::string_view stamp = take_text(v);
   if (!v.empty() || (stamp.size() != 0 && stamp.size() != 32)) return false;

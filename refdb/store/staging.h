@@ -23,7 +23,7 @@ struct StagedPackage {
   PackageFormat format = PackageFormat::none;
   std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;  // as in Package
-  std::uint32_t files = 0;
+  std::uint32_t files = 0, scripts = 0;  // scripts are among the files
   std::uint64_t bytes = 0;
 };
 

@@ -99,6 +99,29 @@ TEST(Packages, OfTheCorpusHaveTheirFacts) {
   EXPECT_EQ(failures, 7U);
 }
 
+// As `dpkg-deb --ctrl-tarfile FILE | tar -xO ./postinst | sha256sum` says.
+TEST(Packages, HaveTheirScriptsUnderTheNamesOfDpkg) {
+  if (!corpus_is_there()) GTEST_SKIP() << no_corpus;
+  const Folder folder;
+  const std::string store = folder / "refdb", product = "Debian 12 x86_64";
+  const auto report = take_in(store, product, {corpus + "packages/dash_0.5.12-2_amd64.deb",
+                                               corpus + "packages/libc6_2.36-9+deb12u14_amd64.deb"});
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->files, 11U + 285U);
+  const auto view = open_view(store).value();
+  for (const auto& [path, digest] : {
+           std::pair("/var/lib/dpkg/info/dash.postinst", "1fd7a9289596244eb37ce8219ad942a531d8c965b5822cc47d7cdfd996cd598f"),
+           {"/var/lib/dpkg/info/dash.prerm", "11de3854a4e92fc8033b6589d368392ae34c89c96f5b45d90af1a676fa737db2"},
+           {"/var/lib/dpkg/info/libc6:amd64.preinst", "77692462251006a8b8161b442c5b0b75b9580d70fd3d85c066a5c9a412c1ce9b"},
+           {"/var/lib/dpkg/tmp.ci/preinst", "77692462251006a8b8161b442c5b0b75b9580d70fd3d85c066a5c9a412c1ce9b"},
+       }) {
+    const auto found = view->references_of_path(product, path).value();
+    ASSERT_EQ(found.size(), 1U) << path;
+    EXPECT_EQ(found[0].digest(sha256)->hex(), digest) << path;
+    EXPECT_EQ(found[0].is_mutable, std::string_view(path).starts_with("/var/lib/dpkg/tmp.ci/")) << path;
+  }
+}
+
 TEST(Packages, GiveOneStoreWhateverOrderJobsAndRuns) {
   if (!corpus_is_there()) GTEST_SKIP() << no_corpus;
   const std::string product = "Debian 12 x86_64";
