@@ -22,7 +22,13 @@ class Packages : public testing::Test {
            const std::string& architecture = "amd64") {
     auto builder = Builder::open(path_);
     ASSERT_TRUE(builder) << builder.error().text();
-    ReferencePackage p{product, name, version, architecture, "test", std::nullopt, 1, {}};
+    ReferencePackage p;
+    p.product = product;
+    p.name = name;
+    p.version = version;
+    p.architecture = architecture;
+    p.source = "test";
+    p.ingested = 1;
     p.files.push_back({"/usr/bin/" + name + version,
                        1,
                        false,
