@@ -6,7 +6,7 @@ GATEHOUSE = os.environ['GATEHOUSE']
 MIB = 1 << 20
 
 COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'refdb generations', 'refdb diff',
-            'refdb rollback', 'refdb prune', 'device', 'device list',
+            'refdb rollback', 'refdb prune', 'refdb key', 'refdb export', 'refdb import', 'device', 'device list',
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
             'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',
