@@ -90,10 +90,10 @@ const Digest& VerifyingKey::id() const { return state_->id; }
 
 bool VerifyingKey::verify(Bytes message, Bytes signature) const {
   const Context context(EVP_MD_CTX_new());
-  const bool good = context && signature.size() == sizeof(Ed25519Signature) &&
-                    EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, state_->key.get()) == 1 &&
-                    EVP_DigestVerify(context.get(), as_uchar(signature), signature.size(), as_uchar(message),
-                                     message.size()) == 1;
+  const bool good =
+      context && signature.size() == sizeof(Ed25519Signature) &&
+      EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, state_->key.get()) == 1 &&
+      EVP_DigestVerify(context.get(), as_uchar(signature), signature.size(), as_uchar(message), message.size()) == 1;
   if (!good) ERR_clear_error();
   return good;
 }
@@ -120,7 +120,8 @@ Result<SigningKey> SigningKey::read_file(const std::string& path) {
   struct stat st {};
   const auto refuse = [&](std::string_view why) { return fail(Error{Fault::environment, why, {}, 0, path, {}}); };
   if (::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) return refuse("not a regular file");
-  if ((st.st_mode & 077) != 0) return refuse("others can read or change this private key: chmod 600, or make a new one");
+  if ((st.st_mode & 077) != 0)
+    return refuse("others can read or change this private key: chmod 600, or make a new one");
   if (st.st_uid != ::geteuid() && st.st_uid != 0) return refuse("this private key is another user's");
   Wiped pem;
   std::size_t size = 0;
@@ -166,8 +167,7 @@ Ed25519Signature SigningKey::sign(Bytes message) const {
   Ed25519Signature out;
   std::size_t size = out.size();
   const Context context(EVP_MD_CTX_new());
-  GH_ASSERT(context &&
-            EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.state_->key.get()) == 1 &&
+  GH_ASSERT(context && EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.state_->key.get()) == 1 &&
             EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(out.data()), &size, as_uchar(message),
                            message.size()) == 1 &&
             size == out.size());

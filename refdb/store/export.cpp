@@ -135,9 +135,11 @@ Result<Exported> export_generation(const ExportOptions& o, const SigningKey& key
   GH_TRY(const std::uint64_t current, current_generation(o.store));
   if (current == 0) return store_error("the reference store holds no generation yet", o.store, std::string());
   const std::uint64_t number = o.generation.value_or(current);
-  if (number > current || o.since == number)
-    return fail(Error{Fault::usage, number > current ? "no such generation" : "a delta is over another generation", {}, 0,
-                      generation_path(o.store, number), {}});
+  if (o.since == number)
+    return fail(Error{Fault::usage, "a delta is over another generation", {}, 0, generation_path(o.store, number), {}});
+  // One after the current never was it: a killed ingestion's.
+  if (const std::uint64_t newest = std::max(number, o.since.value_or(0)); newest > current)
+    return fail(Error{Fault::usage, "no such generation", {}, 0, generation_path(o.store, newest), {}});
   // Held both, so that nobody prunes them.
   GH_TRY(const auto generation, open_generation(o.store, number));
   std::unique_ptr<Generation> base;
@@ -149,10 +151,11 @@ Result<Exported> export_generation(const ExportOptions& o, const SigningKey& key
 
   ExportManifest manifest;
   manifest.generation = number;
-  manifest.made = o.made != 0 ? o.made
-                              : std::chrono::duration_cast<std::chrono::microseconds>(
-                                    std::chrono::system_clock::now().time_since_epoch())
-                                    .count();
+  manifest.made =
+      o.made != 0
+          ? o.made
+          : std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+                .count();
   manifest.content = generation->totals().content;
   manifest.packages = generation->totals().packages;
   manifest.files_known = generation->totals().files;

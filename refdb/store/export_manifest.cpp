@@ -118,7 +118,8 @@ std::uint64_t ExportManifest::bytes() const {
 std::string append_manifest(const ExportManifest& m) {
   std::string out(first_line);
   out += "\ngeneration " + std::to_string(m.generation) + "\nmade " + std::to_string(m.made) + "\ncontent " +
-         m.content.hex() + "\npackages " + std::to_string(m.packages) + "\nfiles " + std::to_string(m.files_known) + "\n";
+         m.content.hex() + "\npackages " + std::to_string(m.packages) + "\nfiles " + std::to_string(m.files_known) +
+         "\n";
   if (m.base) out += "over " + std::to_string(m.base->generation) + " " + m.base->content.hex() + "\n";
   for (const ExportManifest::File& f : m.files)
     out += (f.in_base ? "base " : "file ") + f.sha256.hex() + " " + std::to_string(f.size) + " " + f.name + "\n";
@@ -155,7 +156,8 @@ Result<ExportManifest> parse_manifest(std::string_view text) {
     GH_TRY(ExportManifest::File file, parse_file(words, out.base.has_value()));
     out.files.push_back(std::move(file));
   }
-  if (out.generation == 0 || (out.base && out.base->generation == 0)) return words.bad("no generation has the number 0");
+  if (out.generation == 0 || (out.base && out.base->generation == 0))
+    return words.bad("no generation has the number 0");
   if (!is_whole(out.files)) return words.bad("the files aren't those of a generation, each once and in order");
   return out;
 }

@@ -35,8 +35,8 @@ struct ExportManifest {
   };
 
   std::uint64_t generation = 0;
-  std::int64_t made = 0;  // when it was signed: microseconds since 1970
-  Digest content;         // content digest
+  std::int64_t made = 0;                        // when it was signed: microseconds since 1970
+  Digest content;                               // content digest
   std::uint64_t packages = 0, files_known = 0;  // of the generation
   std::optional<Base> base;                     // absent: the export is whole
   std::vector<File> files;                      // by name, but for REPOSITORIES, which comes first

@@ -139,7 +139,8 @@ Result<void> Generation::verify() const {
   if (!s.ok()) return store_error("the generation is damaged", path_, s);
   Digest content = Digest::filled(32, std::byte{0});
   GH_CHECK(each_package([&](std::uint32_t, Package&& p) { add_to(content, as_bytes(p.digest)); }));
-  if (content != totals_.content) return damaged("the generation is damaged: its packages aren't those of its content digest");
+  if (content != totals_.content)
+    return damaged("the generation is damaged: its packages aren't those of its content digest");
   return {};
 }
 

@@ -83,14 +83,16 @@ Result<Opened> open_archive(Archive& archive, const std::vector<VerifyingKey>& t
   out.record.key = Digest(id);
   const auto key = std::ranges::find(trusted, out.record.key, &VerifyingKey::id);
   if (key == trusted.end())
-    return archive.bad("signed by none of the keys that are trusted", Fault::denied, "it names the key " + out.record.key.hex());
+    return archive.bad("signed by none of the keys that are trusted", Fault::denied,
+                       "it names the key " + out.record.key.hex());
   ByteVector text;
   while (text.size() < size) {  // as it comes: a length costs no memory
     const std::size_t had = text.size();
     text.resize(std::min<std::size_t>(size, had + archive_block));
     GH_CHECK(archive.read(std::span(text).subspan(had)));
   }
-  if (!key->verify(text, signature)) return archive.bad("the signature isn't good", Fault::denied, "of key " + key->id().hex());
+  if (!key->verify(text, signature))
+    return archive.bad("the signature isn't good", Fault::denied, "of key " + key->id().hex());
   auto manifest = parse_manifest(as_text(text));
   if (!manifest) {
     manifest.error().offset += archive_head_bytes;
@@ -146,7 +148,11 @@ Result<Digest> digest_of_file(const std::string& path) {
 class Import {
  public:
   Import(const ImportOptions& options, Archive& archive, const Opened& opened)
-      : options_(options), archive_(archive), manifest_(opened.manifest), record_(opened.record), bytes_(opened.bytes) {}
+      : options_(options),
+        archive_(archive),
+        manifest_(opened.manifest),
+        record_(opened.record),
+        bytes_(opened.bytes) {}
 
   // Is this wanted, by what was taken before? True: it is current already.
   Result<bool> check(std::uint64_t current) const {
@@ -161,12 +167,18 @@ class Import {
       if (r.key == record_.key) newest = std::max(newest, r.made);
     if (record_.made < newest && !options_.allow_older)
       return archive_.bad("older than the export that was taken from this key before: an old file, or a rollback",
-                          Fault::denied, std::to_string((newest - record_.made) / 1'000'000) + " s older; --allow-older takes it");
+                          Fault::denied,
+                          std::to_string((newest - record_.made) / 1'000'000) + " s older; --allow-older takes it");
     if (current != 0 && !origin && !options_.replace) {
       GH_TRY(const auto generation, Generation::open(options_.store, current));
       if (generation->totals().content != manifest_.content)
-        return fail(Error{Fault::usage, "what was ingested here isn't in the export, and wouldn't be current any more: --replace takes it",
-                          {}, 0, generation_path(options_.store, current), {}});
+        return fail(
+            Error{Fault::usage,
+                  "what was ingested here isn't in the export, and wouldn't be current any more: --replace takes it",
+                  {},
+                  0,
+                  generation_path(options_.store, current),
+                  {}});
     }
     return false;
   }
@@ -202,7 +214,8 @@ class Import {
     for (const ExportManifest::File& f : manifest_.files) {
       const std::string path = where + "/" + f.name;
       if (f.in_base) {
-        if (::link((base->path() + "/" + f.name).c_str(), path.c_str()) != 0) return fail_errno("can't link a table", path);
+        if (::link((base->path() + "/" + f.name).c_str(), path.c_str()) != 0)
+          return fail_errno("can't link a table", path);
       } else if (f.name == repositories_name) {
         GH_CHECK(read_repositories(f));
       } else {
@@ -214,7 +227,8 @@ class Import {
     GH_TRY(auto generation, Generation::open(folder, manifest_.generation));
     GH_CHECK(generation->verify());
     const Totals& totals = generation->totals();
-    if (totals.content != manifest_.content || totals.packages != manifest_.packages || totals.files != manifest_.files_known)
+    if (totals.content != manifest_.content || totals.packages != manifest_.packages ||
+        totals.files != manifest_.files_known)
       return archive_.bad("the contents aren't those that the manifest says", Fault::malformed, totals.content.hex());
     return generation;
   }
@@ -270,14 +284,16 @@ class Import {
     hasher.start();
     ByteVector buffer(std::size_t(std::min<std::uint64_t>(archive_block, f.size)));
     for (std::uint64_t left = f.size; left != 0;) {
-      const std::span<std::byte> block = std::span(buffer).first(std::size_t(std::min<std::uint64_t>(buffer.size(), left)));
+      const std::span<std::byte> block =
+          std::span(buffer).first(std::size_t(std::min<std::uint64_t>(buffer.size(), left)));
       GH_CHECK(archive_.read(block));
       hasher.update(block);
       GH_CHECK(use(Bytes(block)));
       left -= block.size();
       if (options_.progress) options_.progress(archive_.at(), bytes_);
     }
-    if (hasher.finish() != f.sha256) return archive_.bad("a file isn't what the manifest says", Fault::malformed, f.name);
+    if (hasher.finish() != f.sha256)
+      return archive_.bad("a file isn't what the manifest says", Fault::malformed, f.name);
     return {};
   }
 
@@ -325,10 +341,14 @@ Result<Imported> import_generation(const ImportOptions& o) {
   GH_TRY(Builder builder, Builder::open(o.store));
   GH_TRY(const std::uint64_t current, current_generation(o.store));
   const ExportManifest& manifest = opened.manifest;
-  Imported out{current,         false,
-               manifest.packages, manifest.files_known,
-               manifest.content.hex(), opened.record.key.hex(),
-               manifest.generation, manifest.made};
+  Imported out{current,
+               false,
+               manifest.packages,
+               manifest.files_known,
+               manifest.content.hex(),
+               opened.record.key.hex(),
+               manifest.generation,
+               manifest.made};
   Import import(o, archive, opened);
   GH_TRY(const bool there, import.check(current));
   if (there) {

@@ -25,7 +25,7 @@ using TransferProgress = std::function<void(std::uint64_t done, std::uint64_t of
 
 struct ExportOptions {
   std::string store;
-  std::string out;  // replaced at once, when all of it is written
+  std::string out;                               // replaced at once, when all of it is written
   std::optional<std::uint64_t> generation = {};  // absent: the current one
   std::optional<std::uint64_t> since = {};       // a delta over this one
   std::int64_t made = 0;                         // microseconds since 1970; 0: now

@@ -12,7 +12,8 @@ namespace {
 
 // RFC 8032 section 7.1, test 2, with the key as a SubjectPublicKeyInfo (RFC 8410).
 const std::string rfc8032_key =
-    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAPUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=\n-----END PUBLIC KEY-----\n";
+    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAPUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=\n-----END PUBLIC "
+    "KEY-----\n";
 const std::string rfc8032_signature =
     "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
     "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
@@ -78,12 +79,13 @@ TEST(Ed25519, WhatIsNoSuchKeyIsNamed) {
   EXPECT_TRUE(refused(""));
   EXPECT_TRUE(refused("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"));
   // P-256, and a private key behind a passphrase.
-  EXPECT_TRUE(
-      refused("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP"
-              "40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==\n-----END PUBLIC KEY-----\n"));
   EXPECT_TRUE(refused(
-      "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBB1zGHmHqvsrqf5cVZxnkqJAgIIADAMBggq\n"
-      "hkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQb0nXqfFpYFS+YyqhKpWJZQRA\n-----END ENCRYPTED PRIVATE KEY-----\n"));
+      "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpZP"
+      "40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==\n-----END PUBLIC KEY-----\n"));
+  EXPECT_TRUE(
+      refused("-----BEGIN ENCRYPTED PRIVATE "
+              "KEY-----\nMIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBB1zGHmHqvsrqf5cVZxnkqJAgIIADAMBggq\n"
+              "hkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQb0nXqfFpYFS+YyqhKpWJZQRA\n-----END ENCRYPTED PRIVATE KEY-----\n"));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // An ingestion or an import that is killed before any of the calls by which it changes the disk, or finds it full from
-// there on, leaves the store before or after, and the next one makes it whole: an ingestion from what the killed one had
-// taken in, which isn't taken in again.
+// there on, leaves the store before or after, and the next one makes it whole: an ingestion from what the killed one
+// had taken in, which isn't taken in again.
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -32,7 +32,9 @@ Ran run_writer(const std::string& store, long die_at, std::string file = {}, std
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
   std::string program = STORE_WRITER, where = store, number = std::to_string(die_at);
-  char* const arguments[] = {program.data(), where.data(), number.data(), file.empty() ? nullptr : file.data(), key.data(), nullptr};
+  char* const arguments[] = {program.data(), where.data(),
+                             number.data(),  file.empty() ? nullptr : file.data(),
+                             key.data(),     nullptr};
   pid_t child = -1;
   EXPECT_EQ(::posix_spawn(&child, program.c_str(), &actions, nullptr, arguments, environ), 0);
   posix_spawn_file_actions_destroy(&actions);
@@ -142,7 +144,8 @@ class ImportCrash : public ::testing::TestWithParam<bool> {
     EXPECT_TRUE(export_generation({.store = exporter, .out = folder_ / "1.refdb"}, signer));
     EXPECT_TRUE(publish(exporter, {package(product, "a", "2", {{"/usr/bin/a", "new a"}, {"/usr/bin/b", "new b"}})}));
     EXPECT_TRUE(export_generation({.store = exporter, .out = folder_ / "2.refdb", .since = 1}, signer));
-    EXPECT_TRUE(import_generation({.store = folder_ / "start", .in = folder_ / "1.refdb", .trusted = {signer.verifying()}}));
+    EXPECT_TRUE(import_generation(
+        {.store = folder_ / "start", .in = folder_ / "1.refdb", .trusted = {signer.verifying()}}));
   }
   void begin() const {
     fs::remove_all(store_);

@@ -1,6 +1,7 @@
 // Publishes two packages into a store, or takes an export, and dies before the n-th call that changes a file: the
 // process that crash_test starts. Prints a letter for each package when it has it, "a" for one that was added, "r" for
-// one that an earlier process left, "k" for one that is known; then how many calls there were, when it lives to its end.
+// one that an earlier process left, "k" for one that is known; then how many calls there were, when it lives to its
+// end.
 //   store_writer STORE N [EXPORT KEY]        N = 0: to the end; N < 0: the disk is full from the -N-th call on
 #include <fcntl.h>
 #include <sys/sendfile.h>
@@ -107,7 +108,8 @@ Result<void> take_export(const std::string& store, const std::string& file, cons
 int main(int argc, char** argv) {
   if (argc != 3 && argc != 5) return 2;
   die_at = std::atol(argv[2]);
-  const auto done = argc == 5 ? gatehouse::refdb::take_export(argv[1], argv[3], argv[4]) : gatehouse::refdb::run(argv[1]);
+  const auto done =
+      argc == 5 ? gatehouse::refdb::take_export(argv[1], argv[3], argv[4]) : gatehouse::refdb::run(argv[1]);
   const long needed = calls;
   if (!done) {
     std::fprintf(stderr, "%s\n", done.error().text().c_str());

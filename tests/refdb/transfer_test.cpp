@@ -11,9 +11,8 @@ namespace gatehouse::refdb {
 namespace {
 
 const std::string debian = "Debian 12 x86_64";
-const Questions questions{{debian, "Other 1 x86_64"},
-                          {"/usr/bin/bash", "/usr/bin/dash", "/usr/bin/sh", "/etc/bash"},
-                          {"1", "2", "3", "etc"}};
+const Questions questions{
+    {debian, "Other 1 x86_64"}, {"/usr/bin/bash", "/usr/bin/dash", "/usr/bin/sh", "/etc/bash"}, {"1", "2", "3", "etc"}};
 
 class Transfer : public ::testing::Test {
  protected:
@@ -21,16 +20,21 @@ class Transfer : public ::testing::Test {
   Transfer() {
     EXPECT_TRUE(publish(from_, {package(debian, "bash", "1", {{"/usr/bin/bash", "1"}, {"/etc/bash", "etc"}})}));
     EXPECT_TRUE(publish(from_, {package(debian, "bash", "2", {{"/usr/bin/bash", "2"}})}));
-    EXPECT_TRUE(publish(from_, {package("Other 1 x86_64", "dash", "1", {{"/usr/bin/dash", "3"}, {"/usr/bin/sh", "3"}})}));
+    EXPECT_TRUE(
+        publish(from_, {package("Other 1 x86_64", "dash", "1", {{"/usr/bin/dash", "3"}, {"/usr/bin/sh", "3"}})}));
   }
-  std::string export_of(std::uint64_t generation, std::optional<std::uint64_t> since = {}, const SigningKey* key = nullptr) {
+  std::string export_of(std::uint64_t generation, std::optional<std::uint64_t> since = {},
+                        const SigningKey* key = nullptr) {
     const std::string out = folder_ / (std::to_string(generation) + "-" + std::to_string(++made_) + ".refdb");
     const auto exported = export_generation(
-        {.store = from_, .out = out, .generation = generation, .since = since, .made = made_ * 1'000'000}, key != nullptr ? *key : key_);
+        {.store = from_, .out = out, .generation = generation, .since = since, .made = made_ * 1'000'000},
+        key != nullptr ? *key : key_);
     EXPECT_TRUE(exported) << exported.error().text();
     return out;
   }
-  ImportOptions options(const std::string& file) const { return {.store = to_, .in = file, .trusted = {key_.verifying()}}; }
+  ImportOptions options(const std::string& file) const {
+    return {.store = to_, .in = file, .trusted = {key_.verifying()}};
+  }
   Result<Imported> import(const std::string& file) const { return import_generation(options(file)); }
   std::string refused(const std::string& file) const {
     const auto imported = import(file);
@@ -57,8 +61,11 @@ class Transfer : public ::testing::Test {
 };
 
 TEST_F(Transfer, WholeAndThenByDeltasAnswersAsWhereItCameFrom) {
-  for (const auto& [generation, since] :
-       {std::pair<std::uint64_t, std::optional<std::uint64_t>>(1, std::nullopt), {2, 1}, {3, 2}, {3, std::nullopt}, {2, 3}}) {
+  for (const auto& [generation, since] : {std::pair<std::uint64_t, std::optional<std::uint64_t>>(1, std::nullopt),
+                                          {2, 1},
+                                          {3, 2},
+                                          {3, std::nullopt},
+                                          {2, 3}}) {
     const auto imported = import(export_of(generation, since));
     ASSERT_TRUE(imported) << imported.error().text();
     EXPECT_TRUE(imported->changed);
@@ -203,7 +210,8 @@ TEST_F(Transfer, WhateverIsChangedOrCutNothingIsTaken) {
     folder_.write("changed", as_text(bytes));
     const auto imported = import(folder_ / "changed");
     ASSERT_FALSE(imported) << at;
-    ASSERT_TRUE(imported.error().fault == Fault::malformed || imported.error().fault == Fault::denied || imported.error().fault == Fault::limit)
+    ASSERT_TRUE(imported.error().fault == Fault::malformed || imported.error().fault == Fault::denied ||
+                imported.error().fault == Fault::limit)
         << at << imported.error().text();
     ASSERT_EQ(imported.error().source, folder_ / "changed") << at;
     ASSERT_EQ(listing(), before) << at;
@@ -237,7 +245,8 @@ TEST_F(Transfer, NoNameLeadsOutOfTheGeneration) {
     folder_.write("signed", as_text(w.view()));
     return folder_ / "signed";
   };
-  for (const std::string name : {"../evil", "/tmp/evil", "evil", "IDENTITY/..", "FORMAT", "..", "", "IDENTITY\n", "IMPORT"}) {
+  for (const std::string name :
+       {"../evil", "/tmp/evil", "evil", "IDENTITY/..", "FORMAT", "..", "", "IDENTITY\n", "IMPORT"}) {
     std::string text = manifest;
     text.replace(text.find("IDENTITY"), 8, name);
     EXPECT_NE(refused(signed_again(text, files)), "taken") << name;
@@ -309,23 +318,36 @@ TEST_F(Transfer, WhatIsDamagedIsNotVouchedFor) {
 
 TEST_F(Transfer, NothingIsExportedThatIsnt) {
   const auto fault = [&](std::optional<std::uint64_t> generation, std::optional<std::uint64_t> since) {
-    return export_generation({.store = from_, .out = folder_ / "out", .generation = generation, .since = since}, key_).error().fault;
+    return export_generation({.store = from_, .out = folder_ / "out", .generation = generation, .since = since}, key_)
+        .error()
+        .fault;
   };
   EXPECT_EQ(fault(4, {}), Fault::usage);
   EXPECT_EQ(fault(0, {}), Fault::usage);
   EXPECT_EQ(fault(3, 3), Fault::usage);
   EXPECT_EQ(fault({}, 9), Fault::usage);
-  EXPECT_EQ(export_generation({.store = folder_ / "none", .out = folder_ / "out"}, key_).error().fault, Fault::environment);
+  EXPECT_EQ(export_generation({.store = folder_ / "none", .out = folder_ / "out"}, key_).error().fault,
+            Fault::environment);
   EXPECT_EQ(export_generation({.store = from_, .out = folder_.path()}, key_).error().fault, Fault::usage);
-  EXPECT_EQ(export_generation({.store = from_, .out = folder_ / "no" + "/out"}, key_).error().fault, Fault::environment);
+  EXPECT_EQ(export_generation({.store = from_, .out = folder_ / "no" + "/out"}, key_).error().fault,
+            Fault::environment);
   EXPECT_FALSE(fs::exists(folder_ / "out"));
 }
 
 TEST(ExportManifest, HasOneForm) {
   const Digest d = digest_of(HashAlgorithm::sha256, as_bytes("x"));
-  ExportManifest m{42, 1'764'000'000'000'000, d, 5, 77, ExportManifest::Base{41, d},
-                   {{"REPOSITORIES", 3, d, false}, {"000008.sst", 9, d, true}, {"000015.sst", 7, d, false},
-                    {"CURRENT", 16, d, false}, {"IDENTITY", 36, d, false}, {"MANIFEST-000012", 5, d, false}}};
+  ExportManifest m{42,
+                   1'764'000'000'000'000,
+                   d,
+                   5,
+                   77,
+                   ExportManifest::Base{41, d},
+                   {{"REPOSITORIES", 3, d, false},
+                    {"000008.sst", 9, d, true},
+                    {"000015.sst", 7, d, false},
+                    {"CURRENT", 16, d, false},
+                    {"IDENTITY", 36, d, false},
+                    {"MANIFEST-000012", 5, d, false}}};
   const std::string text = append_manifest(m);
   EXPECT_EQ(parse_manifest(text).value(), m);
   EXPECT_EQ(m.bytes(), 67U);
