@@ -27,7 +27,7 @@ struct Options {
   unsigned jobs = 0, stall_seconds = 30;
   std::uint64_t from = 0, to = 0;  // generations
   std::size_t keep = 10;
-  bool json = false, files = false;
+  bool json = false, files = false, no_sandbox = false;
 };
 
 int run_ingest(const Options& o) {
@@ -37,6 +37,7 @@ int run_ingest(const Options& o) {
   options.sources = o.sources;
   options.jobs = o.jobs;
   options.repositories = o.repositories;
+  options.sandbox = !o.no_sandbox;
   options.repositories.stall = std::chrono::seconds(std::clamp(o.stall_seconds, 1U, 86400U));
   if (!o.hashes.empty()) {
     options.algorithms.clear();
@@ -330,6 +331,7 @@ void add_refdb(CLI::App& app, Run& run) {
                 ->required());
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
   ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
+  ingest->add_flag("--no-sandbox", o->no_sandbox, "decode packages in this process, where others can't be confined");
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
   ingest
       ->add_option(
