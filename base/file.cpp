@@ -58,7 +58,11 @@ Result<void> write_file_atomically(const std::string& path, Bytes content, unsig
     }
     if (::fsync(file.get()) != 0) return give_up("can't sync");
   }
-  if (::rename(beside.c_str(), path.c_str()) != 0) return fail_errno("can't rename", beside);
+  if (::rename(beside.c_str(), path.c_str()) != 0) {
+    const auto error = fail_errno("can't rename", beside);
+    ::unlink(beside.c_str());
+    return error;
+  }
   const std::size_t slash = path.rfind('/');
   const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
   const Descriptor directory{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};

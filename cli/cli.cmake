@@ -35,6 +35,10 @@ endforeach()
 if(TARGET gatehouse_refdb_explain)
   target_sources(gatehouse PRIVATE refdb_products.cpp)
 endif()
+# Subcommands of refdb with a file of their own.
+if(TARGET gatehouse_refdb_ingest AND TARGET gatehouse_refdb_store)
+  target_sources(gatehouse PRIVATE refdb_transfer.cpp)
+endif()
 # What device and session share: the way to a state directory.
 if(TARGET gatehouse_control AND TARGET gatehouse_config)
   target_sources(gatehouse PRIVATE state_access.cpp)

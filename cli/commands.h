@@ -20,6 +20,7 @@ void add_eventlog(CLI::App& app, Run& run);
 void add_ima(CLI::App& app, Run& run);
 void add_verify(CLI::App& app, Run& run);
 void add_refdb(CLI::App& app, Run& run);
+void add_refdb_transfer(CLI::App& refdb, Run& run);  // to the subcommand refdb
 void add_serve(CLI::App& app, Run& run);
 void add_device(CLI::App& app, Run& run);
 void add_session(CLI::App& app, Run& run);

@@ -5,9 +5,9 @@
 #include <ctime>
 #include <iostream>
 #include <mutex>
-#include <unistd.h>
 
 #include "base/hex.h"
+#include "cli/progress.h"
 #include "cli/refdb.h"
 #include "refdb/explain/explain.h"
 #include "refdb/ingest/ingest.h"
@@ -27,50 +27,7 @@ struct Options {
   unsigned jobs = 0, stall_seconds = 30;
   std::uint64_t from = 0, to = 0;  // generations
   std::size_t keep = 10;
-  bool json = false, files = false;
-};
-
-// On a terminal one line that is rewritten, else a plain line at most every 5 s.
-class Progress {
- public:
-  void operator()(const refdb::IngestProgress& p) {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < (terminal_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000))) return;
-    last_ = now;
-    const std::string line = text(p, now);
-    std::fprintf(stderr, terminal_ ? "\r\x1b[K%s" : "%s\n", line.c_str());
-    shown_ = true;
-  }
-  void end() const {
-    if (terminal_ && shown_) std::fprintf(stderr, "\n");
-  }
-
- private:
-  // "312 of 1201 done, 120.3 of 410.0 MB, 5.2 MB/s, 56 s left: bash_5.2.15-2_amd64.deb"
-  std::string text(const refdb::IngestProgress& p, std::chrono::steady_clock::time_point now) {
-    char figures[160];
-    std::snprintf(figures, sizeof figures, "%zu of %zu done", p.done, p.of);
-    std::string out = figures;
-    if (p.bytes != 0) {
-      constexpr double mega = 1e6;
-      const double seconds = std::chrono::duration<double>(now - begun_).count();
-      const double rate = seconds > 0 ? double(p.bytes_done) / seconds : 0;
-      std::snprintf(figures, sizeof figures, ", %.1f of %.1f MB, %.1f MB/s", double(p.bytes_done) / mega,
-                    double(p.bytes) / mega, rate / mega);
-      out += figures;
-      if (rate > 0) {
-        std::snprintf(figures, sizeof figures, ", %.0f s left", double(p.bytes - p.bytes_done) / rate);
-        out += figures;
-      }
-    }
-    if (!p.current.empty()) out += ": " + escaped(p.current, 80);
-    return out;
-  }
-
-  const bool terminal_ = ::isatty(2) == 1;
-  bool shown_ = false;
-  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point last_ = begun_;
+  bool json = false, files = false, no_sandbox = false;
 };
 
 int run_ingest(const Options& o) {
@@ -85,6 +42,7 @@ int run_ingest(const Options& o) {
   options.sources = o.sources;
   options.jobs = o.jobs;
   options.repositories = o.repositories;
+  options.sandbox = !o.no_sandbox;
   options.repositories.stall = std::chrono::seconds(std::clamp(o.stall_seconds, 1U, 86400U));
   if (!o.hashes.empty()) {
     options.algorithms.clear();
@@ -435,6 +393,7 @@ void add_refdb(CLI::App& app, Run& run) {
   not_empty(ingest->add_option("--layer", o->layer, "release (default), security, updates, third-party or site"));
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
   ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
+  ingest->add_flag("--no-sandbox", o->no_sandbox, "decode packages in this process, where others can't be confined");
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
   ingest
       ->add_option(
@@ -465,6 +424,7 @@ void add_refdb(CLI::App& app, Run& run) {
   stats->callback([o, &run] { run = [o] { return run_stats(*o); }; });
   add_generations(*command, o, run);
   add_refdb_products(*command, run);
+  add_refdb_transfer(*command, run);
 }
 
 }  // namespace gatehouse::cli

@@ -4,6 +4,8 @@
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/parallel_for_each.h>
 #include <oneapi/tbb/task_arena.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -12,8 +14,6 @@
 #include "base/file.h"
 #include "refdb/ingest/ingestion.h"
 #include "refdb/ingest/repository_sources.h"
-#include "refdb/ingest/rpm.h"
-#include "wire/swima/tag_files.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -79,6 +79,22 @@ void find_sources(const std::string& text, std::vector<Source>& out) {
   out.push_back({text.ends_with(".rpm") ? Source::Kind::rpm : Source::Kind::deb, text, fs::file_size(text, ec)});
 }
 
+// A list may come through a pipe.
+Result<std::unique_ptr<FileInput>> open_list(const std::string& path) {
+  std::error_code ec;
+  if (!fs::exists(path, ec) || fs::is_regular_file(path, ec) || fs::is_directory(path, ec))
+    return FileInput::open(path);
+  GH_TRY(const ByteVector content, read_file(path, std::size_t(1) << 30));
+  Descriptor file(::memfd_create("gatehouse", MFD_CLOEXEC));
+  for (Bytes rest = content; file && !rest.empty();) {
+    const ssize_t n = ::write(file.get(), rest.data(), rest.size());
+    if (n < 0) return fail_errno("can't make a file in memory", path);
+    rest = rest.subspan(std::size_t(n));
+  }
+  if (!file) return fail_errno("can't make a file in memory", path);
+  return FileInput::adopt(std::move(file), path);
+}
+
 // Packages by files, and all that is one source and one package or a few.
 class PlainSources {
  public:
@@ -106,6 +122,12 @@ class PlainSources {
     const std::vector<HashAlgorithm>& algorithms = run_.options().algorithms;
     std::vector<ReferencePackage> packages;
     bool any = false;
+    const auto decode = [&](SourceKind kind) -> Result<void> {
+      const bool may_be_piped = kind == SourceKind::sums || kind == SourceKind::swid;
+      GH_TRY(const auto input, may_be_piped ? open_list(source.path) : FileInput::open(source.path));
+      GH_TRY(packages, run_.decoders().decode({kind, algorithms, source.path, {}}, *input));
+      return {};
+    };
     switch (source.kind) {
       case Source::Kind::deb:
         return read_deb_file(source);
@@ -117,33 +139,23 @@ class PlainSources {
         break;
       }
       case Source::Kind::oci:
-      case Source::Kind::initramfs: {
-        GH_TRY(const auto input, FileInput::open(source.path));
-        const auto read_image = source.kind == Source::Kind::oci ? read_oci : read_initramfs;
-        GH_TRY(ReferencePackage image, read_image(*input, source.path, algorithms, {}));
-        packages.push_back(std::move(image));
+        GH_CHECK(decode(SourceKind::oci));
         break;
-      }
-      case Source::Kind::sums: {
-        GH_TRY(const ByteVector bytes, read_file(source.path, std::size_t(1) << 30));
-        GH_TRY(ReferencePackage list, read_sha256sums(bytes, source.path));
-        packages.push_back(std::move(list));
+      case Source::Kind::initramfs:
+        GH_CHECK(decode(SourceKind::initramfs));
         break;
-      }
+      case Source::Kind::sums:
+        GH_CHECK(decode(SourceKind::sums));
+        break;
       case Source::Kind::keylime:
-      case Source::Kind::ima: {
-        GH_TRY(const auto input, FileInput::open(source.path));
-        PlainStream stream(*input, 0);
-        GH_TRY(packages, source.kind == Source::Kind::ima ? read_ima_list(stream, source.path)
-                                                          : read_keylime(stream, source.path));
+        GH_CHECK(decode(SourceKind::keylime));
         break;
-      }
-      case Source::Kind::swid: {
-        GH_TRY(const ByteVector bytes, read_file(source.path, swima::max_file_tag_bytes));
-        GH_TRY(ReferencePackage tag, read_swid(bytes, source.path));
-        packages.push_back(std::move(tag));
+      case Source::Kind::ima:
+        GH_CHECK(decode(SourceKind::ima));
         break;
-      }
+      case Source::Kind::swid:
+        GH_CHECK(decode(SourceKind::swid));
+        break;
       case Source::Kind::missing:
         return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
@@ -168,7 +180,10 @@ class PlainSources {
     GH_TRY(const auto pinned, PinnedInput::open(*input, HashAlgorithm::sha256));
     GH_TRY(const Missing missing, run_.missing(pinned->digest()));
     if (!missing.to_read()) return missing.resumed;
-    GH_TRY(ReferencePackage package, read_deb(*pinned, source.path, missing.algorithms, {}));
+    const DecodeRequest request{SourceKind::deb, missing.algorithms, source.path, pinned->pin()};
+    GH_TRY(auto packages, run_.decoders().decode(request, *input));
+    if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
+    ReferencePackage& package = packages.front();
     package.identity = pinned->digest();
     package.stamp = input->stamp();
     return run_.add(std::move(package));
@@ -178,18 +193,18 @@ class PlainSources {
     GH_TRY(const auto input, FileInput::open(source.path));
     GH_TRY(const bool known, known_by_stamp(*input));
     if (known) return false;
-    GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
-    GH_TRY(const Missing missing, run_.missing(header.identity));
+    GH_TRY(auto rpm, run_.decoders().open_rpm(*input, source.path, {}));
+    GH_TRY(const Missing missing, run_.missing(rpm.head().identity));
     if (!missing.to_read()) return missing.resumed;
     if (rpm_files_) {
       GH_TRY(const Digest file, digest_of_input(*input));
       GH_TRY(const Missing as_file, run_.missing(file));
       if (!as_file.to_read()) return as_file.resumed;
     }
-    GH_TRY(ReferencePackage package, rpm_references(*input, header, missing.algorithms, {}));
+    GH_TRY(ReferencePackage package, rpm.references(missing.algorithms));
     GH_CHECK(input->check_unchanged());
     package.source = fs::path(source.path).filename().string();
-    package.identity = header.identity;
+    package.identity = rpm.head().identity;
     package.stamp = input->stamp();
     return run_.add(std::move(package));
   }
@@ -211,16 +226,18 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   // The largest first, so that the last worker isn't left alone with it.
   std::sort(sources.begin(), sources.end(),
             [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
-  GH_TRY(Builder builder, Builder::open(o.refdb));
-  GH_CHECK(repositories->load());
-  Ingestion run(o, builder);
-  std::uint64_t bytes = 0;
-  for (const Source& source : sources) bytes += source.bytes();
-  run.expect(sources.size(), bytes);
   // oneTBB says on stderr when a worker is missing; no more jobs than sources are of use.
   const std::size_t useful = repository_sources.empty() ? std::max<std::size_t>(sources.size(), 1) : 256;
   const unsigned jobs = o.jobs == 0 ? unsigned(oneapi::tbb::info::default_concurrency())
                                     : unsigned(std::min<std::size_t>({o.jobs, useful, 256}));
+  // Before there are threads, and with nothing open.
+  GH_TRY(const auto decoders, Decoders::start({jobs, o.sandbox, o.in_decoder}));
+  GH_TRY(Builder builder, Builder::open(o.refdb));
+  GH_CHECK(repositories->load());
+  Ingestion run(o, builder, *decoders);
+  std::uint64_t bytes = 0;
+  for (const Source& source : sources) bytes += source.bytes();
+  run.expect(sources.size(), bytes);
   const oneapi::tbb::global_control workers(oneapi::tbb::global_control::max_allowed_parallelism, jobs + 1);
   oneapi::tbb::task_arena arena{int(jobs)};
   PlainSources plain(run, repositories->knows_rpm_files());

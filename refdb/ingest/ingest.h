@@ -81,6 +81,9 @@ struct IngestOptions {
   unsigned jobs = 0;
   std::vector<HashAlgorithm> algorithms{std::begin(common_banks), std::end(common_banks)};
   RepositoryOptions repositories;
+  bool sandbox = true;  // packages are decoded by processes without rights (refdb/ingest/decoders.h)
+  // For tests: called in such a process with the name of what it decodes.
+  std::function<void(const std::string&)> in_decoder = {};
   // From any thread, one at a time.
   std::function<void(const IngestProgress&)> progress;
 };

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "refdb/ingest/decoders.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/store/builder.h"
 
@@ -20,9 +21,11 @@ struct Missing {
 
 class Ingestion {
  public:
-  Ingestion(const IngestOptions& options, Builder& builder) : options_(options), builder_(builder) {}
+  Ingestion(const IngestOptions& options, Builder& builder, Decoders& decoders)
+      : options_(options), builder_(builder), decoders_(decoders) {}
 
   const IngestOptions& options() const { return options_; }
+  Decoders& decoders() const { return decoders_; }
   Result<Missing> missing(const Digest& identity);
   // True: the store has all of the package file with this stamp.
   Result<bool> known_by_stamp(const Digest& stamp) const;
@@ -51,6 +54,7 @@ class Ingestion {
   const IngestOptions& options_;
   const ProductLayer layer_{options_.product, options_.layer};
   Builder& builder_;
+  Decoders& decoders_;
   std::mutex mutex_;
   IngestReport report_;
   IngestProgress progress_;

@@ -38,6 +38,10 @@ Result<std::unique_ptr<FileInput>> FileInput::open(const std::string& path) {
   // Not blocking: it may be a FIFO.
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return fail_errno("can't open", path);
+  return adopt(std::move(fd), path);
+}
+
+Result<std::unique_ptr<FileInput>> FileInput::adopt(Descriptor fd, const std::string& path) {
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode))
     return fail(Error{Fault::environment, "not a regular file", {}, 0, path, {}});
@@ -85,24 +89,32 @@ Result<std::unique_ptr<PinnedInput>> PinnedInput::open(const Input& input, HashA
   Hasher all(algorithm), one(HashAlgorithm::sha256);
   all.start();
   ByteVector buffer(block_size);
-  while (out->size_ < input.size()) {
-    GH_TRY(const std::size_t n, input.read_at(out->size_, buffer));
-    if (n == 0 || n > input.size() - out->size_) return fail(Fault::environment, reason_changed);
+  while (out->pin_.size < input.size()) {
+    GH_TRY(const std::size_t n, input.read_at(out->pin_.size, buffer));
+    if (n == 0 || n > input.size() - out->pin_.size) return fail(Fault::environment, reason_changed);
     const Bytes block = Bytes(buffer).first(n);
     all.update(block);
-    std::ranges::copy(one(block).view(), out->blocks_.emplace_back().begin());
-    out->size_ += n;
+    std::ranges::copy(one(block).view(), out->pin_.blocks.emplace_back().begin());
+    out->pin_.size += n;
   }
-  out->digest_ = all.finish();
+  out->pin_.digest = all.finish();
+  return out;
+}
+
+Result<std::unique_ptr<PinnedInput>> PinnedInput::open(const Input& input, Pin pin) {
+  if (input.size() != pin.size || pin.blocks.size() != (pin.size + block_size - 1) / block_size)
+    return fail(Fault::environment, reason_changed);
+  std::unique_ptr<PinnedInput> out(new PinnedInput(input));
+  out->pin_ = std::move(pin);
   return out;
 }
 
 Result<Bytes> PinnedInput::block(std::size_t number) const {
   if (held_number_ != number) {
     held_number_ = SIZE_MAX;
-    held_.resize(std::size_t(std::min<std::uint64_t>(block_size, size_ - std::uint64_t(number) * block_size)));
+    held_.resize(std::size_t(std::min<std::uint64_t>(block_size, pin_.size - std::uint64_t(number) * block_size)));
     GH_TRY(const std::size_t n, input_.read_at(std::uint64_t(number) * block_size, held_));
-    if (n != held_.size() || !std::ranges::equal(digest_of(HashAlgorithm::sha256, held_).view(), blocks_[number]))
+    if (n != held_.size() || !std::ranges::equal(digest_of(HashAlgorithm::sha256, held_).view(), pin_.blocks[number]))
       return fail(Fault::environment, reason_changed);
     held_number_ = number;
   }
@@ -111,7 +123,7 @@ Result<Bytes> PinnedInput::block(std::size_t number) const {
 
 Result<std::size_t> PinnedInput::read_at(std::uint64_t offset, std::span<std::byte> out) const {
   std::size_t done = 0;
-  while (done < out.size() && offset + done < size_) {
+  while (done < out.size() && offset + done < pin_.size) {
     const std::uint64_t at = offset + done;
     GH_TRY(const Bytes held, block(std::size_t(at / block_size)));
     const Bytes from = held.subspan(std::size_t(at % block_size));

@@ -49,6 +49,9 @@ class FileInput final : public Input {
  public:
   // A regular file; environment faults name it.
   static Result<std::unique_ptr<FileInput>> open(const std::string& path);
+  // The same of a file that is open; `path` names it in errors.
+  static Result<std::unique_ptr<FileInput>> adopt(Descriptor fd, const std::string& path);
+  int descriptor() const { return fd_.get(); }
   std::uint64_t size() const override { return size_; }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
   // An environment fault where the file was written to since it was opened: what was read twice may not be one thing.
@@ -74,9 +77,17 @@ class FileInput final : public Input {
 // needs to be held in memory for it. The input underneath outlives it; one thread at a time.
 class PinnedInput final : public Input {
  public:
+  // What the input was, for another process that reads it.
+  struct Pin {
+    std::uint64_t size = 0;
+    Digest digest;                                   // of all of it
+    std::vector<std::array<std::byte, 32>> blocks;  // SHA-256 of each 128 KiB
+  };
+  static Result<std::unique_ptr<PinnedInput>> open(const Input& input, Pin pin);
+  const Pin& pin() const { return pin_; }
   static Result<std::unique_ptr<PinnedInput>> open(const Input& input, HashAlgorithm algorithm);
-  const Digest& digest() const { return digest_; }  // of all of it
-  std::uint64_t size() const override { return size_; }
+  const Digest& digest() const { return pin_.digest; }  // of all of it
+  std::uint64_t size() const override { return pin_.size; }
   // An environment fault where it isn't what it was.
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;
 
@@ -86,9 +97,7 @@ class PinnedInput final : public Input {
   Result<Bytes> block(std::size_t number) const;
 
   const Input& input_;
-  std::uint64_t size_ = 0;
-  Digest digest_;
-  std::vector<std::array<std::byte, 32>> blocks_;  // SHA-256 of each
+  Pin pin_;
   mutable ByteVector held_;                        // the block that was read last
   mutable std::size_t held_number_ = SIZE_MAX;
 };

@@ -16,7 +16,6 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "refdb/ingest/repositories.h"
-#include "refdb/ingest/rpm.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -96,7 +95,7 @@ Digest identity_of(const Digest& file, const Selection& selection) {
 }
 
 // Who signed the package; empty: nobody, which is allowed here.
-Result<std::string> package_signer(const Taking& taking, const Input& input, const RpmPackage& package) {
+Result<std::string> package_signer(const Taking& taking, const Input& input, const RpmHead& package) {
   const RepositoryContext& context = taking.context;
   if (context.keyring == nullptr) return std::string();
   const bool alone = taking.repository.signer.empty() && !context.options.allow_unsigned;
@@ -104,7 +103,7 @@ Result<std::string> package_signer(const Taking& taking, const Input& input, con
     if (!alone) return std::string();
     return fail(Fault::denied, "neither the package nor the repository's index is signed");
   }
-  if (alone && !package.header_binds_files())
+  if (alone && !package.binds_files)
     return fail(Fault::denied, "the package's signature says nothing of its files, and the index isn't signed");
   GH_TRY(const ByteVector header, input.bytes_at(package.header, std::size_t(package.payload - package.header)));
   std::optional<Error> first;
@@ -138,17 +137,19 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
   ReferencePackage package;
   std::string signer = taking.repository.signer;
   if (taking.rpm) {
-    GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
-    GH_TRY(const std::string own, package_signer(taking, *input, header));
+    GH_TRY(auto rpm, run.decoders().open_rpm(*file, {}, input->pin()));
+    GH_TRY(const std::string own, package_signer(taking, *input, rpm.head()));
     if (!own.empty()) signer = own;
     // It may have come as a file, which is known by its header.
     if (selection.path_rules().empty()) {
-      GH_TRY(missing, run.missing(header.identity));
+      GH_TRY(missing, run.missing(rpm.head().identity));
       if (!missing.to_read()) return missing.resumed;
     }
-    GH_TRY(package, rpm_references(*input, header, missing.algorithms, {}));
+    GH_TRY(package, rpm.references(missing.algorithms));
   } else {
-    GH_TRY(package, read_deb(*input, {}, missing.algorithms, {}));
+    GH_TRY(auto packages, run.decoders().decode({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file));
+    if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
+    package = std::move(packages.front());
   }
   leave_out_paths(selection, package, run);
   package.identity = identity;

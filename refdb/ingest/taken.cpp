@@ -21,13 +21,17 @@ std::string key_of(const std::string& repository) { return escaped(repository); 
 }  // namespace
 
 Result<Taken> Taken::read(const std::string& store) {
-  Taken out;
-  if (!std::filesystem::exists(path_of(store))) return out;
+  if (!std::filesystem::exists(path_of(store))) return Taken();
   GH_TRY(const ByteVector content, read_file(path_of(store), limit_bytes));
+  return parse(content, path_of(store));
+}
+
+Result<Taken> Taken::parse(Bytes text, const std::string& path) {
+  Taken out;
   const auto damaged = [&] {
-    return fail(Error{Fault::environment, "the record of repositories is damaged", {}, 0, path_of(store), {}});
+    return fail(Error{Fault::environment, "the record of repositories is damaged", {}, 0, path, {}});
   };
-  std::string_view rest = as_text(content);
+  std::string_view rest = as_text(text);
   while (!rest.empty()) {
     const std::size_t end = rest.find('\n');
     if (end == rest.npos) return damaged();
@@ -74,6 +78,10 @@ void Taken::note(const std::string& repository, const TakenState& state) {
   if (kept.date == date && kept.signer == signer) return;
   kept = {date, signer};
   changed_ = true;
+}
+
+void Taken::note_all(const Taken& other) {
+  for (const auto& [repository, state] : other.all_) note(repository, state);
 }
 
 }  // namespace gatehouse::refdb

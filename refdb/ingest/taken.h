@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/bytes.h"
 #include "base/error.h"
 
 namespace gatehouse::refdb {
@@ -20,6 +21,8 @@ class Taken {
  public:
   // Nothing, where the store has no such file.
   static Result<Taken> read(const std::string& store);
+  // What another store's file holds: an environment fault names `path`.
+  static Result<Taken> parse(Bytes text, const std::string& path);
   // Replaced at once, if anything changed.
   Result<void> write(const std::string& store);
 
@@ -29,6 +32,8 @@ class Taken {
   bool has_kind(std::string_view prefix) const;
   // The date only grows.
   void note(const std::string& repository, const TakenState& state);
+  // All that another store took.
+  void note_all(const Taken& other);
 
  private:
   std::map<std::string, TakenState, std::less<>> all_;

@@ -105,6 +105,7 @@ struct Builder::State {
   // Whose contents the next one begins with: the current's, but for a roll-back. nullptr: there is none yet.
   std::unique_ptr<Generation> base;
   bool force = false;  // publish without anything new
+  std::string import_record;  // of the export that the contents are of; empty: they were made here
 
   mutable std::mutex mutex;
   std::optional<Staging> staging;
@@ -359,6 +360,8 @@ Result<Published> Builder::publish() {
   fs::remove_all(scratch, ec);
   const auto switch_over = [&]() -> Result<void> {
     if (!made) return std::unexpected(made.error());
+    if (!s.import_record.empty())
+      GH_CHECK(write_file_atomically(beside + "/" + import_name, as_bytes(s.import_record)));
     std::error_code bad;
     fs::rename(beside, final, bad);
     if (bad) return store_error("can't name the generation", final, bad.message());
@@ -373,6 +376,7 @@ Result<Published> Builder::publish() {
   Staging::remove(s.path);
   s.current = next;
   s.changed = s.force = false;
+  s.import_record.clear();
   return Published{next, true, made->content.hex()};
 }
 
@@ -382,7 +386,19 @@ Result<Published> roll_back(const std::string& path, std::uint64_t generation) {
     return fail(Error{Fault::usage, "this is the current generation", {}, 0, generation_path(path, generation), {}});
   GH_TRY(Builder builder, Builder::open_on(path, generation));
   builder.state_->force = true;
+  const std::string record = generation_path(path, generation) + "/" + import_name;
+  if (fs::exists(record)) {
+    GH_TRY(const ByteVector text, read_file(record, 4096));
+    builder.state_->import_record = as_text(text);
+  }
   return builder.publish();
+}
+
+Result<Published> Builder::publish_from(std::unique_ptr<Generation> contents, std::string record) {
+  state_->base = std::move(contents);
+  state_->import_record = std::move(record);
+  state_->force = true;
+  return publish();
 }
 
 }  // namespace gatehouse::refdb

@@ -24,6 +24,10 @@
 
 namespace gatehouse::refdb {
 
+class Generation;
+struct Imported;
+struct ImportOptions;
+
 struct ReferenceFile {
   std::string path;  // as the package names it; made canonical on adding (refdb/alias)
   std::uint64_t size = 0;
@@ -98,6 +102,9 @@ class Builder {
   // On the contents of `generation`; absent: of the current one.
   static Result<Builder> open_on(const std::string& path, std::optional<std::uint64_t> generation);
   friend Result<Published> roll_back(const std::string& path, std::uint64_t generation);
+  // The contents of a generation that came from elsewhere, and the record of where from (docs/formats/export.md).
+  Result<Published> publish_from(std::unique_ptr<Generation> contents, std::string record);
+  friend Result<Imported> import_generation(const ImportOptions& options);
   std::unique_ptr<State> state_;
 };
 

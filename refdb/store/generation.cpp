@@ -134,6 +134,16 @@ Result<void> Generation::each_file(const Package& package, const std::function<v
   return {};
 }
 
+Result<void> Generation::verify() const {
+  const rocksdb::Status s = db_->VerifyChecksum();
+  if (!s.ok()) return store_error("the generation is damaged", path_, s);
+  Digest content = Digest::filled(32, std::byte{0});
+  GH_CHECK(each_package([&](std::uint32_t, Package&& p) { add_to(content, as_bytes(p.digest)); }));
+  if (content != totals_.content)
+    return damaged("the generation is damaged: its packages aren't those of its content digest");
+  return {};
+}
+
 RunReader::RunReader(const Generation& generation, const Run& run, Index index, std::uint64_t first, std::uint64_t last)
     : generation_(generation),
       bits_(run.hashes[std::size_t(index)].bits),

@@ -40,6 +40,8 @@ class Generation {
   Result<void> each_file(const Package& package, const std::function<void(const FileRow&)>& use) const;
   // How many different ones the index of digests has.
   Result<std::uint64_t> count_digests() const;
+  // Reads all of it: is each block what was written, and are the packages those of the content digest?
+  Result<void> verify() const;
 
   bool file_is_gone(std::uint32_t number) const;
   bool package_is_gone(std::uint32_t number) const;

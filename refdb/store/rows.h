@@ -195,6 +195,8 @@ void take_from(Digest& sum, Bytes digest);
 rocksdb::Options options();
 Result<std::unique_ptr<rocksdb::DB>> open_db(const std::string& path);
 
+// In a generation's folder: which export its contents came from.
+inline const std::string import_name = "IMPORT";
 std::string generation_path(const std::string& store, std::uint64_t n);
 // The number that a generation's folder is named by; nullopt: another name.
 std::optional<std::uint64_t> generation_number(std::string_view text);

@@ -34,6 +34,7 @@ LIBRARIES = {
     r"tss2/": ["endpoint", "tests"],
     r"archive(_entry)?\.h": ["refdb/ingest", "tests"],
     r"curl/": ["refdb/ingest"],
+    r"seccomp\.h": ["refdb/ingest"],
     r"(zlib|bzlib|lz4|lzma|zstd(_errors)?)\.h": ["refdb/ingest", "tests"],
     r"toml\+\+/|toml\.hpp": ["base", "server/config", "server/policy", "endpoint", "tests"],
     r"spdlog/": ["base", "tests"],
@@ -45,6 +46,7 @@ HIDDEN_IN_HEADERS = {
     r"rocksdb/": ["refdb/store", "server/state"],
     r"boost/asio": ["server/tls", "server/control"],
     r"curl/": [],
+    r"seccomp\.h": [],
     r"openssl/": ["server/tls", "endpoint", "base"],
 }
 # Headers that only declare what their parts share: including one doesn't make a folder depend on the folder's code.

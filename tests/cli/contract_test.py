@@ -7,7 +7,7 @@ MIB = 1 << 20
 
 COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup', 'refdb stats', 'refdb generations', 'refdb diff',
             'refdb rollback', 'refdb prune', 'refdb product', 'refdb product list', 'refdb product show', 'refdb product add',
-            'refdb product remove', 'refdb explain', 'device', 'device list',
+            'refdb product remove', 'refdb explain', 'refdb key', 'refdb export', 'refdb import', 'device', 'device list',
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
             'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',

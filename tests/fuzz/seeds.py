@@ -293,3 +293,18 @@ def inventory(instances, events, last):
 add("endpoint_log_fuzz", inventory([], [], 0))
 add("endpoint_log_fuzz", inventory([(b"dpkg", b"1.21.22", 0), (b"adduser", b"3.134", 1), (b"dpkg", b"1.21.23", 1)],
                                    [(1, 1000, 1, 1), (1, 1000, 2, 1), (2, 2000, 1, 2), (2, 2000, 3, 1)], 2))
+digest = hashlib.sha256(b"").hexdigest()
+for over, base in (("", "file"), ("over 41 %s\n" % digest, "base")):
+    add("export_manifest_fuzz", ("gatehouse refdb export 1\ngeneration 42\nmade 1764000000000000\ncontent %s\npackages 5\nfiles 77\n%s"
+        "file %s 3 REPOSITORIES\n%s %s 9 000008.sst\nfile %s 7 000015.sst\nfile %s 16 CURRENT\nfile %s 36 IDENTITY\nfile %s 5 MANIFEST-000012\n"
+        % (digest, over, digest, base, digest, digest, digest, digest, digest)).encode())
+add("export_manifest_fuzz", ("%s 1764000000000000 42 %s %s\n" % (digest, digest, digest)).encode() * 2)
+def said(*messages):
+    return b"".join(struct.pack(">H", len(m)) + m for m in messages)
+def text32(text):
+    return struct.pack(">I", len(text)) + text
+row = b"\x0a\0\0\x0b/usr/bin/ls\x4d" + bytes(32) + b"\x09\x09\3top\7" + bytes(32)
+package = b"P" + text32(b"coreutils") + text32(b"9.1-1") + text32(b"amd64") + text32(b"coreutils.deb")
+add("decoder_answer_fuzz", said(package, b"F" + row, b"D"))
+add("decoder_answer_fuzz", said(package, b"E\0" + struct.pack(">Q", 77) + text32(b"truncated") + text32(b"deb(5)") + text32(b"")))
+add("decoder_answer_fuzz", b"H" + bytes(32) + struct.pack(">QQBH", 96, 5000, 1, 1) + text32(b"signature"))

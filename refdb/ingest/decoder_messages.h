@@ -1,0 +1,87 @@
+// What goes between an ingestion and the processes that decode packages for it. The ingestion believes nothing of what
+// they say but that it is about the package that they were given: lengths, numbers and texts are checked as a file's.
+//
+// A message is its size (4, big-endian, of what follows), a letter, and a body. Texts are their length (4) and as many
+// bytes. A decoder is asked once:
+//
+//   R  kind (1), algorithms (1) and for each its TPM_ALG_ID (2), text name, whether it is pinned (1), and then its size
+//      (8), digest algorithm's digest: length (1) and bytes, SHA-256 of each block of 128 KiB (32 each)
+//
+// and says
+//
+//   H  of an RPM package first: identity (32), where header and payload begin (8 each), whether the header binds the
+//      files (1), signatures (2) and each as a text. Then it waits for A, algorithms as above, or the end
+//   P  a package: texts name, version, architecture, source
+//   F  files of the package that came last, as rows of refdb/store/file_rows.h
+//   D  all there is, or
+//   E  fault (1), offset (8), texts reason, rule and detail
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "refdb/ingest/ingest.h"
+#include "refdb/ingest/input.h"
+
+namespace gatehouse::refdb {
+
+enum class SourceKind : std::uint8_t { deb, rpm, oci, initramfs, sums, keylime, ima, swid };
+
+inline constexpr std::size_t most_message_bytes = std::size_t(16) << 20;
+
+struct DecodeRequest {
+  SourceKind kind{};
+  std::vector<HashAlgorithm> algorithms;
+  std::string name;
+  std::optional<PinnedInput::Pin> pin;
+};
+
+// What an ingestion needs to know of an RPM package before it asks for its files.
+struct RpmHead {
+  Digest identity;
+  std::uint64_t header = 0, payload = 0;  // as in RpmPackage
+  bool binds_files = false;
+  std::vector<ByteVector> signatures;
+};
+
+// Bodies with their letter in front.
+ByteVector request_message(const DecodeRequest& request);
+ByteVector algorithms_message(const std::vector<HashAlgorithm>& algorithms);
+ByteVector head_message(const RpmHead& head);
+ByteVector error_message(const Error& error);
+// P, F and S (files, and scripts) of one package, each handed to `send` as it is made.
+Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send);
+ByteVector done_message();
+
+// In a decoder: whoever asks is believed, and mistakes are ours.
+Result<DecodeRequest> parse_request(Bytes message);
+Result<std::vector<HashAlgorithm>> parse_algorithms(Bytes message);
+
+// In an ingestion: what a decoder says after its request, message by message.
+class Answer {
+ public:
+  // `files`, `path_bytes`: as in IngestLimits, of all packages.
+  Answer(std::uint64_t files, std::uint64_t path_bytes) : most_files_(files), most_path_bytes_(path_bytes) {}
+  // Fails where the message isn't one, and as the decoder did. True: it was the last one.
+  Result<bool> take(Bytes message);
+  std::vector<ReferencePackage>& packages() { return packages_; }
+
+ private:
+  Result<bool> read(Bytes message);
+  Result<void> take_files(std::string_view rows, bool scripts);
+  const std::uint64_t most_files_, most_path_bytes_;
+  std::uint64_t files_ = 0, path_bytes_ = 0;
+  std::vector<ReferencePackage> packages_;
+};
+Result<RpmHead> parse_head(Bytes message);
+
+// A text that lives as long as the process: an error's reason is one, also that of an error from elsewhere. There is
+// room for some; beyond that, and where the text is none for people, it is another one that says so.
+std::string_view lasting(std::string_view text);
+
+}  // namespace gatehouse::refdb

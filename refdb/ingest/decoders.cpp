@@ -1,0 +1,566 @@
+#include "refdb/ingest/decoders.h"
+
+#include <fcntl.h>
+#include <iconv.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+#include <new>
+#include <system_error>
+
+#include "base/descriptor.h"
+#include "refdb/ingest/confinement.h"
+#include "refdb/ingest/hashers.h"
+#include "refdb/ingest/rpm.h"
+#include "wire/swima/tag_files.h"
+
+namespace gatehouse::refdb {
+namespace {
+
+// Of packages, and of what an operator takes in one by one: an image's files, a whole distribution's list.
+constexpr std::uint64_t package_memory = std::uint64_t(512) << 20, list_memory = std::uint64_t(4) << 30;
+constexpr std::size_t most_list_bytes = std::size_t(1) << 30;
+// Slow machines decode and hash so many bytes a second.
+constexpr std::uint64_t slowest = std::uint64_t(4) << 20;
+constexpr unsigned sanitizers_slow_down = sanitized ? 30 : 1;
+
+bool is_list(SourceKind kind) {
+  return kind == SourceKind::sums || kind == SourceKind::keylime || kind == SourceKind::ima || kind == SourceKind::swid;
+}
+
+// What the process that forks decoders is told of the next one, beside the decoder's two descriptors.
+struct Order {
+  std::uint64_t memory_bytes = 0;
+  std::uint32_t cpu_seconds = 0, seconds = 0;
+};
+Order order_of(SourceKind kind, std::uint64_t size) {
+  const IngestLimits limits;
+  const std::uint64_t expanded =
+      std::min(limits.package_bytes,
+               std::max(limits.free_bytes, std::min(size, limits.package_bytes / limits.ratio) * limits.ratio));
+  const auto cpu = std::uint32_t((120 + (size + expanded) / slowest) * sanitizers_slow_down);
+  // Others want the machine, too.
+  return {is_list(kind) || kind == SourceKind::oci ? list_memory : package_memory, cpu, cpu * 10};
+}
+
+// A stream of messages.
+class Channel {
+ public:
+  // A decoder has no other call than write(2), and nothing to do without the other end; an ingestion goes on.
+  enum class End : std::uint8_t { decoder, ingestion };
+  Channel(Descriptor socket, End end) : socket_(std::move(socket)), end_(end) {}
+  // False: the other end is gone.
+  bool send(Bytes message) const {
+    const auto size = std::uint32_t(message.size());
+    const std::byte head[4] = {std::byte(size >> 24), std::byte(size >> 16), std::byte(size >> 8), std::byte(size)};
+    return write_all(head) && write_all(message);
+  }
+  // nullopt: the other end is gone, or says more than a message may hold. Room is made as the bytes come.
+  std::optional<ByteVector> receive(std::size_t most) const {
+    std::byte head[4];
+    if (!read_all(head)) return std::nullopt;
+    std::size_t size = 0;
+    for (const std::byte b : head) size = size << 8 | std::to_integer<std::size_t>(b);
+    if (size > most) return std::nullopt;
+    ByteVector out;
+    while (out.size() < size) {
+      const std::size_t had = out.size();
+      out.resize(std::min(size, had + (std::size_t(1) << 18)));
+      if (!read_all(std::span(out).subspan(had))) return std::nullopt;
+    }
+    return out;
+  }
+
+ private:
+  bool write_all(Bytes bytes) const {
+    while (!bytes.empty()) {
+      const ssize_t n = end_ == End::decoder ? ::write(socket_.get(), bytes.data(), bytes.size())
+                                             : ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return false;
+      bytes = bytes.subspan(std::size_t(n));
+    }
+    return true;
+  }
+  bool read_all(std::span<std::byte> out) const {
+    while (!out.empty()) {
+      const ssize_t n = ::read(socket_.get(), out.data(), out.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return false;
+      out = out.subspan(std::size_t(n));
+    }
+    return true;
+  }
+  Descriptor socket_;
+  End end_;
+};
+
+template <class T>
+Result<std::vector<T>> one(Result<T> value) {
+  GH_TRY(T good, std::move(value));
+  std::vector<T> out;
+  out.push_back(std::move(good));
+  return out;
+}
+
+// The parsers, as everywhere else.
+Result<std::vector<ReferencePackage>> decode_here(const DecodeRequest& r, const Input& input) {
+  switch (r.kind) {
+    case SourceKind::deb:
+      return one(read_deb(input, r.name, r.algorithms, {}));
+    case SourceKind::oci:
+      return one(read_oci(input, r.name, r.algorithms, {}));
+    case SourceKind::initramfs:
+      return one(read_initramfs(input, r.name, r.algorithms, {}));
+    case SourceKind::sums:
+    case SourceKind::swid: {
+      const std::size_t most = r.kind == SourceKind::sums ? most_list_bytes : swima::max_file_tag_bytes;
+      if (input.size() > most) return fail(Error{Fault::limit, "file larger than allowed", {}, most, {}, {}});
+      GH_TRY(const ByteVector bytes, input.bytes_at(0, std::size_t(input.size())));
+      return one(r.kind == SourceKind::sums ? read_sha256sums(bytes, r.name) : read_swid(bytes, r.name));
+    }
+    case SourceKind::keylime:
+    case SourceKind::ima: {
+      PlainStream stream(input, 0);
+      return r.kind == SourceKind::ima ? read_ima_list(stream, r.name) : read_keylime(stream, r.name);
+    }
+    case SourceKind::rpm:
+      break;
+  }
+  return fail(Fault::internal, "this kind isn't decoded at once");
+}
+
+RpmHead head_of(const RpmPackage& package) {
+  return {package.identity, package.header, package.payload, package.header_binds_files(), package.signatures};
+}
+
+// What a decoder does.
+Result<void> answer(const Channel& channel, const FileInput& file,
+                    const std::function<void(const std::string&)>& begin) {
+  const auto gone = [] { return fail(Fault::environment, "nobody waits for the answer"); };
+  const auto asked = channel.receive(SIZE_MAX);
+  if (!asked) return gone();
+  GH_TRY(DecodeRequest request, parse_request(*asked));
+  if (begin) begin(request.name);
+  std::unique_ptr<PinnedInput> pinned;
+  if (request.pin) {
+    GH_TRY(pinned, PinnedInput::open(file, *std::move(request.pin)));
+  }
+  const Input& input = pinned != nullptr ? static_cast<const Input&>(*pinned) : file;
+  const auto send = [&](Bytes message) -> Result<void> {
+    if (!channel.send(message)) return gone();
+    return {};
+  };
+  if (request.kind == SourceKind::rpm) {
+    GH_TRY(const RpmPackage package, parse_rpm(input, {}));
+    GH_CHECK(send(head_message(head_of(package))));
+    const auto more = channel.receive(most_message_bytes);
+    if (!more) return {};  // it is known already
+    GH_TRY(const auto algorithms, parse_algorithms(*more));
+    GH_TRY(ReferencePackage references, rpm_references(input, package, algorithms, {}));
+    GH_CHECK(send_package(std::move(references), send));
+  } else {
+    GH_TRY(auto packages, decode_here(request, input));
+    for (ReferencePackage& package : packages) GH_CHECK(send_package(std::move(package), send));
+  }
+  return send(done_message());
+}
+
+[[noreturn]] void run_decoder(Descriptor socket, Descriptor fd, const Order& order, const SystemCalls& allowed,
+                              const std::function<void(const std::string&)>& begin) {
+  constexpr int unconfined = 3;
+  const Channel channel(std::move(socket), Channel::End::decoder);
+  const auto complain = [&](const Error& error) { (void)channel.send(error_message(error)); };
+  try {
+    const auto file = FileInput::adopt(std::move(fd), {});
+    if (!confine(allowed, {order.memory_bytes, order.cpu_seconds})) ::_exit(unconfined);
+    if (!file) {
+      complain(file.error());
+    } else if (const auto answered = answer(channel, **file, begin); !answered) {
+      complain(answered.error());
+    }
+  } catch (const std::bad_alloc&) {
+    complain({Fault::limit, "it needs more memory than allowed", {}, 0, {}, {}});
+  } catch (const std::exception& e) {
+    complain({Fault::internal, "can't be taken in", {}, 0, {}, e.what()});
+  }
+  ::_exit(0);
+}
+
+// What libraries would otherwise get ready in each decoder, some of it from files.
+void get_ready() {
+  try {
+    throw std::bad_alloc();
+  } catch (const std::bad_alloc&) {
+    // Unwinding is ready.
+  }
+  for (const HashAlgorithm a : common_banks) (void)Hasher(a)(Bytes());
+  (void)Hashers({std::begin(common_banks), std::end(common_banks)});
+  // Names in archives: libarchive converts those that say that they are UTF-8.
+  for (const auto& [to, from] : {std::pair("ANSI_X3.4-1968", "UTF-8"), {"UTF-8", "ANSI_X3.4-1968"}})
+    if (const iconv_t conversion = ::iconv_open(to, from); conversion != iconv_t(-1)) ::iconv_close(conversion);
+}
+
+// Two descriptors and an order. nullopt: no more will come. False: a word to stop that came too late.
+std::optional<bool> receive_order(int control, Order& order, Descriptor& socket, Descriptor& file) {
+  iovec io{&order, sizeof order};
+  alignas(cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &io;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  ssize_t n = 0;
+  while ((n = ::recvmsg(control, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  }
+  if (n == 1) return false;
+  const cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  if (n != ssize_t(sizeof order) || head == nullptr || head->cmsg_type != SCM_RIGHTS ||
+      head->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+    return std::nullopt;
+  int fds[2];
+  std::memcpy(fds, CMSG_DATA(head), sizeof fds);
+  socket = Descriptor(fds[0]);
+  file = Descriptor(fds[1]);
+  return true;
+}
+bool send_order(int control, Order order, int socket, int file) {
+  iovec io{&order, sizeof order};
+  alignas(cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &io;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(2 * sizeof(int));
+  const int fds[2] = {socket, file};
+  std::memcpy(CMSG_DATA(head), fds, sizeof fds);
+  ssize_t n = 0;
+  while ((n = ::sendmsg(control, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
+  }
+  return n == ssize_t(sizeof order);
+}
+
+// How the child ended. One that takes too long is killed, and one whose answer nobody waits for any more.
+int wait_for(pid_t child, std::uint32_t seconds, int control, int ended) {
+  timespec begun{}, now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &begun);
+  for (bool killed = false;;) {
+    int status = 0;
+    const pid_t is = ::waitpid(child, &status, WNOHANG);
+    if (is == child) return status;
+    if (is < 0 && errno != EINTR) return 0;
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    const auto passed = std::uint64_t(now.tv_sec - begun.tv_sec);
+    pollfd events[2] = {{ended, POLLIN, 0}, {control, POLLIN, 0}};
+    const std::uint64_t left = passed < seconds ? seconds - passed : 0;
+    if (!killed && left != 0)
+      ::poll(events, 2, int(std::min<std::uint64_t>(left, 3600) * 1000));
+    else if (killed)
+      ::poll(events, 1, -1);
+    if (events[0].revents != 0) {
+      signalfd_siginfo info{};
+      (void)!::read(ended, &info, sizeof info);
+    } else if (!killed && (left == 0 || events[1].revents != 0)) {
+      ::kill(child, SIGKILL);
+      killed = true;
+    }
+  }
+}
+
+// The process that forks decoders, one after the other, and says of each how it ended, as wait(2) does. First it says
+// why it can't be confined, or nothing.
+[[noreturn]] void run_nursery(int control, const SystemCalls& allowed,
+                              const std::function<void(const std::string&)>& begin, pid_t parent) {
+  const int end = ::fcntl(control, F_DUPFD_CLOEXEC, 3);
+  ::prctl(PR_SET_NAME, "gh-decoders", 0, 0, 0);
+  // Nothing that is open here is a decoder's business.
+  for (int fd = 0; fd < 3; ++fd)
+    if (!sanitized || fd != STDERR_FILENO) ::dup2(::open("/dev/null", O_RDWR | O_CLOEXEC), fd);
+  if (end > 3) ::close_range(3, unsigned(end - 1), 0);
+  ::close_range(unsigned(end + 1), ~0U, 0);
+  for (const int signal : {SIGCHLD, SIGPIPE, SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGCHLD);
+  ::sigprocmask(SIG_SETMASK, &signals, nullptr);
+  const int ended = ::signalfd(-1, &signals, SFD_CLOEXEC);
+  const auto rights = give_up_rights();
+  // After the change of user, which takes it away.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (::getppid() != parent) ::_exit(0);
+  const std::string trouble = !rights ? rights.error().text() : ended < 0 ? "no descriptor for signals" : "";
+  if (::send(end, trouble.c_str(), trouble.size() + 1, MSG_NOSIGNAL) < 0 || !trouble.empty()) ::_exit(0);
+  const pid_t own = ::getpid();
+  for (Order order;;) {
+    Descriptor socket, file;
+    const auto ordered = receive_order(end, order, socket, file);
+    if (!ordered) ::_exit(0);
+    if (!*ordered) continue;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::prctl(PR_SET_NAME, "gh-decoder", 0, 0, 0);
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+      if (::getppid() != own) ::_exit(0);
+      ::close(end);
+      ::close(ended);
+      run_decoder(std::move(socket), std::move(file), order, allowed, begin);
+    }
+    socket = Descriptor();
+    file = Descriptor();
+    const int status = child < 0 ? -errno : wait_for(child, order.seconds, end, ended);
+    if (::send(end, &status, sizeof status, MSG_NOSIGNAL) != ssize_t(sizeof status)) ::_exit(0);
+  }
+}
+
+struct Nursery {
+  pid_t process = -1;
+  Descriptor control;
+};
+
+Result<Nursery> fork_nursery(const SystemCalls& allowed, const std::function<void(const std::string&)>& begin) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail_errno("can't begin a decoder", "decoder");
+  Descriptor ours(ends[0]), theirs(ends[1]);
+  const pid_t self = ::getpid(), child = ::fork();
+  if (child < 0) return fail_errno("can't begin a decoder", "decoder");
+  if (child == 0) run_nursery(theirs.get(), allowed, begin, self);
+  theirs = Descriptor();
+  Nursery out{child, std::move(ours)};
+  char trouble[512] = "it died";
+  ssize_t n = 0;
+  while ((n = ::recv(out.control.get(), trouble, sizeof trouble - 1, 0)) < 0 && errno == EINTR) {
+  }
+  if (n == 1 && trouble[0] == '\0') return out;
+  ::waitpid(child, nullptr, 0);
+  return fail(Error{Fault::environment,
+                    "decoders of packages can't be confined here (--no-sandbox decodes without)",
+                    {},
+                    0,
+                    {},
+                    trouble});
+}
+
+}  // namespace
+
+struct Decoders::State {
+  DecoderOptions options;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Nursery> all;
+  std::vector<int> idle;   // controls
+  std::size_t usable = 0;  // idle or at work
+
+  // A control; nullopt: no process is left.
+  std::optional<int> take() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return usable == 0 || !idle.empty(); });
+    if (idle.empty()) return std::nullopt;
+    const int out = idle.back();
+    idle.pop_back();
+    return out;
+  }
+  void give_back(int control, bool good) {
+    {
+      const std::lock_guard lock(mutex);
+      if (good)
+        idle.push_back(control);
+      else
+        --usable;
+    }
+    changed.notify_all();
+  }
+};
+
+namespace {
+
+// A decoder at work, as the ingestion sees it.
+class Work {
+ public:
+  static Result<Work> begin(const std::function<std::optional<int>()>& take, std::function<void(int, bool)> give_back,
+                            SourceKind kind, const FileInput& file) {
+    const auto control = take();
+    if (!control) return fail(Fault::environment, "no decoder is left");
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+      give_back(*control, true);
+      return fail_errno("can't begin a decoder", "decoder");
+    }
+    Descriptor ours(ends[0]), theirs(ends[1]);
+    if (!send_order(*control, order_of(kind, file.size()), theirs.get(), file.descriptor())) {
+      give_back(*control, false);
+      return fail(Fault::environment, "the decoder died");
+    }
+    return Work(*control, std::move(ours), std::move(give_back));
+  }
+  Work(Work&& other) noexcept
+      : control_(std::exchange(other.control_, -1)),
+        finished_(other.finished_),
+        channel_(std::move(other.channel_)),
+        give_back_(std::move(other.give_back_)) {}
+  Work& operator=(Work&&) = delete;
+  ~Work() { (void)end(); }
+
+  bool send(Bytes message) { return channel_->send(message); }
+  std::optional<ByteVector> receive() { return channel_->receive(most_message_bytes); }
+  // It has said all, and ends by itself.
+  void finish() { finished_ = true; }
+  // Nothing more is asked or heard. What to say of a decoder that hadn't said all.
+  Error end() {
+    Error out{Fault::environment, "the decoder died", {}, 0, {}, {}};
+    if (control_ < 0) return out;
+    channel_.reset();
+    const char stop = 0;
+    if (!finished_) ::send(control_, &stop, 1, MSG_NOSIGNAL);
+    int status = 0;
+    ssize_t n = 0;
+    while ((n = ::read(control_, &status, sizeof status)) < 0 && errno == EINTR) {
+    }
+    const bool good = n == ssize_t(sizeof status);
+    give_back_(std::exchange(control_, -1), good);
+    if (!good) return out;
+    const int signal = status > 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (status < 0)
+      return {Fault::environment, "can't begin a decoder", {}, 0, {}, std::generic_category().message(-status)};
+    if (signal == SIGXCPU) return {Fault::limit, "decoding takes longer than allowed", {}, 0, {}, {}};
+    if (signal == SIGSYS) out.detail = "it tried what no decoder needs: ";
+    out.detail += signal != 0 ? "signal " + std::to_string(signal) : "exit code " + std::to_string(WEXITSTATUS(status));
+    return out;
+  }
+
+ private:
+  Work(int control, Descriptor socket, std::function<void(int, bool)> give_back)
+      : control_(control),
+        channel_(std::in_place, std::move(socket), Channel::End::ingestion),
+        give_back_(std::move(give_back)) {}
+  int control_;
+  bool finished_ = false;
+  std::optional<Channel> channel_;
+  std::function<void(int, bool)> give_back_;
+};
+
+// After its end of the channel was closed: how it ended, without a word to stop.
+std::unexpected<Error> dead(Work& work) {
+  work.finish();
+  return fail(work.end());
+}
+
+Result<std::vector<ReferencePackage>> packages_of(Work& work, SourceKind kind, std::uint64_t size) {
+  // Of a list each file has a line or more.
+  const IngestLimits limits;
+  Answer answer(kind == SourceKind::sums ? size : limits.files,
+                kind == SourceKind::sums ? 4 * size : limits.path_bytes);
+  for (;;) {
+    const auto message = work.receive();
+    if (!message) return dead(work);
+    // An error is the last message, too.
+    if (!message->empty() && message->front() == std::byte('E')) work.finish();
+    GH_TRY(const bool done, answer.take(*message));
+    if (!done) continue;
+    work.finish();
+    return std::move(answer.packages());
+  }
+}
+
+}  // namespace
+
+struct Decoders::Rpm::State {
+  RpmHead head;
+  // At work elsewhere, or here.
+  std::optional<Work> work;
+  std::uint64_t size = 0;
+  std::unique_ptr<PinnedInput> pinned;
+  const Input* input = nullptr;
+  std::optional<RpmPackage> package;
+};
+
+Decoders::Rpm::Rpm(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Decoders::Rpm::Rpm(Rpm&&) noexcept = default;
+Decoders::Rpm& Decoders::Rpm::operator=(Rpm&&) noexcept = default;
+Decoders::Rpm::~Rpm() = default;
+const RpmHead& Decoders::Rpm::head() const { return state_->head; }
+
+Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorithm>& algorithms) {
+  if (!state_->work) return rpm_references(*state_->input, *state_->package, algorithms, {});
+  Work& work = *state_->work;
+  if (!work.send(algorithms_message(algorithms))) return dead(work);
+  GH_TRY(auto packages, packages_of(work, SourceKind::rpm, state_->size));
+  if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
+  return std::move(packages.front());
+}
+
+Decoders::Decoders(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Decoders::~Decoders() {
+  for (Nursery& nursery : state_->all) nursery.control = Descriptor();
+  for (const Nursery& nursery : state_->all)
+    while (::waitpid(nursery.process, nullptr, 0) < 0 && errno == EINTR) {
+    }
+}
+
+Result<std::unique_ptr<Decoders>> Decoders::start(DecoderOptions options) {
+  std::unique_ptr<Decoders> out(new Decoders(std::make_unique<State>()));
+  out->state_->options = std::move(options);
+  if (!out->state_->options.confined) return out;
+  // Both are in each process that is forked from here.
+  get_ready();
+  GH_TRY(const SystemCalls allowed, SystemCalls::for_decoders());
+  for (unsigned i = 0; i < out->state_->options.at_once; ++i) {
+    GH_TRY(Nursery nursery, fork_nursery(allowed, out->state_->options.begin));
+    out->state_->idle.push_back(nursery.control.get());
+    out->state_->all.push_back(std::move(nursery));
+    ++out->state_->usable;
+  }
+  return out;
+}
+
+Result<std::vector<ReferencePackage>> Decoders::decode(const DecodeRequest& request, const FileInput& file) {
+  State& s = *state_;
+  if (!s.options.confined) {
+    if (!request.pin) return decode_here(request, file);
+    GH_TRY(const auto pinned, PinnedInput::open(file, *request.pin));
+    return decode_here(request, *pinned);
+  }
+  GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
+                                request.kind, file));
+  if (!work.send(request_message(request))) return dead(work);
+  return packages_of(work, request.kind, file.size());
+}
+
+Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::string& name,
+                                         std::optional<PinnedInput::Pin> pin) {
+  State& s = *state_;
+  auto out = std::make_unique<Rpm::State>();
+  out->size = file.size();
+  if (!s.options.confined) {
+    if (pin) {
+      GH_TRY(out->pinned, PinnedInput::open(file, *std::move(pin)));
+    }
+    out->input = out->pinned != nullptr ? static_cast<const Input*>(out->pinned.get()) : &file;
+    GH_TRY(out->package, parse_rpm(*out->input, {}));
+    out->head = head_of(*out->package);
+    return Rpm(std::move(out));
+  }
+  GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
+                                SourceKind::rpm, file));
+  if (!work.send(request_message({SourceKind::rpm, {}, name, std::move(pin)}))) return dead(work);
+  const auto message = work.receive();
+  if (!message) return dead(work);
+  GH_TRY(out->head, parse_head(*message));
+  out->work.emplace(std::move(work));
+  return Rpm(std::move(out));
+}
+
+}  // namespace gatehouse::refdb

@@ -1,0 +1,66 @@
+// Decoding of hostile files by processes that have no rights: one for each file, forked when it is its turn and gone
+// with it. What takes such a process over, or kills or stops it, has the answer about that one file, and nothing else.
+//
+//   GH_TRY(const auto decoders, Decoders::start({.at_once = 2}));          // before there are threads
+//   GH_TRY(auto packages, decoders->decode({SourceKind::oci, {HashAlgorithm::sha256}, path, {}}, *input));
+//   GH_TRY(auto rpm, decoders->open_rpm(*input, path, {}));
+//   if (… rpm.head().identity …) GH_TRY(auto package, rpm.references({HashAlgorithm::sha256}));
+//
+// A decoder reads the file's descriptor, writes to its socket, and computes (refdb/ingest/confinement.h). It is forked
+// by a process that did nothing yet but wait, so nothing of the ingestion is in its memory. All end with the ingestion.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "refdb/ingest/decoder_messages.h"
+
+namespace gatehouse::refdb {
+
+struct DecoderOptions {
+  unsigned at_once = 1;
+  bool confined = true;  // false: in the ingestion's own process
+  // For tests: called in the decoder once it is confined, with the name of what it is to decode.
+  std::function<void(const std::string& name)> begin = {};
+};
+
+class Decoders {
+ public:
+  // An environment fault where processes can't be confined here.
+  static Result<std::unique_ptr<Decoders>> start(DecoderOptions options);
+  ~Decoders();
+  Decoders(const Decoders&) = delete;
+  Decoders& operator=(const Decoders&) = delete;
+
+  // All of a file that isn't an RPM package: its packages, without product, identity and stamp. A request with a pin
+  // reads what was pinned. From any thread; beyond `at_once` files it waits for another one's end. Errors are the
+  // decoder's, or say how it ended: "the decoder died".
+  Result<std::vector<ReferencePackage>> decode(const DecodeRequest& request, const FileInput& file);
+
+  class Rpm {
+   public:
+    Rpm(Rpm&&) noexcept;
+    Rpm& operator=(Rpm&&) noexcept;
+    ~Rpm();
+    const RpmHead& head() const;
+    // Once.
+    Result<ReferencePackage> references(const std::vector<HashAlgorithm>& algorithms);
+
+   private:
+    friend class Decoders;
+    struct State;
+    explicit Rpm(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+  };
+  // The decoder waits for references(); it goes with what is returned.
+  Result<Rpm> open_rpm(const FileInput& file, const std::string& name, std::optional<PinnedInput::Pin> pin);
+
+ private:
+  struct State;
+  explicit Decoders(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gatehouse::refdb
