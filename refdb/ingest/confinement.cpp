@@ -82,7 +82,7 @@ constexpr int refused_calls[] = {
 constexpr int sanitizers_calls[] = {
     SCMP_SYS(futex),     SCMP_SYS(sigaltstack),     SCMP_SYS(rt_sigaction), SCMP_SYS(sched_yield),
     SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(mprotect),     SCMP_SYS(mmap),
-    SCMP_SYS(tgkill),    SCMP_SYS(prctl),
+    SCMP_SYS(tgkill),    SCMP_SYS(prctl),           SCMP_SYS(pipe),         SCMP_SYS(pipe2),
 };
 
 }  // namespace
@@ -153,8 +153,8 @@ bool SystemCalls::apply() const {
 bool confine(const SystemCalls& allowed, const Allowance& allowance) {
   if (!sanitized && allowance.memory_bytes != 0 && !limit(RLIMIT_DATA, private_bytes() + allowance.memory_bytes))
     return false;
-  return limit(RLIMIT_CPU, allowance.cpu_seconds, 5) && limit(RLIMIT_FSIZE, 0) && limit(RLIMIT_NOFILE, 0) &&
-         allowed.apply();
+  return limit(RLIMIT_CPU, allowance.cpu_seconds, 5) && limit(RLIMIT_FSIZE, 0) &&
+         limit(RLIMIT_NOFILE, sanitized ? 64 : 0) && allowed.apply();
 }
 
 }  // namespace gatehouse::refdb

@@ -407,7 +407,6 @@ class Work {
   }
   Work(Work&& other) noexcept
       : control_(std::exchange(other.control_, -1)),
-        finished_(other.finished_),
         channel_(std::move(other.channel_)),
         give_back_(std::move(other.give_back_)) {}
   Work& operator=(Work&&) = delete;
@@ -415,15 +414,14 @@ class Work {
 
   bool send(Bytes message) { return channel_->send(message); }
   std::optional<ByteVector> receive() { return channel_->receive(most_message_bytes); }
-  // It has said all, and ends by itself.
-  void finish() { finished_ = true; }
   // Nothing more is asked or heard. What to say of a decoder that hadn't said all.
   Error end() {
     Error out{Fault::environment, "the decoder died", {}, 0, {}, {}};
     if (control_ < 0) return out;
     channel_.reset();
+    // It ends by itself, if it is honest; how is settled before its socket is closed.
     const char stop = 0;
-    if (!finished_) ::send(control_, &stop, 1, MSG_NOSIGNAL);
+    ::send(control_, &stop, 1, MSG_NOSIGNAL);
     int status = 0;
     ssize_t n = 0;
     while ((n = ::read(control_, &status, sizeof status)) < 0 && errno == EINTR) {
@@ -446,16 +444,9 @@ class Work {
         channel_(std::in_place, std::move(socket), Channel::End::ingestion),
         give_back_(std::move(give_back)) {}
   int control_;
-  bool finished_ = false;
   std::optional<Channel> channel_;
   std::function<void(int, bool)> give_back_;
 };
-
-// After its end of the channel was closed: how it ended, without a word to stop.
-std::unexpected<Error> dead(Work& work) {
-  work.finish();
-  return fail(work.end());
-}
 
 Result<std::vector<ReferencePackage>> packages_of(Work& work, SourceKind kind, std::uint64_t size) {
   // Of a list each file has a line or more.
@@ -464,13 +455,9 @@ Result<std::vector<ReferencePackage>> packages_of(Work& work, SourceKind kind, s
                 kind == SourceKind::sums ? 4 * size : limits.path_bytes);
   for (;;) {
     const auto message = work.receive();
-    if (!message) return dead(work);
-    // An error is the last message, too.
-    if (!message->empty() && message->front() == std::byte('E')) work.finish();
+    if (!message) return fail(work.end());
     GH_TRY(const bool done, answer.take(*message));
-    if (!done) continue;
-    work.finish();
-    return std::move(answer.packages());
+    if (done) return std::move(answer.packages());
   }
 }
 
@@ -495,7 +482,7 @@ const RpmHead& Decoders::Rpm::head() const { return state_->head; }
 Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorithm>& algorithms) {
   if (!state_->work) return rpm_references(*state_->input, *state_->package, algorithms, {});
   Work& work = *state_->work;
-  if (!work.send(algorithms_message(algorithms))) return dead(work);
+  if (!work.send(algorithms_message(algorithms))) return fail(work.end());
   GH_TRY(auto packages, packages_of(work, SourceKind::rpm, state_->size));
   if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
   return std::move(packages.front());
@@ -535,7 +522,7 @@ Result<std::vector<ReferencePackage>> Decoders::decode(const DecodeRequest& requ
   }
   GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
                                 request.kind, file));
-  if (!work.send(request_message(request))) return dead(work);
+  if (!work.send(request_message(request))) return fail(work.end());
   return packages_of(work, request.kind, file.size());
 }
 
@@ -555,9 +542,9 @@ Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::strin
   }
   GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
                                 SourceKind::rpm, file));
-  if (!work.send(request_message({SourceKind::rpm, {}, name, std::move(pin)}))) return dead(work);
+  if (!work.send(request_message({SourceKind::rpm, {}, name, std::move(pin)}))) return fail(work.end());
   const auto message = work.receive();
-  if (!message) return dead(work);
+  if (!message) return fail(work.end());
   GH_TRY(out->head, parse_head(*message));
   out->work.emplace(std::move(work));
   return Rpm(std::move(out));

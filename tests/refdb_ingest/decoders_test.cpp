@@ -181,11 +181,17 @@ TEST_F(DecoderProcesses, ThatTellLiesAreStopped) {
   const auto state = shared();
   const auto decoders = start([&](const std::string& name) {
     if (name == "good") return;
-    // Messages of one byte that is no letter, on whatever is its socket; then it doesn't end by itself.
-    for (int fd = 3; fd < 16; ++fd) (void)!::write(fd, "\0\0\0\1Z", 5);
+    // On whatever is its socket; then it doesn't end by itself. "Z" is no letter, and "D" that it has said all.
+    for (int fd = 3; fd < 16; ++fd)
+      if (name == "silence")
+        ::close(fd);
+      else
+        (void)!::write(fd, name == "lies" ? "\0\0\0\1Z" : "\0\0\0\1D", 5);
     for_ever(*state);
   });
   EXPECT_EQ(end_of(*decoders, "lies"), "what the decoder says is no answer");
+  EXPECT_EQ(end_of(*decoders, "nothing"), "something else");
+  EXPECT_EQ(end_of(*decoders, "silence"), "the decoder died: signal 9");
   EXPECT_EQ(end_of(*decoders, "good"), "decoded");
 }
 
