@@ -209,11 +209,13 @@ ByteVector error_message(const Error& error) {
 ByteVector done_message() { return {std::byte('D')}; }
 
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send) {
+  // All members by name, so that a new one isn't forgotten here: what isn't sent is the ingestion's.
+  auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen, files, stamp] =
+      package;
   Writer w;
   w.put(std::uint8_t('P'));
-  for (const std::string* text : {&package.name, &package.version, &package.architecture, &package.source})
-    put_text32(w, *text);
-  w.put(std::uint8_t(package.format));
+  for (const std::string* text : {&name, &version, &architecture, &source}) put_text32(w, *text);
+  w.put(std::uint8_t(format));
   GH_CHECK(send(w.view()));
   FileWriter writer;
   FileRow row;
@@ -224,7 +226,7 @@ Result<void> send_package(ReferencePackage&& package, const std::function<Result
     writer.restart();
     return {};
   };
-  for (ReferenceFile& f : package.files) {
+  for (ReferenceFile& f : files) {
     const char letter = f.is_script ? 'S' : 'F';
     if (rows.front() != letter) GH_CHECK(flush(letter));
     if (!is_canonical(f.path)) {
