@@ -355,7 +355,7 @@ Result<Published> Builder::publish() {
   if (ec) return store_error("can't begin the generation", scratch, ec.message());
   Changes changes{{}, s.inclusions, s.unseen};
   for (const Record& r : s.records)
-    if (r.wanted) changes.records.push_back({r.place, s.layers[r.layer], r.algorithms, r.replaces});
+    if (r.wanted) changes.records.push_back({r.place, s.layers[r.layer], r.scripts, r.algorithms, r.replaces});
   const auto made = make_database(beside, scratch, next, s.base.get(), *s.staging, std::move(changes));
   fs::remove_all(scratch, ec);
   const auto switch_over = [&]() -> Result<void> {

@@ -9,8 +9,8 @@
 namespace gatehouse::refdb {
 namespace {
 
-// The first byte of a row. Bits 2 to 5: a digest of common_banks[bit - 2] follows.
-constexpr std::uint8_t may_change = 1, another_package = 2, other_algorithms = 64;
+// The first byte of a row. Bits 2 to 5: a digest of common_banks[bit - 2] follows. The last is 0.
+constexpr std::uint8_t may_change = 1, another_package = 2, other_algorithms = 64, unused = 128;
 
 std::uint8_t bank_bit(HashAlgorithm algorithm) {
   for (std::size_t i = 0; i < std::size(common_banks); ++i)
@@ -113,6 +113,7 @@ bool FileReader::read() {
   if (rest_.empty()) return false;
   const auto head = std::uint8_t(rest_.front());
   rest_.remove_prefix(1);
+  if ((head & unused) != 0) return false;
   row_.is_mutable = (head & may_change) != 0;
   row_.digests = 0;
   if ((head & another_package) != 0) {

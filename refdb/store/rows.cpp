@@ -36,6 +36,7 @@ std::string encode(const Package& p) {
   put(out, p.algorithms);
   put(out, p.first_file);
   put(out, p.files);
+  put(out, p.scripts);
   return out;
 }
 
@@ -43,13 +44,14 @@ bool decode(std::string_view v, Package& p) {
   p.layer = number<std::uint32_t>(v);
   for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
     *s = take_text(v);
-  if (v.size() != 26 || !take_format(v, p.format)) return false;
+  if (v.size() != 30 || !take_format(v, p.format)) return false;
   p.ingested = std::int64_t(number<std::uint64_t>(v));
   p.first_seen = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);
   p.first_file = number<std::uint32_t>(v);
   p.files = number<std::uint32_t>(v);
-  return p.digest.size() == 32 && p.identity.size() == 32;
+  p.scripts = number<std::uint32_t>(v);
+  return p.scripts <= p.files && p.digest.size() == 32 && p.identity.size() == 32;
 }
 
 std::string encode(const Totals& t) {

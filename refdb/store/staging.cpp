@@ -62,7 +62,7 @@ bool verified(const StagedPackage& package, std::string_view rows) {
   std::uint64_t bytes = 0;
   while (!files.done()) {
     const FileRow* const row = files.next();
-    if (row == nullptr) return false;
+    if (row == nullptr || row->package != 0) return false;  // which package it is comes later
     row->append_logical(content.text());
     content.flush_if_long();
     ++count;
