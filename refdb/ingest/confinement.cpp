@@ -138,9 +138,10 @@ Result<SystemCalls> SystemCalls::for_decoders() {
   if (!file) return cannot("can't make a file in memory");
   if (const int code = seccomp_export_bpf(context.get(), file.get()); code != 0) return refuse(code);
   const off_t size = ::lseek(file.get(), 0, SEEK_END);
+  if (size <= 0 || std::size_t(size) % sizeof(sock_filter) != 0) return cannot("can't read a file in memory");
   auto state = std::make_unique<State>();
-  state->program.resize(std::size_t(size) / sizeof(sock_filter));
-  if (size <= 0 || ::pread(file.get(), state->program.data(), std::size_t(size), 0) != size)
+  state->program = std::vector<sock_filter>(std::size_t(size) / sizeof(sock_filter));
+  if (::pread(file.get(), state->program.data(), state->program.size() * sizeof(sock_filter), 0) != size)
     return cannot("can't read a file in memory");
   return SystemCalls(std::move(state));
 }
