@@ -147,9 +147,6 @@ Result<std::vector<HashAlgorithm>> parse_algorithms(Bytes message) {
 ByteVector head_message(const RpmHead& head) {
   Writer w;
   w.put(std::uint8_t('H'));
-  w.put_bytes(head.identity.view());
-  w.put(head.header);
-  w.put(head.payload);
   w.put(std::uint8_t(head.binds_files));
   w.put(std::uint16_t(head.signatures.size()));
   for (const ByteVector& s : head.signatures) put_text32(w, as_text(s));
@@ -166,15 +163,9 @@ Result<RpmHead> read_head(Bytes message) {
   }
   GH_TRY(Reader r, open(message, 'H'));
   RpmHead out;
-  GH_TRY(const Bytes identity, r.take(32));
-  out.identity = Digest(identity);
-  GH_TRY(out.header, r.get<std::uint64_t>());
-  GH_TRY(out.payload, r.get<std::uint64_t>());
   GH_TRY(const std::uint8_t binds, r.get<std::uint8_t>());
   GH_TRY(const std::uint16_t signatures, r.get<std::uint16_t>());
-  if (out.payload < out.header || out.payload - out.header > 2 * max_rpm_header_bytes || binds > 1 ||
-      signatures > most_signatures)
-    return not_one();
+  if (binds > 1 || signatures > most_signatures) return not_one();
   out.binds_files = binds != 0;
   for (unsigned i = 0; i < signatures; ++i) {
     GH_TRY(const std::string_view signature, take_text32(r));

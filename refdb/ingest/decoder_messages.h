@@ -43,10 +43,12 @@ struct DecodeRequest {
 
 // What an ingestion needs to know of an RPM package before it asks for its files.
 struct RpmHead {
-  Digest identity;
-  std::uint64_t header = 0, payload = 0;  // as in RpmPackage
   bool binds_files = false;
   std::vector<ByteVector> signatures;
+  // As in RpmPackage. The ingestion sees them for itself, and no message has them: a decoder that was taken over could
+  // name another package's, which would then count as known, or as the one that was signed.
+  Digest identity;
+  std::uint64_t header = 0, payload = 0;
 };
 
 // Bodies with their letter in front.

@@ -139,7 +139,16 @@ Result<std::vector<ReferencePackage>> decode_here(const DecodeRequest& r, const 
 }
 
 RpmHead head_of(const RpmPackage& package) {
-  return {package.identity, package.header, package.payload, package.header_binds_files(), package.signatures};
+  return {package.header_binds_files(), package.signatures, package.identity, package.header, package.payload};
+}
+// Adds what no decoder is asked for.
+Result<void> see_header(const Input& input, RpmHead& head) {
+  GH_TRY(const RpmHeaderPlace place, place_of_rpm_header(input));
+  head.header = place.header;
+  head.payload = place.payload;
+  GH_TRY(const ByteVector header, input.bytes_at(place.header, std::size_t(place.payload - place.header)));
+  head.identity = digest_of(HashAlgorithm::sha256, header);
+  return {};
 }
 
 // What a decoder does.
@@ -531,11 +540,11 @@ Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::strin
   State& s = *state_;
   auto out = std::make_unique<Rpm::State>();
   out->size = file.size();
+  if (pin) {
+    GH_TRY(out->pinned, PinnedInput::open(file, *pin));
+  }
+  out->input = out->pinned != nullptr ? static_cast<const Input*>(out->pinned.get()) : &file;
   if (!s.options.confined) {
-    if (pin) {
-      GH_TRY(out->pinned, PinnedInput::open(file, *std::move(pin)));
-    }
-    out->input = out->pinned != nullptr ? static_cast<const Input*>(out->pinned.get()) : &file;
     GH_TRY(out->package, parse_rpm(*out->input, {}));
     out->head = head_of(*out->package);
     return Rpm(std::move(out));
@@ -546,6 +555,7 @@ Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::strin
   const auto message = work.receive();
   if (!message) return fail(work.end());
   GH_TRY(out->head, parse_head(*message));
+  GH_CHECK(see_header(*out->input, out->head));
   out->work.emplace(std::move(work));
   return Rpm(std::move(out));
 }

@@ -89,25 +89,38 @@ std::optional<HashAlgorithm> openpgp_hash(std::uint64_t number) {
   }
 }
 
+// What a header says of its own size.
+struct Extent {
+  std::size_t tags = 0, data = 0;
+  std::size_t size() const { return intro_size + tags * entry_size + data; }
+};
+Result<Extent> extent_of_header(const Input& input, std::uint64_t at) {
+  GH_TRY(const ByteVector intro, input.bytes_at(at, intro_size));
+  Reader r(intro, spec, std::size_t(at));
+  GH_TRY(const auto magic, r.get<std::uint32_t>());
+  if (magic != header_magic) return bad("no RPM header here", at);
+  GH_CHECK(r.skip(4));
+  Extent out;
+  GH_TRY(out.tags, r.get<std::uint32_t>());
+  GH_TRY(out.data, r.get<std::uint32_t>());
+  if (out.tags > max_rpm_header_tags || out.data > max_rpm_header_bytes)
+    return fail(Fault::limit, "RPM header larger than allowed", spec, std::size_t(at + 8));
+  return out;
+}
+// The signature header is padded.
+std::uint64_t header_after(std::uint64_t signature_end) { return (signature_end + 7) / 8 * 8; }
+
 // One header structure: an index of tags, and their data.
 class Header {
  public:
   // At `at` in the input. Unique: a tag that comes twice is refused, since readers differ in which they take.
   static Result<Header> read(const Input& input, std::uint64_t at, bool unique) {
-    GH_TRY(const ByteVector intro, input.bytes_at(at, intro_size));
-    Reader r(intro, spec, std::size_t(at));
-    GH_TRY(const auto magic, r.get<std::uint32_t>());
-    if (magic != header_magic) return bad("no RPM header here", at);
-    GH_CHECK(r.skip(4));
-    GH_TRY(const std::size_t tags, r.get<std::uint32_t>());
-    GH_TRY(const std::size_t data, r.get<std::uint32_t>());
-    if (tags > max_rpm_header_tags || data > max_rpm_header_bytes)
-      return fail(Fault::limit, "RPM header larger than allowed", spec, std::size_t(at + 8));
+    GH_TRY(const Extent extent, extent_of_header(input, at));
     Header out;
     out.at_ = at;
-    GH_TRY(out.bytes_, input.bytes_at(at, intro_size + tags * entry_size + data));
-    out.data_at_ = intro_size + tags * entry_size;
-    GH_CHECK(out.index(tags, unique));
+    GH_TRY(out.bytes_, input.bytes_at(at, extent.size()));
+    out.data_at_ = intro_size + extent.tags * entry_size;
+    GH_CHECK(out.index(extent.tags, unique));
     return out;
   }
 
@@ -417,6 +430,16 @@ bool RpmPackage::header_binds_files() const {
   return algorithm && digest_size(*algorithm) >= 32 && all_have_digests;
 }
 
+Result<RpmHeaderPlace> place_of_rpm_header(const Input& input) {
+  GH_TRY(const Extent signature, extent_of_header(input, lead_size));
+  RpmHeaderPlace out;
+  out.header = header_after(lead_size + signature.size());
+  GH_TRY(const Extent header, extent_of_header(input, out.header));
+  out.payload = out.header + header.size();
+  if (out.payload > input.size()) return bad("truncated", input.size());
+  return out;
+}
+
 Result<RpmPackage> parse_rpm(const Input& input, const IngestLimits& limits) {
   GH_TRY(const ByteVector lead, input.bytes_at(0, std::min<std::size_t>(lead_size, std::size_t(input.size()))));
   Reader r(lead, spec);
@@ -427,7 +450,7 @@ Result<RpmPackage> parse_rpm(const Input& input, const IngestLimits& limits) {
   if (major < 3 || major > 4) return bad("RPM package of another version", 4);
   if (lead.size() < lead_size) return bad("truncated", lead.size());
   GH_TRY(const Header signature, Header::read(input, lead_size, false));
-  const std::uint64_t header_at = (signature.end() + 7) / 8 * 8;
+  const std::uint64_t header_at = header_after(signature.end());
   GH_TRY(const Header header, Header::read(input, header_at, true));
 
   RpmPackage out;

@@ -52,6 +52,13 @@ struct RpmPackage {
   bool header_binds_files() const;
 };
 
+// Where the header is: it ends where the payload begins. Looks at lengths alone, so it is safe for who judges a package
+// that it doesn't parse. Errors as below.
+struct RpmHeaderPlace {
+  std::uint64_t header = 0, payload = 0;
+};
+Result<RpmHeaderPlace> place_of_rpm_header(const Input& input);
+
 // Errors have offsets in the input; the caller names it.
 Result<RpmPackage> parse_rpm(const Input& input, const IngestLimits& limits);
 

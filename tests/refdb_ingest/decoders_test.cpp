@@ -387,17 +387,12 @@ TEST(DecoderAnswers, KeepAnErrorsReason) {
 }
 
 TEST(DecoderAnswers, OfRpmPackagesHaveAHead) {
-  const RpmHead head{digest_of(HashAlgorithm::sha256, {}), 96, 5000, true, {ByteVector(3, std::byte{7}), ByteVector()}};
+  const RpmHead head{true, {ByteVector(3, std::byte{7}), ByteVector()}, {}, 0, 0};
   const ByteVector message = head_message(head);
   const RpmHead came = parse_head(message).value();
-  EXPECT_EQ(came.identity, head.identity);
-  EXPECT_EQ(came.header, 96U);
-  EXPECT_EQ(came.payload, 5000U);
   EXPECT_TRUE(came.binds_files);
   EXPECT_EQ(came.signatures, head.signatures);
   for (std::size_t n = 0; n < message.size(); ++n) EXPECT_FALSE(parse_head(Bytes(message).first(n))) << n;
-  EXPECT_FALSE(parse_head(head_message({head.identity, 96, 95, true, {}})));
-  EXPECT_FALSE(parse_head(head_message({head.identity, 0, std::uint64_t(1) << 40, true, {}})));
   EXPECT_EQ(parse_head(error_message({Fault::malformed, "no lead", {}, 0, {}, {}})).error().reason, "no lead");
 }
 

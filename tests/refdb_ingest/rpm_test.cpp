@@ -113,6 +113,22 @@ TEST(Rpm, NeedsThePayloadOnlyWhereTheHeaderIsNotEnough) {
   }
 }
 
+TEST(Rpm, WhereTheHeaderIsIsSeenWithoutParsingIt) {
+  for (const Form& form : forms) {
+    const ByteVector bytes = form_bytes(form.name);
+    const auto package = parse_rpm(MemoryInput(bytes), {});
+    const auto place = place_of_rpm_header(MemoryInput(bytes));
+    ASSERT_TRUE(package && place) << form.name;
+    EXPECT_EQ(place->header, package->header);
+    EXPECT_EQ(place->payload, package->payload);
+    EXPECT_EQ(digest_of(HashAlgorithm::sha256,
+                        Bytes(bytes).subspan(std::size_t(place->header), std::size_t(place->payload - place->header))),
+              package->identity);
+    for (std::size_t n = 0; n < package->payload; ++n)
+      EXPECT_FALSE(place_of_rpm_header(MemoryInput(Bytes(bytes).first(n)))) << form.name << ' ' << n;
+  }
+}
+
 TEST(Rpm, EveryTruncationIsRefused) {
   for (const Form& form : forms) {
     const ByteVector bytes = form_bytes(form.name);
