@@ -156,8 +156,9 @@ std::string field(std::string_view control, std::string_view name) {
 // Of the control archive's members: those that dpkg keeps and runs.
 constexpr std::string_view script_names[] = {"config", "postinst", "postrm", "preinst", "prerm"};
 
-// Under the names that dpkg gives them, with the architecture where several of the package may be installed. The new
-// package's preinst runs before it has that name, where all packages' do: other content there is another package's.
+// Under the names that dpkg gives them, with the architecture where several of the package may be installed. The place
+// where a new package's preinst runs before it has its name is left out: one path with a content for each package would
+// be many answers to one question, which any endpoint can ask.
 void add_scripts(std::vector<std::pair<std::string, ReferenceFile>> scripts, bool several_architectures,
                  ReferencePackage& package) {
   const std::string stem = package.name + (several_architectures ? ":" + package.architecture : std::string());
@@ -167,11 +168,6 @@ void add_scripts(std::vector<std::pair<std::string, ReferenceFile>> scripts, boo
   if (!std::ranges::all_of(stem, usable)) return;
   for (auto& [name, file] : scripts) {
     file.is_script = true;
-    if (name == "preinst") {
-      ReferenceFile& early = package.files.emplace_back(file);
-      early.path = "/var/lib/dpkg/tmp.ci/preinst";
-      early.is_mutable = true;
-    }
     file.path = "/var/lib/dpkg/info/" + stem + "." + name;
     package.files.push_back(std::move(file));
   }
