@@ -4,6 +4,8 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/error.h"
+#include "refdb/store/export_manifest.h"
 
 namespace gatehouse::refdb {
 
@@ -15,5 +17,8 @@ inline constexpr std::size_t archive_block = std::size_t(1) << 18;
 
 // A generation's file of this name; REPOSITORIES is the store's own.
 std::string exported_path(const std::string& store, const std::string& generation, const std::string& name);
+
+// Name, size and digest of a file.
+Result<ExportManifest::File> describe_file(const std::string& path, const std::string& name);
 
 }  // namespace gatehouse::refdb

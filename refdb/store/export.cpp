@@ -34,7 +34,7 @@ Result<std::unique_ptr<Generation>> open_generation(const std::string& store, st
 // Bytes of a file, one block after the other.
 template <class Use>
 Result<std::uint64_t> read_blocks(const std::string& path, const Use& use) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return fail_errno("can't open", path);
   ByteVector buffer(archive_block);
   for (std::uint64_t size = 0;;) {
@@ -47,7 +47,9 @@ Result<std::uint64_t> read_blocks(const std::string& path, const Use& use) {
   }
 }
 
-Result<ExportManifest::File> describe(const std::string& path, const std::string& name) {
+}  // namespace
+
+Result<ExportManifest::File> describe_file(const std::string& path, const std::string& name) {
   ExportManifest::File out{name, 0, {}, false};
   Hasher hasher(HashAlgorithm::sha256);
   hasher.start();
@@ -59,13 +61,15 @@ Result<ExportManifest::File> describe(const std::string& path, const std::string
   return out;
 }
 
+namespace {
+
 // Is this table of a generation one of the other's, under the same name? Those that generations share are one file.
 Result<bool> has_table(const std::string& folder, const ExportManifest::File& file, const struct stat& st) {
   const std::string path = folder + "/" + file.name;
   struct stat theirs {};
   if (::stat(path.c_str(), &theirs) != 0 || theirs.st_size != st.st_size) return false;
   if (theirs.st_dev == st.st_dev && theirs.st_ino == st.st_ino) return true;
-  GH_TRY(const auto described, describe(path, file.name));
+  GH_TRY(const auto described, describe_file(path, file.name));
   return described.sha256 == file.sha256;
 }
 
@@ -78,7 +82,7 @@ Result<std::vector<ExportManifest::File>> describe_all(const Generation& generat
     if (!table && name != "CURRENT" && name != "IDENTITY" && !name.starts_with("MANIFEST-")) continue;
     struct stat st {};
     if (::stat(path.c_str(), &st) != 0) return fail_errno("can't read", path);
-    GH_TRY(ExportManifest::File file, describe(path, name));
+    GH_TRY(ExportManifest::File file, describe_file(path, name));
     if (table && base != nullptr) {
       GH_TRY(file.in_base, has_table(base->path(), file, st));
     }
@@ -163,7 +167,7 @@ Result<Exported> export_generation(const ExportOptions& o, const SigningKey& key
   GH_TRY(manifest.files, describe_all(*generation, base.get()));
   if (fs::exists(o.store + "/" + std::string(repositories_name))) {
     const std::string name(repositories_name);
-    GH_TRY(auto repositories, describe(o.store + "/" + name, name));
+    GH_TRY(auto repositories, describe_file(o.store + "/" + name, name));
     manifest.files.insert(manifest.files.begin(), std::move(repositories));
   }
   const std::string text = append_manifest(manifest);

@@ -130,21 +130,6 @@ struct Scratch {
   }
 };
 
-Result<Digest> digest_of_file(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file) return fail_errno("can't open", path);
-  Hasher hasher(HashAlgorithm::sha256);
-  hasher.start();
-  ByteVector buffer(archive_block);
-  for (;;) {
-    const ssize_t n = ::read(file.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail_errno("can't read", path);
-    if (n == 0) return hasher.finish();
-    hasher.update(Bytes(buffer).first(std::size_t(n)));
-  }
-}
-
 class Import {
  public:
   Import(const ImportOptions& options, Archive& archive, const Opened& opened)
@@ -262,8 +247,8 @@ class Import {
       const std::string path = folder + "/" + f.name;
       struct stat st {};
       if (::lstat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || std::uint64_t(st.st_size) != f.size) return false;
-      GH_TRY(const Digest digest, digest_of_file(path));
-      if (digest != f.sha256) return false;
+      GH_TRY(const auto described, describe_file(path, f.name));
+      if (described.sha256 != f.sha256) return false;
     }
     return true;
   }

@@ -134,17 +134,8 @@ class GenerationView final : public View {
       GH_TRY(const auto numbers, generation_->find(Index::path, hash_of_path(layer, index, hasher)));
       for (const std::uint32_t number : numbers) {
         if (out.size() == max_answers) break;
-        Reference r;
-        std::uint32_t package = 0;
-        bool same = false;
-        GH_CHECK(generation_->file(number, [&](const FileRow& row) {
-          same = index_path(row.path) == index;
-          package = row.package;
-          if (same) row.copy_to(r);
-        }));
-        if (!same) continue;
-        GH_CHECK(packages.copy_to(package, r));
-        out.push_back(std::move(r));
+        GH_TRY(auto reference, packages.reference(number, [&](const FileRow& row) { return index_path(row.path) == index; }));
+        if (reference) out.push_back(*std::move(reference));
       }
     }
     return out;
@@ -192,20 +183,13 @@ class GenerationView final : public View {
     std::set<std::pair<std::uint32_t, std::string>> answered;  // packages with index paths
     for (const std::uint32_t number : numbers) {
       if (out.size() == max_answers) break;
-      Reference r;
-      std::uint32_t package = 0;
-      bool same = false;
-      GH_CHECK(generation_->file(number, [&](const FileRow& row) {
-        for (std::size_t i = 0; i < row.digests; ++i) same = same || row.contents[i].digest == wanted;
-        package = row.package;
-        if (same) row.copy_to(r);
-      }));
-      if (!same) continue;
-      GH_TRY(const bool counts, packages.copy_to(package, r));
-      if (!counts) continue;
+      GH_TRY(auto reference, packages.reference(number, [&](const FileRow& row) {
+               return std::ranges::any_of(std::span(row.contents).first(row.digests),
+                                          [&](const FileRow::Content& c) { return c.digest == wanted; });
+             }));
+      if (!reference) continue;
       // Equal content under one name: the first answers for all.
-      if (!answered.emplace(package, index_path(r.path)).second) continue;
-      out.push_back(std::move(r));
+      if (answered.emplace(packages.number(), index_path(reference->path)).second) out.push_back(*std::move(reference));
     }
     return out;
   }
@@ -222,7 +206,25 @@ class GenerationView final : public View {
     // `product`: as which layers of it packages count; nullptr: as those that they were taken in for.
     Packages(const GenerationView& view, const Product* product, std::string_view name)
         : view_(view), product_(product), name_(name) {}
-    // Whether it counts.
+    // The file with what is known of its package; nullopt: it isn't the one that is meant, or doesn't count.
+    template <class IsMeant>
+    Result<std::optional<Reference>> reference(std::uint32_t file, const IsMeant& is_meant) {
+      Reference out;
+      std::optional<std::uint32_t> package;
+      GH_CHECK(view_.generation_->file(file, [&](const FileRow& row) {
+        if (!is_meant(row)) return;
+        package = row.package;
+        row.copy_to(out);
+      }));
+      if (!package) return std::nullopt;
+      GH_TRY(const bool counts, copy_to(*package, out));
+      if (!counts) return std::nullopt;
+      return std::optional(std::move(out));
+    }
+    // Of the last one's package.
+    std::uint32_t number() const { return number_; }
+
+   private:
     Result<bool> copy_to(std::uint32_t number, Reference& r) {
       if (number != number_) {
         GH_TRY(last_, view_.generation_->package(number));
@@ -246,7 +248,6 @@ class GenerationView final : public View {
       return true;
     }
 
-   private:
     const GenerationView& view_;
     const Product* const product_;
     const std::string_view name_;
