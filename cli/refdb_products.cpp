@@ -26,31 +26,25 @@ int wrong(const std::string& what) {
   return 2;
 }
 
-int change_product(const Options& o, Result<refdb::Published> (*change)(const std::string&, const refdb::ProductLayer&,
-                                                                        const std::string&)) {
-  std::vector<std::pair<refdb::ProductLayer, std::string>> changes;
+int change_product(const Options& o, Result<refdb::Published> (*change)(const std::string&,
+                                                                        const std::vector<refdb::Inclusion>&)) {
+  std::vector<refdb::Inclusion> inclusions;
   for (const std::string& text : o.layers) {
     const std::size_t equals = text.find('=');
     const auto layer = refdb::layer_of(text.substr(0, equals));
     if (equals == std::string::npos || !layer) return wrong("--layer: not a layer and a product, as site=\"Site tools\": " + text);
-    changes.emplace_back(refdb::ProductLayer{o.product, *layer}, text.substr(equals + 1));
+    inclusions.push_back({{o.product, *layer}, text.substr(equals + 1)});
   }
-  refdb::Published last;
-  bool changed = false;
-  for (const auto& [layer, from] : changes) {
-    const auto published = change(o.refdb, layer, from);
-    if (!published) return complain(published.error());
-    last = *published;
-    changed = changed || last.changed;
-  }
+  const auto published = change(o.refdb, inclusions);
+  if (!published) return complain(published.error());
   if (o.json)
-    std::cout << json::serialize(json::object{{"generation", last.generation}, {"changed", changed}}) << '\n';
+    std::cout << json::serialize(json::object{{"generation", published->generation}, {"changed", published->changed}}) << '\n';
   else
-    std::cout << (changed ? "generation " + std::to_string(last.generation) : std::string("nothing to change")) << '\n';
+    std::cout << (published->changed ? "generation " + std::to_string(published->generation) : std::string("nothing to change")) << '\n';
   return flushed();
 }
-int run_add(const Options& o) { return change_product(o, refdb::include_product); }
-int run_remove(const Options& o) { return change_product(o, refdb::exclude_product); }
+int run_add(const Options& o) { return change_product(o, refdb::include_products); }
+int run_remove(const Options& o) { return change_product(o, refdb::exclude_products); }
 
 int show(const Options& o, const std::vector<refdb::ProductInfo>& products) {
   for (const refdb::ProductInfo& p : products) {

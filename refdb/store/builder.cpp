@@ -320,23 +320,23 @@ Result<void> Builder::note_unseen(const ProductLayer& layer, std::string_view so
   return {};
 }
 
-Result<bool> Builder::include(const ProductLayer& layer, const std::string& from) {
-  for (const std::string* const name : {&layer.product, &from})
+Result<bool> Builder::include(const Inclusion& wanted) {
+  for (const std::string* const name : {&wanted.into.product, &wanted.from})
     if (name->empty() || name->size() > UINT16_MAX)
       return fail(Error{Fault::usage, "a product's name has 1 to 65,535 bytes", {}, 0, {}, {}});
-  if (layer.product == from) return fail(Error{Fault::usage, "a product can't include itself", {}, 0, from, {}});
+  if (wanted.into.product == wanted.from)
+    return fail(Error{Fault::usage, "a product can't include itself", {}, 0, wanted.from, {}});
   const std::lock_guard lock(state_->mutex);
   auto& all = state_->inclusions;
-  const Inclusion wanted{layer, from};
   const auto at = std::ranges::lower_bound(all, wanted);
   if (at != all.end() && *at == wanted) return false;
   all.insert(at, wanted);
   return state_->changed = true;
 }
 
-Result<bool> Builder::exclude(const ProductLayer& layer, const std::string& from) {
+bool Builder::exclude(const Inclusion& inclusion) {
   const std::lock_guard lock(state_->mutex);
-  if (std::erase(state_->inclusions, Inclusion{layer, from}) == 0) return false;
+  if (std::erase(state_->inclusions, inclusion) == 0) return false;
   return state_->changed = true;
 }
 

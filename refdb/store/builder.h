@@ -55,6 +55,13 @@ struct ReferencePackage {
   std::optional<Digest> stamp;
 };
 
+// A layer of a product that also has all references of another product, whatever they will be.
+struct Inclusion {
+  ProductLayer into;
+  std::string from;
+  friend auto operator<=>(const Inclusion&, const Inclusion&) = default;
+};
+
 struct Published {
   std::uint64_t generation = 0;
   bool changed = false;  // false: nothing new was added and the generation is the old one
@@ -90,10 +97,9 @@ class Builder {
   // doesn't name were last seen at `last` (seconds since 1970), if they weren't gone before; the others are there again.
   Result<void> note_unseen(const ProductLayer& layer, std::string_view source, std::int64_t last,
                            const std::function<bool(const Digest& identity)>& is_there);
-  // From this generation on the layer has all references of product `from`, too, whatever they will be; or not any
-  // more. False: that was so. Fault::usage: a product in itself.
-  Result<bool> include(const ProductLayer& layer, const std::string& from);
-  Result<bool> exclude(const ProductLayer& layer, const std::string& from);
+  // From this generation on; false: that was so. Fault::usage: a product in itself, or one without a name.
+  Result<bool> include(const Inclusion& inclusion);
+  bool exclude(const Inclusion& inclusion);
   Result<Published> publish();
 
  private:

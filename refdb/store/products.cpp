@@ -39,15 +39,15 @@ Result<std::vector<ProductInfo>> list_products(const std::string& path) {
   return out;
 }
 
-Result<Published> include_product(const std::string& path, const ProductLayer& layer, const std::string& from) {
+Result<Published> include_products(const std::string& path, const std::vector<Inclusion>& inclusions) {
   GH_TRY(Builder builder, Builder::open(path));
-  GH_CHECK(builder.include(layer, from));
+  for (const Inclusion& inclusion : inclusions) GH_CHECK(builder.include(inclusion));
   return builder.publish();
 }
 
-Result<Published> exclude_product(const std::string& path, const ProductLayer& layer, const std::string& from) {
+Result<Published> exclude_products(const std::string& path, const std::vector<Inclusion>& inclusions) {
   GH_TRY(Builder builder, Builder::open(path));
-  GH_CHECK(builder.exclude(layer, from));
+  for (const Inclusion& inclusion : inclusions) (void)builder.exclude(inclusion);
   return builder.publish();
 }
 

@@ -1,7 +1,7 @@
 // The products of a store and their layers, and layers that have another product's references too: of a set of site
 // tools, say, that endpoints of all products run.
 //
-//   GH_TRY(const Published published, include_product("refdb", {"Debian 12 x86_64", Layer::site}, "Site tools"));
+//   GH_TRY(const Published published, include_products("refdb", {{{"Debian 12 x86_64", Layer::site}, "Site tools"}}));
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct ProductInfo {
 // Of the current generation, by name; none where the store holds none yet.
 Result<std::vector<ProductInfo>> list_products(const std::string& path);
 
-// Make a new generation, as an ingestion does. Unchanged: it was so.
-Result<Published> include_product(const std::string& path, const ProductLayer& layer, const std::string& from);
-Result<Published> exclude_product(const std::string& path, const ProductLayer& layer, const std::string& from);
+// All in one new generation, as an ingestion does. Unchanged: it was so.
+Result<Published> include_products(const std::string& path, const std::vector<Inclusion>& inclusions);
+Result<Published> exclude_products(const std::string& path, const std::vector<Inclusion>& inclusions);
 
 }  // namespace gatehouse::refdb

@@ -161,12 +161,6 @@ struct Unseen {
   std::uint32_t package = 0;
   std::int64_t last = 0;
 };
-// A layer of a product that also has all references of another product.
-struct Inclusion {
-  ProductLayer into;
-  std::string from;
-  friend auto operator<=>(const Inclusion&, const Inclusion&) = default;
-};
 
 struct Totals {
   std::uint64_t packages = 0, files = 0;  // files of no package (trees, lists) count as no package

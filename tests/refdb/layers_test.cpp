@@ -71,8 +71,8 @@ TEST(Layers, MayHaveTheReferencesOfAnotherProduct) {
   const auto before = open_view(store).value();
   const std::string digest_before = read_stats(store).value().content_digest;
   for (const std::string& product : {debian, ubuntu})
-    EXPECT_TRUE(include_product(store, {product, Layer::site}, tools).value().changed);
-  EXPECT_FALSE(include_product(store, {debian, Layer::site}, tools).value().changed);
+    EXPECT_TRUE(include_products(store, {{{product, Layer::site}, tools}}).value().changed);
+  EXPECT_FALSE(include_products(store, {{{debian, Layer::site}, tools}}).value().changed);
   EXPECT_FALSE(ok(*before, debian, "tool", "/opt/tool"));
   auto view = open_view(store).value();
   EXPECT_TRUE(ok(*view, debian, "tool", "/opt/tool"));
@@ -101,8 +101,8 @@ TEST(Layers, MayHaveTheReferencesOfAnotherProduct) {
 
   EXPECT_NE(read_stats(store).value().content_digest, digest_before);
   for (const std::string& product : {debian, ubuntu})
-    EXPECT_TRUE(exclude_product(store, {product, Layer::site}, tools).value().changed);
-  EXPECT_FALSE(exclude_product(store, {debian, Layer::site}, tools).value().changed);
+    EXPECT_TRUE(exclude_products(store, {{{product, Layer::site}, tools}}).value().changed);
+  EXPECT_FALSE(exclude_products(store, {{{debian, Layer::site}, tools}}).value().changed);
   view = open_view(store).value();
   EXPECT_FALSE(ok(*view, debian, "tool", "/opt/tool"));
   EXPECT_FALSE(view->has_product(ubuntu));
@@ -113,10 +113,10 @@ TEST(Layers, MayHaveTheReferencesOfAnotherProduct) {
 
 TEST(Layers, AProductIsNotInItself) {
   const Folder folder;
-  const auto refused = include_product(folder / "refdb", {debian, Layer::site}, debian);
+  const auto refused = include_products(folder / "refdb", {{{debian, Layer::site}, debian}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().fault, Fault::usage);
-  EXPECT_FALSE(include_product(folder / "refdb", {debian, Layer::site}, ""));
+  EXPECT_FALSE(include_products(folder / "refdb", {{{debian, Layer::site}, ""}}));
 }
 
 TEST(Layers, TheContentsDigestTellsThemApart) {
