@@ -27,7 +27,7 @@ struct Options {
   unsigned jobs = 0, stall_seconds = 30;
   std::uint64_t from = 0, to = 0;  // generations
   std::size_t keep = 10;
-  bool json = false, files = false;
+  bool json = false, files = false, all_products = false;
 };
 
 // On a terminal one line that is rewritten, else a plain line at most every 5 s.
@@ -79,6 +79,7 @@ int run_ingest(const Options& o) {
   options.product = o.product;
   options.sources = o.sources;
   options.jobs = o.jobs;
+  options.all_products = o.all_products;
   options.repositories = o.repositories;
   options.repositories.stall = std::chrono::seconds(std::clamp(o.stall_seconds, 1U, 86400U));
   if (!o.hashes.empty()) {
@@ -107,6 +108,9 @@ int run_ingest(const Options& o) {
     for (const refdb::FailedSource& f : report->failed)
       failed.push_back({{"source", escaped(f.source)}, {"reason", escaped(f.reason, f.reason.size())}});
     out["failed"] = std::move(failed);
+    json::array warnings;
+    for (const std::string& w : report->warnings) warnings.emplace_back(escaped(w, w.size()));
+    out["warnings"] = std::move(warnings);
     out["generation"] = report->generation;
     std::cout << json::serialize(out) << '\n';
   } else {
@@ -373,6 +377,7 @@ void add_refdb(CLI::App& app, Run& run) {
                 ->required());
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
   ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
+  ingest->add_flag("--all-products", o->all_products, "strongtnc: all products of the database, each under its own name; without, the one that --product names");
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
   ingest
       ->add_option(
@@ -380,7 +385,7 @@ void add_refdb(CLI::App& app, Run& run) {
           "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), oci:FILE "
           "(a container image's archive), initramfs:FILE, sha256sums:FILE (a list of "
           "that tool's with absolute paths), keylime:FILE (a runtime policy), ima:FILE (the measurement list of a machine "
-          "that is known to be good), swid:FILE (a SWID tag with hashes), apt:DIR_OR_URL (a Debian repository), "
+          "that is known to be good), swid:FILE (a SWID tag with hashes), strongtnc:FILE (strongTNC's SQLite database), apt:DIR_OR_URL (a Debian repository), "
           "rpm-md:DIR_OR_URL (an RPM repository)")
       ->required();
   add_repository_options(*ingest, o->repositories, o->stall_seconds);

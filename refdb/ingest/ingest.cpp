@@ -13,6 +13,7 @@
 #include "refdb/ingest/ingestion.h"
 #include "refdb/ingest/repository_sources.h"
 #include "refdb/ingest/rpm.h"
+#include "refdb/ingest/strongtnc.h"
 #include "wire/swima/tag_files.h"
 
 namespace gatehouse::refdb {
@@ -21,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Source {
-  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, missing } kind = Kind::deb;
+  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, strongtnc, missing } kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
   // As the operator named it, for the report.
@@ -40,7 +41,7 @@ constexpr Prefix prefixes[] = {
     {"root:", Source::Kind::root, UINT64_MAX},  {"oci:", Source::Kind::oci, UINT64_MAX},
     {"initramfs:", Source::Kind::initramfs, 0}, {"sha256sums:", Source::Kind::sums, 0},
     {"keylime:", Source::Kind::keylime, 0},     {"ima:", Source::Kind::ima, 0},
-    {"swid:", Source::Kind::swid, 0},
+    {"swid:", Source::Kind::swid, 0},           {"strongtnc:", Source::Kind::strongtnc, UINT64_MAX},
 };
 
 std::string Source::name() const {
@@ -144,6 +145,8 @@ class PlainSources {
         packages.push_back(std::move(tag));
         break;
       }
+      case Source::Kind::strongtnc:
+        return read_strongtnc_file(source);
       case Source::Kind::missing:
         return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
@@ -194,6 +197,25 @@ class PlainSources {
     return run_.add(std::move(package));
   }
 
+  Result<bool> read_strongtnc_file(const Source& source) {
+    const std::string product = run_.options().all_products ? std::string() : run_.options().product;
+    GH_TRY(const auto database, StrongTnc::open(source.path));
+    // Once without taking anything, so that a database that is damaged somewhere gives nothing.
+    GH_TRY(const StrongTncReferences there,
+           database->references(product, {}, [](const ReferencePackage&) { return Result<void>(); }));
+    if (!product.empty() && !there.products.contains(product))
+      return fail(Error{Fault::malformed, "no files of this product in the database", {}, 0, source.path,
+                        there.products.empty() ? "there are none" : "there are those of " + text_of(there.products)});
+    bool any = false;
+    GH_CHECK(database->references(product, {}, [&](ReferencePackage package) -> Result<void> {
+      GH_TRY(const bool added, run_.add(std::move(package)));
+      any = any || added;
+      return {};
+    }));
+    for (const std::string& note : notes_of(there, product)) run_.warn(source.name() + ": " + note);
+    return any;
+  }
+
   Ingestion& run_;
   const bool rpm_files_;
 };
@@ -211,6 +233,8 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   // The largest first, so that the last worker isn't left alone with it.
   std::sort(sources.begin(), sources.end(),
             [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
+  if (o.all_products && std::ranges::none_of(sources, [](const Source& s) { return s.kind == Source::Kind::strongtnc; }))
+    return fail(Fault::usage, "--all-products is for strongtnc: sources");
   GH_TRY(Builder builder, Builder::open(o.refdb));
   GH_CHECK(repositories->load());
   Ingestion run(o, builder);

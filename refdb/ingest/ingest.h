@@ -79,6 +79,9 @@ struct IngestOptions {
   std::vector<std::string> sources;
   unsigned jobs = 0;
   std::vector<HashAlgorithm> algorithms{std::begin(common_banks), std::end(common_banks)};
+  // Of a source that says whose files are whose (strongtnc:) all, under the products that it names, not those of
+  // `product` alone.
+  bool all_products = false;
   RepositoryOptions repositories;
   // From any thread, one at a time.
   std::function<void(const IngestProgress&)> progress;

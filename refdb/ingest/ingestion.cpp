@@ -22,7 +22,7 @@ Result<bool> Ingestion::known_by_stamp(const Digest& stamp) const {
 }
 
 Result<bool> Ingestion::add(ReferencePackage package) {
-  package.product = options_.product;
+  if (package.product.empty()) package.product = options_.product;
   GH_TRY(const auto added, builder_.add(std::move(package)));
   if (!added) return false;
   count(*added);

@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import re
+import sqlite3
 import struct
 import sys
 import tarfile
@@ -293,3 +294,37 @@ def inventory(instances, events, last):
 add("endpoint_log_fuzz", inventory([], [], 0))
 add("endpoint_log_fuzz", inventory([(b"dpkg", b"1.21.22", 0), (b"adduser", b"3.134", 1), (b"dpkg", b"1.21.23", 1)],
                                    [(1, 1000, 1, 1), (1, 1000, 2, 1), (2, 2000, 1, 2), (2, 2000, 3, 1)], 2))
+
+
+def strongtnc(versions, pages=512):
+    """strongTNC's database with a file, a device and its firmware; before it had versions without them."""
+    database = sqlite3.connect(":memory:")
+    database.executescript("PRAGMA page_size = %d; CREATE TABLE directories (id INTEGER PRIMARY KEY, path TEXT);"
+        "CREATE TABLE files (id INTEGER PRIMARY KEY, dir INTEGER, name TEXT); CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT);"
+        "CREATE TABLE devices (id INTEGER PRIMARY KEY, value TEXT, product INTEGER, trusted INTEGER, inactive INTEGER);"
+        "CREATE TABLE components (id INTEGER PRIMARY KEY, vendor_id INTEGER, name INTEGER, qualifier INTEGER);"
+        "CREATE TABLE component_hashes (component INTEGER, key INTEGER REFERENCES %s(id), seq_no INTEGER, pcr INTEGER, algo INTEGER, hash BLOB);"
+        "CREATE TABLE packages (id INTEGER PRIMARY KEY, name TEXT, blacklist INTEGER);"
+        "CREATE TABLE versions (id INTEGER PRIMARY KEY, package INTEGER, product INTEGER, release TEXT, blacklist INTEGER);"
+        "CREATE TABLE keys (id INTEGER PRIMARY KEY, keyid BLOB, owner TEXT); CREATE TABLE groups (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE file_hashes (file INTEGER, %s INTEGER, device INTEGER, algo INTEGER, hash, size INTEGER, mutable INTEGER);"
+        "INSERT INTO directories VALUES (1, '/usr/bin'); INSERT INTO files VALUES (1, 1, 'ls'); INSERT INTO products VALUES (1, 'Debian');"
+        "INSERT INTO devices VALUES (1, 'a', 1, 1, 0); INSERT INTO components VALUES (1, 36906, 3, 33); INSERT INTO packages VALUES (1, 'c', 0);"
+        "INSERT INTO versions VALUES (1, 1, 1, '9', 0); INSERT INTO keys VALUES (1, zeroblob(20), 'o');"
+        "INSERT INTO component_hashes VALUES (1, 1, 1, 0, 16384, zeroblob(32)), (1, 1, 2, 7, 16384, zeroblob(32));"
+        % (pages, "devices" if versions else "keys", "version" if versions else "product"))
+    for algorithm, digest in ((16384, "0" * 64), (32768, b"\0" * 20)):
+        database.execute("INSERT INTO file_hashes VALUES (1, 1, NULL, ?, ?, 5, 0)", (algorithm, digest))
+    database.commit()
+    name = os.path.join(out, "strongtnc.tmp")
+    if os.path.exists(name):
+        os.remove(name)
+    database.execute("VACUUM INTO '%s'" % name)
+    with open(name, "rb") as file:
+        data = file.read()
+    os.remove(name)
+    return data
+
+
+add("strongtnc_fuzz", strongtnc(True))
+add("strongtnc_fuzz", strongtnc(False))
