@@ -135,8 +135,9 @@ class PlainSources {
       case Source::Kind::ima: {
         GH_TRY(const auto input, FileInput::open(source.path));
         PlainStream stream(*input, 0);
-        GH_TRY(packages, source.kind == Source::Kind::ima ? read_ima_list(stream, source.path)
-                                                          : read_keylime(stream, source.path));
+        GH_TRY(ReferencePackage list, source.kind == Source::Kind::ima ? read_ima_list(stream, source.path)
+                                                                       : read_keylime(stream, source.path));
+        packages.push_back(std::move(list));
         break;
       }
       case Source::Kind::swid: {

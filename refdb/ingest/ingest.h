@@ -24,6 +24,8 @@ struct IngestLimits {
   std::uint64_t ratio = 1000, free_bytes = std::uint64_t(1) << 30;
   std::uint64_t files = 4'000'000;                      // of a package
   std::uint64_t path_bytes = std::uint64_t(128) << 20;  // of all paths of a package
+  // Of a kernel module, packed (it is held in memory then) and unpacked.
+  std::uint64_t module_bytes = std::uint64_t(128) << 20;
 };
 
 // A Debian package (deb(5)): control for name, version, architecture and conffiles; the data archive for the files.
@@ -47,15 +49,12 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
 // A list in sha256sum's format with absolute paths.
 Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
 
-// Keylime's runtime policy in JSON: the digests of each path. A path may have several; a package has one, so there are
-// as many packages as the most that any path has. Names that aren't absolute paths, and all other members, are left
-// out.
-Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::string& name,
-                                                   const IngestLimits& limits = {});
+// Keylime's runtime policy in JSON: the digests of each path, of which there may be several. Names that aren't absolute
+// paths, and all other members, are left out.
+Result<ReferencePackage> read_keylime(Stream& policy, const std::string& name, const IngestLimits& limits = {});
 // What a golden machine measured: the kernel's list, binary or ASCII. Files with digests of their content; several of
 // one path as above. Each entry has to be the one of its template hash.
-Result<std::vector<ReferencePackage>> read_ima_list(Stream& list, const std::string& name,
-                                                    const IngestLimits& limits = {});
+Result<ReferencePackage> read_ima_list(Stream& list, const std::string& name, const IngestLimits& limits = {});
 // The files of a SWID tag's payload, with the tag's name and version as the package's.
 Result<ReferencePackage> read_swid(Bytes tag, const std::string& name);
 

@@ -23,6 +23,8 @@ Result<bool> Ingestion::known_by_stamp(const Digest& stamp) const {
 
 Result<bool> Ingestion::add(ReferencePackage package) {
   if (package.product.empty()) package.product = options_.product;
+  const std::string source = package.source;
+  for (std::string& warning : std::exchange(package.warnings, {})) warn(source + ": " + std::move(warning));
   GH_TRY(const auto added, builder_.add(std::move(package)));
   if (!added) return false;
   count(*added);

@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "refdb/alias/alias.h"
-#include "refdb/ingest/hashers.h"
+#include "refdb/ingest/file_hasher.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/input.h"
 #include "refdb/ingest/limited_stream.h"
@@ -203,7 +203,7 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
 
   GH_TRY(const auto a, TarMember::open(input, members.data, source));
   const auto at = [&] { return a->at(); };
-  Hashers hashers(algorithms);
+  FileHasher hasher(algorithms, limits);
   std::map<std::string, std::size_t> by_path;
   std::vector<std::byte> buffer(block);
   std::uint64_t total = 0, paths = 0;
@@ -228,25 +228,28 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
       const auto linked = target ? by_path.find(*target) : by_path.end();
       if (linked == by_path.end())
         return malformed("a hard link to a member that isn't there", source, at(), escaped(raw, 200));
-      file.size = out.files[linked->second].size;
-      file.digests = out.files[linked->second].digests;
+      const ReferenceFile& same = out.files[linked->second];
+      file.size = same.size;
+      file.digests = same.digests;
+      file.further = same.further;
     } else {
-      hashers.start();
+      hasher.start(*path);
       la_ssize_t n = 0;
       while ((n = archive_read_data(a->get(), buffer.data(), buffer.size())) > 0) {
         file.size += std::uint64_t(n);
         total += std::uint64_t(n);
         if (file.size > limits.file_bytes || expands_too_far(total, input.size(), limits))
           return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
-        hashers.update(Bytes(buffer.data(), std::size_t(n)));
+        hasher.update(Bytes(buffer.data(), std::size_t(n)));
       }
       if (n < 0) return malformed("can't read a member of the data archive", source, at(), why(a->get()));
-      file.digests = hashers.finish();
+      hasher.finish(file);
     }
     by_path[*path] = out.files.size();
     out.files.push_back(std::move(file));
   }
   if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, at(), why(a->get()));
+  out.warnings = hasher.take_warnings();
   return out;
 }
 
@@ -281,8 +284,8 @@ Result<Folder> open_folder(const std::string& path, bool top) {
   return out;
 }
 
-// A regular file's size and digests; nullopt: it isn't one any more.
-Result<std::optional<ReferenceFile>> hash_file(const std::string& path, Hashers& hashers,
+// A regular file's size, digests and further contents; nullopt: it isn't one any more.
+Result<std::optional<ReferenceFile>> hash_file(const std::string& path, FileHasher& hasher,
                                                std::vector<std::byte>& buffer) {
   // Not blocking: it may have become a FIFO.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -294,16 +297,14 @@ Result<std::optional<ReferenceFile>> hash_file(const std::string& path, Hashers&
   struct stat st {};
   const bool regular = ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
   ssize_t n = 0;
-  hashers.start();
-  while (regular && (n = ::read(fd, buffer.data(), buffer.size())) > 0) {
-    out.size += std::uint64_t(n);
-    hashers.update(Bytes(buffer.data(), std::size_t(n)));
-  }
+  hasher.start(path);
+  while (regular && (n = ::read(fd, buffer.data(), buffer.size())) > 0)
+    hasher.update(Bytes(buffer.data(), std::size_t(n)));
   const int code = errno;
   ::close(fd);
   errno = code;
   if (n < 0) return fail_errno("can't read", path);
-  out.digests = hashers.finish();
+  hasher.finish(out);
   if (!regular) return std::optional<ReferenceFile>();
   return std::optional(std::move(out));
 }
@@ -315,7 +316,7 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
   if (::stat(root.c_str(), &top) != 0) return fail_errno("can't read the tree", root);
   ReferencePackage out;
   out.source = "root:" + root;
-  Hashers hashers(algorithms);
+  FileHasher hasher(algorithms, limits);
   std::vector<std::byte> buffer(block);
   std::vector<std::string> folders{""};  // below the root, each with a slash in front
   while (!folders.empty()) {
@@ -337,7 +338,7 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
         if (!canonical) continue;
         if (out.files.size() >= limits.files)
           return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
-        GH_TRY(std::optional<ReferenceFile> file, hash_file(root + path, hashers, buffer));
+        GH_TRY(std::optional<ReferenceFile> file, hash_file(root + path, hasher, buffer));
         if (!file) continue;
         file->path = *canonical;
         out.files.push_back(std::move(*file));
@@ -345,6 +346,7 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
     }
     if (errno != 0) return fail_errno("can't read the tree", root + folder);
   }
+  out.warnings = hasher.take_warnings();
   return out;
 }
 

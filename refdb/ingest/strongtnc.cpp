@@ -84,13 +84,17 @@ class Contents {
     all.push_back(digest);
     return {};
   }
-  std::vector<ReferenceFile> take(const std::string& path, std::uint64_t size, bool is_mutable) {
-    std::vector<ReferenceFile> out;
-    for (const auto& [algorithm, all] : digests_)
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        if (i == out.size()) out.push_back({path, size, is_mutable, {}});
-        out[i].digests.emplace_back(algorithm, all[i]);
+  // nullopt: there was none.
+  std::optional<ReferenceFile> take(const std::string& path, std::uint64_t size, bool is_mutable) {
+    if (digests_.empty()) return std::nullopt;
+    ReferenceFile out{path, size, is_mutable, {}};
+    for (const auto& [algorithm, all] : digests_) {
+      out.digests.emplace_back(algorithm, all.front());
+      for (std::size_t i = 1; i < all.size(); ++i) {
+        if (i > out.further.size()) out.further.push_back({size, {}});
+        out.further[i - 1].digests.emplace_back(algorithm, all[i]);
       }
+    }
     digests_.clear();
     return out;
   }
@@ -218,9 +222,8 @@ class FileReferences {
   Result<void> begin_group(std::int64_t id, const std::string& product) {
     group_ = id;
     dangling_version_ = blacklisted_ = wanted_ = false;
-    files_ = paths_ = 0;
-    kept_.clear();
-    ReferencePackage& p = pattern_;
+    contents_taken_ = paths_ = 0;
+    ReferencePackage& p = taking_;
     p = {};
     p.source = "strongtnc:" + source_;
     std::int64_t of = id;
@@ -254,15 +257,10 @@ class FileReferences {
   Result<void> end_group() {
     GH_CHECK(end_file());
     current_.reset();
-    for (auto& files : kept_) {
-      ReferencePackage package = pattern_;
-      package.files = std::move(files);
-      ++found_.packages;
-      found_.files += package.files.size();
-      GH_CHECK(each_(std::move(package)));
-    }
-    kept_.clear();
-    return {};
+    if (taking_.files.empty()) return {};
+    ++found_.packages;
+    found_.files += taking_.files.size();
+    return each_(std::exchange(taking_, {}));
   }
 
   Result<void> begin_file(std::int64_t id) {
@@ -288,7 +286,8 @@ class FileReferences {
       return f.malformed("not the name of a file", 2);
     std::string path(folder);
     if (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    if (path != "/" && !is_canonical(path)) return directory_.row().malformed("not an absolute path in canonical form", 1);
+    if (path != "/" && !is_canonical(path))
+      return directory_.row().malformed("not an absolute path in canonical form", 1);
     if (path != "/") path += '/';
     path += name;
     if (path.size() > max_path_bytes) return f.malformed("a path that is too long", 2);
@@ -297,19 +296,16 @@ class FileReferences {
   }
 
   Result<void> end_file() {
-    std::vector<ReferenceFile> all = contents_.take(path_, size_, mutable_);
-    if (all.empty()) return {};
-    ++found_.products[pattern_.product];
+    auto file = contents_.take(path_, size_, mutable_);
+    if (!file) return {};
+    ++found_.products[taking_.product];
     if (!wanted_) return {};
     const auto more = [&](std::string_view why) {
       return fail(Error{Fault::limit, why, {}, 0, source_, "table file_hashes, version " + std::to_string(*group_)});
     };
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      if (++files_ > limits_.files) return more("more files than allowed");
-      if ((paths_ += path_.size()) > limits_.path_bytes) return more("longer paths than allowed");
-      if (i == kept_.size()) kept_.emplace_back();
-      kept_[i].push_back(std::move(all[i]));
-    }
+    if ((contents_taken_ += 1 + file->further.size()) > limits_.files) return more("more files than allowed");
+    if ((paths_ += path_.size()) > limits_.path_bytes) return more("longer paths than allowed");
+    taking_.files.push_back(*std::move(file));
     return {};
   }
 
@@ -333,10 +329,9 @@ class FileReferences {
 
   // Of the version, or of the product where versions have no files.
   std::optional<std::int64_t> group_;
-  ReferencePackage pattern_;
+  ReferencePackage taking_;
   bool wanted_ = false, blacklisted_ = false, dangling_version_ = false;
-  std::uint64_t files_ = 0, paths_ = 0;
-  std::vector<std::vector<ReferenceFile>> kept_;  // by content
+  std::uint64_t contents_taken_ = 0, paths_ = 0;
   // Of the file.
   std::optional<std::int64_t> current_;
   bool dangling_ = false, mutable_ = false;

@@ -72,7 +72,7 @@ class StrongTnc {
   ~StrongTnc();
 
   // The files of one product, or of all where it is empty; packages have the names of their products. One package for
-  // each version of each package, a further one for a second content of a path.
+  // each version of each package.
   Result<StrongTncReferences> references(const std::string& product, const IngestLimits& limits,
                                          const std::function<Result<void>(ReferencePackage)>& each);
 

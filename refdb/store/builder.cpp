@@ -34,15 +34,27 @@ std::uint8_t bits_of(const std::vector<HashAlgorithm>& algorithms) {
 // That every file has.
 std::uint8_t algorithms_of(const ReferencePackage& p) {
   std::uint8_t all = 0x0F;
-  for (const ReferenceFile& f : p.files) {
+  const auto narrow = [&all](const auto& digests) {
     std::uint8_t own = 0;
-    for (const auto& [a, _] : f.digests) own = std::uint8_t(own | bit_of(a));
+    for (const auto& [a, _] : digests) own = std::uint8_t(own | bit_of(a));
     all &= own;
+  };
+  for (const ReferenceFile& f : p.files) {
+    narrow(f.digests);
+    for (const FileContent& c : f.further) narrow(c.digests);
   }
   return all;
 }
 
-// Canonical paths, sorted; the last content of a path holds. Digests by algorithm.
+// Each algorithm once, in the order of their numbers.
+void put_in_order(std::vector<std::pair<HashAlgorithm, Digest>>& digests) {
+  const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
+  if (!std::ranges::is_sorted(digests, by_algorithm)) std::ranges::sort(digests, by_algorithm);
+  const auto twice = std::ranges::unique(digests, [](const auto& a, const auto& b) { return a.first == b.first; });
+  digests.erase(twice.begin(), twice.end());
+}
+
+// Canonical paths, sorted; the last file of a path holds. Digests by algorithm.
 Result<void> put_in_order(std::vector<ReferenceFile>& files) {
   bool sorted = true;
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -50,10 +62,8 @@ Result<void> put_in_order(std::vector<ReferenceFile>& files) {
     if (!is_canonical(f.path)) {
       GH_TRY(f.path, canonical_path(f.path));
     }
-    const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
-    if (!std::ranges::is_sorted(f.digests, by_algorithm)) std::ranges::sort(f.digests, by_algorithm);
-    const auto twice = std::ranges::unique(f.digests, [](const auto& a, const auto& b) { return a.first == b.first; });
-    f.digests.erase(twice.begin(), twice.end());
+    put_in_order(f.digests);
+    for (FileContent& c : f.further) put_in_order(c.digests);
     sorted = sorted && (i == 0 || files[i - 1].path < f.path);
   }
   if (sorted) return {};
@@ -233,7 +243,7 @@ Result<std::optional<Added>> Builder::resume(std::string_view product, const Dig
   record->wanted = true;
   record->replaces = before.first;
   state_->changed = true;
-  return Added{record->place.files, record->bytes, record->is_package};
+  return Added{record->place.files - record->place.further, record->bytes, record->is_package};
 }
 
 Result<std::optional<Added>> Builder::add(ReferencePackage p) {
@@ -241,7 +251,10 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source})
     if (s->size() > UINT16_MAX)
       return fail(Error{Fault::limit, "a name longer than 65,535 bytes", {}, 0, p.source, {}});
-  if (p.files.size() > UINT32_MAX) return fail(Error{Fault::limit, "more files than allowed", {}, 0, p.source, {}});
+  std::size_t further = 0;
+  for (const ReferenceFile& f : p.files) further += f.further.size();
+  if (p.files.size() + further > UINT32_MAX)
+    return fail(Error{Fault::limit, "more files than allowed", {}, 0, p.source, {}});
   StagedPackage staged;
   staged.product = p.product;
   staged.name = p.name;
@@ -250,17 +263,25 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   staged.source = p.source;
   staged.ingested = p.ingested != 0 ? p.ingested : std::time(nullptr);
   staged.algorithms = algorithms_of(p);
-  staged.files = std::uint32_t(p.files.size());
+  staged.files = std::uint32_t(p.files.size() + further);
+  staged.further = std::uint32_t(further);
   ContentHasher content(staged);
   FileWriter writer;
   std::string rows;
   FileRow row;
-  for (const ReferenceFile& f : p.files) {
-    set_row(row, f);
+  const auto append = [&] {
     row.append_logical(content.text());
     content.flush_if_long();
     writer.append(rows, row);
+  };
+  for (const ReferenceFile& f : p.files) {
+    set_row(row, f);
+    append();
     staged.bytes += f.size;
+    for (const FileContent& c : f.further) {
+      set_content(row, c);
+      append();
+    }
   }
   staged.content = content.finish();
   staged.identity = p.identity.value_or(staged.content);
@@ -286,7 +307,7 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   s.by_identity[key] = s.records.size();
   s.records.push_back({place, staged.bytes, key.product, before.first, staged.algorithms, !staged.name.empty(), true});
   s.changed = true;
-  return Added{staged.files, staged.bytes, !staged.name.empty()};
+  return Added{staged.files - staged.further, staged.bytes, !staged.name.empty()};
 }
 
 Result<Published> Builder::publish() {

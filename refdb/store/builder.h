@@ -22,11 +22,19 @@
 
 namespace gatehouse::refdb {
 
+struct FileContent {
+  std::uint64_t size = 0;
+  std::vector<std::pair<HashAlgorithm, Digest>> digests;
+};
+
 struct ReferenceFile {
   std::string path;  // as the package names it; made canonical on adding (refdb/alias)
   std::uint64_t size = 0;
   bool is_mutable = false;  // a configuration file
   std::vector<std::pair<HashAlgorithm, Digest>> digests;
+  // Other contents that the file may be measured with: an unpacked kernel module, what a list has of a path besides.
+  // They are references as the first is, and no files of their own.
+  std::vector<FileContent> further{};
 };
 
 // One source of references: a package, an installed tree, a list.
@@ -42,6 +50,8 @@ struct ReferencePackage {
   // What tells without a look into it that a source is the one that was taken in: a SHA-256 of what changes whenever
   // the source does. Absent: nothing does.
   std::optional<Digest> stamp;
+  // What its reader has to say of it, for people. Isn't stored.
+  std::vector<std::string> warnings;
 };
 
 struct Published {

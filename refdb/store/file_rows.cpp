@@ -9,8 +9,8 @@
 namespace gatehouse::refdb {
 namespace {
 
-// The first byte of a row. Bits 2 to 5: a digest of common_banks[bit - 2] follows.
-constexpr std::uint8_t may_change = 1, another_package = 2, other_algorithms = 64;
+// The first byte of a row. Bits 2 to 5: a digest of common_banks[bit - 2] follows. The last bit is 0.
+constexpr std::uint8_t may_change = 1, another_package = 2, other_algorithms = 64, unused = 128;
 
 std::uint8_t bank_bit(HashAlgorithm algorithm) {
   for (std::size_t i = 0; i < std::size(common_banks); ++i)
@@ -54,16 +54,26 @@ void FileRow::append_logical(std::string& out) const {
   append_content(out);
 }
 
-void set_row(FileRow& row, const ReferenceFile& file) {
-  row.path = file.path;
-  row.size = file.size;
-  row.is_mutable = file.is_mutable;
+namespace {
+
+void set(FileRow& row, std::uint64_t size, const std::vector<std::pair<HashAlgorithm, Digest>>& digests) {
+  row.size = size;
   row.digests = 0;
-  for (const auto& [algorithm, digest] : file.digests) {
+  for (const auto& [algorithm, digest] : digests) {
     if (row.digests == FileRow::most_digests) break;
     row.contents[row.digests++] = {algorithm, as_text(digest.view())};
   }
 }
+
+}  // namespace
+
+void set_row(FileRow& row, const ReferenceFile& file) {
+  row.path = file.path;
+  row.is_mutable = file.is_mutable;
+  set(row, file.size, file.digests);
+}
+
+void set_content(FileRow& row, const FileContent& content) { set(row, content.size, content.digests); }
 
 void FileWriter::append(std::string& out, const FileRow& row) {
   std::uint8_t head = row.is_mutable ? may_change : 0;
@@ -113,6 +123,7 @@ bool FileReader::read() {
   if (rest_.empty()) return false;
   const auto head = std::uint8_t(rest_.front());
   rest_.remove_prefix(1);
+  if ((head & unused) != 0) return false;
   row_.is_mutable = (head & may_change) != 0;
   row_.digests = 0;
   if ((head & another_package) != 0) {

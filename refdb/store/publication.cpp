@@ -117,7 +117,8 @@ class Worker {
               staged.ingested,
               staged.algorithms,
               first_file,
-              staged.files};
+              staged.files,
+              staged.further};
     out.packages.push_back(encode(p));
     GH_CHECK(parts(Index::identity).add(entry(hash_of(product, p.identity), package)));
     if (!p.stamp.empty()) GH_CHECK(parts(Index::stamp).add(entry(hash_of(product, p.stamp), package)));
@@ -213,7 +214,7 @@ class Publication {
   Result<void> replace(const StagedRecord& r) {
     if (r.replaces == 0) return {};
     GH_TRY(const Package old, before_->package(r.replaces));
-    totals_.files -= old.files;
+    totals_.files -= old.files - old.further;
     if (!old.name.empty()) --totals_.packages;
     take_from(totals_.content, as_bytes(old.digest));
     totals_.gone.push_back({r.replaces, old.first_file, old.files});
@@ -328,7 +329,7 @@ class Publication {
       add_to(totals_.content, worker.content().view());
       totals_.packages += worker.packages();
     }
-    for (const StagedRecord& r : records_) totals_.files += r.place.files;
+    for (const StagedRecord& r : records_) totals_.files += r.place.files - r.place.further;
     totals_.next_package += std::uint32_t(records_.size());
     totals_.next_file = next_file_;
     return {};

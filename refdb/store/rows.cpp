@@ -33,6 +33,7 @@ std::string encode(const Package& p) {
   put(out, p.algorithms);
   put(out, p.first_file);
   put(out, p.files);
+  put(out, p.further);
   return out;
 }
 
@@ -40,11 +41,13 @@ bool decode(std::string_view v, Package& p) {
   p.product = number<std::uint32_t>(v);
   for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
     *s = take_text(v);
-  if (v.size() != 17) return false;
+  if (v.size() != 21) return false;
   p.ingested = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);
   p.first_file = number<std::uint32_t>(v);
   p.files = number<std::uint32_t>(v);
+  p.further = number<std::uint32_t>(v);
+  if (p.further > p.files) return false;
   return p.digest.size() == 32 && p.identity.size() == 32;
 }
 

@@ -116,6 +116,7 @@ struct Package {
   std::int64_t ingested = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
   std::uint32_t first_file = 0, files = 0;
+  std::uint32_t further = 0;  // of these: another content of the file before
 };
 std::string encode(const Package& p);
 // False: it isn't one.

@@ -23,6 +23,7 @@ std::string encode(const StagedPackage& p) {
   put(out, std::uint64_t(p.ingested));
   put(out, p.algorithms);
   put(out, p.files);
+  put(out, p.further);
   put(out, p.bytes);
   put_text(out, as_text(p.stamp.view()));
   return out;
@@ -30,13 +31,14 @@ std::string encode(const StagedPackage& p) {
 
 bool decode(std::string_view v, StagedPackage& p) {
   for (std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source}) *s = take_text(v);
-  if (v.size() != 64 + 21 + 2 && v.size() != 64 + 21 + 2 + 32) return false;
+  if (v.size() != 64 + 25 + 2 && v.size() != 64 + 25 + 2 + 32) return false;
   p.identity = Digest(as_bytes(v.substr(0, 32)));
   p.content = Digest(as_bytes(v.substr(32, 32)));
   v.remove_prefix(64);
   p.ingested = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);
   p.files = number<std::uint32_t>(v);
+  p.further = number<std::uint32_t>(v);
   p.bytes = number<std::uint64_t>(v);
   const std::string_view stamp = take_text(v);
   if (!v.empty() || (stamp.size() != 0 && stamp.size() != 32)) return false;
@@ -50,17 +52,20 @@ std::string path_in(const std::string& store) { return store + "/staging"; }
 bool verified(const StagedPackage& package, std::string_view rows) {
   ContentHasher content(package);
   FileReader files(rows);
-  std::uint32_t count = 0;
+  std::uint32_t count = 0, further = 0;
   std::uint64_t bytes = 0;
+  std::string last;
   while (!files.done()) {
     const FileRow* const row = files.next();
-    if (row == nullptr) return false;
+    if (row == nullptr || row->package != 0) return false;  // which package it is comes later
     row->append_logical(content.text());
     content.flush_if_long();
-    ++count;
-    bytes += row->size;
+    const bool is_further = count++ != 0 && row->path == last;
+    further += is_further;
+    bytes += is_further ? 0 : row->size;
+    last = row->path;
   }
-  return count == package.files && bytes == package.bytes && content.finish() == package.content;
+  return count == package.files && further == package.further && bytes == package.bytes && content.finish() == package.content;
 }
 
 }  // namespace
@@ -105,11 +110,12 @@ Result<void> Staging::load() {
     head.resize(4);
     if (!has(head, end_)) break;
     std::string_view v = head;
-    Place place{end_, number<std::uint32_t>(v), 0};
+    Place place{end_, number<std::uint32_t>(v)};
     if (place.size < head_size - 4 || place.size > size - end_ - 4) break;
     auto package = read(place, rows);
     if (!package || !verified(*package, rows)) break;
     place.files = package->files;
+    place.further = package->further;
     found_.emplace_back(place, *std::move(package));
     end_ += 4 + place.size;
   }
@@ -159,7 +165,7 @@ Result<Staging::Place> Staging::append(const StagedPackage& package, std::string
   head += as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view());
   put(head, std::uint32_t(described.size()));
   head += described;
-  const Place place{end_, std::uint32_t(size), package.files};
+  const Place place{end_, std::uint32_t(size), package.files, package.further};
   GH_CHECK(write(head));
   GH_CHECK(write(rows));
   return place;

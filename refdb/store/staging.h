@@ -20,8 +20,9 @@ struct StagedPackage {
   Digest stamp;              // as in ReferencePackage; empty: none
   std::int64_t ingested = 0;
   std::uint8_t algorithms = 0;  // as in Package
-  std::uint32_t files = 0;
-  std::uint64_t bytes = 0;
+  std::uint32_t files = 0;    // rows
+  std::uint32_t further = 0;  // of them: another content of the file before
+  std::uint64_t bytes = 0;    // of the files, each with its first content
 };
 
 // The package's digest: the SHA-256 of product, name, version and architecture, each ended by a NUL byte, and what
@@ -51,7 +52,7 @@ class Staging {
  public:
   struct Place {
     std::uint64_t offset = 0;
-    std::uint32_t size = 0, files = 0;
+    std::uint32_t size = 0, files = 0, further = 0;
   };
   // Takes what is there for an ingestion that follows `base`, up to the first package that isn't whole. What is of
   // another format, or was to follow another generation, is removed.
