@@ -343,7 +343,10 @@ void add_generations(CLI::App& command, const std::shared_ptr<Options>& o, Run& 
 
 void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsigned& stall_seconds) {
   // Not more than one value after an option: the next is a source.
-  const auto add = [&](CLI::Option* option) { option->group("Repositories (apt:, rpm-md:)")->allow_extra_args(false); };
+  const auto add = [&](CLI::Option* option, const char* group = "Repositories (apt:, rpm-md:)") {
+    option->group(group)->allow_extra_args(false);
+  };
+  constexpr const char* selection = "Selection";
   add(not_empty(ingest.add_option("--suite", r.suites, "apt: a suite, \"bookworm\"; \"./\" for a repository without; repeatable")->delimiter(',')));
   add(not_empty(ingest.add_option("--component", r.components, "apt: components (default: main); repeatable")->delimiter(',')));
   add(not_empty(ingest.add_option("--architecture", r.architectures,
@@ -353,9 +356,9 @@ void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsig
   add(ingest.add_flag("--allow-unsigned", r.allow_unsigned, "take what nobody signed, too; --keyring isn't needed"));
   add(ingest.add_flag("--allow-older", r.allow_older, "also a state older than the one taken before, or past its Valid-Until"));
   add(not_empty(ingest.add_option("--include", r.include,
-                                  "packages (NAME, section:NAME, priority:NAME) or paths in them (/PATH): these only; a shell's patterns; repeatable")));
-  add(not_empty(ingest.add_option("--exclude", r.exclude, "the same: not these; repeatable")));
-  add(not_empty(ingest.add_option("--profile", r.profile, "server: without documentation, debug symbols, games and sources")));
+                                  "packages (NAME, section:NAME, priority:NAME) or paths (/PATH): these only; a shell's patterns; repeatable")), selection);
+  add(not_empty(ingest.add_option("--exclude", r.exclude, "the same: not these; repeatable")), selection);
+  add(not_empty(ingest.add_option("--profile", r.profile, "server: without documentation, debug symbols, games and sources")), selection);
   add(not_empty(ingest.add_option("--cache", r.cache, "folder for what is downloaded (default: gatehouse in the user's cache folder)")));
   add(ingest.add_flag("--keep-packages", r.keep_packages, "leave downloaded packages in the cache, once they are in the store"));
   add(unsigned_only(ingest.add_option("--downloads", r.downloads, "files at once (default: 4)")));

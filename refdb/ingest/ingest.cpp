@@ -22,7 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Source {
-  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, strongtnc, missing } kind = Kind::deb;
+  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, strongtnc, missing };
+  Kind kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
   // As the operator named it, for the report.
@@ -84,7 +85,8 @@ void find_sources(const std::string& text, std::vector<Source>& out) {
 class PlainSources {
  public:
   // `rpm_files`: an RPM package may be known by the digest of its whole file, as repositories know it.
-  PlainSources(Ingestion& run, bool rpm_files) : run_(run), rpm_files_(rpm_files) {}
+  PlainSources(Ingestion& run, const Selection& selection, bool rpm_files)
+      : run_(run), selection_(selection), rpm_files_(rpm_files) {}
 
   void take(const Source& source) noexcept {
     try {
@@ -102,7 +104,7 @@ class PlainSources {
   }
 
  private:
-  // Whether anything of it was new.
+  // Whether anything of it was new, or counted as left out.
   Result<bool> read(const Source& source) {
     const std::vector<HashAlgorithm>& algorithms = run_.options().algorithms;
     std::vector<ReferencePackage> packages;
@@ -152,49 +154,88 @@ class PlainSources {
         return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
     for (ReferencePackage& package : packages) {
-      GH_TRY(const bool added, run_.add(std::move(package)));
+      GH_TRY(const bool added, select(std::move(package)));
       any = any || added;
     }
     return any;
   }
 
-  // Not even a look into the file is needed.
+  // What the selection takes of it.
+  Result<bool> select(ReferencePackage package) {
+    // What isn't a package has no name to be chosen by.
+    if (!package.name.empty() && leave_out(package.name)) return true;
+    run_.exclude(0, selection_.leave_out(package.files));
+    return run_.add(std::move(package));
+  }
+  // Whether the selection leaves the package out, which is counted.
+  bool leave_out(std::string name, std::string section = {}, std::string priority = {}) {
+    IndexEntry entry;
+    entry.name = std::move(name);
+    entry.section = std::move(section);
+    entry.priority = std::move(priority);
+    if (selection_.takes(entry)) return false;
+    run_.exclude(1, 0);
+    return true;
+  }
+
+  // Not even a look into the file is needed. Stamps are of packages that were taken whole.
   Result<bool> known_by_stamp(const FileInput& input) {
-    const auto stamp = input.stamp();
+    const auto stamp = stamp_of(input);
     if (!stamp) return false;
     return run_.known_by_stamp(*stamp);
   }
 
+  std::optional<Digest> stamp_of(const FileInput& input) const {
+    return selection_.path_rules().empty() ? input.stamp() : std::nullopt;
+  }
+
   Result<bool> read_deb_file(const Source& source) {
     GH_TRY(const auto input, FileInput::open(source.path));
+    if (selection_.has_package_rules()) {
+      GH_TRY(const DebControl control, read_deb_control(*input, source.path));
+      if (leave_out(control.name, control.section, control.priority)) return true;
+    }
     GH_TRY(const bool known, known_by_stamp(*input));
     if (known) return false;
     GH_TRY(const auto pinned, PinnedInput::open(*input, HashAlgorithm::sha256));
-    GH_TRY(const Missing missing, run_.missing(pinned->digest()));
+    const Digest identity = selection_.identity(pinned->digest());
+    GH_TRY(const Missing missing, run_.missing(identity));
     if (!missing.to_read()) return missing.resumed;
     GH_TRY(ReferencePackage package, read_deb(*pinned, source.path, missing.algorithms, {}));
-    package.identity = pinned->digest();
-    package.stamp = input->stamp();
+    // The control file that was looked at first may have been another one's.
+    if (selection_.has_package_rules()) {
+      GH_TRY(const DebControl control, read_deb_control(*pinned, source.path));
+      if (leave_out(control.name, control.section, control.priority)) return true;
+    }
+    package.identity = identity;
+    package.stamp = stamp_of(*input);
+    run_.exclude(0, selection_.leave_out(package.files));
     return run_.add(std::move(package));
   }
 
   Result<bool> read_rpm_file(const Source& source) {
     GH_TRY(const auto input, FileInput::open(source.path));
-    GH_TRY(const bool known, known_by_stamp(*input));
-    if (known) return false;
+    // Which package it is stands in its header.
+    if (!selection_.has_package_rules()) {
+      GH_TRY(const bool known, known_by_stamp(*input));
+      if (known) return false;
+    }
     GH_TRY(const RpmPackage header, parse_rpm(*input, {}));
-    GH_TRY(const Missing missing, run_.missing(header.identity));
+    if (leave_out(header.name)) return true;
+    const Digest identity = selection_.identity(header.identity);
+    GH_TRY(const Missing missing, run_.missing(identity));
     if (!missing.to_read()) return missing.resumed;
     if (rpm_files_) {
       GH_TRY(const Digest file, digest_of_input(*input));
-      GH_TRY(const Missing as_file, run_.missing(file));
+      GH_TRY(const Missing as_file, run_.missing(selection_.identity(file)));
       if (!as_file.to_read()) return as_file.resumed;
     }
     GH_TRY(ReferencePackage package, rpm_references(*input, header, missing.algorithms, {}));
     GH_CHECK(input->check_unchanged());
     package.source = fs::path(source.path).filename().string();
-    package.identity = header.identity;
-    package.stamp = input->stamp();
+    package.identity = identity;
+    package.stamp = stamp_of(*input);
+    run_.exclude(0, selection_.leave_out(package.files));
     return run_.add(std::move(package));
   }
 
@@ -209,7 +250,7 @@ class PlainSources {
                         there.products.empty() ? "there are none" : "there are those of " + text_of(there.products)});
     bool any = false;
     GH_CHECK(database->references(product, {}, [&](ReferencePackage package) -> Result<void> {
-      GH_TRY(const bool added, run_.add(std::move(package)));
+      GH_TRY(const bool added, select(std::move(package)));
       any = any || added;
       return {};
     }));
@@ -218,6 +259,7 @@ class PlainSources {
   }
 
   Ingestion& run_;
+  const Selection& selection_;
   const bool rpm_files_;
 };
 
@@ -234,7 +276,9 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   // The largest first, so that the last worker isn't left alone with it.
   std::sort(sources.begin(), sources.end(),
             [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
-  if (o.all_products && std::ranges::none_of(sources, [](const Source& s) { return s.kind == Source::Kind::strongtnc; }))
+  const bool can_have_products =
+      std::ranges::any_of(sources, [](const Source& one) { return one.kind == Source::Kind::strongtnc; });
+  if (o.all_products && !can_have_products)
     return fail(Fault::usage, "--all-products is for strongtnc: sources");
   GH_TRY(Builder builder, Builder::open(o.refdb));
   GH_CHECK(repositories->load());
@@ -248,7 +292,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
                                     : unsigned(std::min<std::size_t>({o.jobs, useful, 256}));
   const oneapi::tbb::global_control workers(oneapi::tbb::global_control::max_allowed_parallelism, jobs + 1);
   oneapi::tbb::task_arena arena{int(jobs)};
-  PlainSources plain(run, repositories->knows_rpm_files());
+  PlainSources plain(run, repositories->selection(), repositories->knows_rpm_files());
   arena.execute([&] {
     oneapi::tbb::parallel_for_each(sources.begin(), sources.end(),
                                    [&](const Source& source) noexcept { plain.take(source); });

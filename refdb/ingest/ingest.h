@@ -28,6 +28,13 @@ struct IngestLimits {
   std::uint64_t module_bytes = std::uint64_t(128) << 20;
 };
 
+// What a Debian package's control member says.
+struct DebControl {
+  std::string name, version, architecture, section, priority;
+  std::vector<std::string> conffiles;  // canonical paths, sorted
+};
+Result<DebControl> read_deb_control(const Input& package, const std::string& name);
+
 // A Debian package (deb(5)): control for name, version, architecture and conffiles; the data archive for the files.
 Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
                                   const IngestLimits& limits = {});

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <map>
-#include <set>
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -159,47 +158,65 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
   return read_deb(MemoryInput(bytes), source, algorithms, limits);
 }
 
+namespace {
+
+Result<DebControl> read_control(const Input& input, const Member& member, const std::string& source) {
+  DebControl out;
+  GH_TRY(const auto a, TarMember::open(input, member, source));
+  const auto at = [&] { return a->at(); };
+  archive_entry* entry = nullptr;
+  int rc = ARCHIVE_OK;
+  while ((rc = archive_read_next_header(a->get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
+    const char* const raw = archive_entry_pathname(entry);
+    const std::string name = fs::path(raw != nullptr ? raw : "").filename().string();
+    if (name != "control" && name != "conffiles") continue;
+    std::string text;
+    char buffer[65536];
+    la_ssize_t n = 0;
+    while ((n = archive_read_data(a->get(), buffer, sizeof buffer)) > 0) {
+      text.append(buffer, std::size_t(n));
+      if (text.size() > max_control) return malformed("control file larger than 16 MiB", source, at());
+    }
+    if (n < 0) return malformed("can't read the control member", source, at(), why(a->get()));
+    if (name == "control") {
+      out.name = field(text, "Package");
+      out.version = field(text, "Version");
+      out.architecture = field(text, "Architecture");
+      out.section = field(text, "Section");
+      out.priority = field(text, "Priority");
+    } else {
+      for (std::string_view rest = text; !rest.empty();) {
+        const std::size_t end = rest.find('\n');
+        std::string_view line = rest.substr(0, end);
+        if (line.starts_with("remove-on-upgrade ")) line.remove_prefix(18);
+        if (auto path = canonical_path(line)) out.conffiles.push_back(*std::move(path));
+        rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+      }
+    }
+  }
+  if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a->get()));
+  if (out.name.empty() || out.version.empty())
+    return malformed("the control file names no package or version", source, std::size_t(member.at));
+  std::ranges::sort(out.conffiles);
+  return out;
+}
+
+}  // namespace
+
+Result<DebControl> read_deb_control(const Input& input, const std::string& source) {
+  GH_TRY(const Members members, members_of(input, source));
+  return read_control(input, members.control, source);
+}
+
 Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
                                   const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
   GH_TRY(const Members members, members_of(input, source));
+  GH_TRY(DebControl control, read_control(input, members.control, source));
   ReferencePackage out;
   out.source = fs::path(source).filename().string();
-  std::set<std::string> conffiles;
-  {
-    GH_TRY(const auto a, TarMember::open(input, members.control, source));
-    const auto at = [&] { return a->at(); };
-    archive_entry* entry = nullptr;
-    int rc = ARCHIVE_OK;
-    while ((rc = archive_read_next_header(a->get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
-      const char* const raw = archive_entry_pathname(entry);
-      const std::string name = fs::path(raw != nullptr ? raw : "").filename().string();
-      if (name != "control" && name != "conffiles") continue;
-      std::string text;
-      char buffer[65536];
-      la_ssize_t n = 0;
-      while ((n = archive_read_data(a->get(), buffer, sizeof buffer)) > 0) {
-        text.append(buffer, std::size_t(n));
-        if (text.size() > max_control) return malformed("control file larger than 16 MiB", source, at());
-      }
-      if (n < 0) return malformed("can't read the control member", source, at(), why(a->get()));
-      if (name == "control") {
-        out.name = field(text, "Package");
-        out.version = field(text, "Version");
-        out.architecture = field(text, "Architecture");
-      } else {
-        for (std::string_view rest = text; !rest.empty();) {
-          const std::size_t end = rest.find('\n');
-          std::string_view line = rest.substr(0, end);
-          if (line.starts_with("remove-on-upgrade ")) line.remove_prefix(18);
-          if (const auto path = canonical_path(line)) conffiles.insert(*path);
-          rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-        }
-      }
-    }
-    if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a->get()));
-  }
-  if (out.name.empty() || out.version.empty())
-    return malformed("the control file names no package or version", source, std::size_t(members.control.at));
+  out.name = std::move(control.name);
+  out.version = std::move(control.version);
+  out.architecture = std::move(control.architecture);
 
   GH_TRY(const auto a, TarMember::open(input, members.data, source));
   const auto at = [&] { return a->at(); };
@@ -222,7 +239,7 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
       return fail(Error{Fault::limit, "longer paths than allowed", "deb(5)", at(), source, {}});
     ReferenceFile file;
     file.path = *path;
-    file.is_mutable = conffiles.contains(*path);
+    file.is_mutable = std::ranges::binary_search(control.conffiles, *path);
     if (hard != nullptr) {
       const auto target = canonical_path(hard);
       const auto linked = target ? by_path.find(*target) : by_path.end();
