@@ -5,7 +5,7 @@ set(commands
   "verify:gatehouse_graph gatehouse_policy gatehouse_refdb_store"
   "refdb:gatehouse_refdb_explain gatehouse_refdb_ingest gatehouse_refdb_store"
   "serve:gatehouse_tls gatehouse_config gatehouse_refdb_store"
-  "device:gatehouse_state gatehouse_control gatehouse_config"
+  "device:gatehouse_state gatehouse_control gatehouse_config gatehouse_refdb_ingest"
   "session:gatehouse_state gatehouse_control gatehouse_config"
   "user:gatehouse_state"
   "policy:gatehouse_policy"

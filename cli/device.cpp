@@ -10,6 +10,8 @@
 #include "base/public_key.h"
 #include "cli/commands.h"
 #include "cli/state_access.h"
+#include "refdb/ingest/decoders.h"
+#include "refdb/ingest/input.h"
 #include "wire/tpm/tpm.h"
 
 namespace gatehouse::cli {
@@ -21,7 +23,7 @@ struct Options {
   StateOptionsOfCommand where;
   std::string device, ak, product, key, file, at;
   std::vector<std::string> identities;
-  bool trust = false, replace = false, history = false;
+  bool trust = false, replace = false, history = false, no_sandbox = false;
   std::optional<std::uint64_t> number;
 };
 
@@ -168,21 +170,27 @@ int run_show(const Options& options) {
   });
 }
 
-// Lines of a JSON file, sent in requests of at most 500 lines and about 1 MiB.
+// Import records, sent in requests of at most 500 and about 1 MiB.
 class Import {
  public:
+  // What says in the report where a record came from: {"line", 17} or {"device", "8a1b…"}.
+  using Origin = std::pair<std::string_view, json::value>;
   explicit Import(server::StateAccess& access) : access_(access) {}
 
   Result<void> line(std::size_t number, const std::string& text) {
     boost::system::error_code code;
     json::value record = json::parse(text, code);
     if (code) {
-      fail_line(number, "not JSON: " + code.message());
+      refuse({"line", number}, "not JSON: " + code.message());
       return {};
     }
+    return add({"line", number}, std::move(record), text.size());
+  }
+  // `bytes`: what it has as text, roughly.
+  Result<void> add(Origin origin, json::value record, std::size_t bytes) {
     records_.push_back(std::move(record));
-    numbers_.push_back(number);
-    bytes_ += text.size();
+    origins_.push_back(std::move(origin));
+    bytes_ += bytes;
     if (records_.size() < 500 && bytes_ < (std::size_t(1) << 20)) return {};
     return send();
   }
@@ -193,40 +201,148 @@ class Import {
     request["records"] = std::move(records_);
     GH_TRY(const json::object response, ask(access_, request));
     const json::value* const results = response.if_contains("results");
-    if (results == nullptr || !results->is_array() || results->get_array().size() != numbers_.size())
+    if (results == nullptr || !results->is_array() || results->get_array().size() != origins_.size())
       return fail(Fault::internal, "an import has a result for each record", "docs/formats/control.md");
-    for (std::size_t i = 0; i < numbers_.size(); ++i) {
+    for (std::size_t i = 0; i < origins_.size(); ++i) {
       const json::object* const error = results->get_array()[i].if_object();
       if (error == nullptr) {
         ++imported;
         continue;
       }
       const std::string detail = shown(*error, "detail");
-      fail_line(numbers_[i], shown(*error, "reason") + (detail == "-" ? "" : ": " + detail));
+      refuse(std::move(origins_[i]), shown(*error, "reason") + (detail == "-" ? "" : ": " + detail));
     }
     records_ = json::array();
-    numbers_.clear();
+    origins_.clear();
     bytes_ = 0;
     return {};
+  }
+  void refuse(Origin origin, const std::string& reason) {
+    json::object one;
+    one[origin.first] = std::move(origin.second);
+    one["reason"] = reason;
+    failed.push_back(std::move(one));
   }
 
   std::uint64_t imported = 0;
   json::array failed;
 
  private:
-  void fail_line(std::size_t number, const std::string& reason) {
-    json::object one;
-    one["line"] = number;
-    one["reason"] = reason;
-    failed.push_back(std::move(one));
-  }
   server::StateAccess& access_;
   json::array records_;
-  std::vector<std::size_t> numbers_;
+  std::vector<Origin> origins_;
   std::size_t bytes_ = 0;
 };
 
+// What became of it; more of it in `out`. Exit code 3 where something failed.
+int report_import(const Options& options, Import& import, json::object out, const std::string& line) {
+  for (const json::value& value : import.failed) {
+    const json::object& one = value.get_object();
+    std::cerr << "gatehouse: " << escaped(options.file)
+              << (one.if_contains("line") ? ":" + shown(one, "line") : ": device " + shown(one, "device")) << ": "
+              << shown(one, "reason") << '\n';
+  }
+  const bool good = import.failed.empty();
+  if (options.where.json) {
+    out["failed"] = std::move(import.failed);
+    std::cout << json::serialize(out) << '\n';
+  } else {
+    std::cout << line << '\n';
+  }
+  if (const int code = flushed(); code != 0) return code;
+  return good ? 0 : 3;
+}
+
+json::object record_of(const refdb::StrongTncBaseline& baseline, std::size_t& bytes) {
+  json::object pcrs;
+  for (const auto& [pcr, digests] : baseline.pcrs) {
+    json::array list;
+    for (const Digest& digest : digests) list.emplace_back(digest.hex());
+    bytes += list.size() * (2 * digest_size(baseline.bank) + 3);
+    pcrs[std::to_string(pcr)] = std::move(list);
+  }
+  return {{"device", baseline.device}, {"baseline", {{"bank", name(baseline.bank)}, {"pcrs", std::move(pcrs)}}}};
+}
+
+// Trusted by its Device ID, which is all that such a database has of a key.
+bool is_key_id(std::string_view id) {
+  return id.size() == 40 && std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+// A process without rights reads it.
+Result<refdb::StrongTncListing> listing_of(const std::string& path, bool sandbox) {
+  GH_TRY(const auto decoders, refdb::Decoders::start({.at_once = 1, .confined = sandbox}));
+  GH_TRY(const auto file, refdb::open_strongtnc(path));
+  auto listing = decoders->strongtnc_devices(*file, path);
+  if (!listing) return fail(std::move(listing).error().from(path));
+  GH_CHECK(file->check_unchanged());
+  return listing;
+}
+
+// Of a database that is damaged somewhere nothing is imported.
+int run_import_strongtnc(const Options& options, const std::string& path) {
+  const auto listing = listing_of(path, !options.no_sandbox);
+  if (!listing) return complain(listing.error());
+  const refdb::StrongTncDevices& found = listing->counts;
+  auto access = options.where.open(true);
+  if (!access) return complain(access.error());
+  Import import(*access);
+  std::uint64_t trusted = 0;
+  std::vector<std::string> keyless;
+  const auto on_device = [&](const refdb::StrongTncDevice& device) -> Result<void> {
+    json::object record{{"device", device.id}};
+    if (!device.product.empty()) record["product"] = device.product;
+    if (device.trusted && is_key_id(device.id)) {
+      record["trust"] = true;
+      ++trusted;
+    } else if (device.trusted) {
+      keyless.push_back(device.id);
+    }
+    return import.add({"device", json::string(device.id)}, std::move(record), device.id.size() + device.product.size() + 50);
+  };
+  const auto on_baseline = [&](const refdb::StrongTncBaseline& baseline) -> Result<void> {
+    std::size_t bytes = baseline.device.size() + 50;
+    json::object record = record_of(baseline, bytes);
+    return import.add({"device", json::string(baseline.device)}, std::move(record), bytes);
+  };
+  for (const refdb::StrongTncDevice& device : listing->devices)
+    if (const auto added = on_device(device); !added) return complain(added.error());
+  for (const refdb::StrongTncBaseline& baseline : listing->baselines)
+    if (const auto added = on_baseline(baseline); !added) return complain(added.error());
+  if (const auto sent = import.send(); !sent) return complain(sent.error());
+  for (const auto& [device, why] : found.refused) import.refuse({"device", json::string(device)}, "no baseline: " + why);
+  const auto note = [&](std::uint64_t count, const char* what) {
+    if (count != 0) std::cerr << "gatehouse: " << escaped(options.file) << ": left out: " << count << ' ' << what << '\n';
+  };
+  note(found.inactive, "inactive devices");
+  note(found.other_products, "older rows of devices that had another product");
+  note(found.components, "digests of other components than the firmware");
+  note(found.sha1, "firmware digests in SHA-1");
+  note(found.dangling, "firmware digests of devices that aren't taken");
+  for (const std::string& id : keyless)
+    std::cerr << "gatehouse: " << escaped(options.file) << ": " << escaped(id)
+              << ": trusted there, but its Device ID names no AK: give it with `device add --ak`, or `device trust` it "
+                 "once it has come\n";
+  json::object out{{"imported", import.imported},
+                   {"devices", found.devices},
+                   {"trusted", trusted},
+                   {"baselines", found.baselines},
+                   {"left_out",
+                    {{"inactive", found.inactive},
+                     {"older_rows", found.other_products},
+                     {"other_components", found.components},
+                     {"sha1", found.sha1},
+                     {"of_no_device", found.dangling},
+                     {"trust_without_ak", keyless.size()}}}};
+  return report_import(options, import, std::move(out),
+                       std::to_string(found.devices) + " devices (" + std::to_string(trusted) + " trusted) and " +
+                           std::to_string(found.baselines) + " firmware baselines read, " +
+                           std::to_string(import.imported) + " records imported");
+}
+
 int run_import(const Options& options) {
+  constexpr std::string_view strongtnc = "strongtnc:";
+  if (options.file.starts_with(strongtnc)) return run_import_strongtnc(options, options.file.substr(strongtnc.size()));
   std::ifstream file(options.file);
   if (!file) return complain(fail_errno("can't open", options.file).error());
   auto access = options.where.open(true);
@@ -240,20 +356,8 @@ int run_import(const Options& options) {
   }
   if (file.bad()) return complain(fail_errno("can't read", options.file).error());
   if (const auto sent = import.send(); !sent) return complain(sent.error());
-  for (const json::value& one : import.failed)
-    std::cerr << "gatehouse: " << escaped(options.file) << ":" << shown(one.get_object(), "line") << ": "
-              << shown(one.get_object(), "reason") << '\n';
-  const bool good = import.failed.empty();
-  if (options.where.json) {
-    json::object out;
-    out["imported"] = import.imported;
-    out["failed"] = std::move(import.failed);
-    std::cout << json::serialize(out) << '\n';
-  } else {
-    std::cout << import.imported << " devices imported\n";
-  }
-  if (const int code = flushed(); code != 0) return code;
-  return good ? 0 : 3;
+  json::object out{{"imported", import.imported}};
+  return report_import(options, import, std::move(out), std::to_string(import.imported) + " devices imported");
 }
 
 int run_approve(const Options& options) {
@@ -366,9 +470,14 @@ void add_device(CLI::App& app, Run& run) {
   add->add_option("--product", options->product, "product that its references are under");
   add->add_option("--identity", options->identities, "authenticated identity that it is bound to (repeatable)")->take_all();
   add->add_flag("--trust", options->trust, "trust the key; without, it waits for `device trust`");
-  auto* const import = command(group, "import", "Enrol devices from JSON lines (docs/formats/control.md)", run_import,
+  auto* const import = command(group, "import", "Enrol devices from JSON lines (docs/formats/control.md), or from strongTNC's database", run_import,
                                "gatehouse device import devices.jsonl --state state");
-  import->add_option("FILE", options->file, "a JSON object a line: device, ak, product, trust, baseline")->required();
+  import->add_option("FILE", options->file,
+                     "a JSON object a line: device, ak, product, trust, baseline; or strongtnc:FILE, its SQLite database: "
+                     "devices with product, trust and firmware baselines")
+      ->required();
+  import->add_flag("--no-sandbox", options->no_sandbox,
+                   "strongtnc: read the database in this process, where others can't be confined");
   auto* const trust = device(command(group, "trust", "Trust the AK that waits for it", run_trust,
                                      "gatehouse device trust 8a1b… --state state"));
   trust->add_option("--key", options->key, "key id or SHA-256, where several wait or the key was revoked");

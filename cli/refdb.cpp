@@ -27,7 +27,7 @@ struct Options {
   unsigned jobs = 0, stall_seconds = 30;
   std::uint64_t from = 0, to = 0;  // generations
   std::size_t keep = 10;
-  bool json = false, files = false, no_sandbox = false;
+  bool json = false, files = false, no_sandbox = false, all_products = false;
 };
 
 int run_ingest(const Options& o) {
@@ -41,6 +41,7 @@ int run_ingest(const Options& o) {
   }
   options.sources = o.sources;
   options.jobs = o.jobs;
+  options.all_products = o.all_products;
   options.repositories = o.repositories;
   options.sandbox = !o.no_sandbox;
   options.repositories.stall = std::chrono::seconds(std::clamp(o.stall_seconds, 1U, 86400U));
@@ -70,6 +71,9 @@ int run_ingest(const Options& o) {
     for (const refdb::FailedSource& f : report->failed)
       failed.push_back({{"source", escaped(f.source)}, {"reason", escaped(f.reason, f.reason.size())}});
     out["failed"] = std::move(failed);
+    json::array warnings;
+    for (const std::string& w : report->warnings) warnings.emplace_back(escaped(w, w.size()));
+    out["warnings"] = std::move(warnings);
     out["generation"] = report->generation;
     std::cout << json::serialize(out) << '\n';
   } else {
@@ -358,7 +362,10 @@ void add_generations(CLI::App& command, const std::shared_ptr<Options>& o, Run& 
 
 void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsigned& stall_seconds) {
   // Not more than one value after an option: the next is a source.
-  const auto add = [&](CLI::Option* option) { option->group("Repositories (apt:, rpm-md:)")->allow_extra_args(false); };
+  const auto add = [&](CLI::Option* option, const char* group = "Repositories (apt:, rpm-md:)") {
+    option->group(group)->allow_extra_args(false);
+  };
+  constexpr const char* selection = "Selection";
   add(not_empty(ingest.add_option("--suite", r.suites, "apt: a suite, \"bookworm\"; \"./\" for a repository without; repeatable")->delimiter(',')));
   add(not_empty(ingest.add_option("--component", r.components, "apt: components (default: main); repeatable")->delimiter(',')));
   add(not_empty(ingest.add_option("--architecture", r.architectures,
@@ -368,9 +375,9 @@ void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsig
   add(ingest.add_flag("--allow-unsigned", r.allow_unsigned, "take what nobody signed, too; --keyring isn't needed"));
   add(ingest.add_flag("--allow-older", r.allow_older, "also a state older than the one taken before, or past its Valid-Until"));
   add(not_empty(ingest.add_option("--include", r.include,
-                                  "packages (NAME, section:NAME, priority:NAME) or paths in them (/PATH): these only; a shell's patterns; repeatable")));
-  add(not_empty(ingest.add_option("--exclude", r.exclude, "the same: not these; repeatable")));
-  add(not_empty(ingest.add_option("--profile", r.profile, "server: without documentation, debug symbols, games and sources")));
+                                  "packages (NAME, section:NAME, priority:NAME) or paths (/PATH): these only; a shell's patterns; repeatable")), selection);
+  add(not_empty(ingest.add_option("--exclude", r.exclude, "the same: not these; repeatable")), selection);
+  add(not_empty(ingest.add_option("--profile", r.profile, "server: without documentation, debug symbols, games and sources")), selection);
   add(not_empty(ingest.add_option("--cache", r.cache, "folder for what is downloaded (default: gatehouse in the user's cache folder)")));
   add(ingest.add_flag("--keep-packages", r.keep_packages, "leave downloaded packages in the cache, once they are in the store"));
   add(unsigned_only(ingest.add_option("--downloads", r.downloads, "files at once (default: 4)")));
@@ -394,6 +401,7 @@ void add_refdb(CLI::App& app, Run& run) {
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
   ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
   ingest->add_flag("--no-sandbox", o->no_sandbox, "decode packages in this process, where others can't be confined");
+  ingest->add_flag("--all-products", o->all_products, "strongtnc: all products of the database, each under its own name; without, the one that --product names");
   ingest->add_flag("--json", o->json, "one JSON object on standard output");
   ingest
       ->add_option(
@@ -401,7 +409,7 @@ void add_refdb(CLI::App& app, Run& run) {
           "a .deb, an .rpm, a directory searched for packages, root:DIR (an installed tree), oci:FILE "
           "(a container image's archive), initramfs:FILE, sha256sums:FILE (a list of "
           "that tool's with absolute paths), keylime:FILE (a runtime policy), ima:FILE (the measurement list of a machine "
-          "that is known to be good), swid:FILE (a SWID tag with hashes), apt:DIR_OR_URL (a Debian repository), "
+          "that is known to be good), swid:FILE (a SWID tag with hashes), strongtnc:FILE (strongTNC's SQLite database), apt:DIR_OR_URL (a Debian repository), "
           "rpm-md:DIR_OR_URL (an RPM repository)")
       ->required();
   add_repository_options(*ingest, o->repositories, o->stall_seconds);

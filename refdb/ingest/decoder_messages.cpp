@@ -15,22 +15,10 @@ namespace gatehouse::refdb {
 namespace {
 
 constexpr std::string_view spec = "refdb/ingest/decoder_messages.h";
-constexpr std::size_t most_packages = 65'536, most_signatures = 64;
+constexpr std::size_t most_packages = 65'536, most_signatures = 64, most_notes = 100;
+// A note as it is given; what isn't printable in it becomes longer.
+constexpr std::size_t longest_note = 1000, longest_escaped = 4 * longest_note + 3;
 constexpr std::size_t rows_a_message = std::size_t(256) << 10;
-
-std::unexpected<Error> not_one() {
-  return fail(Error{Fault::internal, "what the decoder says is no answer", spec, 0, {}, {}});
-}
-
-void put_text32(Writer& w, std::string_view text) {
-  w.put(std::uint32_t(text.size()));
-  w.put_text(text);
-}
-Result<std::string_view> take_text32(Reader& r) {
-  GH_TRY(const std::uint32_t size, r.get<std::uint32_t>());
-  GH_TRY(const Bytes text, r.take(size));
-  return as_text(text);
-}
 
 void put_algorithms(Writer& w, const std::vector<HashAlgorithm>& algorithms) {
   w.put(std::uint8_t(algorithms.size()));
@@ -42,7 +30,7 @@ Result<std::vector<HashAlgorithm>> take_algorithms(Reader& r) {
   for (unsigned i = 0; i < n; ++i) {
     GH_TRY(const std::uint16_t id, r.get<std::uint16_t>());
     const auto algorithm = hash_algorithm(id);
-    if (!algorithm) return not_one();
+    if (!algorithm) return no_answer();
     out.push_back(*algorithm);
   }
   return out;
@@ -51,14 +39,31 @@ Result<std::vector<HashAlgorithm>> take_algorithms(Reader& r) {
 Result<Reader> open(Bytes message, char letter) {
   Reader r(message, spec);
   GH_TRY(const std::uint8_t is, r.get<std::uint8_t>());
-  if (is != std::uint8_t(letter)) return not_one();
+  if (is != std::uint8_t(letter)) return no_answer();
   return r;
+}
+
+}  // namespace
+
+std::unexpected<Error> no_answer() {
+  return fail(Error{Fault::internal, "what the decoder says is no answer", spec, 0, {}, {}});
+}
+
+void put_text32(Writer& w, std::string_view text) {
+  w.put(std::uint32_t(text.size()));
+  w.put_text(text);
+}
+
+Result<std::string_view> take_text32(Reader& r) {
+  GH_TRY(const std::uint32_t size, r.get<std::uint32_t>());
+  GH_TRY(const Bytes text, r.take(size));
+  return as_text(text);
 }
 
 Result<Error> parse_error(Reader& r) {
   Error out;
   GH_TRY(const std::uint8_t fault, r.get<std::uint8_t>());
-  if (fault > std::uint8_t(Fault::internal)) return not_one();
+  if (fault > std::uint8_t(Fault::internal)) return no_answer();
   out.fault = Fault(fault);
   GH_TRY(const std::uint64_t offset, r.get<std::uint64_t>());
   out.offset = std::size_t(offset);
@@ -71,8 +76,6 @@ Result<Error> parse_error(Reader& r) {
   out.detail = escaped(detail, 400);
   return out;
 }
-
-}  // namespace
 
 std::string_view lasting(std::string_view text) {
   static std::mutex mutex;
@@ -93,6 +96,7 @@ ByteVector request_message(const DecodeRequest& request) {
   w.put(std::uint8_t(request.kind));
   put_algorithms(w, request.algorithms);
   put_text32(w, request.name);
+  put_text32(w, request.product);
   w.put(std::uint8_t(request.pin.has_value()));
   if (request.pin) {
     w.put(request.pin->size);
@@ -107,17 +111,19 @@ Result<DecodeRequest> parse_request(Bytes message) {
   GH_TRY(Reader r, open(message, 'R'));
   DecodeRequest out;
   GH_TRY(const std::uint8_t kind, r.get<std::uint8_t>());
-  if (kind > std::uint8_t(SourceKind::swid)) return not_one();
+  if (kind > std::uint8_t(SourceKind::strongtnc_devices)) return no_answer();
   out.kind = SourceKind(kind);
   GH_TRY(out.algorithms, take_algorithms(r));
   GH_TRY(const std::string_view name, take_text32(r));
   out.name = name;
+  GH_TRY(const std::string_view product, take_text32(r));
+  out.product = product;
   GH_TRY(const std::uint8_t pinned, r.get<std::uint8_t>());
   if (pinned != 0) {
     PinnedInput::Pin pin;
     GH_TRY(pin.size, r.get<std::uint64_t>());
     GH_TRY(const std::uint8_t size, r.get<std::uint8_t>());
-    if (size > max_digest_size) return not_one();
+    if (size > max_digest_size) return no_answer();
     GH_TRY(const Bytes digest, r.take(size));
     pin.digest = Digest(digest);
     while (!r.empty()) {
@@ -147,6 +153,7 @@ Result<std::vector<HashAlgorithm>> parse_algorithms(Bytes message) {
 ByteVector head_message(const RpmHead& head) {
   Writer w;
   w.put(std::uint8_t('H'));
+  put_text32(w, head.name);
   w.put(std::uint8_t(head.binds_files));
   w.put(std::uint16_t(head.signatures.size()));
   for (const ByteVector& s : head.signatures) put_text32(w, as_text(s));
@@ -154,6 +161,13 @@ ByteVector head_message(const RpmHead& head) {
 }
 
 namespace {
+
+// As a row has them: by algorithm, each once.
+void put_in_order(std::vector<std::pair<HashAlgorithm, Digest>>& digests) {
+  std::ranges::sort(digests, {}, [](const auto& d) { return d.first; });
+  const auto twice = std::ranges::unique(digests, {}, [](const auto& d) { return d.first; });
+  digests.erase(twice.begin(), twice.end());
+}
 
 Result<RpmHead> read_head(Bytes message) {
   if (!message.empty() && message.front() == std::byte('E')) {
@@ -163,9 +177,11 @@ Result<RpmHead> read_head(Bytes message) {
   }
   GH_TRY(Reader r, open(message, 'H'));
   RpmHead out;
+  GH_TRY(const std::string_view name, take_text32(r));
+  out.name = name;
   GH_TRY(const std::uint8_t binds, r.get<std::uint8_t>());
   GH_TRY(const std::uint16_t signatures, r.get<std::uint16_t>());
-  if (binds > 1 || signatures > most_signatures) return not_one();
+  if (binds > 1 || signatures > most_signatures) return no_answer();
   out.binds_files = binds != 0;
   for (unsigned i = 0; i < signatures; ++i) {
     GH_TRY(const std::string_view signature, take_text32(r));
@@ -175,16 +191,32 @@ Result<RpmHead> read_head(Bytes message) {
   return out;
 }
 
-// What can't be read is a lie, and no fault of the package.
+Result<DebControl> read_control(Bytes message) {
+  if (!message.empty() && message.front() == std::byte('E')) {
+    GH_TRY(Reader r, open(message, 'E'));
+    GH_TRY(Error error, parse_error(r));
+    return fail(std::move(error));
+  }
+  GH_TRY(Reader r, open(message, 'I'));
+  DebControl out;
+  for (std::string* text : {&out.name, &out.section, &out.priority}) {
+    GH_TRY(const std::string_view taken, take_text32(r));
+    *text = taken;
+  }
+  GH_CHECK(r.finish());
+  return out;
+}
+
 template <class T>
 Result<T> told(Result<T> read) {
-  if (!read && read.error().spec == spec) return not_one();
+  if (!read && read.error().spec == spec) return no_answer();
   return read;
 }
 
 }  // namespace
 
 Result<RpmHead> parse_head(Bytes message) { return told(read_head(message)); }
+Result<DebControl> parse_control(Bytes message) { return told(read_control(message)); }
 
 ByteVector error_message(const Error& error) {
   Writer w;
@@ -197,15 +229,32 @@ ByteVector error_message(const Error& error) {
   return std::move(w).take();
 }
 
+ByteVector control_message(const DebControl& control) {
+  Writer w;
+  w.put(std::uint8_t('I'));
+  for (const std::string* text : {&control.name, &control.section, &control.priority}) put_text32(w, *text);
+  return std::move(w).take();
+}
+
+ByteVector note_message(std::string_view text) {
+  Writer w;
+  w.put(std::uint8_t('W'));
+  put_text32(w, escaped(text, longest_note));
+  return std::move(w).take();
+}
+
 ByteVector done_message() { return {std::byte('D')}; }
 
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send) {
   // All members by name, so that a new one isn't forgotten here: what isn't sent is the ingestion's.
-  auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen, files, stamp] =
-      package;
+  auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen, files, stamp,
+         warnings] = package;
   Writer w;
   w.put(std::uint8_t('P'));
-  for (const std::string* text : {&name, &version, &architecture, &source}) put_text32(w, *text);
+  for (const std::string* text : {&product, &name, &version, &architecture, &source}) {
+    if (text->size() > UINT16_MAX) return fail(Fault::limit, "a name longer than 65,535 bytes");
+    put_text32(w, *text);
+  }
   w.put(std::uint8_t(format));
   GH_CHECK(send(w.view()));
   FileWriter writer;
@@ -217,44 +266,77 @@ Result<void> send_package(ReferencePackage&& package, const std::function<Result
     writer.restart();
     return {};
   };
+  std::string_view last;
   for (ReferenceFile& f : files) {
-    const char letter = f.is_script ? 'S' : 'F';
-    if (rows.front() != letter) GH_CHECK(flush(letter));
     if (!is_canonical(f.path)) {
       GH_TRY(f.path, canonical_path(f.path));
     }
-    // As a row has them: by algorithm, each once.
-    std::ranges::sort(f.digests, {}, [](const auto& d) { return d.first; });
-    const auto twice = std::ranges::unique(f.digests, {}, [](const auto& d) { return d.first; });
-    f.digests.erase(twice.begin(), twice.end());
+    const char letter = f.is_script ? 'S' : 'F';
+    // A file that is there twice isn't a further content of the first.
+    if (rows.front() != letter || rows.size() >= rows_a_message || f.path == last) GH_CHECK(flush(letter));
+    last = f.path;
+    put_in_order(f.digests);
     set_row(row, f);
     writer.append(rows, row);
-    if (rows.size() >= rows_a_message) GH_CHECK(flush(letter));
-  }
-  return flush('F');
-}
-
-Result<void> Answer::take_files(std::string_view rows, bool scripts) {
-  if (packages_.empty()) return not_one();
-  std::vector<ReferenceFile>& files = packages_.back().files;
-  FileReader reader(rows);
-  while (!reader.done()) {
-    const FileRow* const row = reader.next();
-    if (row == nullptr) return not_one();
-    path_bytes_ += row->path.size();
-    if (++files_ > most_files_ || path_bytes_ > most_path_bytes_) return not_one();
-    ReferenceFile& f = files.emplace_back();
-    f.path = row->path;
-    f.size = row->size;
-    f.is_mutable = row->is_mutable;
-    f.is_script = scripts;
-    f.digests.reserve(row->digests);
-    for (std::size_t i = 0; i < row->digests; ++i) {
-      const auto& [algorithm, digest] = row->contents[i];
-      if (digest.size() != digest_size(algorithm)) return not_one();
-      f.digests.emplace_back(algorithm, Digest(as_bytes(digest)));
+    for (FileContent& c : f.further) {
+      if (rows.size() >= rows_a_message) GH_CHECK(flush('M'));
+      put_in_order(c.digests);
+      set_content(row, c);
+      writer.append(rows, row);
     }
   }
+  GH_CHECK(flush('F'));
+  for (const std::string& warning : warnings) GH_CHECK(send(note_message(warning)));
+  return {};
+}
+
+Result<void> Answer::take_package(Reader& r) {
+  if (all_.packages.size() >= most_packages) return no_answer();
+  ReferencePackage& package = all_.packages.emplace_back();
+  for (std::string* text :
+       {&package.product, &package.name, &package.version, &package.architecture, &package.source}) {
+    GH_TRY(const std::string_view taken, take_text32(r));
+    if (taken.size() > UINT16_MAX || (text_bytes_ += taken.size()) > most_message_bytes + most_path_bytes_)
+      return no_answer();
+    *text = taken;
+  }
+  if (package.product.empty() == products_ || !is_printable(package.product)) return no_answer();
+  GH_TRY(const std::uint8_t format, r.get<std::uint8_t>());
+  package.format = PackageFormat(format);
+  if (package.format > PackageFormat::rpm) return no_answer();
+  return r.finish();
+}
+
+Result<void> Answer::take_files(std::string_view rows, char letter) {
+  if (all_.packages.empty()) return no_answer();
+  std::vector<ReferenceFile>& files = all_.packages.back().files;
+  FileReader reader(rows);
+  for (bool first = true; !reader.done(); first = false) {
+    const FileRow* const row = reader.next();
+    if (row == nullptr || ++files_ > most_files_) return no_answer();
+    std::vector<std::pair<HashAlgorithm, Digest>> digests;
+    digests.reserve(row->digests);
+    for (std::size_t i = 0; i < row->digests; ++i) {
+      const auto& [algorithm, digest] = row->contents[i];
+      if (digest.size() != digest_size(algorithm)) return no_answer();
+      digests.emplace_back(algorithm, Digest(as_bytes(digest)));
+    }
+    const bool same = !files.empty() && files.back().path == row->path;
+    if (first ? letter == 'M' : same) {
+      if (!same || files.back().is_mutable != row->is_mutable) return no_answer();
+      files.back().further.push_back({row->size, std::move(digests)});
+      continue;
+    }
+    if (letter == 'M' || (path_bytes_ += row->path.size()) > most_path_bytes_) return no_answer();
+    files.push_back({std::string(row->path), row->size, row->is_mutable, std::move(digests), letter == 'S', {}});
+  }
+  return {};
+}
+
+Result<void> Answer::take_note(std::string_view text) {
+  std::vector<std::string>& all = all_.packages.empty() ? all_.notes : all_.packages.back().warnings;
+  if (++notes_ > most_notes || text.size() > longest_escaped || !is_printable(text)) return no_answer();
+  all.emplace_back(text);
   return {};
 }
 
@@ -264,23 +346,20 @@ Result<bool> Answer::read(Bytes message) {
   Reader r(message, spec);
   GH_TRY(const std::uint8_t letter, r.get<std::uint8_t>());
   switch (letter) {
-    case 'P': {
-      if (packages_.size() >= most_packages) return not_one();
-      ReferencePackage& package = packages_.emplace_back();
-      for (std::string* text : {&package.name, &package.version, &package.architecture, &package.source}) {
-        GH_TRY(const std::string_view taken, take_text32(r));
-        *text = taken;
-      }
-      GH_TRY(const std::uint8_t format, r.get<std::uint8_t>());
-      package.format = PackageFormat(format);
-      if (package.format > PackageFormat::rpm) return not_one();
+    case 'P':
+      GH_CHECK(take_package(r));
+      return false;
+    case 'F':
+    case 'M':
+    case 'S':
+      GH_CHECK(take_files(as_text(r.rest()), char(letter)));
+      return false;
+    case 'W': {
+      GH_TRY(const std::string_view text, take_text32(r));
       GH_CHECK(r.finish());
+      GH_CHECK(take_note(text));
       return false;
     }
-    case 'F':
-    case 'S':
-      GH_CHECK(take_files(as_text(r.rest()), letter == 'S'));
-      return false;
     case 'E': {
       GH_TRY(Error error, parse_error(r));
       return fail(std::move(error));
@@ -289,7 +368,7 @@ Result<bool> Answer::read(Bytes message) {
       GH_CHECK(r.finish());
       return true;
     default:
-      return not_one();
+      return no_answer();
   }
 }
 

@@ -4,15 +4,21 @@
 // A message is its size (4, big-endian, of what follows), a letter, and a body. Texts are their length (4) and as many
 // bytes. A decoder is asked once:
 //
-//   R  kind (1), algorithms (1) and for each its TPM_ALG_ID (2), text name, whether it is pinned (1), and then its size
-//      (8), digest algorithm's digest: length (1) and bytes, SHA-256 of each block of 128 KiB (32 each)
+//   R  kind (1), algorithms (1) and for each its TPM_ALG_ID (2), texts name and product, whether it is pinned (1), and
+//      then its size (8), digest algorithm's digest: length (1) and bytes, SHA-256 of each block of 128 KiB (32 each)
 //
 // and says
 //
-//   H  of an RPM package first: identity (32), where header and payload begin (8 each), whether the header binds the
-//      files (1), signatures (2) and each as a text. Then it waits for A, algorithms as above, or the end
-//   P  a package: texts name, version, architecture, source
-//   F  files of the package that came last, as rows of refdb/store/file_rows.h
+//   H  of an RPM package first: text name, whether the header binds the files (1), signatures (2) and each as a text.
+//      Then it waits for A, algorithms as above, or the end
+//   I  of a Debian package's control file: texts name, section, priority
+//   P  a package: texts product, name, version, architecture, source; format (1). The product only of what has several
+//   F  files of the package that came last, as rows of refdb/store/file_rows.h. Rows with the path of the one before are
+//      further contents of the same file
+//   M  more further contents of the file that came last, as F
+//   S  scripts of the package, as F
+//   W  a text for people, at most 4,003 bytes: a warning of the package that came last, before the first one a note of
+//      the whole
 //   D  all there is, or
 //   E  fault (1), offset (8), texts reason, rule and detail
 #pragma once
@@ -25,12 +31,32 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/reader.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/input.h"
 
+namespace gatehouse {
+class Writer;
+}
+
 namespace gatehouse::refdb {
 
-enum class SourceKind : std::uint8_t { deb, rpm, oci, initramfs, sums, keylime, ima, swid };
+// deb_control: name, section and priority of a Debian package alone. module: a file of a tree, with its further contents.
+// strongtnc_devices: refdb/ingest/device_messages.h.
+enum class SourceKind : std::uint8_t {
+  deb,
+  rpm,
+  oci,
+  initramfs,
+  sums,
+  keylime,
+  ima,
+  swid,
+  deb_control,
+  module,
+  strongtnc,
+  strongtnc_devices
+};
 
 inline constexpr std::size_t most_message_bytes = std::size_t(16) << 20;
 
@@ -39,10 +65,18 @@ struct DecodeRequest {
   std::vector<HashAlgorithm> algorithms;
   std::string name;
   std::optional<PinnedInput::Pin> pin;
+  std::string product{};  // of strongtnc: whose files; empty: all
+};
+
+// What came of a file.
+struct Decoded {
+  std::vector<ReferencePackage> packages;
+  std::vector<std::string> notes;  // of the whole, for people
 };
 
 // What an ingestion needs to know of an RPM package before it asks for its files.
 struct RpmHead {
+  std::string name;
   bool binds_files = false;
   std::vector<ByteVector> signatures;
   // As in RpmPackage. The ingestion sees them for itself, and no message has them: a decoder that was taken over could
@@ -56,7 +90,10 @@ ByteVector request_message(const DecodeRequest& request);
 ByteVector algorithms_message(const std::vector<HashAlgorithm>& algorithms);
 ByteVector head_message(const RpmHead& head);
 ByteVector error_message(const Error& error);
-// P, F and S (files, and scripts) of one package, each handed to `send` as it is made.
+ByteVector control_message(const DebControl& control);
+// Cut to the length that a text for people may have.
+ByteVector note_message(std::string_view text);
+// P, F, M, S and W of one package, each handed to `send` as it is made.
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send);
 ByteVector done_message();
 
@@ -67,20 +104,36 @@ Result<std::vector<HashAlgorithm>> parse_algorithms(Bytes message);
 // In an ingestion: what a decoder says after its request, message by message.
 class Answer {
  public:
-  // `files`, `path_bytes`: as in IngestLimits, of all packages.
-  Answer(std::uint64_t files, std::uint64_t path_bytes) : most_files_(files), most_path_bytes_(path_bytes) {}
+  // `files`, `path_bytes`: as in IngestLimits, of all packages; each further content counts as a file. `products`: each
+  // package has one; else none may.
+  Answer(std::uint64_t files, std::uint64_t path_bytes, bool products = false)
+      : most_files_(files), most_path_bytes_(path_bytes), products_(products) {}
   // Fails where the message isn't one, and as the decoder did. True: it was the last one.
   Result<bool> take(Bytes message);
-  std::vector<ReferencePackage>& packages() { return packages_; }
+  std::vector<ReferencePackage>& packages() { return all_.packages; }
+  Decoded& all() { return all_; }
 
  private:
   Result<bool> read(Bytes message);
-  Result<void> take_files(std::string_view rows, bool scripts);
+  Result<void> take_package(Reader& r);
+  Result<void> take_files(std::string_view rows, char letter);
+  Result<void> take_note(std::string_view text);
   const std::uint64_t most_files_, most_path_bytes_;
-  std::uint64_t files_ = 0, path_bytes_ = 0;
-  std::vector<ReferencePackage> packages_;
+  const bool products_;
+  std::uint64_t files_ = 0, path_bytes_ = 0, text_bytes_ = 0, notes_ = 0;
+  Decoded all_;
 };
 Result<RpmHead> parse_head(Bytes message);
+// Name, section and priority.
+Result<DebControl> parse_control(Bytes message);
+
+// Texts as messages have them: their length (4) and as many bytes.
+void put_text32(Writer& w, std::string_view text);
+Result<std::string_view> take_text32(Reader& r);
+// What can't be read is a lie, and no fault of the file.
+std::unexpected<Error> no_answer();
+// E, as an error.
+Result<Error> parse_error(Reader& r);
 
 // A text that lives as long as the process: an error's reason is one, also that of an error from elsewhere. There is
 // room for some; beyond that, and where the text is none for people, it is another one that says so.

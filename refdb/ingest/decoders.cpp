@@ -17,7 +17,10 @@
 #include <system_error>
 
 #include "base/descriptor.h"
+#include "refdb/alias/alias.h"
 #include "refdb/ingest/confinement.h"
+#include "refdb/ingest/device_messages.h"
+#include "refdb/ingest/file_hasher.h"
 #include "refdb/ingest/hashers.h"
 #include "refdb/ingest/rpm.h"
 #include "wire/swima/tag_files.h"
@@ -33,7 +36,8 @@ constexpr std::uint64_t slowest = std::uint64_t(4) << 20;
 constexpr unsigned sanitizers_slow_down = sanitized ? 30 : 1;
 
 bool is_list(SourceKind kind) {
-  return kind == SourceKind::sums || kind == SourceKind::keylime || kind == SourceKind::ima || kind == SourceKind::swid;
+  return kind == SourceKind::sums || kind == SourceKind::keylime || kind == SourceKind::ima ||
+         kind == SourceKind::swid || kind == SourceKind::strongtnc || kind == SourceKind::strongtnc_devices;
 }
 
 // What the process that forks decoders is told of the next one, beside the decoder's two descriptors.
@@ -103,43 +107,76 @@ class Channel {
   End end_;
 };
 
-template <class T>
-Result<std::vector<T>> one(Result<T> value) {
-  GH_TRY(T good, std::move(value));
-  std::vector<T> out;
-  out.push_back(std::move(good));
+// What a reader gives, as it comes.
+struct Sink {
+  std::function<Result<void>(ReferencePackage)> package;
+  std::function<Result<void>(std::string)> note;
+};
+
+// A file of a tree, with its further contents.
+Result<ReferencePackage> read_module(const Input& input, const DecodeRequest& r) {
+  FileHasher hasher(r.algorithms, {});
+  PlainStream stream(input, 0);
+  hasher.start(r.name);
+  ByteVector buffer(std::size_t(1) << 18);
+  for (;;) {
+    GH_TRY(const std::size_t n, stream.read(buffer));
+    hasher.update(Bytes(buffer).first(n));
+    if (n < buffer.size()) break;
+  }
+  ReferencePackage out;
+  ReferenceFile& file = out.files.emplace_back();
+  GH_TRY(file.path, canonical_path(r.name));
+  GH_CHECK(hasher.finish_unpacked(file));
   return out;
 }
 
-// The parsers, as everywhere else.
-Result<std::vector<ReferencePackage>> decode_here(const DecodeRequest& r, const Input& input) {
+Result<ReferencePackage> read_one(const DecodeRequest& r, const Input& input) {
   switch (r.kind) {
     case SourceKind::deb:
-      return one(read_deb(input, r.name, r.algorithms, {}));
+      return read_deb(input, r.name, r.algorithms, {});
     case SourceKind::oci:
-      return one(read_oci(input, r.name, r.algorithms, {}));
+      return read_oci(input, r.name, r.algorithms, {});
     case SourceKind::initramfs:
-      return one(read_initramfs(input, r.name, r.algorithms, {}));
+      return read_initramfs(input, r.name, r.algorithms, {});
     case SourceKind::sums:
     case SourceKind::swid: {
       const std::size_t most = r.kind == SourceKind::sums ? most_list_bytes : swima::max_file_tag_bytes;
       if (input.size() > most) return fail(Error{Fault::limit, "file larger than allowed", {}, most, {}, {}});
       GH_TRY(const ByteVector bytes, input.bytes_at(0, std::size_t(input.size())));
-      return one(r.kind == SourceKind::sums ? read_sha256sums(bytes, r.name) : read_swid(bytes, r.name));
+      return r.kind == SourceKind::sums ? read_sha256sums(bytes, r.name) : read_swid(bytes, r.name);
     }
     case SourceKind::keylime:
     case SourceKind::ima: {
       PlainStream stream(input, 0);
       return r.kind == SourceKind::ima ? read_ima_list(stream, r.name) : read_keylime(stream, r.name);
     }
+    case SourceKind::module:
+      return read_module(input, r);
     case SourceKind::rpm:
+    case SourceKind::deb_control:
+    case SourceKind::strongtnc:
+    case SourceKind::strongtnc_devices:
       break;
   }
   return fail(Fault::internal, "this kind isn't decoded at once");
 }
 
+// The parsers, as everywhere else.
+Result<void> decode_here(const DecodeRequest& r, const Input& input, const Sink& sink) {
+  if (r.kind == SourceKind::strongtnc) {
+    GH_TRY(const auto database, StrongTnc::open(input, r.name));
+    GH_TRY(const std::vector<std::string> notes, database->whole(r.product, sink.package));
+    for (const std::string& note : notes) GH_CHECK(sink.note(note));
+    return {};
+  }
+  GH_TRY(ReferencePackage package, read_one(r, input));
+  return sink.package(std::move(package));
+}
+
 RpmHead head_of(const RpmPackage& package) {
-  return {package.header_binds_files(), package.signatures, package.identity, package.header, package.payload};
+  return {package.name,     package.header_binds_files(), package.signatures, package.identity, package.header,
+          package.payload};
 }
 // Adds what no decoder is asked for.
 Result<void> see_header(const Input& input, RpmHead& head) {
@@ -176,9 +213,15 @@ Result<void> answer(const Channel& channel, const FileInput& file,
     GH_TRY(const auto algorithms, parse_algorithms(*more));
     GH_TRY(ReferencePackage references, rpm_references(input, package, algorithms, {}));
     GH_CHECK(send_package(std::move(references), send));
+  } else if (request.kind == SourceKind::deb_control) {
+    GH_TRY(const DebControl control, read_deb_control(input, request.name));
+    return send(control_message(control));
+  } else if (request.kind == SourceKind::strongtnc_devices) {
+    GH_TRY(const auto database, StrongTnc::open(input, request.name));
+    GH_CHECK(send_devices(*database, send));
   } else {
-    GH_TRY(auto packages, decode_here(request, input));
-    for (ReferencePackage& package : packages) GH_CHECK(send_package(std::move(package), send));
+    GH_CHECK(decode_here(request, input, {[&](ReferencePackage p) { return send_package(std::move(p), send); },
+                                          [&](const std::string& note) { return send(note_message(note)); }}));
   }
   return send(done_message());
 }
@@ -393,10 +436,8 @@ struct Decoders::State {
   }
 };
 
-namespace {
-
 // A decoder at work, as the ingestion sees it.
-class Work {
+class Decoders::Work {
  public:
   static Result<Work> begin(const std::function<std::optional<int>()>& take, std::function<void(int, bool)> give_back,
                             SourceKind kind, const FileInput& file) {
@@ -457,17 +498,34 @@ class Work {
   std::function<void(int, bool)> give_back_;
 };
 
-Result<std::vector<ReferencePackage>> packages_of(Work& work, SourceKind kind, std::uint64_t size) {
-  // Of a list each file has a line or more.
-  const IngestLimits limits;
-  Answer answer(kind == SourceKind::sums ? size : limits.files,
-                kind == SourceKind::sums ? 4 * size : limits.path_bytes);
+namespace {
+
+// Message by message, until one of them is the last.
+template <class Work, class Answer>
+Result<void> hear(Work& work, Answer& answer) {
   for (;;) {
     const auto message = work.receive();
     if (!message) return fail(work.end());
     GH_TRY(const bool done, answer.take(*message));
-    if (done) return std::move(answer.packages());
+    if (done) return {};
   }
+}
+
+template <class Work>
+Result<Decoded> packages_of(Work& work, SourceKind kind, std::uint64_t size) {
+  // Of a list each file has a line or more, of a database a row; a folder's name may serve many rows.
+  const IngestLimits limits;
+  const bool by_size = kind == SourceKind::sums || kind == SourceKind::strongtnc;
+  const std::uint64_t beside = kind == SourceKind::strongtnc ? limits.path_bytes : 0;
+  Answer answer(by_size ? size : limits.files, by_size ? 4 * size + beside : limits.path_bytes,
+                kind == SourceKind::strongtnc);
+  GH_CHECK(hear(work, answer));
+  return std::move(answer.all());
+}
+
+Result<ReferencePackage> the_package(Decoded decoded) {
+  if (decoded.packages.size() != 1) return no_answer();
+  return std::move(decoded.packages.front());
 }
 
 }  // namespace
@@ -492,9 +550,11 @@ Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorit
   if (!state_->work) return rpm_references(*state_->input, *state_->package, algorithms, {});
   Work& work = *state_->work;
   if (!work.send(algorithms_message(algorithms))) return fail(work.end());
-  GH_TRY(auto packages, packages_of(work, SourceKind::rpm, state_->size));
-  if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
-  return std::move(packages.front());
+  GH_TRY(Decoded decoded, packages_of(work, SourceKind::rpm, state_->size));
+  GH_TRY(ReferencePackage package, the_package(std::move(decoded)));
+  // It was chosen by its name.
+  if (package.name != state_->head.name) return no_answer();
+  return package;
 }
 
 Decoders::Decoders(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -522,36 +582,74 @@ Result<std::unique_ptr<Decoders>> Decoders::start(DecoderOptions options) {
   return out;
 }
 
-Result<std::vector<ReferencePackage>> Decoders::decode(const DecodeRequest& request, const FileInput& file) {
+Result<Decoders::Work> Decoders::ask(const DecodeRequest& request, const FileInput& file) {
   State& s = *state_;
-  if (!s.options.confined) {
-    if (!request.pin) return decode_here(request, file);
-    GH_TRY(const auto pinned, PinnedInput::open(file, *request.pin));
-    return decode_here(request, *pinned);
-  }
   GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
                                 request.kind, file));
   if (!work.send(request_message(request))) return fail(work.end());
+  return work;
+}
+
+Result<Decoded> Decoders::decode(const DecodeRequest& request, const FileInput& file) {
+  if (!state_->options.confined) {
+    Decoded out;
+    const Sink sink{[&](ReferencePackage p) -> Result<void> { return out.packages.push_back(std::move(p)), Result<void>(); },
+                    [&](std::string note) -> Result<void> { return out.notes.push_back(std::move(note)), Result<void>(); }};
+    if (!request.pin) {
+      GH_CHECK(decode_here(request, file, sink));
+      return out;
+    }
+    GH_TRY(const auto pinned, PinnedInput::open(file, *request.pin));
+    GH_CHECK(decode_here(request, *pinned, sink));
+    return out;
+  }
+  GH_TRY(Work work, ask(request, file));
   return packages_of(work, request.kind, file.size());
+}
+
+Result<ReferencePackage> Decoders::decode_one(const DecodeRequest& request, const FileInput& file) {
+  GH_TRY(Decoded decoded, decode(request, file));
+  return the_package(std::move(decoded));
+}
+
+Result<DebControl> Decoders::deb_control(const FileInput& file, const std::string& name,
+                                         std::optional<PinnedInput::Pin> pin) {
+  if (!state_->options.confined) {
+    if (!pin) return read_deb_control(file, name);
+    GH_TRY(const auto pinned, PinnedInput::open(file, *std::move(pin)));
+    return read_deb_control(*pinned, name);
+  }
+  GH_TRY(Work work, ask({SourceKind::deb_control, {}, name, std::move(pin)}, file));
+  const auto message = work.receive();
+  if (!message) return fail(work.end());
+  return parse_control(*message);
+}
+
+Result<StrongTncListing> Decoders::strongtnc_devices(const FileInput& file, const std::string& name) {
+  if (!state_->options.confined) {
+    GH_TRY(const auto database, StrongTnc::open(file, name));
+    return database->listing();
+  }
+  GH_TRY(Work work, ask({SourceKind::strongtnc_devices, {}, name, {}}, file));
+  DevicesAnswer answer(file.size());
+  GH_CHECK(hear(work, answer));
+  return std::move(answer.listing());
 }
 
 Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::string& name,
                                          std::optional<PinnedInput::Pin> pin) {
-  State& s = *state_;
   auto out = std::make_unique<Rpm::State>();
   out->size = file.size();
   if (pin) {
     GH_TRY(out->pinned, PinnedInput::open(file, *pin));
   }
   out->input = out->pinned != nullptr ? static_cast<const Input*>(out->pinned.get()) : &file;
-  if (!s.options.confined) {
+  if (!state_->options.confined) {
     GH_TRY(out->package, parse_rpm(*out->input, {}));
     out->head = head_of(*out->package);
     return Rpm(std::move(out));
   }
-  GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
-                                SourceKind::rpm, file));
-  if (!work.send(request_message({SourceKind::rpm, {}, name, std::move(pin)}))) return fail(work.end());
+  GH_TRY(Work work, ask({SourceKind::rpm, {}, name, std::move(pin)}, file));
   const auto message = work.receive();
   if (!message) return fail(work.end());
   GH_TRY(out->head, parse_head(*message));

@@ -2,7 +2,7 @@
 // with it. What takes such a process over, or kills or stops it, has the answer about that one file, and nothing else.
 //
 //   GH_TRY(const auto decoders, Decoders::start({.at_once = 2}));          // before there are threads
-//   GH_TRY(auto packages, decoders->decode({SourceKind::oci, {HashAlgorithm::sha256}, path, {}}, *input));
+//   GH_TRY(Decoded image, decoders->decode({SourceKind::oci, {HashAlgorithm::sha256}, path, {}}, *input));
 //   GH_TRY(auto rpm, decoders->open_rpm(*input, path, {}));
 //   if (… rpm.head().identity …) GH_TRY(auto package, rpm.references({HashAlgorithm::sha256}));
 //
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "refdb/ingest/decoder_messages.h"
+#include "refdb/ingest/strongtnc.h"
 
 namespace gatehouse::refdb {
 
@@ -34,10 +35,16 @@ class Decoders {
   Decoders(const Decoders&) = delete;
   Decoders& operator=(const Decoders&) = delete;
 
-  // All of a file that isn't an RPM package: its packages, without product, identity and stamp. A request with a pin
-  // reads what was pinned. From any thread; beyond `at_once` files it waits for another one's end. Errors are the
-  // decoder's, or say how it ended: "the decoder died".
-  Result<std::vector<ReferencePackage>> decode(const DecodeRequest& request, const FileInput& file);
+  // All of a file that isn't an RPM package: its packages, without identity and stamp, and without product where it
+  // isn't strongTNC's. A request with a pin reads what was pinned. From any thread; beyond `at_once` files it waits for
+  // another one's end. Errors are the decoder's, or say how it ended: "the decoder died".
+  Result<Decoded> decode(const DecodeRequest& request, const FileInput& file);
+  // The same of one that has to be one package.
+  Result<ReferencePackage> decode_one(const DecodeRequest& request, const FileInput& file);
+  // Name, section and priority of a Debian package.
+  Result<DebControl> deb_control(const FileInput& file, const std::string& name, std::optional<PinnedInput::Pin> pin);
+  // What strongTNC's database says of devices.
+  Result<StrongTncListing> strongtnc_devices(const FileInput& file, const std::string& name);
 
   class Rpm {
    public:
@@ -59,6 +66,8 @@ class Decoders {
 
  private:
   struct State;
+  class Work;
+  Result<Work> ask(const DecodeRequest& request, const FileInput& file);
   explicit Decoders(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "refdb/ingest/ingestion.h"
 #include "refdb/ingest/repository_sources.h"
+#include "refdb/ingest/strongtnc.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -21,7 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Source {
-  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, missing } kind = Kind::deb;
+  enum class Kind : std::uint8_t { deb, rpm, root, oci, initramfs, sums, keylime, ima, swid, strongtnc, missing };
+  Kind kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
   // As the operator named it, for the report.
@@ -40,7 +42,7 @@ constexpr Prefix prefixes[] = {
     {"root:", Source::Kind::root, UINT64_MAX},  {"oci:", Source::Kind::oci, UINT64_MAX},
     {"initramfs:", Source::Kind::initramfs, 0}, {"sha256sums:", Source::Kind::sums, 0},
     {"keylime:", Source::Kind::keylime, 0},     {"ima:", Source::Kind::ima, 0},
-    {"swid:", Source::Kind::swid, 0},
+    {"swid:", Source::Kind::swid, 0},           {"strongtnc:", Source::Kind::strongtnc, UINT64_MAX},
 };
 
 std::string Source::name() const {
@@ -99,7 +101,8 @@ Result<std::unique_ptr<FileInput>> open_list(const std::string& path) {
 class PlainSources {
  public:
   // `rpm_files`: an RPM package may be known by the digest of its whole file, as repositories know it.
-  PlainSources(Ingestion& run, bool rpm_files) : run_(run), rpm_files_(rpm_files) {}
+  PlainSources(Ingestion& run, const Selection& selection, bool rpm_files)
+      : run_(run), selection_(selection), rpm_files_(rpm_files) {}
 
   void take(const Source& source) noexcept {
     try {
@@ -117,7 +120,7 @@ class PlainSources {
   }
 
  private:
-  // Whether anything of it was new.
+  // Whether anything of it was new, or counted as left out.
   Result<bool> read(const Source& source) {
     const std::vector<HashAlgorithm>& algorithms = run_.options().algorithms;
     std::vector<ReferencePackage> packages;
@@ -125,7 +128,8 @@ class PlainSources {
     const auto decode = [&](SourceKind kind) -> Result<void> {
       const bool may_be_piped = kind == SourceKind::sums || kind == SourceKind::swid;
       GH_TRY(const auto input, may_be_piped ? open_list(source.path) : FileInput::open(source.path));
-      GH_TRY(packages, run_.decoders().decode({kind, algorithms, source.path, {}}, *input));
+      GH_TRY(Decoded decoded, run_.decoders().decode({kind, algorithms, source.path, {}}, *input));
+      packages = std::move(decoded.packages);
       return {};
     };
     switch (source.kind) {
@@ -134,7 +138,13 @@ class PlainSources {
       case Source::Kind::rpm:
         return read_rpm_file(source);
       case Source::Kind::root: {
-        GH_TRY(ReferencePackage tree, read_root(source.path, algorithms));
+        const auto unpack = [&](const FileInput& module, const std::string& path) -> Result<std::vector<FileContent>> {
+          GH_TRY(ReferencePackage decoded,
+                 run_.decoders().decode_one({SourceKind::module, algorithms, path, {}}, module));
+          if (decoded.files.size() != 1) return no_answer();
+          return std::move(decoded.files.front().further);
+        };
+        GH_TRY(ReferencePackage tree, read_root(source.path, algorithms, {}, unpack));
         packages.push_back(std::move(tree));
         break;
       }
@@ -156,60 +166,119 @@ class PlainSources {
       case Source::Kind::swid:
         GH_CHECK(decode(SourceKind::swid));
         break;
+      case Source::Kind::strongtnc:
+        return read_strongtnc_file(source);
       case Source::Kind::missing:
         return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
     }
     for (ReferencePackage& package : packages) {
-      GH_TRY(const bool added, run_.add(std::move(package)));
+      GH_TRY(const bool added, select(std::move(package)));
       any = any || added;
     }
     return any;
   }
 
-  // Not even a look into the file is needed.
+  // What the selection takes of it.
+  Result<bool> select(ReferencePackage package) {
+    // What isn't a package has no name to be chosen by.
+    if (!package.name.empty() && leave_out(package.name)) return true;
+    run_.exclude(0, selection_.leave_out(package.files));
+    return run_.add(std::move(package));
+  }
+  // Whether the selection leaves the package out, which is counted.
+  bool leave_out(std::string name, std::string section = {}, std::string priority = {}) {
+    IndexEntry entry;
+    entry.name = std::move(name);
+    entry.section = std::move(section);
+    entry.priority = std::move(priority);
+    if (selection_.takes(entry)) return false;
+    run_.exclude(1, 0);
+    return true;
+  }
+
+  // Not even a look into the file is needed. Stamps are of packages that were taken whole.
   Result<bool> known_by_stamp(const FileInput& input) {
-    const auto stamp = input.stamp();
+    const auto stamp = stamp_of(input);
     if (!stamp) return false;
     return run_.known_by_stamp(*stamp);
   }
 
+  std::optional<Digest> stamp_of(const FileInput& input) const {
+    return selection_.path_rules().empty() ? input.stamp() : std::nullopt;
+  }
+
   Result<bool> read_deb_file(const Source& source) {
     GH_TRY(const auto input, FileInput::open(source.path));
+    std::string name;
+    const auto isnt_wanted = [&](std::optional<PinnedInput::Pin> pin) -> Result<bool> {
+      if (!selection_.has_package_rules()) return false;
+      GH_TRY(const DebControl control, run_.decoders().deb_control(*input, source.path, std::move(pin)));
+      name = control.name;
+      return leave_out(control.name, control.section, control.priority);
+    };
+    GH_TRY(const bool other, isnt_wanted({}));
+    if (other) return true;
     GH_TRY(const bool known, known_by_stamp(*input));
     if (known) return false;
     GH_TRY(const auto pinned, PinnedInput::open(*input, HashAlgorithm::sha256));
-    GH_TRY(const Missing missing, run_.missing(pinned->digest()));
+    const Digest identity = selection_.identity(pinned->digest());
+    GH_TRY(const Missing missing, run_.missing(identity));
     if (!missing.to_read()) return missing.resumed;
     const DecodeRequest request{SourceKind::deb, missing.algorithms, source.path, pinned->pin()};
-    GH_TRY(auto packages, run_.decoders().decode(request, *input));
-    if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
-    ReferencePackage& package = packages.front();
-    package.identity = pinned->digest();
-    package.stamp = input->stamp();
+    GH_TRY(ReferencePackage package, run_.decoders().decode_one(request, *input));
+    // The control file that was looked at first may have been another one's.
+    GH_TRY(const bool became_other, isnt_wanted(pinned->pin()));
+    if (became_other) return true;
+    if (selection_.has_package_rules() && package.name != name) return no_answer();
+    package.identity = identity;
+    package.stamp = stamp_of(*input);
+    run_.exclude(0, selection_.leave_out(package.files));
     return run_.add(std::move(package));
   }
 
   Result<bool> read_rpm_file(const Source& source) {
     GH_TRY(const auto input, FileInput::open(source.path));
-    GH_TRY(const bool known, known_by_stamp(*input));
-    if (known) return false;
+    // Which package it is stands in its header.
+    if (!selection_.has_package_rules()) {
+      GH_TRY(const bool known, known_by_stamp(*input));
+      if (known) return false;
+    }
     GH_TRY(auto rpm, run_.decoders().open_rpm(*input, source.path, {}));
-    GH_TRY(const Missing missing, run_.missing(rpm.head().identity));
+    if (leave_out(rpm.head().name)) return true;
+    const Digest identity = selection_.identity(rpm.head().identity);
+    GH_TRY(const Missing missing, run_.missing(identity));
     if (!missing.to_read()) return missing.resumed;
     if (rpm_files_) {
       GH_TRY(const Digest file, digest_of_input(*input));
-      GH_TRY(const Missing as_file, run_.missing(file));
+      GH_TRY(const Missing as_file, run_.missing(selection_.identity(file)));
       if (!as_file.to_read()) return as_file.resumed;
     }
     GH_TRY(ReferencePackage package, rpm.references(missing.algorithms));
     GH_CHECK(input->check_unchanged());
     package.source = fs::path(source.path).filename().string();
-    package.identity = rpm.head().identity;
-    package.stamp = input->stamp();
+    package.identity = identity;
+    package.stamp = stamp_of(*input);
+    run_.exclude(0, selection_.leave_out(package.files));
     return run_.add(std::move(package));
   }
 
+  Result<bool> read_strongtnc_file(const Source& source) {
+    const std::string product = run_.options().all_products ? std::string() : run_.options().product;
+    GH_TRY(const auto input, open_strongtnc(source.path));
+    GH_TRY(Decoded database, run_.decoders().decode({SourceKind::strongtnc, {}, source.path, {}, product}, *input));
+    GH_CHECK(input->check_unchanged());
+    bool any = false;
+    for (ReferencePackage& package : database.packages) {
+      if (!product.empty() && package.product != product) return no_answer();
+      GH_TRY(const bool added, select(std::move(package)));
+      any = any || added;
+    }
+    for (const std::string& note : database.notes) run_.warn(source.name() + ": " + note);
+    return any;
+  }
+
   Ingestion& run_;
+  const Selection& selection_;
   const bool rpm_files_;
 };
 
@@ -226,6 +295,9 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   // The largest first, so that the last worker isn't left alone with it.
   std::sort(sources.begin(), sources.end(),
             [](const Source& a, const Source& b) { return a.size != b.size ? a.size > b.size : a.path < b.path; });
+  const bool can_have_products =
+      std::ranges::any_of(sources, [](const Source& one) { return one.kind == Source::Kind::strongtnc; });
+  if (o.all_products && !can_have_products) return fail(Fault::usage, "--all-products is for strongtnc: sources");
   // oneTBB says on stderr when a worker is missing; no more jobs than sources are of use.
   const std::size_t useful = repository_sources.empty() ? std::max<std::size_t>(sources.size(), 1) : 256;
   const unsigned jobs = o.jobs == 0 ? unsigned(oneapi::tbb::info::default_concurrency())
@@ -240,7 +312,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   run.expect(sources.size(), bytes);
   const oneapi::tbb::global_control workers(oneapi::tbb::global_control::max_allowed_parallelism, jobs + 1);
   oneapi::tbb::task_arena arena{int(jobs)};
-  PlainSources plain(run, repositories->knows_rpm_files());
+  PlainSources plain(run, repositories->selection(), repositories->knows_rpm_files());
   arena.execute([&] {
     oneapi::tbb::parallel_for_each(sources.begin(), sources.end(),
                                    [&](const Source& source) noexcept { plain.take(source); });

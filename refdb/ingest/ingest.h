@@ -14,7 +14,8 @@
 
 namespace gatehouse::refdb {
 
-class Input;  // refdb/ingest/input.h
+class FileInput;  // refdb/ingest/input.h
+class Input;
 class Stream;
 
 struct IngestLimits {
@@ -24,7 +25,16 @@ struct IngestLimits {
   std::uint64_t ratio = 1000, free_bytes = std::uint64_t(1) << 30;
   std::uint64_t files = 4'000'000;                      // of a package
   std::uint64_t path_bytes = std::uint64_t(128) << 20;  // of all paths of a package
+  // Of a kernel module, packed (it is held in memory then) and unpacked.
+  std::uint64_t module_bytes = std::uint64_t(128) << 20;
 };
+
+// What a Debian package's control member says of itself, for people who choose.
+struct DebControl {
+  std::string name, version, architecture, section, priority;
+  std::vector<std::string> conffiles;  // canonical paths, sorted
+};
+Result<DebControl> read_deb_control(const Input& package, const std::string& name);
 
 // A Debian package (deb(5)): control for name, version, architecture and conffiles; the data archive for the files.
 Result<ReferencePackage> read_deb(const std::string& path, const std::vector<HashAlgorithm>& algorithms,
@@ -41,21 +51,20 @@ Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<Has
 // The same from memory.
 Result<ReferencePackage> read_rpm(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms,
                                   const IngestLimits& limits = {});
-// An installed tree: regular files of one file system below `root`.
+// An installed tree: regular files of one file system below `root`. `unpack` gives the further contents of a packed
+// kernel module; without it that is done here.
+using UnpackModule = std::function<Result<std::vector<FileContent>>(const FileInput& module, const std::string& path)>;
 Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
-                                   const IngestLimits& limits = {});
+                                   const IngestLimits& limits = {}, const UnpackModule& unpack = {});
 // A list in sha256sum's format with absolute paths.
 Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
 
-// Keylime's runtime policy in JSON: the digests of each path. A path may have several; a package has one, so there are
-// as many packages as the most that any path has. Names that aren't absolute paths, and all other members, are left
-// out.
-Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::string& name,
-                                                   const IngestLimits& limits = {});
+// Keylime's runtime policy in JSON: the digests of each path, of which there may be several. Names that aren't absolute
+// paths, and all other members, are left out.
+Result<ReferencePackage> read_keylime(Stream& policy, const std::string& name, const IngestLimits& limits = {});
 // What a golden machine measured: the kernel's list, binary or ASCII. Files with digests of their content; several of
 // one path as above. Each entry has to be the one of its template hash.
-Result<std::vector<ReferencePackage>> read_ima_list(Stream& list, const std::string& name,
-                                                    const IngestLimits& limits = {});
+Result<ReferencePackage> read_ima_list(Stream& list, const std::string& name, const IngestLimits& limits = {});
 // The files of a SWID tag's payload, with the tag's name and version as the package's.
 Result<ReferencePackage> read_swid(Bytes tag, const std::string& name);
 
@@ -80,6 +89,9 @@ struct IngestOptions {
   std::vector<std::string> sources;
   unsigned jobs = 0;
   std::vector<HashAlgorithm> algorithms{std::begin(common_banks), std::end(common_banks)};
+  // Of a source that says whose files are whose (strongtnc:) all, under the products that it names, not those of
+  // `product` alone.
+  bool all_products = false;
   RepositoryOptions repositories;
   bool sandbox = true;  // packages are decoded by processes without rights (refdb/ingest/decoders.h)
   // For tests: called in such a process with the name of what it decodes.

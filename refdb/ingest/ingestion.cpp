@@ -22,8 +22,10 @@ Result<bool> Ingestion::known_by_stamp(const Digest& stamp) const {
 }
 
 Result<bool> Ingestion::add(ReferencePackage package) {
-  package.product = layer_.product;
+  if (package.product.empty()) package.product = layer_.product;
   package.layer = layer_.layer;
+  const std::string source = package.source;
+  for (std::string& warning : std::exchange(package.warnings, {})) warn(source + ": " + std::move(warning));
   GH_TRY(const auto added, builder_.add(std::move(package)));
   if (!added) return false;
   count(*added);

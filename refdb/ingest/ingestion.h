@@ -29,7 +29,7 @@ class Ingestion {
   Result<Missing> missing(const Digest& identity);
   // True: the store has all of the package file with this stamp.
   Result<bool> known_by_stamp(const Digest& stamp) const;
-  // Whether it was new.
+  // Whether it was new. A package without a product is of the one that the options name.
   Result<bool> add(ReferencePackage package);
   // See Builder::note_unseen.
   Result<void> note_unseen(std::string_view source, std::int64_t last,

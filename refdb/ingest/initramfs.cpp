@@ -7,8 +7,8 @@
 #include "base/hex.h"
 #include "refdb/alias/alias.h"
 #include "refdb/ingest/cpio.h"
+#include "refdb/ingest/file_hasher.h"
 #include "refdb/ingest/files.h"
-#include "refdb/ingest/hashers.h"
 #include "refdb/ingest/inflate.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/limited_stream.h"
@@ -65,7 +65,7 @@ class PeekedStream final : public Stream {
 class ImageReader {
  public:
   ImageReader(const Input& input, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits)
-      : input_(input), limits_(limits), hashers_(algorithms) {}
+      : input_(input), limits_(limits), hasher_(algorithms, limits) {}
 
   Result<void> read() {
     std::uint64_t at = 0;
@@ -78,6 +78,7 @@ class ImageReader {
   }
 
   std::vector<ReferenceFile> take_files() { return with_paths(std::move(files_)); }
+  std::vector<std::string> take_warnings() { return hasher_.take_warnings(); }
 
  private:
   struct Links {
@@ -152,9 +153,9 @@ class ImageReader {
     }
     // Names of an empty file.
     for (auto& [_, set] : links) {
-      hashers_.start();
+      hasher_.start({});
       ReferenceFile empty;
-      empty.digests = hashers_.finish();
+      hasher_.finish(empty);
       for (const std::string& path : set.waiting) GH_CHECK(keep(path, empty, stream));
     }
     return {};
@@ -169,16 +170,16 @@ class ImageReader {
       return {};
     }
     ReferenceFile file;
-    hashers_.start();
+    hasher_.start(path);
     for (;;) {
       GH_TRY(const std::size_t n, cpio.read(buffer_));
       if (n == 0) break;
       file.size += n;
       if (file.size > limits_.file_bytes)
         return fail(Fault::limit, "the image expands to more than allowed", spec, std::size_t(stream.offset()));
-      hashers_.update(Bytes(buffer_).first(n));
+      hasher_.update(Bytes(buffer_).first(n));
     }
-    file.digests = hashers_.finish();
+    hasher_.finish(file);
     GH_CHECK(keep(path, file, stream));
     if (links == nullptr) return {};
     for (const std::string& other : std::exchange(links->waiting, {})) GH_CHECK(keep(other, file, stream));
@@ -199,7 +200,7 @@ class ImageReader {
 
   const Input& input_;
   const IngestLimits limits_;
-  Hashers hashers_;
+  FileHasher hasher_;
   std::map<std::string, ReferenceFile> files_;
   std::uint64_t paths_ = 0, expanded_ = 0;
   bool any_archive_ = false;
@@ -215,6 +216,7 @@ Result<ReferencePackage> read_initramfs(const Input& image, const std::string& n
   ReferencePackage out;
   out.source = "initramfs:" + name;
   out.files = reader.take_files();
+  out.warnings = reader.take_warnings();
   return out;
 }
 

@@ -37,22 +37,16 @@ class Collected {
   }
   bool empty() const { return all_.empty(); }
 
-  // A package has one content of a path: the second of each is in the second package, and so on, in the digests' order,
-  // so that the same list in another order is the same packages.
-  std::vector<ReferencePackage> packages(const std::string& source) const {
-    std::vector<ReferencePackage> out;
+  // Contents in the digests' order, so that the same list in another order is the same package.
+  ReferencePackage package(const std::string& source) const {
+    ReferencePackage out;
+    out.source = source;
     for (const auto& [path, contents] : all_) {
-      std::size_t i = 0;
-      for (const auto& one : contents) {
-        if (i == out.size()) {
-          out.emplace_back();
-          out.back().source = source;
-        }
-        ReferenceFile file;
-        file.path = path;
-        file.digests = {one};
-        out[i++].files.push_back(std::move(file));
-      }
+      ReferenceFile file;
+      file.path = path;
+      file.digests = {*contents.begin()};
+      for (auto one = std::next(contents.begin()); one != contents.end(); ++one) file.further.push_back({0, {*one}});
+      out.files.push_back(std::move(file));
     }
     return out;
   }
@@ -171,8 +165,7 @@ struct PolicyHandler {
 
 }  // namespace
 
-Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::string& name,
-                                                   const IngestLimits& limits) {
+Result<ReferencePackage> read_keylime(Stream& policy, const std::string& name, const IngestLimits& limits) {
   json::basic_parser<PolicyHandler> parser(json::parse_options{}, limits);
   std::vector<char> buffer(block);
   std::size_t offset = 0;
@@ -196,10 +189,10 @@ Result<std::vector<ReferencePackage>> read_keylime(Stream& policy, const std::st
     if (parser.done() && used < n) return malformed("trailing bytes after the policy", {});
   }
   if (!parser.handler().has_digests) return malformed("no digests in the policy", {});
-  return parser.handler().collected.packages("keylime:" + name);
+  return parser.handler().collected.package("keylime:" + name);
 }
 
-Result<std::vector<ReferencePackage>> read_ima_list(Stream& list, const std::string& name, const IngestLimits& limits) {
+Result<ReferencePackage> read_ima_list(Stream& list, const std::string& name, const IngestLimits& limits) {
   Collected collected(limits);
   ByteVector buffer(block);
   std::optional<ima::Cursor> cursor;
@@ -237,7 +230,7 @@ Result<std::vector<ReferencePackage>> read_ima_list(Stream& list, const std::str
     }
   }
   if (collected.empty()) return fail(Error{Fault::malformed, "no measured file in the list", {}, 0, name, {}});
-  return collected.packages("ima:" + name);
+  return collected.package("ima:" + name);
 }
 
 Result<ReferencePackage> read_swid(Bytes tag, const std::string& name) {

@@ -8,8 +8,8 @@
 
 #include "base/hex.h"
 #include "refdb/alias/alias.h"
+#include "refdb/ingest/file_hasher.h"
 #include "refdb/ingest/files.h"
-#include "refdb/ingest/hashers.h"
 #include "refdb/ingest/inflate.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/limited_stream.h"
@@ -186,7 +186,7 @@ Result<std::vector<Layer>> layers_of_save(const Archive& archive) {
 class Merged {
  public:
   Merged(const Input& input, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits)
-      : input_(input), limits_(limits), hashers_(algorithms) {}
+      : input_(input), limits_(limits), hasher_(algorithms, limits) {}
 
   Result<void> add(const Layer& layer) {
     GH_TRY(const Changes changes, read(layer));
@@ -211,6 +211,7 @@ class Merged {
     return {};
   }
   std::vector<ReferenceFile> take_files() { return with_paths(std::move(files_)); }
+  std::vector<std::string> take_warnings() { return hasher_.take_warnings(); }
 
  private:
   struct Entry {
@@ -308,7 +309,7 @@ class Merged {
         out.removed.push_back(path->substr(0, slash) + std::string(base.substr(4)));
         continue;
       }
-      GH_TRY(Entry entry, entry_of(tar, *member, stream));
+      GH_TRY(Entry entry, entry_of(tar, *member, *path, stream));
       out.entries[*path] = std::move(entry);
     }
     // To its end, where a compressed layer's checksum is.
@@ -319,7 +320,7 @@ class Merged {
     return out;
   }
 
-  Result<Entry> entry_of(TarReader& tar, const TarMember& member, const Stream& stream) {
+  Result<Entry> entry_of(TarReader& tar, const TarMember& member, const std::string& path, const Stream& stream) {
     Entry out;
     out.kind = member.kind;
     if (member.kind == TarMember::Kind::hard_link) {
@@ -328,7 +329,7 @@ class Merged {
       out.link = *std::move(target);
     }
     if (member.kind != TarMember::Kind::regular) return out;
-    hashers_.start();
+    hasher_.start(path);
     for (;;) {
       GH_TRY(const std::size_t n, tar.read(buffer_));
       if (n == 0) break;
@@ -336,22 +337,22 @@ class Merged {
       content_ += n;  // holes are content, too
       if (out.file.size > limits_.file_bytes || expands_too_far(content_, input_.size(), limits_))
         return fail(Fault::limit, "the image expands to more than allowed", spec, std::size_t(stream.offset()));
-      hashers_.update(Bytes(buffer_).first(n));
+      hasher_.update(Bytes(buffer_).first(n));
     }
-    out.file.digests = hashers_.finish();
+    hasher_.finish(out.file);
     return out;
   }
 
   const Input& input_;
   const IngestLimits limits_;
-  Hashers hashers_;
+  FileHasher hasher_;
   std::map<std::string, ReferenceFile> files_;
   std::uint64_t paths_ = 0, expanded_ = 0, content_ = 0;
   ByteVector buffer_ = ByteVector(std::size_t(1) << 18);
 };
 
-Result<std::vector<ReferenceFile>> files_of(const Input& input, const std::vector<HashAlgorithm>& algorithms,
-                                            const IngestLimits& limits) {
+Result<void> read_files(const Input& input, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits,
+                        ReferencePackage& out) {
   Archive archive(input);
   GH_CHECK(archive.index());
   const bool layout = archive.has("index.json");
@@ -359,18 +360,19 @@ Result<std::vector<ReferenceFile>> files_of(const Input& input, const std::vecto
   GH_TRY(const std::vector<Layer> layers, layout ? layers_of_layout(archive) : layers_of_save(archive));
   Merged merged(input, algorithms, limits);
   for (const Layer& layer : layers) GH_CHECK(merged.add(layer));
-  return merged.take_files();
+  out.files = merged.take_files();
+  out.warnings = merged.take_warnings();
+  return {};
 }
 
 }  // namespace
 
 Result<ReferencePackage> read_oci(const Input& archive, const std::string& name,
                                   const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
-  auto files = files_of(archive, algorithms, limits);
-  if (!files) return fail(std::move(files).error().from(name));
   ReferencePackage out;
   out.source = "oci:" + name;
-  out.files = *std::move(files);
+  if (auto read = read_files(archive, algorithms, limits, out); !read)
+    return fail(std::move(read).error().from(name));
   return out;
 }
 

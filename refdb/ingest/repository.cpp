@@ -97,6 +97,17 @@ bool Selection::takes(const IndexEntry& entry) const {
          std::none_of(exclude_.begin(), exclude_.end(), matches);
 }
 
+Digest Selection::identity(const Digest& of_package) const {
+  if (path_rules_.empty()) return of_package;
+  const std::string text = of_package.hex() + "\n" + path_rules_;
+  return digest_of(HashAlgorithm::sha256, as_bytes(text));
+}
+
+std::uint64_t Selection::leave_out(std::vector<ReferenceFile>& files) const {
+  if (path_rules_.empty()) return 0;
+  return std::erase_if(files, [&](const ReferenceFile& f) { return !takes_path(f.path); });
+}
+
 bool Selection::takes_path(const std::string& path) const {
   const auto matches = [&](const Pattern& p) { return matches_glob(p.glob, path); };
   return (include_paths_.empty() || std::any_of(include_paths_.begin(), include_paths_.end(), matches)) &&

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "refdb/store/builder.h"
 
 namespace gatehouse::refdb {
 
@@ -67,9 +68,16 @@ class Selection {
                                  const std::vector<std::string>& exclude);
 
   bool takes(const IndexEntry& entry) const;
+  // Whether there is anything to ask of a package; else all are taken.
+  bool has_package_rules() const { return !include_.empty() || !exclude_.empty(); }
   bool takes_path(const std::string& path) const;
   // What tells selections of paths apart; empty: all are taken.
   const std::string& path_rules() const { return path_rules_; }
+  // What a package is known by of which all is read but the files that aren't taken: whoever reads only part of a
+  // package has another one.
+  Digest identity(const Digest& of_package) const;
+  // Takes the files away that aren't taken; how many.
+  std::uint64_t leave_out(std::vector<ReferenceFile>& files) const;
 
  private:
   enum class Of : std::uint8_t { name, section, priority, path };
@@ -86,7 +94,7 @@ class Selection {
   std::string path_rules_;
 };
 
-// How repositories are taken in.
+// How repositories are taken in; the selection is of all sources.
 struct RepositoryOptions {
   std::vector<std::string> suites;                // of apt:; "./" or another path with a slash at its end: a flat one
   std::vector<std::string> components{"main"};    // of apt:

@@ -87,13 +87,6 @@ struct Taking {
   bool rpm = false;
 };
 
-// Whoever reads only part of a package has another one.
-Digest identity_of(const Digest& file, const Selection& selection) {
-  if (selection.path_rules().empty()) return file;
-  const std::string text = file.hex() + "\n" + selection.path_rules();
-  return digest_of(HashAlgorithm::sha256, as_bytes(text));
-}
-
 // Who signed the package; empty: nobody, which is allowed here.
 Result<std::string> package_signer(const Taking& taking, const Input& input, const RpmHead& package) {
   const RepositoryContext& context = taking.context;
@@ -115,18 +108,12 @@ Result<std::string> package_signer(const Taking& taking, const Input& input, con
   return fail(*std::move(first));
 }
 
-void leave_out_paths(const Selection& selection, ReferencePackage& package, Ingestion& run) {
-  if (selection.path_rules().empty()) return;
-  const auto gone = std::erase_if(package.files, [&](const ReferenceFile& f) { return !selection.takes_path(f.path); });
-  run.exclude(0, gone);
-}
-
 std::string name_of(const Taking& taking, const IndexEntry& entry) { return taking.repository.name + " " + entry.path; }
 
 // The package file at `path` is only looked at once its bytes are those that the index names. True: it was new.
 Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const std::string& path, Ingestion& run) {
   const Selection& selection = taking.context.selection;
-  const Digest identity = identity_of(entry.identity(), selection);
+  const Digest identity = selection.identity(entry.identity());
   GH_TRY(Missing missing, run.missing(identity));
   if (!missing.to_read()) return missing.resumed;
   GH_TRY(const auto file, FileInput::open(path));
@@ -147,11 +134,9 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
     }
     GH_TRY(package, rpm.references(missing.algorithms));
   } else {
-    GH_TRY(auto packages, run.decoders().decode({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file));
-    if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
-    package = std::move(packages.front());
+    GH_TRY(package, run.decoders().decode_one({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file));
   }
-  leave_out_paths(selection, package, run);
+  run.exclude(0, selection.leave_out(package.files));
   package.identity = identity;
   package.first_seen = taking.repository.date;
   package.source = name_of(taking, entry) + (signer.empty() ? " (not signed)" : " (signed by " + signer + ")");
@@ -192,6 +177,8 @@ Result<void> RepositorySources::load() {
   return {};
 }
 
+const Selection& RepositorySources::selection() const { return state_->selection; }
+
 bool RepositorySources::knows_rpm_files() const { return state_->taken.has_kind(rpm_prefix); }
 
 Result<std::unique_ptr<RepositorySources>> RepositorySources::open(const IngestOptions& o) {
@@ -211,8 +198,8 @@ Result<std::unique_ptr<RepositorySources>> RepositorySources::open(const IngestO
   }
   GH_TRY(state->selection, Selection::parse(r.profile, r.include, r.exclude));
   if (!any) {
-    if (!r.suites.empty() || !r.keyrings.empty() || !r.include.empty() || !r.exclude.empty() || !r.profile.empty())
-      return usage("--suite, --keyring, --include, --exclude and --profile are for apt: and rpm-md: sources");
+    if (!r.suites.empty() || !r.keyrings.empty())
+      return usage("--suite and --keyring are for apt: and rpm-md: sources");
     return std::unique_ptr<RepositorySources>(new RepositorySources(std::move(state)));
   }
   if (apt && r.suites.empty()) return usage("apt: needs --suite, for example --suite bookworm");
@@ -294,7 +281,7 @@ void RepositorySources::State::take_packages(const Taking& taking, const std::st
   std::vector<IndexEntry> packages;
   std::uint64_t bytes = 0;
   for (const IndexEntry& e : taking.repository.packages) {
-    const Digest identity = identity_of(e.identity(), selection);
+    const Digest identity = selection.identity(e.identity());
     if (!seen.insert(identity).second) {
       run.skip();
     } else if (const auto missing = run.missing(identity); !missing) {

@@ -25,6 +25,8 @@ class RepositorySources {
 
   // What the store has taken before; whoever may change that is locked out from before this to after settle().
   Result<void> load();
+  // What is wanted of all sources, repositories or not.
+  const Selection& selection() const;
   // Whether RPM packages may be in the store that are known by the digest of their whole file.
   bool knows_rpm_files() const;
   // Packages of one repository, on all threads of the arena that it is called in, `jobs` of them.

@@ -10,7 +10,7 @@
 #include "base/reader.h"
 #include "refdb/alias/alias.h"
 #include "refdb/ingest/cpio.h"
-#include "refdb/ingest/hashers.h"
+#include "refdb/ingest/file_hasher.h"
 #include "refdb/ingest/inflate.h"
 #include "refdb/ingest/limited_stream.h"
 
@@ -422,7 +422,8 @@ Result<void> add_payload_digest(const Header& header, RpmPackage& out) {
 
 bool RpmPackage::header_is_enough(const std::vector<HashAlgorithm>& algorithms) const {
   if (files.empty()) return true;
-  return algorithm && all_have_digests && algorithms.size() == 1 && algorithms.front() == *algorithm;
+  return algorithm && all_have_digests && algorithms.size() == 1 && algorithms.front() == *algorithm &&
+         std::ranges::none_of(files, [](const RpmFile& f) { return is_kernel_module(f.path); });
 }
 
 bool RpmPackage::header_binds_files() const {
@@ -484,8 +485,8 @@ class PayloadReader {
       : package_(package),
         limits_(limits),
         wanted_(with(algorithms, package.algorithm)),
-        hashers_(wanted_),
-        digests_(package.files.size()) {
+        hasher_(wanted_, limits),
+        contents_(package.files.size()) {
     for (std::size_t i = 0; i < package.files.size(); ++i)
       if (!package.files[i].path.empty()) by_path_.emplace(package.files[i].path, i);
   }
@@ -505,9 +506,9 @@ class PayloadReader {
       if (n < buffer_.size()) break;
     }
     for (const auto& [_, set] : links_)
-      for (const std::size_t i : set.waiting) GH_CHECK(keep(i, empty(), 0, stream));
+      for (const std::size_t i : set.waiting) GH_CHECK(keep(i, empty(), stream));
     for (const auto& [path, i] : by_path_)
-      if (digests_[i].empty())
+      if (contents_[i].digests.empty())
         return fail(Error{Fault::malformed,
                           "a file of the header isn't in the payload",
                           spec,
@@ -516,16 +517,16 @@ class PayloadReader {
                           escaped(path, 200)});
     return {};
   }
-  // Of file i, in all algorithms that were asked for and in the header's.
-  const std::vector<std::pair<HashAlgorithm, Digest>>& digests(std::size_t i) const { return digests_[i]; }
+  // Of file i, without its path: size, digests and further contents, in all algorithms that were asked for and in the
+  // header's.
+  const ReferenceFile& content(std::size_t i) const { return contents_[i]; }
+  std::vector<std::string> take_warnings() { return hasher_.take_warnings(); }
 
  private:
-  using Digests = std::vector<std::pair<HashAlgorithm, Digest>>;
   // The names of one file: all but the one that carries the content come without it, and most often before it.
   struct Links {
     std::vector<std::size_t> waiting;
-    std::uint64_t size = 0;
-    Digests digests;
+    ReferenceFile content;
   };
 
   static std::vector<HashAlgorithm> with(std::vector<HashAlgorithm> algorithms, std::optional<HashAlgorithm> also) {
@@ -535,9 +536,11 @@ class PayloadReader {
   std::unexpected<Error> refuse(std::string_view why, std::string_view name, const Stream& stream) const {
     return fail(Error{Fault::malformed, why, spec, std::size_t(stream.offset()), {}, escaped(name, 200)});
   }
-  Digests empty() {
-    hashers_.start();
-    return hashers_.finish();
+  ReferenceFile empty() {
+    ReferenceFile out;
+    hasher_.start({});
+    hasher_.finish(out);
+    return out;
   }
 
   // The number of a member's file; nullopt: it isn't a regular file.
@@ -566,47 +569,47 @@ class PayloadReader {
     if (member.entry && last) links = &links_[{UINT64_MAX, *last}];
     if (!member.entry && member.links > 1) links = &links_[{member.device, member.file}];
     if (links != nullptr && (member.entry ? package_.files[*i].member_size : member.size) == 0) {
-      if (links->digests.empty())
+      if (links->content.digests.empty())
         links->waiting.push_back(*i);
       else
-        GH_CHECK(keep(*i, links->digests, links->size, stream));
+        GH_CHECK(keep(*i, links->content, stream));
       return {};
     }
     std::uint64_t size = 0;
-    hashers_.start();
+    hasher_.start(package_.files[*i].path);
     for (;;) {
       GH_TRY(const std::size_t n, cpio.read(buffer_));
       if (n == 0) break;
       size += n;
       if (size > limits_.file_bytes)
         return fail(Fault::limit, "the package expands to more than allowed", spec, std::size_t(stream.offset()));
-      hashers_.update(Bytes(buffer_).first(n));
+      hasher_.update(Bytes(buffer_).first(n));
     }
-    const Digests digests = hashers_.finish();
-    GH_CHECK(keep(*i, digests, size, stream));
+    ReferenceFile content;
+    hasher_.finish(content);
+    GH_CHECK(keep(*i, content, stream));
     if (links == nullptr) return {};
-    for (const std::size_t other : std::exchange(links->waiting, {})) GH_CHECK(keep(other, digests, size, stream));
-    links->digests = digests;
-    links->size = size;
+    for (const std::size_t other : std::exchange(links->waiting, {})) GH_CHECK(keep(other, content, stream));
+    links->content = std::move(content);
     return {};
   }
 
-  Result<void> keep(std::size_t i, const Digests& digests, std::uint64_t size, const Stream& stream) {
+  Result<void> keep(std::size_t i, const ReferenceFile& content, const Stream& stream) {
     const RpmFile& file = package_.files[i];
-    if (!digests_[i].empty()) return refuse("a file twice in the payload", file.path, stream);
-    bool same = size == file.size;
-    for (const auto& [algorithm, digest] : digests)
+    if (!contents_[i].digests.empty()) return refuse("a file twice in the payload", file.path, stream);
+    bool same = content.size == file.size;
+    for (const auto& [algorithm, digest] : content.digests)
       if (file.digest && algorithm == *package_.algorithm) same = same && digest == *file.digest;
     if (!same) return refuse("a file isn't the one that the header says", file.path, stream);
-    digests_[i] = digests;
+    contents_[i] = content;
     return {};
   }
 
   const RpmPackage& package_;
   const IngestLimits limits_;
   const std::vector<HashAlgorithm> wanted_;
-  Hashers hashers_;
-  std::vector<Digests> digests_;
+  FileHasher hasher_;
+  std::vector<ReferenceFile> contents_;
   std::map<std::string_view, std::size_t, std::less<>> by_path_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, Links> links_;  // by device and inode
   ByteVector buffer_ = ByteVector(std::size_t(1) << 18);
@@ -658,6 +661,10 @@ Result<ReferencePackage> rpm_references(const Input& input, const RpmPackage& pa
   std::optional<PayloadReader> payload;
   const bool header = package.header_is_enough(algorithms);
   if (!header) GH_CHECK(read_payload(input, package, payload.emplace(package, algorithms, limits), limits));
+  const auto wanted = [&](std::vector<std::pair<HashAlgorithm, Digest>> digests) {
+    std::erase_if(digests, [&](const auto& one) { return std::ranges::find(algorithms, one.first) == algorithms.end(); });
+    return digests;
+  };
   out.files.reserve(package.files.size());
   for (std::size_t i = 0; i < package.files.size(); ++i) {
     const RpmFile& from = package.files[i];
@@ -669,11 +676,12 @@ Result<ReferencePackage> rpm_references(const Input& input, const RpmPackage& pa
     if (header) {
       file.digests.emplace_back(*package.algorithm, *from.digest);
     } else {
-      for (const auto& one : payload->digests(i))
-        if (std::find(algorithms.begin(), algorithms.end(), one.first) != algorithms.end()) file.digests.push_back(one);
+      file.digests = wanted(payload->content(i).digests);
+      for (const FileContent& c : payload->content(i).further) file.further.push_back({c.size, wanted(c.digests)});
     }
     out.files.push_back(std::move(file));
   }
+  if (payload) out.warnings = payload->take_warnings();
   return out;
 }
 

@@ -10,12 +10,11 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <set>
 
 #include "base/file.h"
 #include "base/hex.h"
 #include "refdb/alias/alias.h"
-#include "refdb/ingest/hashers.h"
+#include "refdb/ingest/file_hasher.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/input.h"
 #include "refdb/ingest/limited_stream.h"
@@ -180,61 +179,88 @@ Result<ReferencePackage> read_deb(Bytes bytes, const std::string& source, const 
   return read_deb(MemoryInput(bytes), source, algorithms, limits);
 }
 
+namespace {
+
+// What makes a package's references besides.
+struct Control {
+  DebControl says;
+  bool several_architectures = false;
+  std::vector<std::pair<std::string, ReferenceFile>> scripts;  // by their names in the archive
+};
+
+// Scripts only in the algorithms that are asked for; none: without.
+Result<Control> read_control(const Input& input, const Member& member, const std::string& source,
+                             const std::vector<HashAlgorithm>& algorithms) {
+  Control control;
+  DebControl& out = control.says;
+  GH_TRY(const auto a, TarMember::open(input, member, source));
+  const auto at = [&] { return a->at(); };
+  archive_entry* entry = nullptr;
+  int rc = ARCHIVE_OK;
+  while ((rc = archive_read_next_header(a->get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
+    const char* const raw = archive_entry_pathname(entry);
+    const std::string name = fs::path(raw != nullptr ? raw : "").filename().string();
+    const bool is_script = !algorithms.empty() && std::ranges::find(script_names, name) != std::end(script_names);
+    if (name != "control" && name != "conffiles" && !is_script) continue;
+    std::string text;
+    char buffer[65536];
+    la_ssize_t n = 0;
+    while ((n = archive_read_data(a->get(), buffer, sizeof buffer)) > 0) {
+      text.append(buffer, std::size_t(n));
+      if (text.size() > max_control) return malformed("control file larger than 16 MiB", source, at());
+    }
+    if (n < 0) return malformed("can't read the control member", source, at(), why(a->get()));
+    if (name == "control") {
+      out.name = field(text, "Package");
+      out.version = field(text, "Version");
+      out.architecture = field(text, "Architecture");
+      out.section = field(text, "Section");
+      out.priority = field(text, "Priority");
+      control.several_architectures = field(text, "Multi-Arch") == "same";
+    } else if (is_script) {
+      ReferenceFile file;
+      file.size = text.size();
+      for (const HashAlgorithm bank : algorithms) file.digests.emplace_back(bank, digest_of(bank, as_bytes(text)));
+      control.scripts.emplace_back(name, std::move(file));
+    } else {
+      for (std::string_view rest = text; !rest.empty();) {
+        const std::size_t end = rest.find('\n');
+        std::string_view line = rest.substr(0, end);
+        if (line.starts_with("remove-on-upgrade ")) line.remove_prefix(18);
+        if (auto path = canonical_path(line)) out.conffiles.push_back(*std::move(path));
+        rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+      }
+    }
+  }
+  if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a->get()));
+  if (out.name.empty() || out.version.empty())
+    return malformed("the control file names no package or version", source, std::size_t(member.at));
+  std::ranges::sort(out.conffiles);
+  return control;
+}
+
+}  // namespace
+
+Result<DebControl> read_deb_control(const Input& input, const std::string& source) {
+  GH_TRY(const Members members, members_of(input, source));
+  GH_TRY(Control control, read_control(input, members.control, source, {}));
+  return std::move(control.says);
+}
+
 Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
                                   const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
   GH_TRY(const Members members, members_of(input, source));
+  GH_TRY(Control control, read_control(input, members.control, source, algorithms));
   ReferencePackage out;
   out.format = PackageFormat::deb;
   out.source = fs::path(source).filename().string();
-  std::set<std::string> conffiles;
-  std::vector<std::pair<std::string, ReferenceFile>> scripts;
-  bool several_architectures = false;
-  {
-    GH_TRY(const auto a, TarMember::open(input, members.control, source));
-    const auto at = [&] { return a->at(); };
-    archive_entry* entry = nullptr;
-    int rc = ARCHIVE_OK;
-    while ((rc = archive_read_next_header(a->get(), &entry)) == ARCHIVE_OK || rc == ARCHIVE_WARN) {
-      const char* const raw = archive_entry_pathname(entry);
-      const std::string name = fs::path(raw != nullptr ? raw : "").filename().string();
-      const bool is_script = std::ranges::find(script_names, name) != std::end(script_names);
-      if (name != "control" && name != "conffiles" && !is_script) continue;
-      std::string text;
-      char buffer[65536];
-      la_ssize_t n = 0;
-      while ((n = archive_read_data(a->get(), buffer, sizeof buffer)) > 0) {
-        text.append(buffer, std::size_t(n));
-        if (text.size() > max_control) return malformed("control file larger than 16 MiB", source, at());
-      }
-      if (n < 0) return malformed("can't read the control member", source, at(), why(a->get()));
-      if (name == "control") {
-        out.name = field(text, "Package");
-        out.version = field(text, "Version");
-        out.architecture = field(text, "Architecture");
-        several_architectures = field(text, "Multi-Arch") == "same";
-      } else if (is_script) {
-        ReferenceFile file;
-        file.size = text.size();
-        for (const HashAlgorithm bank : algorithms) file.digests.emplace_back(bank, digest_of(bank, as_bytes(text)));
-        scripts.emplace_back(name, std::move(file));
-      } else {
-        for (std::string_view rest = text; !rest.empty();) {
-          const std::size_t end = rest.find('\n');
-          std::string_view line = rest.substr(0, end);
-          if (line.starts_with("remove-on-upgrade ")) line.remove_prefix(18);
-          if (const auto path = canonical_path(line)) conffiles.insert(*path);
-          rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
-        }
-      }
-    }
-    if (rc != ARCHIVE_EOF) return malformed("can't read the control member", source, at(), why(a->get()));
-  }
-  if (out.name.empty() || out.version.empty())
-    return malformed("the control file names no package or version", source, std::size_t(members.control.at));
+  out.name = std::move(control.says.name);
+  out.version = std::move(control.says.version);
+  out.architecture = std::move(control.says.architecture);
 
   GH_TRY(const auto a, TarMember::open(input, members.data, source));
   const auto at = [&] { return a->at(); };
-  Hashers hashers(algorithms);
+  FileHasher hasher(algorithms, limits);
   std::map<std::string, std::size_t> by_path;
   std::vector<std::byte> buffer(block);
   std::uint64_t total = 0, paths = 0;
@@ -253,32 +279,35 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
       return fail(Error{Fault::limit, "longer paths than allowed", "deb(5)", at(), source, {}});
     ReferenceFile file;
     file.path = *path;
-    file.is_mutable = conffiles.contains(*path);
+    file.is_mutable = std::ranges::binary_search(control.says.conffiles, *path);
     if (hard != nullptr) {
       const auto target = canonical_path(hard);
       const auto linked = target ? by_path.find(*target) : by_path.end();
       if (linked == by_path.end())
         return malformed("a hard link to a member that isn't there", source, at(), escaped(raw, 200));
-      file.size = out.files[linked->second].size;
-      file.digests = out.files[linked->second].digests;
+      const ReferenceFile& same = out.files[linked->second];
+      file.size = same.size;
+      file.digests = same.digests;
+      file.further = same.further;
     } else {
-      hashers.start();
+      hasher.start(*path);
       la_ssize_t n = 0;
       while ((n = archive_read_data(a->get(), buffer.data(), buffer.size())) > 0) {
         file.size += std::uint64_t(n);
         total += std::uint64_t(n);
         if (file.size > limits.file_bytes || expands_too_far(total, input.size(), limits))
           return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
-        hashers.update(Bytes(buffer.data(), std::size_t(n)));
+        hasher.update(Bytes(buffer.data(), std::size_t(n)));
       }
       if (n < 0) return malformed("can't read a member of the data archive", source, at(), why(a->get()));
-      file.digests = hashers.finish();
+      hasher.finish(file);
     }
     by_path[*path] = out.files.size();
     out.files.push_back(std::move(file));
   }
   if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, at(), why(a->get()));
-  add_scripts(std::move(scripts), several_architectures, out);
+  add_scripts(std::move(control.scripts), control.several_architectures, out);
+  out.warnings = hasher.take_warnings();
   return out;
 }
 
@@ -313,41 +342,42 @@ Result<Folder> open_folder(const std::string& path, bool top) {
   return out;
 }
 
-// A regular file's size and digests; nullopt: it isn't one any more.
-Result<std::optional<ReferenceFile>> hash_file(const std::string& path, Hashers& hashers,
+// A regular file's size, digests and further contents; nullopt: it isn't one any more.
+Result<std::optional<ReferenceFile>> hash_file(const std::string& path, FileHasher& hasher, const UnpackModule& unpack,
                                                std::vector<std::byte>& buffer) {
   // Not blocking: it may have become a FIFO.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (fd < 0) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd) {
     if (vanished(errno)) return std::optional<ReferenceFile>();
     return fail_errno("can't open", path);
   }
-  ReferenceFile out;
   struct stat st {};
-  const bool regular = ::fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+  if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return std::optional<ReferenceFile>();
+  ReferenceFile out;
   ssize_t n = 0;
-  hashers.start();
-  while (regular && (n = ::read(fd, buffer.data(), buffer.size())) > 0) {
-    out.size += std::uint64_t(n);
-    hashers.update(Bytes(buffer.data(), std::size_t(n)));
-  }
-  const int code = errno;
-  ::close(fd);
-  errno = code;
+  hasher.start(path);
+  while ((n = ::read(fd.get(), buffer.data(), buffer.size())) > 0)
+    hasher.update(Bytes(buffer.data(), std::size_t(n)));
   if (n < 0) return fail_errno("can't read", path);
-  out.digests = hashers.finish();
-  if (!regular) return std::optional<ReferenceFile>();
+  hasher.finish(out);
+  if (!unpack || !is_packed_module(path)) return std::optional(std::move(out));
+  GH_TRY(const auto file, FileInput::adopt(std::move(fd), path));
+  if (auto further = unpack(*file, path); further)
+    out.further = *std::move(further);
+  else
+    hasher.warn(path, further.error());
   return std::optional(std::move(out));
 }
 
 }  // namespace
 
-Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms, const IngestLimits& limits) {
+Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
+                                   const IngestLimits& limits, const UnpackModule& unpack) {
   struct stat top {};
   if (::stat(root.c_str(), &top) != 0) return fail_errno("can't read the tree", root);
   ReferencePackage out;
   out.source = "root:" + root;
-  Hashers hashers(algorithms);
+  FileHasher hasher(algorithms, limits, !unpack);
   std::vector<std::byte> buffer(block);
   std::vector<std::string> folders{""};  // below the root, each with a slash in front
   while (!folders.empty()) {
@@ -369,7 +399,7 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
         if (!canonical) continue;
         if (out.files.size() >= limits.files)
           return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
-        GH_TRY(std::optional<ReferenceFile> file, hash_file(root + path, hashers, buffer));
+        GH_TRY(std::optional<ReferenceFile> file, hash_file(root + path, hasher, unpack, buffer));
         if (!file) continue;
         file->path = *canonical;
         out.files.push_back(std::move(*file));
@@ -377,6 +407,7 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
     }
     if (errno != 0) return fail_errno("can't read the tree", root + folder);
   }
+  out.warnings = hasher.take_warnings();
   return out;
 }
 

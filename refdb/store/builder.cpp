@@ -34,15 +34,27 @@ std::uint8_t bits_of(const std::vector<HashAlgorithm>& algorithms) {
 // That every file has.
 std::uint8_t algorithms_of(const ReferencePackage& p) {
   std::uint8_t all = 0x0F;
-  for (const ReferenceFile& f : p.files) {
+  const auto narrow = [&all](const auto& digests) {
     std::uint8_t own = 0;
-    for (const auto& [a, _] : f.digests) own = std::uint8_t(own | bit_of(a));
+    for (const auto& [a, _] : digests) own = std::uint8_t(own | bit_of(a));
     all &= own;
+  };
+  for (const ReferenceFile& f : p.files) {
+    narrow(f.digests);
+    for (const FileContent& c : f.further) narrow(c.digests);
   }
   return all;
 }
 
-// Canonical paths, sorted; the last content of a path holds. Digests by algorithm.
+// Each algorithm once, in the order of their numbers.
+void put_in_order(std::vector<std::pair<HashAlgorithm, Digest>>& digests) {
+  const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
+  if (!std::ranges::is_sorted(digests, by_algorithm)) std::ranges::sort(digests, by_algorithm);
+  const auto twice = std::ranges::unique(digests, [](const auto& a, const auto& b) { return a.first == b.first; });
+  digests.erase(twice.begin(), twice.end());
+}
+
+// Canonical paths, sorted; the last file of a path holds. Digests by algorithm.
 Result<void> put_in_order(std::vector<ReferenceFile>& files) {
   bool sorted = true;
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -50,10 +62,8 @@ Result<void> put_in_order(std::vector<ReferenceFile>& files) {
     if (!is_canonical(f.path)) {
       GH_TRY(f.path, canonical_path(f.path));
     }
-    const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
-    if (!std::ranges::is_sorted(f.digests, by_algorithm)) std::ranges::sort(f.digests, by_algorithm);
-    const auto twice = std::ranges::unique(f.digests, [](const auto& a, const auto& b) { return a.first == b.first; });
-    f.digests.erase(twice.begin(), twice.end());
+    put_in_order(f.digests);
+    for (FileContent& c : f.further) put_in_order(c.digests);
     sorted = sorted && (i == 0 || files[i - 1].path < f.path);
   }
   if (sorted) return {};
@@ -89,7 +99,6 @@ struct KeyHash {
 struct Record {
   Staging::Place place;
   std::uint64_t bytes = 0;
-  std::uint32_t scripts = 0;
   std::uint32_t layer = 0;  // as in the key
   std::uint32_t replaces = 0;
   std::uint8_t algorithms = 0;
@@ -196,7 +205,7 @@ Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uin
   for (const auto& [place, p] : staging.take_found()) {
     const Key key = s->key(p.layer, p.identity);
     s->by_identity[key] = s->records.size();
-    s->records.push_back({place, p.bytes, p.scripts, key.layer, 0, p.algorithms, !p.name.empty(), false});
+    s->records.push_back({place, p.bytes, key.layer, 0, p.algorithms, !p.name.empty(), false});
   }
   s->staging.emplace(std::move(staging));
   return Builder(std::move(s));
@@ -237,7 +246,7 @@ Result<std::optional<Added>> Builder::resume(const ProductLayer& layer, const Di
   record->wanted = true;
   record->replaces = before.first;
   state_->changed = true;
-  return Added{record->place.files - record->scripts, record->bytes, record->is_package};
+  return Added{record->place.files - record->place.uncounted, record->bytes, record->is_package};
 }
 
 Result<std::optional<Added>> Builder::add(ReferencePackage p) {
@@ -245,7 +254,13 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source})
     if (s->size() > UINT16_MAX)
       return fail(Error{Fault::limit, "a name longer than 65,535 bytes", {}, 0, p.source, {}});
-  if (p.files.size() > UINT32_MAX) return fail(Error{Fault::limit, "more files than allowed", {}, 0, p.source, {}});
+  std::size_t rows_there = p.files.size(), uncounted = 0;
+  for (const ReferenceFile& f : p.files) {
+    rows_there += f.further.size();
+    uncounted += f.further.size() + f.is_script;
+  }
+  if (rows_there > UINT32_MAX)
+    return fail(Error{Fault::limit, "more files than allowed", {}, 0, p.source, {}});
   StagedPackage staged;
   staged.layer = {p.product, p.layer};
   staged.name = p.name;
@@ -256,18 +271,25 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   staged.ingested = p.ingested != 0 ? p.ingested : std::time(nullptr);
   staged.first_seen = p.first_seen != 0 ? p.first_seen : staged.ingested;
   staged.algorithms = algorithms_of(p);
-  staged.files = std::uint32_t(p.files.size());
+  staged.files = std::uint32_t(rows_there);
+  staged.uncounted = std::uint32_t(uncounted);
   ContentHasher content(staged);
   FileWriter writer;
   std::string rows;
   FileRow row;
-  for (const ReferenceFile& f : p.files) {
-    set_row(row, f);
+  const auto append = [&] {
     row.append_logical(content.text());
     content.flush_if_long();
     writer.append(rows, row);
-    staged.scripts += f.is_script;
+  };
+  for (const ReferenceFile& f : p.files) {
+    set_row(row, f);
+    append();
     staged.bytes += f.size;
+    for (const FileContent& c : f.further) {
+      set_content(row, c);
+      append();
+    }
   }
   staged.content = content.finish();
   staged.identity = p.identity.value_or(staged.content);
@@ -291,9 +313,9 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   const Key key = s.key(staged.layer, staged.identity);
   if (there != nullptr) there->wanted = false;  // it came again with further algorithms
   s.by_identity[key] = s.records.size();
-  s.records.push_back({place, staged.bytes, staged.scripts, key.layer, before.first, staged.algorithms, !staged.name.empty(), true});
+  s.records.push_back({place, staged.bytes, key.layer, before.first, staged.algorithms, !staged.name.empty(), true});
   s.changed = true;
-  return Added{staged.files - staged.scripts, staged.bytes, !staged.name.empty()};
+  return Added{staged.files - staged.uncounted, staged.bytes, !staged.name.empty()};
 }
 
 Result<void> Builder::note_unseen(const ProductLayer& layer, std::string_view source, std::int64_t last,
@@ -355,7 +377,7 @@ Result<Published> Builder::publish() {
   if (ec) return store_error("can't begin the generation", scratch, ec.message());
   Changes changes{{}, s.inclusions, s.unseen};
   for (const Record& r : s.records)
-    if (r.wanted) changes.records.push_back({r.place, s.layers[r.layer], r.scripts, r.algorithms, r.replaces});
+    if (r.wanted) changes.records.push_back({r.place, s.layers[r.layer], r.algorithms, r.replaces});
   const auto made = make_database(beside, scratch, next, s.base.get(), *s.staging, std::move(changes));
   fs::remove_all(scratch, ec);
   const auto switch_over = [&]() -> Result<void> {

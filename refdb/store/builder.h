@@ -28,6 +28,11 @@ class Generation;
 struct Imported;
 struct ImportOptions;
 
+struct FileContent {
+  std::uint64_t size = 0;
+  std::vector<std::pair<HashAlgorithm, Digest>> digests;
+};
+
 struct ReferenceFile {
   std::string path;  // as the package names it; made canonical on adding (refdb/alias)
   std::uint64_t size = 0;
@@ -35,6 +40,9 @@ struct ReferenceFile {
   std::vector<std::pair<HashAlgorithm, Digest>> digests;
   // What the package manager keeps of the package itself: a reference like any, and none of the package's files.
   bool is_script = false;
+  // Other contents that the file may be measured with: an unpacked kernel module, what a list has of a path besides.
+  // They are references as the first is, and no files of their own.
+  std::vector<FileContent> further{};
 };
 
 // One source of references: a package, an installed tree, a list.
@@ -53,6 +61,8 @@ struct ReferencePackage {
   // What tells without a look into it that a source is the one that was taken in: a SHA-256 of what changes whenever
   // the source does. Absent: nothing does.
   std::optional<Digest> stamp;
+  // What its reader has to say of it, for people. Isn't stored.
+  std::vector<std::string> warnings;
 };
 
 // A layer of a product that also has all references of another product, whatever they will be.
@@ -69,7 +79,7 @@ struct Published {
 };
 
 struct Added {
-  std::uint64_t files = 0, bytes = 0;  // files: without scripts
+  std::uint64_t files = 0, bytes = 0;  // files: those that count
   bool is_package = false;  // it has a name
 };
 

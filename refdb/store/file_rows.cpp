@@ -54,16 +54,26 @@ void FileRow::append_logical(std::string& out) const {
   append_content(out);
 }
 
-void set_row(FileRow& row, const ReferenceFile& file) {
-  row.path = file.path;
-  row.size = file.size;
-  row.is_mutable = file.is_mutable;
+namespace {
+
+void set(FileRow& row, std::uint64_t size, const std::vector<std::pair<HashAlgorithm, Digest>>& digests) {
+  row.size = size;
   row.digests = 0;
-  for (const auto& [algorithm, digest] : file.digests) {
+  for (const auto& [algorithm, digest] : digests) {
     if (row.digests == FileRow::most_digests) break;
     row.contents[row.digests++] = {algorithm, as_text(digest.view())};
   }
 }
+
+}  // namespace
+
+void set_row(FileRow& row, const ReferenceFile& file) {
+  row.path = file.path;
+  row.is_mutable = file.is_mutable;
+  set(row, file.size, file.digests);
+}
+
+void set_content(FileRow& row, const FileContent& content) { set(row, content.size, content.digests); }
 
 void FileWriter::append(std::string& out, const FileRow& row) {
   std::uint8_t head = row.is_mutable ? may_change : 0;

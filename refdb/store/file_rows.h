@@ -1,5 +1,6 @@
 // Files one after the other, as the contents of a generation and what an ingestion has staged hold them. Each path
-// gives how much it shares with the one before. Internal to refdb/store; docs/formats/refdb.md has the layout.
+// gives how much it shares with the one before. Where a package has further contents of a file, each is a row with the
+// same path, behind the first. Internal to refdb/store; docs/formats/refdb.md has the layout.
 #pragma once
 
 #include <array>
@@ -41,6 +42,8 @@ struct FileRow {
 };
 // Of a reference file, whose digests are sorted and each of another algorithm.
 void set_row(FileRow& row, const ReferenceFile& file);
+// The row that follows it, of another content of the same file.
+void set_content(FileRow& row, const FileContent& content);
 
 // Appends rows to a string; the first says its package, and each after a change of it.
 class FileWriter {

@@ -45,7 +45,7 @@ struct Side {
     return generation->each_package([&](std::uint32_t, Package&& p) {
       packages[{names[p.layer], std::move(p.name), std::move(p.version), std::move(p.architecture),
                 std::move(p.source)}]
-          .emplace(std::move(p.digest), p.files - p.scripts);
+          .emplace(std::move(p.digest), p.files - p.uncounted);
     });
   }
   // Digests of the contents of all packages: product, name, version and architecture are in them.

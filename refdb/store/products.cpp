@@ -19,7 +19,7 @@ Result<std::vector<ProductInfo>> list_products(const std::string& path) {
   GH_CHECK(generation->each_package([&](std::uint32_t, Package&& p) {
     LayerInfo& info = counted[p.layer];
     info.packages += !p.name.empty();
-    info.files += p.files - p.scripts;
+    info.files += p.files - p.uncounted;
   }));
   for (const std::string& name : product_names(totals)) {
     ProductInfo& product = out.emplace_back(ProductInfo{name, {}});

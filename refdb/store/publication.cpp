@@ -120,7 +120,7 @@ class Worker {
               staged.algorithms,
               first_file,
               staged.files,
-              staged.scripts};
+              staged.uncounted};
     out.packages.push_back(encode(p));
     GH_CHECK(parts(Index::identity).add(entry(hash_of(layer, p.identity), package)));
     if (!p.stamp.empty()) GH_CHECK(parts(Index::stamp).add(entry(hash_of(layer, p.stamp), package)));
@@ -223,7 +223,7 @@ class Publication {
   Result<void> replace(const StagedRecord& r) {
     if (r.replaces == 0) return {};
     GH_TRY(const Package old, before_->package(r.replaces));
-    totals_.files -= old.files - old.scripts;
+    totals_.files -= old.files - old.uncounted;
     if (!old.name.empty()) --totals_.packages;
     take_from(totals_.content, as_bytes(old.digest));
     totals_.gone.push_back({r.replaces, old.first_file, old.files});
@@ -334,7 +334,7 @@ class Publication {
       add_to(totals_.content, worker.content().view());
       totals_.packages += worker.packages();
     }
-    for (const StagedRecord& r : records_) totals_.files += r.place.files - r.scripts;
+    for (const StagedRecord& r : records_) totals_.files += r.place.files - r.place.uncounted;
     totals_.next_package += std::uint32_t(records_.size());
     totals_.next_file = next_file_;
     return {};

@@ -12,7 +12,6 @@ namespace gatehouse::refdb {
 struct StagedRecord {
   Staging::Place place;
   ProductLayer layer;
-  std::uint32_t scripts = 0;  // as in StagedPackage
   std::uint8_t algorithms = 0;
   std::uint32_t replaces = 0;  // a package of the generation before; 0: none
 };

@@ -36,7 +36,7 @@ std::string encode(const Package& p) {
   put(out, p.algorithms);
   put(out, p.first_file);
   put(out, p.files);
-  put(out, p.scripts);
+  put(out, p.uncounted);
   return out;
 }
 
@@ -50,8 +50,9 @@ bool decode(std::string_view v, Package& p) {
   p.algorithms = number<std::uint8_t>(v);
   p.first_file = number<std::uint32_t>(v);
   p.files = number<std::uint32_t>(v);
-  p.scripts = number<std::uint32_t>(v);
-  return p.scripts <= p.files && p.digest.size() == 32 && p.identity.size() == 32;
+  p.uncounted = number<std::uint32_t>(v);
+  if (p.uncounted > p.files) return false;
+  return p.digest.size() == 32 && p.identity.size() == 32;
 }
 
 std::string encode(const Totals& t) {

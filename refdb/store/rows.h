@@ -134,7 +134,9 @@ struct Package {
   PackageFormat format = PackageFormat::none;
   std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
-  std::uint32_t first_file = 0, files = 0, scripts = 0;  // scripts: how many of the files don't count as such
+  // Rows of files, and how many of them don't count as files of the package: scripts, and further contents of the file
+  // before.
+  std::uint32_t first_file = 0, files = 0, uncounted = 0;
 };
 std::string encode(const Package& p);
 // False: it isn't one.

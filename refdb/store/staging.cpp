@@ -26,7 +26,7 @@ std::string encode(const StagedPackage& p) {
   put(out, std::uint64_t(p.first_seen));
   put(out, p.algorithms);
   put(out, p.files);
-  put(out, p.scripts);
+  put(out, p.uncounted);
   put(out, p.bytes);
   put_text(out, as_text(p.stamp.view()));
   return out;
@@ -44,7 +44,7 @@ bool decode(std::string_view v, StagedPackage& p) {
   p.first_seen = std::int64_t(number<std::uint64_t>(v));
   p.algorithms = number<std::uint8_t>(v);
   p.files = number<std::uint32_t>(v);
-  p.scripts = number<std::uint32_t>(v);
+  p.uncounted = number<std::uint32_t>(v);
   p.bytes = number<std::uint64_t>(v);
   const std::string_view stamp = take_text(v);
   if (!v.empty() || (stamp.size() != 0 && stamp.size() != 32)) return false;
@@ -58,17 +58,22 @@ std::string path_in(const std::string& store) { return store + "/staging"; }
 bool verified(const StagedPackage& package, std::string_view rows) {
   ContentHasher content(package);
   FileReader files(rows);
-  std::uint32_t count = 0;
+  std::uint32_t count = 0, further = 0;
   std::uint64_t bytes = 0;
+  std::string last;
   while (!files.done()) {
     const FileRow* const row = files.next();
     if (row == nullptr || row->package != 0) return false;  // which package it is comes later
     row->append_logical(content.text());
     content.flush_if_long();
-    ++count;
-    bytes += row->size;
+    const bool is_further = count++ != 0 && row->path == last;
+    further += is_further;
+    bytes += is_further ? 0 : row->size;
+    last = row->path;
   }
-  return count == package.files && bytes == package.bytes && content.finish() == package.content;
+  // The others that don't count are scripts, which look like files.
+  return count == package.files && further <= package.uncounted && package.uncounted <= count &&
+         bytes == package.bytes && content.finish() == package.content;
 }
 
 }  // namespace
@@ -114,11 +119,12 @@ Result<void> Staging::load() {
     head.resize(4);
     if (!has(head, end_)) break;
     std::string_view v = head;
-    Place place{end_, number<std::uint32_t>(v), 0};
+    Place place{end_, number<std::uint32_t>(v)};
     if (place.size < head_size - 4 || place.size > size - end_ - 4) break;
     auto package = read(place, rows);
     if (!package || !verified(*package, rows)) break;
     place.files = package->files;
+    place.uncounted = package->uncounted;
     found_.emplace_back(place, *std::move(package));
     end_ += 4 + place.size;
   }
@@ -168,7 +174,7 @@ Result<Staging::Place> Staging::append(const StagedPackage& package, std::string
   head += as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view());
   put(head, std::uint32_t(described.size()));
   head += described;
-  const Place place{end_, std::uint32_t(size), package.files};
+  const Place place{end_, std::uint32_t(size), package.files, package.uncounted};
   GH_CHECK(write(head));
   GH_CHECK(write(rows));
   return place;

@@ -23,8 +23,8 @@ struct StagedPackage {
   PackageFormat format = PackageFormat::none;
   std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;  // as in Package
-  std::uint32_t files = 0, scripts = 0;  // scripts are among the files
-  std::uint64_t bytes = 0;
+  std::uint32_t files = 0, uncounted = 0;  // rows, as in Package
+  std::uint64_t bytes = 0;                 // of the files and scripts, each with its first content
 };
 
 // The package's digest: the SHA-256 of product, layer, name, version and architecture, each ended by a NUL byte, and what
@@ -54,7 +54,7 @@ class Staging {
  public:
   struct Place {
     std::uint64_t offset = 0;
-    std::uint32_t size = 0, files = 0;
+    std::uint32_t size = 0, files = 0, uncounted = 0;
   };
   // Takes what is there for an ingestion that follows `base`, up to the first package that isn't whole. What is of
   // another format, or was to follow another generation, is removed.

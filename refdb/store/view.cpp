@@ -168,7 +168,7 @@ class GenerationView final : public View {
       if (layer == at->second.layers.end() || p.name != package) return;
       const auto gone = std::ranges::lower_bound(unseen, number, {}, &Unseen::package);
       out.push_back({std::move(p.version), std::move(p.architecture), std::move(p.source), layer->second, p.format,
-                     p.files - p.scripts, p.first_seen, gone != unseen.end() && gone->package == number ? gone->last : 0});
+                     p.files - p.uncounted, p.first_seen, gone != unseen.end() && gone->package == number ? gone->last : 0});
     }));
     return out;
   }

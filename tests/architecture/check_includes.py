@@ -35,6 +35,7 @@ LIBRARIES = {
     r"archive(_entry)?\.h": ["refdb/ingest", "tests"],
     r"curl/": ["refdb/ingest"],
     r"seccomp\.h": ["refdb/ingest"],
+    r"sqlite3\.h": ["refdb/ingest", "tests"],
     r"(zlib|bzlib|lz4|lzma|zstd(_errors)?)\.h": ["refdb/ingest", "tests"],
     r"toml\+\+/|toml\.hpp": ["base", "server/config", "server/policy", "endpoint", "tests"],
     r"spdlog/": ["base", "tests"],
@@ -47,6 +48,7 @@ HIDDEN_IN_HEADERS = {
     r"boost/asio": ["server/tls", "server/control"],
     r"curl/": [],
     r"seccomp\.h": [],
+    r"sqlite3\.h": [],
     r"openssl/": ["server/tls", "endpoint", "base"],
 }
 # Headers that only declare what their parts share: including one doesn't make a folder depend on the folder's code.

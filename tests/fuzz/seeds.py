@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import re
+import sqlite3
 import struct
 import sys
 import tarfile
@@ -304,7 +305,47 @@ def said(*messages):
 def text32(text):
     return struct.pack(">I", len(text)) + text
 row = b"\x0a\0\0\x0b/usr/bin/ls\x4d" + bytes(32) + b"\x09\x09\3top\7" + bytes(32)
-package = b"P" + text32(b"coreutils") + text32(b"9.1-1") + text32(b"amd64") + text32(b"coreutils.deb")
+again = b"\x08\x0b\0\x4e" + bytes(32)  # the same path, another content
+package = b"P" + text32(b"") + text32(b"coreutils") + text32(b"9.1-1") + text32(b"amd64") + text32(b"coreutils.deb") + b"\1"
 add("decoder_answer_fuzz", said(package, b"F" + row, b"D"))
+add("decoder_answer_fuzz", said(b"W" + text32(b"a note"), package, b"F" + row[:48] + again, b"M" + row[:48], b"S" + row, b"W" + text32(b"a warning"), b"D"))
+add("decoder_answer_fuzz", said(b"P" + text32(b"Debian") + package[5:-1] + b"\0", b"F" + row, b"D"))
 add("decoder_answer_fuzz", said(package, b"E\0" + struct.pack(">Q", 77) + text32(b"truncated") + text32(b"deb(5)") + text32(b"")))
-add("decoder_answer_fuzz", b"H" + bytes(32) + struct.pack(">QQBH", 96, 5000, 1, 1) + text32(b"signature"))
+add("decoder_answer_fuzz", b"H" + text32(b"bash") + struct.pack(">BH", 1, 1) + text32(b"signature"))
+add("decoder_answer_fuzz", b"I" + text32(b"bash") + text32(b"shells") + text32(b"required"))
+add("decoder_answer_fuzz", said(b"V" + text32(b"8a1b") + text32(b"Debian") + b"\1", b"B" + text32(b"8a1b") + b"\0\x0b\0" + bytes(32) + b"\7" + bytes(32),
+                                b"X" + text32(b"8a1b") + text32(b"events are missing"), b"N" + bytes(56), b"D"))
+
+
+def strongtnc(versions, pages=512):
+    """strongTNC's database with a file, a device and its firmware; before it had versions without them."""
+    database = sqlite3.connect(":memory:")
+    database.executescript("PRAGMA page_size = %d; CREATE TABLE directories (id INTEGER PRIMARY KEY, path TEXT);"
+        "CREATE TABLE files (id INTEGER PRIMARY KEY, dir INTEGER, name TEXT); CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT);"
+        "CREATE TABLE devices (id INTEGER PRIMARY KEY, value TEXT, product INTEGER, trusted INTEGER, inactive INTEGER);"
+        "CREATE TABLE components (id INTEGER PRIMARY KEY, vendor_id INTEGER, name INTEGER, qualifier INTEGER);"
+        "CREATE TABLE component_hashes (component INTEGER, key INTEGER REFERENCES %s(id), seq_no INTEGER, pcr INTEGER, algo INTEGER, hash BLOB);"
+        "CREATE TABLE packages (id INTEGER PRIMARY KEY, name TEXT, blacklist INTEGER);"
+        "CREATE TABLE versions (id INTEGER PRIMARY KEY, package INTEGER, product INTEGER, release TEXT, blacklist INTEGER);"
+        "CREATE TABLE keys (id INTEGER PRIMARY KEY, keyid BLOB, owner TEXT); CREATE TABLE groups (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE file_hashes (file INTEGER, %s INTEGER, device INTEGER, algo INTEGER, hash, size INTEGER, mutable INTEGER);"
+        "INSERT INTO directories VALUES (1, '/usr/bin'); INSERT INTO files VALUES (1, 1, 'ls'); INSERT INTO products VALUES (1, 'Debian');"
+        "INSERT INTO devices VALUES (1, 'a', 1, 1, 0); INSERT INTO components VALUES (1, 36906, 3, 33); INSERT INTO packages VALUES (1, 'c', 0);"
+        "INSERT INTO versions VALUES (1, 1, 1, '9', 0); INSERT INTO keys VALUES (1, zeroblob(20), 'o');"
+        "INSERT INTO component_hashes VALUES (1, 1, 1, 0, 16384, zeroblob(32)), (1, 1, 2, 7, 16384, zeroblob(32));"
+        % (pages, "devices" if versions else "keys", "version" if versions else "product"))
+    for algorithm, digest in ((16384, "0" * 64), (32768, b"\0" * 20)):
+        database.execute("INSERT INTO file_hashes VALUES (1, 1, NULL, ?, ?, 5, 0)", (algorithm, digest))
+    database.commit()
+    name = os.path.join(out, "strongtnc.tmp")
+    if os.path.exists(name):
+        os.remove(name)
+    database.execute("VACUUM INTO '%s'" % name)
+    with open(name, "rb") as file:
+        data = file.read()
+    os.remove(name)
+    return data
+
+
+add("strongtnc_fuzz", strongtnc(True))
+add("strongtnc_fuzz", strongtnc(False))

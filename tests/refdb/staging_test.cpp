@@ -19,6 +19,8 @@ class Staging : public ::testing::Test {
     const std::string name = "p" + std::to_string(n);
     auto out =
         package(debian, name, "1", {{"/usr/bin/" + name, name}, {"/usr/share/doc/" + name + "/a b", name + " doc"}});
+    // A second content of the first file is staged, and is no file.
+    out.files[0].further = {{99, digests_of(name + " unpacked")}};
     out.identity = digest_of(HashAlgorithm::sha256, as_bytes(name + ".deb"));
     return out;
   }
@@ -65,7 +67,7 @@ TEST_F(Staging, IsTakenUpByTheNextIngestion) {
   EXPECT_FALSE(fs::exists(staging_));
   EXPECT_EQ(digest(), undisturbed(8));
   const Questions questions{{debian}, {"/usr/bin/p1", "/bin/p1", "/usr/share/doc/p7/a_b"}, {"p1", "p7 doc"}};
-  EXPECT_EQ(answers(store_, questions).value().size(), 1U + 3 + 2 * 4 + 2 * 3);
+  EXPECT_EQ(answers(store_, questions).value().size(), 1U + 3 + 2 * 4 + 2 * 3 + 2);  // each name has two contents
 }
 
 TEST_F(Staging, GrowsOverSeveralIngestionsThatAreKilled) {

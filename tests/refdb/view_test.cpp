@@ -60,6 +60,35 @@ TEST(View, FindsAFileByEveryNameAndEveryDigest) {
   EXPECT_EQ(view->references_of_path(debian, "/opt/My App/x").value().size(), 1U);
 }
 
+// A file may be measured with several contents: each is a reference under its path, and it is one file.
+TEST(View, FindsAFileByEachOfItsContents) {
+  const Folder folder;
+  const std::string store = folder / "refdb", path = "/lib/modules/a.ko.xz";
+  ReferencePackage p = package(debian, "linux", "6", {{path, "packed"}, {"/boot/config", "c"}});
+  p.files[0].further = {{8, digests_of("unpacked")}, {6, digests_of("signed")}};
+  const auto published = publish(store, {p});
+  ASSERT_TRUE(published) << published.error().text();
+  const auto view = open_view(store).value();
+  for (const std::string content : {"packed", "unpacked", "signed"})
+    for (const HashAlgorithm bank : {HashAlgorithm::sha256, HashAlgorithm::sha384}) {
+      const Digest digest = digest_of(bank, as_bytes(content));
+      for (const std::string& name : kernel_names(path))
+        EXPECT_TRUE(find_template(*view, debian, bank, template_digest(bank, digest, name))->found) << content << name;
+      const auto found = view->references_of_digest(debian, digest).value();
+      ASSERT_EQ(found.size(), 1U) << content;
+      EXPECT_EQ(found[0].path, path);
+    }
+  EXPECT_EQ(view->references_of_path(debian, path).value().size(), 3U);
+  EXPECT_EQ(view->references_of_path(debian, "/boot/config").value().size(), 1U);
+  const auto stats = read_stats(store).value();
+  EXPECT_EQ(stats.files, 2U);
+  EXPECT_EQ(stats.packages, 1U);
+  // Contents are contents: another one makes another package.
+  p.files[0].further.pop_back();
+  EXPECT_NE(publish(folder / "other", {p})->content_digest, published->content_digest);
+  EXPECT_TRUE(publish(store, {p})->changed);
+}
+
 TEST(View, AnswersABatchInItsOrder) {
   const Folder folder;
   const std::string store = folder / "refdb";

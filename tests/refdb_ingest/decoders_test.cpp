@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <filesystem>
@@ -69,14 +70,14 @@ class DecoderProcesses : public ::testing::Test {
   std::unique_ptr<Decoders> start(Begin begin, unsigned at_once = 1) const {
     return Decoders::start({at_once, true, std::move(begin)}).value();
   }
-  Result<std::vector<ReferencePackage>> decode(Decoders& decoders, const std::string& name) const {
+  Result<ReferencePackage> decode(Decoders& decoders, const std::string& name) const {
     const auto file = FileInput::open(folder_ / "list").value();
-    return decoders.decode({SourceKind::sums, banks, name, {}}, *file);
+    return decoders.decode_one({SourceKind::sums, banks, name, {}}, *file);
   }
   // How it ended, as an operator reads it.
   std::string end_of(Decoders& decoders, const std::string& name) const {
     const auto decoded = decode(decoders, name);
-    if (decoded) return decoded->size() == 1 && decoded->front().files.size() == 2 ? "decoded" : "something else";
+    if (decoded) return decoded->files.size() == 2 ? "decoded" : "something else";
     return std::string(decoded.error().reason) + (decoded.error().detail.empty() ? "" : ": " + decoded.error().detail);
   }
   const Folder folder_;
@@ -190,7 +191,7 @@ TEST_F(DecoderProcesses, ThatTellLiesAreStopped) {
     for_ever(*state);
   });
   EXPECT_EQ(end_of(*decoders, "lies"), "what the decoder says is no answer");
-  EXPECT_EQ(end_of(*decoders, "nothing"), "something else");
+  EXPECT_EQ(end_of(*decoders, "nothing"), "what the decoder says is no answer");
   EXPECT_EQ(end_of(*decoders, "silence"), "the decoder died: signal 9");
   EXPECT_EQ(end_of(*decoders, "good"), "decoded");
 }
@@ -300,6 +301,33 @@ TEST_F(DecoderProcesses, SayWhatTheParsersSay) {
   EXPECT_EQ(said[0], said[1]);
 }
 
+// What is asked of a package before it is known whether it is wanted.
+TEST_F(DecoderProcesses, SayWhichDebianPackageItIs) {
+  const std::string folder = GATEHOUSE_SHARED "/corpus/packages";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no " << folder;
+  std::size_t with_section = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() != ".deb") continue;
+    const auto file = FileInput::open(entry.path().string()).value();
+    const auto pinned = PinnedInput::open(*file, HashAlgorithm::sha256).value();
+    for (const bool confined : {false, true}) {
+      const auto decoders = Decoders::start({.at_once = 1, .confined = confined}).value();
+      for (const auto& pin : {std::optional<PinnedInput::Pin>(), std::optional(pinned->pin())}) {
+        const auto said = decoders->deb_control(*file, "x", pin);
+        const auto is = read_deb_control(*file, "x");
+        ASSERT_TRUE(said && is) << said.error().text();
+        EXPECT_EQ(said->name + "|" + said->section + "|" + said->priority,
+                  is->name + "|" + is->section + "|" + is->priority);
+        with_section += !said->section.empty();
+      }
+    }
+  }
+  EXPECT_GT(with_section, 0U);
+  const auto decoders = start({});
+  EXPECT_EQ(decoders->deb_control(*FileInput::open(folder_ / "list").value(), "x", {}).error().reason,
+            read_deb_control(*FileInput::open(folder_ / "list").value(), "x").error().reason);
+}
+
 TEST(Confinement, EndsWhoTakesMoreTimeThanAllowed) {
   const auto allowed = SystemCalls::for_decoders().value();
   const pid_t child = ::fork();
@@ -320,7 +348,7 @@ TEST(DecoderAnswers, AreBelievedOnlyInTheirForm) {
   package.name = "bash";
   package.version = "5.2";
   for (const char* const path : {"/usr/bin/bash", "/usr/bin/bashbug", "/etc/bash.bashrc"}) {
-    ReferenceFile file{path, 77, path[1] == 'e', {}};
+    ReferenceFile file{path, 77, path[1] == 'e', {}, false, {}};
     for (const HashAlgorithm a : {HashAlgorithm::sha512, HashAlgorithm::sha1, HashAlgorithm::sm3_256})
       file.digests.emplace_back(a, digest_of(HashAlgorithm::sha512, as_bytes(path)).view().first(digest_size(a)));
     package.files.push_back(file);
@@ -362,6 +390,77 @@ TEST(DecoderAnswers, AreBelievedOnlyInTheirForm) {
   EXPECT_FALSE(none.take(messages[1]));  // files of no package
 }
 
+// Further contents, scripts and warnings; and what none of them may be.
+TEST(DecoderAnswers, HaveAllThatAPackageHas) {
+  const auto digests_of = [](const std::string& content) {
+    return std::vector<std::pair<HashAlgorithm, Digest>>{
+        {HashAlgorithm::sha256, digest_of(HashAlgorithm::sha256, as_bytes(content))}};
+  };
+  ReferencePackage package;
+  // Longer than a message, in its files and in the further contents of one.
+  constexpr std::size_t many = 20'000;
+  for (std::size_t i = 0; i < many; ++i)
+    package.files.push_back({"/f" + std::to_string(i), i, i % 2 == 0, digests_of(std::to_string(i)), i % 3 == 0, {}});
+  for (std::size_t i = 0; i < many; ++i) package.files[7].further.push_back({i, digests_of("x" + std::to_string(i))});
+  package.files[8].further.push_back({1, digests_of("y")});
+  package.files.push_back(package.files.back());  // twice, which isn't a further content
+  package.warnings = {"a\x01", std::string(5000, 'w')};
+  std::vector<ByteVector> messages;
+  ASSERT_TRUE(send_package(ReferencePackage(package), [&](Bytes message) -> Result<void> {
+    EXPECT_LT(message.size(), std::size_t(300) << 10);
+    messages.push_back(to_vector(message));
+    return {};
+  }));
+  Answer answer(2 * many + 2, std::size_t(1) << 20);
+  EXPECT_FALSE(answer.take(note_message("of the whole")).value());
+  for (const ByteVector& m : messages) ASSERT_FALSE(answer.take(m).value());
+  EXPECT_EQ(answer.all().notes, std::vector<std::string>{"of the whole"});
+  const ReferencePackage& came = answer.packages().at(0);
+  ASSERT_EQ(came.files.size(), package.files.size());
+  for (std::size_t i = 0; i < came.files.size(); ++i) {
+    const ReferenceFile &is = came.files[i], &was = package.files[i];
+    ASSERT_TRUE(is.path == was.path && is.size == was.size && is.is_mutable == was.is_mutable &&
+                is.is_script == was.is_script && is.digests == was.digests && is.further.size() == was.further.size());
+    for (std::size_t f = 0; f < is.further.size(); ++f)
+      ASSERT_TRUE(is.further[f].size == was.further[f].size && is.further[f].digests == was.further[f].digests);
+  }
+  EXPECT_EQ(came.warnings, (std::vector<std::string>{"a\\x01", std::string(1000, 'w') + "..."}));
+  // Each further content counts.
+  Answer small(2 * many, std::size_t(1) << 20);
+  EXPECT_FALSE(std::ranges::all_of(messages, [&](const ByteVector& m) { return small.take(m).has_value(); }));
+
+  const auto refused = [&](const std::string& message, bool products = false, const std::string& product = {}) {
+    Answer other(10, 1000, products);
+    ReferencePackage first{.product = product, .files = {{"/a", 1, false, digests_of("a"), false, {}}}};
+    bool good = true;
+    EXPECT_TRUE(send_package(std::move(first), [&](Bytes m) -> Result<void> {
+      good = good && other.take(m).has_value();
+      return {};
+    }));
+    return !good || !other.take(as_bytes(message));
+  };
+  // A row with a content of 32 bytes.
+  const auto row = [](char letter, const std::string& path, bool is_mutable = false) {
+    return letter + std::string(1, char(10 + is_mutable)) + std::string("\0\0", 2) + char(path.size()) + path + "\1" +
+           std::string(32, 'd');
+  };
+  EXPECT_FALSE(refused(row('M', "/a")));
+  EXPECT_TRUE(refused(row('M', "/b")));
+  EXPECT_TRUE(refused(row('M', "/a", true)));
+  EXPECT_FALSE(refused(row('F', "/a", true)));
+  EXPECT_TRUE(refused(row('F', "/b") + row('F', "/b", true).substr(1)));
+  EXPECT_TRUE(refused(row('M', "/a") + row('M', "/b").substr(1)));
+  EXPECT_TRUE(refused(std::string("W\0\0\0\1\n", 6)));
+  EXPECT_TRUE(refused(std::string("W\0\0\x10\0", 5) + std::string(4096, 'x')));
+  std::size_t notes = 0;
+  for (Answer talks(1, 1); talks.take(note_message("x")); ++notes) ASSERT_LT(notes, 1000U);
+  EXPECT_TRUE(refused("I"));
+  EXPECT_TRUE(refused(row('F', "/b"), false, "Debian"));  // the ingestion's product counts
+  EXPECT_FALSE(refused(row('F', "/b"), true, "Debian"));
+  EXPECT_TRUE(refused(row('F', "/b"), true));
+  EXPECT_TRUE(refused(row('F', "/b"), true, "a\x1b"));
+}
+
 TEST(DecoderAnswers, KeepAnErrorsReason) {
   Answer answer(1, 1);
   const auto failed = answer.take(error_message({Fault::limit, "too much", "deb(5)", 77, "ignored", "by\x01 far"}));
@@ -387,10 +486,11 @@ TEST(DecoderAnswers, KeepAnErrorsReason) {
 }
 
 TEST(DecoderAnswers, OfRpmPackagesHaveAHead) {
-  const RpmHead head{true, {ByteVector(3, std::byte{7}), ByteVector()}, {}, 0, 0};
+  const RpmHead head{"bash", true, {ByteVector(3, std::byte{7}), ByteVector()}, {}, 0, 0};
   const ByteVector message = head_message(head);
   const RpmHead came = parse_head(message).value();
   EXPECT_TRUE(came.binds_files);
+  EXPECT_EQ(came.name, "bash");
   EXPECT_EQ(came.signatures, head.signatures);
   for (std::size_t n = 0; n < message.size(); ++n) EXPECT_FALSE(parse_head(Bytes(message).first(n))) << n;
   EXPECT_EQ(parse_head(error_message({Fault::malformed, "no lead", {}, 0, {}, {}})).error().reason, "no lead");

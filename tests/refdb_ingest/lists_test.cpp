@@ -25,19 +25,24 @@ using gatehouse::testing::no_corpus;
 
 const std::string a(64, 'a'), b(64, 'b'), c(40, 'c');
 
-// "PATH ALGORITHM:DIGEST" of each file of each package, packages apart; the refusal with its offset instead.
-std::string text_of(const Result<std::vector<ReferencePackage>>& packages) {
-  if (!packages) {
-    EXPECT_EQ(packages.error().source, "list");
-    return std::string(name(packages.error().fault)) + " at " + std::to_string(packages.error().offset) + ": " +
-           std::string(packages.error().reason);
+// "PATH ALGORITHM:DIGEST" of each file, and what else its content may be; the refusal with its offset instead.
+std::string text_of(const Result<ReferencePackage>& package) {
+  if (!package) {
+    EXPECT_EQ(package.error().source, "list");
+    return std::string(name(package.error().fault)) + " at " + std::to_string(package.error().offset) + ": " +
+           std::string(package.error().reason);
   }
   std::string out;
-  for (const ReferencePackage& p : *packages) {
-    if (!out.empty()) out += "--\n";
-    for (const ReferenceFile& f : p.files)
-      for (const auto& [algorithm, digest] : f.digests)
-        out += f.path + " " + std::string(name(algorithm)) + ":" + digest.hex().substr(0, 2) + "\n";
+  const auto note = [&out](const auto& digests) {
+    EXPECT_EQ(digests.size(), 1U);
+    for (const auto& [algorithm, digest] : digests)
+      out += " " + std::string(name(algorithm)) + ":" + digest.hex().substr(0, 2);
+  };
+  for (const ReferenceFile& f : package->files) {
+    out += f.path;
+    note(f.digests);
+    for (const FileContent& other : f.further) note(other.digests);
+    out += "\n";
   }
   return out;
 }
@@ -74,8 +79,7 @@ const std::string policy = R"({
 TEST(Keylime, APolicyGivesThePathsOfItsDigests) {
   EXPECT_EQ(keylime(policy),
             "/usr/bin/a sha256:aa\n/usr/bin/old sha1:cc\n/usr/bin/\xC3\xBC"
-            "ber sha256:aa\n--\n/usr/bin/\xC3\xBC"
-            "ber sha256:bb\n");
+            "ber sha256:aa sha256:bb\n");
   EXPECT_EQ(keylime(digests("")), "");
   EXPECT_EQ(keylime(digests(R"("/a":[])")), "");
   EXPECT_EQ(keylime(digests(R"("/a":[")" + a + R"(",")" + a + R"("])")), "/a sha256:aa\n");
@@ -142,7 +146,7 @@ std::string entry(const std::string& name, const std::string& content,
   return le(10) + std::string(as_text(digest_of(HashAlgorithm::sha1, data.view()).view())) + le(6) + "ima-ng" +
          le(data.view().size()) + std::string(as_text(data.view()));
 }
-Result<std::vector<ReferencePackage>> list(Bytes bytes) {
+Result<ReferencePackage> list(Bytes bytes) {
   const MemoryInput input(bytes);
   PlainStream stream(input, 0);
   return read_ima_list(stream, "list");
@@ -152,24 +156,21 @@ TEST(ImaList, GivesTheFilesThatWereMeasured) {
   const std::string good = entry("boot_aggregate", "") + entry("/usr/bin/a", "1") + entry("/usr/bin/a", "2") +
                            entry("/usr/bin/a", "1") + entry("/opt/My_App/x", "3", HashAlgorithm::sha512) +
                            entry("[memfd]", "4");
-  const auto packages = list(as_bytes(good));
-  ASSERT_TRUE(packages) << packages.error().text();
-  ASSERT_EQ(packages->size(), 2U);
-  EXPECT_EQ((*packages)[0].files.size(), 2U);
-  EXPECT_EQ((*packages)[1].files.size(), 1U);
-  std::set<Digest> contents;
-  for (const ReferencePackage& p : *packages) {
-    EXPECT_EQ(p.source, "ima:list");
-    EXPECT_TRUE(p.name.empty());
-    for (const ReferenceFile& f : p.files)
-      if (f.path == "/usr/bin/a") contents.insert(f.digests[0].second);
-  }
+  const auto package = list(as_bytes(good));
+  ASSERT_TRUE(package) << package.error().text();
+  EXPECT_EQ(package->source, "ima:list");
+  EXPECT_TRUE(package->name.empty());
+  ASSERT_EQ(package->files.size(), 2U);
+  const ReferenceFile& file = package->files[1];
+  EXPECT_EQ(file.path, "/usr/bin/a");
+  ASSERT_EQ(file.further.size(), 1U);
+  const std::set<Digest> contents{file.digests.at(0).second, file.further[0].digests.at(0).second};
   EXPECT_EQ(contents, (std::set<Digest>{digest_of(HashAlgorithm::sha256, as_bytes("1")),
                                         digest_of(HashAlgorithm::sha256, as_bytes("2"))}));
   // In another order it is the same.
   const std::string turned =
       entry("/opt/My_App/x", "3", HashAlgorithm::sha512) + entry("/usr/bin/a", "2") + entry("/usr/bin/a", "1");
-  EXPECT_EQ(text_of(list(as_bytes(turned))), text_of(packages));
+  EXPECT_EQ(text_of(list(as_bytes(turned))), text_of(package));
 }
 
 TEST(ImaList, OneThatContradictsItselfIsRefused) {
@@ -209,13 +210,12 @@ TEST(ImaList, OfTheCorpusIsTakenInOrRefused) {
           hash_algorithm(e.fields.algorithm))
         paths.emplace(e.fields.name);
     }
-    const auto packages = list(bytes);
-    if (!packages) continue;
+    const auto package = list(bytes);
+    if (!package) continue;
     ++taken;
     EXPECT_TRUE(whole);
     std::set<std::string> got;
-    for (const ReferencePackage& p : *packages)
-      for (const ReferenceFile& f : p.files) got.insert(f.path);
+    for (const ReferenceFile& f : package->files) got.insert(f.path);
     EXPECT_EQ(got, paths);
   }
   EXPECT_GE(taken, 8U);
@@ -239,7 +239,7 @@ TEST(Lists, AreSourcesWithTheirNames) {
   const auto report = ingest(options);
   ASSERT_TRUE(report) << report.error().text();
   EXPECT_EQ(report->packages, 1U);  // the tag's
-  EXPECT_EQ(report->files, 4U + 2U + 1U);
+  EXPECT_EQ(report->files, 3U + 1U + 1U);  // by path
   std::vector<std::string> failed;
   for (const FailedSource& f : report->failed) failed.push_back(f.source);
   EXPECT_EQ(failed, (std::vector<std::string>{"ima:" + folder + "/absent", "keylime:" + folder + "/tag",

@@ -63,17 +63,17 @@ def write(path, content):
 DEBS = {}
 
 
-def make_deb(name, version='1', files=None):
+def make_deb(name, version='1', files=None, fields=''):
     """A package file's bytes; the same for the same arguments."""
     files = files or {'/usr/bin/' + name: b'program ' + name.encode(), '/usr/share/doc/%s/copyright' % name: b'free'}
-    key = (name, version, tuple(sorted(files.items())))
+    key = (name, version, tuple(sorted(files.items())), fields)
     if key not in DEBS:
         tree = os.path.join(WORK, 'tree')
         shutil.rmtree(tree, True)
         for path, content in files.items():
             write(tree + path, content)
         write(tree + '/DEBIAN/control', ('Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: nobody <n@example.org>\n'
-                                         'Description: a test\n' % (name, version)).encode())
+                                         '%sDescription: a test\n' % (name, version, fields)).encode())
         subprocess.run(['dpkg-deb', '--root-owner-group', '-Zgzip', '--build', tree, WORK + '/made.deb'], check=True,
                        stdout=subprocess.DEVNULL)
         with open(WORK + '/made.deb', 'rb') as file:
@@ -403,6 +403,65 @@ class Apt(Case):
         self.taken(self.repository.folder, '--exclude', '/usr/share/doc/*', packages=0)
         self.taken(self.repository.folder, packages=2)
         self.assertEqual(len(self.lookup('/usr/share/doc/alpha/copyright')), 1)
+
+
+class Selection(Case):
+    """Of sources that are no repositories."""
+
+    def take(self, *sources, refdb=None):
+        p = subprocess.run([GATEHOUSE, 'refdb', 'ingest', '--refdb', refdb or self.refdb, '--product', 'p', '--json', *sources], capture_output=True)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        out = json.loads(p.stdout)
+        return out['packages'], out['files'], out['skipped'], out['excluded']
+
+    def debs(self):
+        folder = self.path('debs')
+        for name, fields in (('alpha', 'Section: utils\nPriority: required\n'), ('beta', 'Section: games\n'),
+                             ('alpha-doc', 'Section: doc\nPriority: optional\n'), ('gamma', '')):
+            write('%s/%s.deb' % (folder, name), make_deb(name, fields=fields))
+        return folder
+
+    def test_packages_in_files_are_chosen_by_what_their_control_file_says(self):
+        folder = self.debs()
+        chosen = {('--profile', 'server'): ['alpha', 'gamma'], ('--include', 'alpha*', '--exclude', 'section:doc'): ['alpha'],
+                  ('--include', 'priority:required'): ['alpha'], ('--exclude', 'section:games', '--exclude', 'alpha*'): ['gamma']}
+        for n, (options, names) in enumerate(chosen.items()):
+            refdb = self.path('refdb%d' % n)
+            left = 4 - len(names)
+            for packages in (len(names), 0):  # and again: what is left out is no less left out, what is known is known
+                self.assertEqual(self.take(*options, folder, refdb=refdb),
+                                 (packages, 2 * packages, left if packages else 4, {'packages': left, 'files': 0}))
+            self.assertEqual([name for name in ('alpha', 'beta', 'alpha-doc', 'gamma') if self.lookup('/usr/bin/' + name, refdb)], names)
+
+    def test_paths_in_files_are_left_out_and_come_with_another_selection(self):
+        folder, without = self.debs(), ('--exclude', '/usr/share/doc/*')
+        self.assertEqual(self.take(*without, folder), (4, 4, 0, {'packages': 0, 'files': 4}))
+        self.assertEqual(self.lookup('/usr/share/doc/alpha/copyright'), [])
+        self.assertEqual(self.take(*without, folder)[::2], (0, 4))
+        self.assertEqual(self.take(folder)[:2], (4, 8))
+        self.assertEqual(len(self.lookup('/usr/share/doc/alpha/copyright')), 1)
+        # Known whole, and so by its file alone: what is part of it isn't.
+        self.assertEqual(self.take('--include', '/usr/share/doc/*', folder), (4, 4, 0, {'packages': 0, 'files': 4}))
+        self.assertEqual(self.take(folder)[::2], (0, 4))
+
+    def test_a_package_is_the_same_part_of_itself_as_a_file_and_in_a_repository(self):
+        self.repository.add('alpha').publish()
+        without = ('--exclude', '/usr/share/doc/*')
+        self.taken(self.repository.folder, *without, packages=1)
+        self.assertEqual(self.take(*without, self.repository.folder + '/pool')[::2], (0, 1))
+
+    def test_trees_and_lists_are_chosen_by_their_paths_alone(self):
+        tree = self.path('tree')
+        for path in ('/usr/bin/a', '/usr/share/doc/a', '/etc/b'):
+            write(tree + path, path.encode())
+        digest = hashlib.sha256(b'c').hexdigest()
+        listed = write(self.path('list'), ('%s  /usr/bin/c\n%s  /etc/c\n' % (digest, digest)).encode())
+        sources = ('root:' + tree, 'sha256sums:' + listed)
+        self.assertEqual(self.take('--profile', 'server', '--include', 'bash', '--include', '/usr/*', '--exclude', '/usr/share/*', *sources),
+                         (0, 2, 0, {'packages': 0, 'files': 3}))
+        self.assertEqual([len(self.lookup(path)) for path in ('/usr/bin/a', '/usr/bin/c', '/usr/share/doc/a', '/etc/b', '/etc/c')],
+                         [1, 1, 0, 0, 0])
+        self.assertEqual(self.take(*sources), (0, 5, 0, {'packages': 0, 'files': 0}))
 
 
 class Signatures(Case):
