@@ -167,13 +167,14 @@ constexpr std::string_view package_prefix = "package:";
 // All versions of a package: "package:bash". 0: some, 1: none.
 int look_up_package(const refdb::View& view, const std::string& product, const std::string& query, bool as_json) {
   json::array matches;
+  const std::string package = query.substr(package_prefix.size());
   for (const std::string& one : product.empty() ? view.products() : std::vector{product}) {
-    const auto found = view.package_versions(one, std::string_view(query).substr(package_prefix.size()));
+    auto found = view.package_versions(one, {package});
     if (!found) return complain(found.error());
-    for (const refdb::PackageVersion& v : *found) {
+    for (const refdb::PackageVersion& v : (*found)[package]) {
       json::object m{{"product", escaped(one)},
                      {"layer", name(v.layer)},
-                     {"package", escaped(query.substr(package_prefix.size()))},
+                     {"package", escaped(package)},
                      {"version", escaped(v.version)},
                      {"architecture", escaped(v.architecture)},
                      {"source", escaped(v.source)},

@@ -1,6 +1,8 @@
 #include "refdb/explain/explain.h"
 
 #include <algorithm>
+#include <set>
+#include <span>
 #include <tuple>
 #include <utility>
 
@@ -109,18 +111,17 @@ class Explainer {
 
   // With what is known of their packages, the newest version first.
   Result<void> add(const std::vector<Reference>& references) {
-    std::string package;
-    std::vector<PackageVersion> versions;
-    for (const Reference& r : references) {
-      if (out_.references.size() == max_listed) break;
+    const auto listed = std::span(references).first(std::min(references.size(), max_listed));
+    std::set<std::string, std::less<>> packages;
+    for (const Reference& r : listed)
+      if (!r.package.empty()) packages.insert(r.package);
+    GH_TRY(const View::PackageVersions known, view_.package_versions(product_, packages));
+    for (const Reference& r : listed) {
       ExplainedReference& e = out_.references.emplace_back();
       e.reference = r;
-      if (r.package.empty()) continue;
-      if (r.package != package) {
-        package = r.package;
-        GH_TRY(versions, view_.package_versions(product_, package));
-      }
-      for (const PackageVersion& v : versions) {
+      const auto versions = known.find(r.package);
+      if (versions == known.end()) continue;
+      for (const PackageVersion& v : versions->second) {
         if (v.architecture != r.architecture || v.format != r.format) continue;
         if (v.version == r.version && v.layer == r.layer && v.source == r.source) {
           e.first_seen = v.first_seen;

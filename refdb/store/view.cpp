@@ -157,18 +157,19 @@ class GenerationView final : public View {
     });
   }
 
-  Result<std::vector<PackageVersion>> package_versions(std::string_view product,
-                                                       std::string_view package) const override {
-    std::vector<PackageVersion> out;
+  Result<PackageVersions> package_versions(std::string_view product,
+                                           const std::set<std::string, std::less<>>& packages) const override {
+    PackageVersions out;
     const auto at = products_.find(product);
-    if (at == products_.end()) return out;
+    if (at == products_.end() || packages.empty()) return out;
     const auto& unseen = generation_->totals().unseen;
     GH_CHECK(generation_->each_package([&](std::uint32_t number, Package&& p) {
       const auto layer = at->second.layers.find(p.layer);
-      if (layer == at->second.layers.end() || p.name != package) return;
+      if (layer == at->second.layers.end() || !packages.contains(p.name)) return;
       const auto gone = std::ranges::lower_bound(unseen, number, {}, &Unseen::package);
-      out.push_back({std::move(p.version), std::move(p.architecture), std::move(p.source), layer->second, p.format,
-                     p.files - p.uncounted, p.first_seen, gone != unseen.end() && gone->package == number ? gone->last : 0});
+      const std::int64_t last = gone != unseen.end() && gone->package == number ? gone->last : 0;
+      out[std::move(p.name)].push_back({std::move(p.version), std::move(p.architecture), std::move(p.source),
+                                        layer->second, p.format, p.files - p.uncounted, p.first_seen, last});
     }));
     return out;
   }

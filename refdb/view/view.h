@@ -9,8 +9,10 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -102,10 +104,13 @@ class View {
   virtual Result<bool> has_package(std::string_view product, std::string_view package,
                                    std::string_view version) const = 0;
 
-  // All that is known of a package by name, in no order.
-  virtual Result<std::vector<PackageVersion>> package_versions(std::string_view product, std::string_view package) const {
-    (void)product, (void)package;
-    return std::vector<PackageVersion>();
+  // All that is known of packages by their names, of each in no order; those that aren't known are left out. Looks at
+  // all packages of the generation, once for all names.
+  using PackageVersions = std::map<std::string, std::vector<PackageVersion>, std::less<>>;
+  virtual Result<PackageVersions> package_versions(std::string_view product,
+                                                   const std::set<std::string, std::less<>>& packages) const {
+    (void)product, (void)packages;
+    return PackageVersions();
   }
 
   // Every place where a content digest is known; product empty: all products.

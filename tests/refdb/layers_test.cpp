@@ -165,7 +165,7 @@ class Sights : public ::testing::Test {
   std::map<std::string, std::pair<std::int64_t, std::int64_t>> sights() {
     std::map<std::string, std::pair<std::int64_t, std::int64_t>> out;
     const auto view = open_view(store_).value();
-    const auto versions = view->package_versions(debian, "bash").value();
+    const auto versions = view->package_versions(debian, {"bash"}).value().at("bash");
     for (const PackageVersion& v : versions)
       out[v.version] = {v.first_seen, v.last_seen};
     return out;

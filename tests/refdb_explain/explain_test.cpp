@@ -121,6 +121,57 @@ TEST_F(Explained, ATemplateHashNamesItsPath) {
   }
 }
 
+// A view that counts how often all packages are looked at.
+class CountingView final : public View {
+ public:
+  explicit CountingView(const View& view) : view_(view) {}
+  std::uint64_t generation() const override { return view_.generation(); }
+  bool has_product(std::string_view product) const override { return view_.has_product(product); }
+  std::vector<std::string> products() const override { return view_.products(); }
+  Result<void> find_templates(std::string_view product, HashAlgorithm bank, std::span<const Digest> keys,
+                              std::span<TemplateHit> hits) const override {
+    return view_.find_templates(product, bank, keys, hits);
+  }
+  Result<std::vector<Reference>> references_of_path(std::string_view product, std::string_view path) const override {
+    return view_.references_of_path(product, path);
+  }
+  Result<bool> has_package(std::string_view product, std::string_view package, std::string_view v) const override {
+    return view_.has_package(product, package, v);
+  }
+  Result<PackageVersions> package_versions(std::string_view product,
+                                           const std::set<std::string, std::less<>>& packages) const override {
+    ++looks;
+    return view_.package_versions(product, packages);
+  }
+  Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const override {
+    return view_.references_of_digest(product, digest);
+  }
+  mutable int looks = 0;
+
+ private:
+  const View& view_;
+};
+
+// However many packages have the path, in whatever order they came: the store's packages are looked at once.
+TEST_F(Explained, ManyPackagesOfOnePathCostOneLook) {
+  const Folder folder;
+  std::vector<ReferencePackage> all;
+  for (const std::string version : {"1", "2"})
+    for (const std::string name : {"a", "b", "c", "d"}) {
+      ReferencePackage p = package(debian, name, version, {{"/usr/share/common", name + version}});
+      p.format = PackageFormat::deb;
+      all.push_back(std::move(p));
+    }
+  ASSERT_TRUE(publish(folder / "refdb", std::move(all)));
+  const auto view = open_view(folder / "refdb").value();
+  const CountingView counting(*view);
+  const Explanation e = explain(counting, debian, {"/usr/share/common", std::nullopt}).value();
+  EXPECT_EQ(counting.looks, 1);
+  ASSERT_EQ(e.references.size(), 8U);
+  for (const ExplainedReference& r : e.references)
+    EXPECT_EQ(r.superseded_by.has_value(), r.reference.version == "1") << r.reference.package;
+}
+
 TEST_F(Explained, WithoutAFormatNoVersionIsNewer) {
   const Folder folder;
   ASSERT_TRUE(publish(folder / "refdb", {bash("1", Layer::release, 1, PackageFormat::none),
