@@ -209,12 +209,82 @@ class PrimaryReader final : Elements {
   std::size_t package_at_ = 0;
 };
 
+// An index in pieces: each is a text of its own, with the index's begin in front and the root's end behind, and is read
+// as such. So a cut that isn't between two packages (in a comment, in a CDATA section) makes a piece that can't be read,
+// and never one that says something else.
+class PrimaryPieces {
+ public:
+  PrimaryPieces(Stream& stream, const std::function<Result<void>(IndexItem)>& on_package, std::size_t block)
+      : stream_(stream), on_package_(on_package), block_(block) {}
+
+  Result<void> read() {
+    for (bool ended = false; !ended;) {
+      const std::size_t had = text_.size();
+      text_.resize(had + block_);
+      GH_TRY(const std::size_t n, stream_.read(std::as_writable_bytes(std::span(text_).subspan(had))));
+      text_.resize(had + n);
+      ended = n < block_;
+      if (!ended) GH_CHECK(read_whole_packages(had));
+    }
+    return read_piece(text_);
+  }
+
+ private:
+  static constexpr std::string_view package_begin_ = "<package", package_end_ = "</package>", root_ = "<metadata",
+                                    root_end_ = "</metadata>";
+
+  // What came behind `had` bytes may end packages.
+  Result<void> read_whole_packages(std::size_t had) {
+    const std::size_t from = std::max(head_, had - std::min(had, package_end_.size() - 1));
+    const std::size_t end = std::string_view(text_).substr(from).rfind(package_end_);
+    if (end == std::string::npos) return {};
+    if (head_ == 0) {
+      const std::size_t head = text_.find(package_begin_);
+      if (text_.substr(0, head).find(root_) == std::string::npos) return {};  // as one piece then
+      head_ = head;
+    }
+    const std::size_t cut = from + end + package_end_.size();
+    const std::string rest = text_.substr(cut);
+    text_.resize(cut);
+    text_ += root_end_;
+    GH_CHECK(read_piece(text_));
+    text_.resize(head_);
+    text_ += rest;
+    gone_ += cut - head_;
+    return {};
+  }
+
+  Result<void> read_piece(std::string_view text) {
+    bool refused = false;  // by who is told of packages
+    const std::function<Result<void>(IndexItem)> on_package = [&](IndexItem item) -> Result<void> {
+      if (item.bad) item.bad->offset = in_all(item.bad->offset);
+      auto taken = on_package_(std::move(item));
+      refused = !taken;
+      return taken;
+    };
+    auto good = PrimaryReader(text, on_package).read();
+    if (!good && !refused) good.error().offset = in_all(good.error().offset);
+    return good;
+  }
+  std::size_t in_all(std::size_t offset) const { return offset < head_ ? offset : offset + gone_; }
+
+  Stream& stream_;
+  const std::function<Result<void>(IndexItem)>& on_package_;
+  const std::size_t block_;
+  std::string text_;               // the begin, and what isn't read yet
+  std::size_t head_ = 0, gone_ = 0;  // of the begin; of what was between it and the rest
+};
+
 }  // namespace
 
 Result<RepoMd> parse_repomd(Bytes text) { return RepoMdReader(as_text(text)).read(); }
 
 Result<void> parse_primary(Bytes text, const std::function<Result<void>(IndexItem)>& on_package) {
   return PrimaryReader(as_text(text), on_package).read();
+}
+
+Result<void> parse_primary(Stream& text, const std::function<Result<void>(IndexItem)>& on_package, std::size_t block) {
+  return PrimaryPieces(text, on_package, block).read();
 }
 
 }  // namespace gatehouse::refdb

@@ -2,13 +2,14 @@
 // the one of them that is read here, primary, which says so of packages. SHA-256 and stronger digests count.
 //
 //   GH_TRY(const RepoMd repomd, parse_repomd(text));
-//   GH_CHECK(parse_primary(primary, [&](IndexItem item) { … }));
+//   GH_CHECK(parse_primary(stream, [&](IndexItem item) { … }));
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <string>
 
+#include "refdb/ingest/input.h"
 #include "refdb/ingest/repository.h"
 
 namespace gatehouse::refdb {
@@ -24,5 +25,9 @@ Result<RepoMd> parse_repomd(Bytes text);
 
 // Each package in the order of the file. Source packages aren't among them.
 Result<void> parse_primary(Bytes text, const std::function<Result<void>(IndexItem)>& on_package);
+// The same as it comes, a few packages at a time: what is held is a block, or the longest package. The index of a
+// distribution has half a gigabyte. Says the same, but that a comment with the end of a package in it isn't taken.
+Result<void> parse_primary(Stream& text, const std::function<Result<void>(IndexItem)>& on_package,
+                           std::size_t block = std::size_t(1) << 20);
 
 }  // namespace gatehouse::refdb

@@ -31,17 +31,8 @@ Result<RepositoryState> read_once(Place& place, const std::string& source, const
   if (!packed) return fail(Error{Fault::environment, reason_no_such_file, {}, 0, place.where(repomd->primary), {}});
   const auto read = [&]() -> Result<void> {
     GH_TRY(const auto stream, IndexStream::open(*packed));
-    ByteVector primary;
-    for (;;) {
-      constexpr std::size_t block = std::size_t(1) << 20;
-      const std::size_t have = primary.size();
-      primary.resize(have + block);
-      GH_TRY(const std::size_t n, stream->read(std::span(primary).subspan(have)));
-      primary.resize(have + n);
-      if (n < block) break;
-    }
     const std::vector<std::string>& wanted = context.options.architectures;
-    return parse_primary(primary, [&](IndexItem item) -> Result<void> {
+    return parse_primary(*stream, [&](IndexItem item) -> Result<void> {
       const std::string& architecture = item.entry.architecture;
       if (!wanted.empty() && architecture != "noarch" && std::find(wanted.begin(), wanted.end(), architecture) == wanted.end())
         return {};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "base/base64.h"
 #include "base/file.h"
@@ -208,13 +209,25 @@ std::string rpm(const std::string& name, const std::string& href, const std::str
 }
 std::string primary(const std::string& content) {
   const std::string whole = "<metadata xmlns=\"http://linux.duke.edu/metadata/common\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\" packages=\"1\">" + content + "</metadata>";
-  std::string out;
-  const auto read = parse_primary(as_bytes(whole), [&](IndexItem item) -> Result<void> {
+  std::string out, places;
+  const auto on_package = [&](const IndexItem& item) -> Result<void> {
     const std::string one = text(item);
     out += one.substr(0, one.find(" malformed at ")) + (item.bad ? " " + std::string(item.bad->reason) : "") + "\n";
+    if (item.bad) places += std::to_string(item.bad->offset) + " ";
     return {};
-  });
-  return read ? out : out + std::string(read.error().reason);
+  };
+  const auto said = [&](const Result<void>& read) {
+    return read ? std::exchange(out, {}) : std::exchange(out, {}) + std::string(read.error().reason);
+  };
+  const std::string at_once = said(parse_primary(as_bytes(whole), on_package)), places_at_once = std::exchange(places, {});
+  // And as it comes.
+  for (const std::size_t block : {std::size_t(1), std::size_t(100), std::size_t(1) << 20}) {
+    const MemoryInput input(as_bytes(whole));
+    PlainStream stream(input, 0);
+    EXPECT_EQ(said(parse_primary(stream, on_package, block)), at_once) << block;
+    EXPECT_EQ(std::exchange(places, {}), places_at_once) << block;
+  }
+  return at_once;
 }
 
 TEST(Primary, NamesPackages) {
@@ -232,6 +245,30 @@ TEST(Primary, WhatCantBeUsedIsNamed) {
             "a the index gives no SHA-256 digest or better\n");
   EXPECT_EQ(primary(rpm("a", "a.rpm", "x86_64", "<size package=\"0\"/>")), "a the index gives no size\n");
   EXPECT_EQ(primary(rpm("", "a.rpm")), " the index names no package or version\n");
+}
+
+// Whoever hides packages where the whole has none gets nothing in.
+TEST(Primary, IsCutBetweenPackagesOnly) {
+  const auto in_pieces = [](const std::string& whole, std::size_t block) {
+    std::string out;
+    const MemoryInput input(as_bytes(whole));
+    PlainStream stream(input, 0);
+    const auto read = parse_primary(
+        stream, [&](const IndexItem& item) -> Result<void> { return out += item.entry.name + " ", Result<void>(); }, block);
+    return out + (read ? "" : std::string(read.error().reason));
+  };
+  const std::string begin = "<?xml version=\"1.0\"?><metadata>", end = "</metadata>", one = rpm("a", "a.rpm"),
+                    hidden = rpm("hidden", "h.rpm");
+  EXPECT_EQ(in_pieces(begin + one + one + end, 10), "a a ");
+  EXPECT_EQ(in_pieces(begin + one + "<!--" + hidden + hidden + "-->" + one + end, 10), "a comment without its end");
+  EXPECT_EQ(in_pieces(begin + one + "<x><![CDATA[" + hidden + "]]></x>" + end, 10), "a CDATA section without its end");
+  EXPECT_EQ(in_pieces(begin + "<x>" + one + "</x>" + end, 10), "elements that don't nest");
+  EXPECT_EQ(in_pieces(begin + one + end + one, 10), "a more than one root element");
+  EXPECT_EQ(in_pieces(begin + one + one, 10), "a a SWID tag ends inside an element");
+  EXPECT_EQ(in_pieces("<other>" + one + "</other>", 10), "not a primary index");
+  EXPECT_EQ(in_pieces("", 10), "SWID tag without an element");
+  // Where the root has a prefix it is read at once.
+  EXPECT_EQ(in_pieces("<m:metadata>" + one + one + "</m:metadata>", 10), "a a ");
 }
 
 TEST(Signature, WhatGpgvSaysIsJudgedBySignature) {
