@@ -13,8 +13,8 @@
 //      Then it waits for A, algorithms as above, or the end
 //   I  of a Debian package's control file: texts name, section, priority
 //   P  a package: texts product, name, version, architecture, source; format (1). The product only of what has several
-//   F  files of the package that came last, as rows of refdb/store/file_rows.h. Rows with the path of the one before are
-//      further contents of the same file
+//   F  files of the package that came last, as rows of refdb/store/file_rows.h. Rows with the path of the one before
+//      are further contents of the same file
 //   M  more further contents of the file that came last, as F
 //   S  scripts of the package, as F
 //   W  a text for people, at most 4,003 bytes: a warning of the package that came last, before the first one a note of
@@ -41,8 +41,8 @@ class Writer;
 
 namespace gatehouse::refdb {
 
-// deb_control: name, section and priority of a Debian package alone. module: a file of a tree, with its further contents.
-// strongtnc_devices: refdb/ingest/device_messages.h.
+// deb_control: name, section and priority of a Debian package alone. module: a file of a tree, with its further
+// contents. strongtnc_devices: refdb/ingest/device_messages.h.
 enum class SourceKind : std::uint8_t {
   deb,
   rpm,

@@ -593,8 +593,13 @@ Result<Decoders::Work> Decoders::ask(const DecodeRequest& request, const FileInp
 Result<Decoded> Decoders::decode(const DecodeRequest& request, const FileInput& file) {
   if (!state_->options.confined) {
     Decoded out;
-    const Sink sink{[&](ReferencePackage p) -> Result<void> { return out.packages.push_back(std::move(p)), Result<void>(); },
-                    [&](std::string note) -> Result<void> { return out.notes.push_back(std::move(note)), Result<void>(); }};
+    const auto keep_in = [](auto& all) {
+      return [&all](auto one) -> Result<void> {
+        all.push_back(std::move(one));
+        return {};
+      };
+    };
+    const Sink sink{keep_in(out.packages), keep_in(out.notes)};
     if (!request.pin) {
       GH_CHECK(decode_here(request, file, sink));
       return out;

@@ -1,8 +1,9 @@
-// What a decoder says of the devices in strongTNC's database, and what of that is believed: its form. Messages are those
-// of refdb/ingest/decoder_messages.h; of their letters come E and D, and
+// What a decoder says of the devices in strongTNC's database, and what of that is believed: its form. Messages are
+// those of refdb/ingest/decoder_messages.h; of their letters come E and D, and
 //
 //   V  a device: texts Device ID and product, whether it is trusted (1)
-//   B  a baseline: text Device ID, TPM_ALG_ID of its bank (2), and for each event PCR (1) and digest, by the bank's size
+//   B  a baseline: text Device ID, TPM_ALG_ID of its bank (2), and for each event PCR (1) and digest, as long as the
+//      bank's are
 //   X  why a firmware log is no baseline: texts Device ID and reason
 //   N  last before D, how many: devices, baselines, inactive, other products, components, SHA-1, dangling (8 each)
 #pragma once
@@ -17,7 +18,7 @@
 
 namespace gatehouse::refdb {
 
-// In a decoder: each handed to `send` as it is made, without D. What is damaged somewhere gives an error, and no device.
+// In a decoder: each handed to `send` as it is made, without D. What is damaged somewhere gives an error and no device.
 Result<void> send_devices(StrongTnc& database, const std::function<Result<void>(Bytes)>& send);
 
 // In who asked, message by message.

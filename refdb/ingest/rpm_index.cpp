@@ -210,8 +210,8 @@ class PrimaryReader final : Elements {
 };
 
 // An index in pieces: each is a text of its own, with the index's begin in front and the root's end behind, and is read
-// as such. So a cut that isn't between two packages (in a comment, in a CDATA section) makes a piece that can't be read,
-// and never one that says something else.
+// as such. So a cut that isn't between two packages (in a comment, in a CDATA section) makes a piece that can't be
+// read, and never one that says something else.
 class PrimaryPieces {
  public:
   PrimaryPieces(Stream& stream, const std::function<Result<void>(IndexItem)>& on_package, std::size_t block)

@@ -88,8 +88,8 @@ Result<std::unique_ptr<Database>> Database::open(ByteVector content, const std::
   auto state = std::make_unique<State>();
   state->name = name;
   state->content = std::move(content);
-  // A database that was closed in write-ahead mode has all in it; in memory that mode isn't to be had. The file format's
-  // versions for writing and reading (SQLite, "Database File Format", 1.3.3).
+  // A database that was closed in write-ahead mode has all in it; in memory that mode isn't to be had. The file
+  // format's versions for writing and reading (SQLite, "Database File Format", 1.3.3).
   ByteVector& bytes = state->content;
   if (bytes.size() > 19 && bytes[18] == std::byte{2} && bytes[19] == std::byte{2}) bytes[18] = bytes[19] = std::byte{1};
   const auto size = sqlite3_int64(bytes.size());

@@ -1,6 +1,7 @@
 // A SQLite database that somebody else made, read as hostile input: only tables and columns that are asked for, only
 // once their pages are sound, with bounds on memory, on the work and on every value. Nothing of it is written, run or
-// loaded, no file is opened, and what a schema may hide (views, virtual tables, generated columns, functions) is refused.
+// loaded, no file is opened, and what a schema may hide (views, virtual tables, generated columns, functions) is
+// refused.
 //
 //   GH_TRY(const auto database, sqlite::Database::open(std::move(content), "config.db"));
 //   GH_TRY(const sqlite::Table devices, database->table("devices"));

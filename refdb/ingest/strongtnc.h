@@ -91,8 +91,8 @@ class StrongTnc {
   static Result<std::unique_ptr<StrongTnc>> open(Bytes content, const std::string& name);
   ~StrongTnc();
 
-  // The same as references() of a database that is damaged nowhere, which is looked at before, and that has files of the
-  // product. Returns what there is to say of it (notes_of).
+  // The same as references() of a database that is damaged nowhere, which is looked at before, and that has files of
+  // the product. Returns what there is to say of it (notes_of).
   Result<std::vector<std::string>> whole(const std::string& product,
                                          const std::function<Result<void>(ReferencePackage)>& each);
 
