@@ -112,8 +112,8 @@ class Bench:
             file.write('\n'.join(files) + '\n')
         pipeline = 'while read -r f; do dpkg-deb --fsys-tarfile "$f" | tar -xO | sha256sum; done < "$0"'
         runs = interleaved(self.rounds, {
-            'ingest': lambda: self.ingest('--hash', 'sha256', *files),
-            'no_sandbox': lambda: self.ingest('--hash', 'sha256', '--no-sandbox', *files),
+            'ingest': lambda: self.ingest(*files, '--hash', 'sha256'),
+            'no_sandbox': lambda: self.ingest('--no-sandbox', *files, '--hash', 'sha256'),
             'all_banks': lambda: self.ingest(*files),
             'limit': lambda: Run([self.limits, 'decode', '--json', '--jobs', str(JOBS), *files]),
             'pipeline': lambda: Run(['taskset', '-c', '0', 'sh', '-c', pipeline, listed]),
@@ -129,8 +129,8 @@ class Bench:
 
     def rpms(self, folder):
         runs = interleaved(max(self.rounds, 5), {
-            'ingest': lambda: self.ingest('--hash', 'sha256', folder),
-            'no_sandbox': lambda: self.ingest('--hash', 'sha256', '--no-sandbox', folder),
+            'ingest': lambda: self.ingest(folder, '--hash', 'sha256'),
+            'no_sandbox': lambda: self.ingest('--no-sandbox', folder, '--hash', 'sha256'),
             'limit': lambda: Run([self.limits, 'headers', '--json', '--jobs', str(JOBS), folder]),
         })
         report = json.loads(runs['ingest'][0].out)
@@ -158,7 +158,7 @@ class Bench:
                                           for line in paragraph.strip('\n').split('\n'))
                                 for i, (_, paragraph) in enumerate(chosen) if i not in without) + '\n'
             key.sign(folder, 'dists/sample', index, date)
-        arguments = ['--hash', 'sha256', '--suite', 'sample', '--architecture', chosen_architecture(), '--keyring', key.keyring, 'apt:' + folder]
+        arguments = ['--suite', 'sample', '--architecture', chosen_architecture(), '--keyring', key.keyring, 'apt:' + folder, '--hash', 'sha256']
         runs = {'first': [], 'again': [], 'delta': []}
         for i in range(self.rounds):
             publish(new, time.time() - 7200)
@@ -210,7 +210,7 @@ class Key:
 
 def make_rpms(folder, count):
     """Packages whose numbers of files are spread as a distribution's: half have no more than a dozen, some have thousands."""
-    done = os.path.join(folder, '%d-made' % count)
+    done = os.path.join(folder, 'made')
     if os.path.exists(done):
         return os.path.join(folder, 'RPMS', 'noarch')
     shutil.rmtree(folder, True)
@@ -264,7 +264,7 @@ def main():
         report['deb'] = bench.debs(files)
     if 'rpm' in parts:
         if shutil.which('rpmbuild'):
-            report['rpm'] = bench.rpms(make_rpms(os.path.join(folder, 'rpms'), options.rpms))
+            report['rpm'] = bench.rpms(make_rpms(os.path.join(folder, 'rpms-%d' % options.rpms), options.rpms))
         else:
             say('skipped: ingestion of RPM packages: rpmbuild is not installed')
             report.setdefault('skipped', []).append('RPM packages: rpmbuild is not installed')

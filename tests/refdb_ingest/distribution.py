@@ -14,6 +14,8 @@ BANKS = ('sha1', 'sha256', 'sha384', 'sha512')
 PATTERNS = ('priority:required', 'priority:important', 'priority:standard', 'section:shells', 'section:httpd', 'section:vcs', 'section:interpreters',
             'section:perl', 'section:mail', 'section:editors', 'section:admin', 'section:database', 'section:web', 'section:net', 'section:libs', 'section:*')
 KILLS = 20
+# Of one question: more packages have an empty file.
+MOST_MATCHES = 1000
 
 
 def say(text):
@@ -43,7 +45,7 @@ class Mirror:
         for paragraph in text.split('\n\n'):
             fields = dict(line.split(': ', 1) for line in paragraph.split('\n') if ': ' in line and line[0] != ' ')
             if fields:
-                yield fields
+                yield {name: fields.get(name, '') for name in ('Package', 'Version', 'Architecture', 'Section', 'Priority', 'Size', 'SHA256')}
 
 
 def takes(pattern, package):
@@ -51,9 +53,9 @@ def takes(pattern, package):
     return fnmatch.fnmatchcase(package.get(kind.capitalize(), ''), rest)
 
 
-def select(packages, most):
+def select(mirror, most):
     """Patterns, and the packages that they name: by digest, since some come under several."""
-    patterns, chosen, size = [], {}, 0
+    packages, patterns, chosen, size = list(mirror.packages()), [], {}, 0
     for pattern in PATTERNS:
         if size >= most:
             break
@@ -226,7 +228,8 @@ def compare(ingestion, refdb, by_path, by_digest, signed):
     for digest, matches in answers(ingestion, refdb, list(by_digest)):
         found = {(whose(m), at(m['path'])) for m in matches if not m['path'].startswith('/var/lib/dpkg/info/')}
         expected = {(package, at(path)) for package, path in by_digest[digest] if path.isascii()}
-        if not expected <= found or any(path.isascii() and '\\' not in path for _, path in found - expected):
+        complete = len(matches) < MOST_MATCHES
+        if not found or (complete and not expected <= found) or any(path.isascii() and '\\' not in path for _, path in found - expected):
             wrong.append('%s: %s' % (digest, sorted(expected ^ found)[:3]))
     say('%d digests asked for' % len(by_digest))
     need(not wrong, '%d wrong answers: %s' % (len(wrong), '; '.join(wrong[:5])))
@@ -241,7 +244,9 @@ def main():
     options = parser.parse_args()
     os.makedirs(options.folder, exist_ok=True)
     mirror = Mirror(SOURCES)
-    patterns, chosen, size = select(list(mirror.packages()), options.mb * 1_000_000)
+    # Apart: the memory of whoever starts an ingestion counts as the ingestion's at first.
+    with concurrent.futures.ProcessPoolExecutor(1) as pool:
+        patterns, chosen, size = pool.submit(select, mirror, options.mb * 1_000_000).result()
     ingestion = Ingestion(os.path.abspath(options.gatehouse), mirror, patterns, options.folder)
     say('%d packages of %s, %d MB: %s; seed %d' % (len(chosen), mirror.suite, size // 1_000_000, ', '.join(patterns), options.seed))
     need(size >= options.mb * 1_000_000, 'the mirror has no more')
