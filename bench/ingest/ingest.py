@@ -142,7 +142,7 @@ class Bench:
 
     def repository(self, chosen, files):
         """Two states of one: in the second a hundredth of the packages, of middling size, are others."""
-        changed = max(1, round(len(chosen) / 200))
+        changed = max(1, round(len(chosen) / 100))
         mean = sum(int(fields['Size']) for fields, _ in chosen) / len(chosen)
         middling = sorted(range(len(chosen)), key=lambda i: abs(int(chosen[i][0]['Size']) - mean))[:2 * changed]
         old, new = set(middling[:changed]), set(middling[changed:])
