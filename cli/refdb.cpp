@@ -373,6 +373,7 @@ void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsig
                                   "architectures, as the repository names them (default: apt: this machine's, rpm-md: all); repeatable")
                     ->delimiter(',')));
   add(not_empty(ingest.add_option("--keyring", r.keyrings, "OpenPGP keys that the repository or its packages are signed with, binary or armored; repeatable")));
+  add(not_empty(ingest.add_option("--ca", r.ca, "PEM file of the authorities that vouch for https servers (default: the system's)")));
   add(ingest.add_flag("--allow-unsigned", r.allow_unsigned, "take what nobody signed, too; --keyring isn't needed"));
   add(ingest.add_flag("--allow-older", r.allow_older, "also a state older than the one taken before, or past its Valid-Until"));
   add(not_empty(ingest.add_option("--include", r.include,
@@ -400,7 +401,8 @@ void add_refdb(CLI::App& app, Run& run) {
                 ->required());
   not_empty(ingest->add_option("--layer", o->layer, "release (default), security, updates, third-party or site"));
   unsigned_only(ingest->add_option("--jobs", o->jobs, "packages at once (default: as many as the machine has cores)"));
-  ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',');
+  // Not more than one value after it: the next is a source.
+  ingest->add_option("--hash", o->hashes, "file digests: sha1, sha256, sha384, sha512 (default: all; of an .rpm the one of its header costs nothing)")->delimiter(',')->allow_extra_args(false);
   ingest->add_flag("--no-sandbox", o->no_sandbox, "decode packages in this process, where others can't be confined");
   ingest->add_flag("--all-products", o->all_products, "strongtnc: all products of the database, each under its own name; without, the one that --product names");
   ingest->add_flag("--json", o->json, "one JSON object on standard output");

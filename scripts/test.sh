@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the tests need, builds with address and undefined-behaviour sanitizers and runs every test and each fuzz
 # corpus: scripts/test.sh. What takes longer (thread sanitizer, clang, ten minutes of fuzzing a parser, coverage, kill
-# loops, a million mutated conversations): scripts/test.sh --long, or single parts of it:
-# scripts/test.sh --long fuzz|clang|tsan|coverage|demo|asan|mutated...
+# loops, a million mutated conversations, 2 GB of a distribution taken in from its mirror): scripts/test.sh --long, or
+# single parts of it: scripts/test.sh --long fuzz|clang|tsan|coverage|demo|asan|mutated|ingest...
 # Ends with ctest's summary.
 . "$(dirname "$0")/lib/packages.sh"
-usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|asan|mutated]...]" >&2; exit 2; }
+usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|asan|mutated|ingest]...]" >&2; exit 2; }
 long='' parts='fuzz asan'
 case ${1:-} in
   --long)
-    long=1 parts='fuzz clang tsan coverage demo mutated asan'
+    long=1 parts='fuzz clang tsan coverage demo mutated ingest asan'
     shift
     for part; do case " $parts " in *" $part "*) ;; *) usage;; esac; done
     parts=${*:-$parts};;
@@ -86,6 +86,14 @@ part_mutated() {
   trap "kill ${running[*]} 2>/dev/null || true" EXIT
   for i in "${running[@]}"; do wait "$i"; done
   trap - EXIT
+}
+part_ingest() {
+  # shellcheck disable=SC2086
+  install_packages $ingest_test_packages
+  build release gatehouse
+  # GATEHOUSE_LONG_INGEST_MB: of packages, for a shorter one. They are kept for the next.
+  say "a distribution as reference, killed 20 times"
+  python3 tests/refdb_ingest/distribution.py --gatehouse build/release/bin/gatehouse --folder build/ingest
 }
 part_asan() {
   [ -z "$long" ] || export GATEHOUSE_LONG=1  # twenty kills of a server instead of three

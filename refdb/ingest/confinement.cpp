@@ -39,7 +39,8 @@ bool limit(__rlimit_resource what, std::uint64_t most, std::uint64_t grace = 0) 
   return ::setrlimit(what, &wanted) == 0;
 }
 
-// Bytes of private memory that the process may write to, of which RLIMIT_DATA counts each.
+}  // namespace
+
 std::uint64_t private_bytes() {
   std::FILE* const file = std::fopen("/proc/self/statm", "re");
   if (file == nullptr) return 0;
@@ -48,6 +49,8 @@ std::uint64_t private_bytes() {
   std::fclose(file);
   return read ? std::uint64_t(pages) * std::uint64_t(::sysconf(_SC_PAGESIZE)) : 0;
 }
+
+namespace {
 
 bool drop_capabilities() {
   __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -152,7 +155,7 @@ bool SystemCalls::apply() const {
 }
 
 bool confine(const SystemCalls& allowed, const Allowance& allowance) {
-  if (!sanitized && allowance.memory_bytes != 0 && !limit(RLIMIT_DATA, private_bytes() + allowance.memory_bytes))
+  if (!sanitized && allowance.memory_bytes != 0 && !limit(RLIMIT_DATA, allowance.private_bytes + allowance.memory_bytes))
     return false;
   return limit(RLIMIT_CPU, allowance.cpu_seconds, 5) && limit(RLIMIT_FSIZE, 0) &&
          limit(RLIMIT_NOFILE, sanitized ? 64 : 0) && allowed.apply();

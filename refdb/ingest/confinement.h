@@ -3,8 +3,9 @@
 //   …in a process that forks one for each file:
 //   GH_CHECK(give_up_rights());
 //   GH_TRY(const SystemCalls allowed, SystemCalls::for_decoders());
+//   const std::uint64_t before = private_bytes();
 //   …in that one, once it has its descriptors:
-//   confine(allowed, {.memory_bytes = 512 << 20, .cpu_seconds = 60});
+//   confine(allowed, {.private_bytes = before, .memory_bytes = 512 << 20, .cpu_seconds = 60});
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,12 @@ class SystemCalls {
   std::unique_ptr<State> state_;
 };
 
+// Of memory that the process alone may write to, of which RLIMIT_DATA counts each byte.
+std::uint64_t private_bytes();
+
 struct Allowance {
-  std::uint64_t memory_bytes = 0;  // beyond what the process has already; 0, and with sanitizers: as much as there is
+  std::uint64_t private_bytes = 0;  // that the process has already
+  std::uint64_t memory_bytes = 0;   // beyond that; 0, and with sanitizers: as much as there is
   std::uint32_t cpu_seconds = 0;   // then SIGXCPU
 };
 // Limits and filter; ends with the process that forked it. False: it couldn't be confined, and mustn't go on.

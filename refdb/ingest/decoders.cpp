@@ -42,6 +42,7 @@ bool is_list(SourceKind kind) {
 
 // What the process that forks decoders is told of the next one, beside the decoder's two descriptors.
 struct Order {
+  std::uint64_t private_bytes = 0;  // of the process that forks
   std::uint64_t memory_bytes = 0;
   std::uint32_t cpu_seconds = 0, seconds = 0;
 };
@@ -52,7 +53,7 @@ Order order_of(SourceKind kind, std::uint64_t size) {
                std::max(limits.free_bytes, std::min(size, limits.package_bytes / limits.ratio) * limits.ratio));
   const auto cpu = std::uint32_t((120 + (size + expanded) / slowest) * sanitizers_slow_down);
   // Others want the machine, too.
-  return {is_list(kind) || kind == SourceKind::oci ? list_memory : package_memory, cpu, cpu * 10};
+  return {0, is_list(kind) || kind == SourceKind::oci ? list_memory : package_memory, cpu, cpu * 10};
 }
 
 // A stream of messages.
@@ -233,7 +234,7 @@ Result<void> answer(const Channel& channel, const FileInput& file,
   const auto complain = [&](const Error& error) { (void)channel.send(error_message(error)); };
   try {
     const auto file = FileInput::adopt(std::move(fd), {});
-    if (!confine(allowed, {order.memory_bytes, order.cpu_seconds})) ::_exit(unconfined);
+    if (!confine(allowed, {order.private_bytes, order.memory_bytes, order.cpu_seconds})) ::_exit(unconfined);
     if (!file) {
       complain(file.error());
     } else if (const auto answered = answer(channel, **file, begin); !answered) {
@@ -355,11 +356,13 @@ int wait_for(pid_t child, std::uint32_t seconds, int control, int ended) {
   const std::string trouble = !rights ? rights.error().text() : ended < 0 ? "no descriptor for signals" : "";
   if (::send(end, trouble.c_str(), trouble.size() + 1, MSG_NOSIGNAL) < 0 || !trouble.empty()) ::_exit(0);
   const pid_t own = ::getpid();
+  const std::uint64_t before = private_bytes();
   for (Order order;;) {
     Descriptor socket, file;
     const auto ordered = receive_order(end, order, socket, file);
     if (!ordered) ::_exit(0);
     if (!*ordered) continue;
+    order.private_bytes = before;
     const pid_t child = ::fork();
     if (child == 0) {
       ::prctl(PR_SET_NAME, "gh-decoder", 0, 0, 0);

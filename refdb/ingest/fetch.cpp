@@ -252,6 +252,7 @@ std::string_view reason_of(CURLcode code) {
       return "the server stalls";
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CACERT_BADFILE:
       return "no trusted connection to the server";
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
@@ -317,6 +318,10 @@ Result<void> Fetcher::State::start(Transfer& t) {
   const bool tls = t.url.starts_with("https:");
   curl_easy_setopt(c, CURLOPT_URL, t.url.c_str());
   curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+  if (!options.ca.empty()) {
+    curl_easy_setopt(c, CURLOPT_CAINFO, options.ca.c_str());
+    curl_easy_setopt(c, CURLOPT_CAPATH, nullptr);
+  }
   curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
   curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
   curl_easy_setopt(c, CURLOPT_MAXREDIRS, 5L);
@@ -379,7 +384,9 @@ Fetcher::State::Outcome Fetcher::State::finish(Transfer& t, CURLcode code, Error
   } else {
     error = Error{Fault::environment, reason_of(code), {}, 0, {}, curl_easy_strerror(code)};
   }
-  if (++t.failures >= options.attempts) return Outcome::unanswered;
+  // Who isn't trusted now won't be in a second.
+  const bool final = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
+  if (++t.failures >= options.attempts || final) return Outcome::unanswered;
   t.not_before = Clock::now() + options.pause * (1 << std::min(t.failures - 1, 6U));
   return Outcome::again;
 }

@@ -28,6 +28,7 @@ namespace gatehouse::refdb {
 
 struct FetchOptions {
   std::string cache;
+  std::string ca = {};  // PEM file of the authorities that https servers are trusted by; empty: the system's
   unsigned parallel = 4;
   // A connection that isn't made, or brings less than 100 bytes a second, for so long has stalled.
   std::chrono::seconds stall{30};

@@ -102,6 +102,7 @@ struct RepositoryOptions {
   std::vector<std::string> keyrings;              // files
   bool allow_unsigned = false;                    // what isn't signed, and no keyrings are needed
   bool allow_older = false;                       // than what was taken, or past its Valid-Until
+  std::string ca;                                 // PEM file of who vouches for https servers; none: the system's
   std::string cache;                              // of what servers give; none: in the user's cache folder
   bool keep_packages = false;                     // in the cache, once they are in the store
   unsigned downloads = 4;                         // at once

@@ -210,7 +210,7 @@ Result<std::unique_ptr<RepositorySources>> RepositorySources::open(const IngestO
   }
   if (server) {
     GH_TRY(std::string cache, cache_of(r));
-    GH_TRY(state->fetcher, Fetcher::open({.cache = std::move(cache), .parallel = std::clamp(r.downloads, 1U, 64U), .stall = r.stall}));
+    GH_TRY(state->fetcher, Fetcher::open({.cache = std::move(cache), .ca = r.ca, .parallel = std::clamp(r.downloads, 1U, 64U), .stall = r.stall}));
   }
   return std::unique_ptr<RepositorySources>(new RepositorySources(std::move(state)));
 }

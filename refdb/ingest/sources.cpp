@@ -119,21 +119,22 @@ class TarMember {
   TarMember(const Input& input, const Member& member) : input_(input), member_(member), archive_(archive_read_new()) {}
   static la_ssize_t read(archive* a, void* self, const void** out) {
     TarMember& t = *static_cast<TarMember*>(self);
-    const auto most = std::size_t(std::min<std::uint64_t>(t.buffer_.size(), t.member_.size - t.read_));
-    const auto n = t.input_.read_at(t.member_.at + t.read_, std::span(t.buffer_).first(most));
+    const auto most = std::size_t(std::min<std::uint64_t>(block, t.member_.size - t.read_));
+    const auto n = t.input_.read_at(t.member_.at + t.read_, std::span(t.buffer_.get(), most));
     if (!n) {
       archive_set_error(a, EIO, "%s", n.error().text().c_str());
       return -1;
     }
     t.read_ += *n;
-    *out = t.buffer_.data();
+    *out = t.buffer_.get();
     return la_ssize_t(*n);
   }
 
   const Input& input_;
   const Member member_;
   std::uint64_t read_ = 0;
-  std::vector<std::byte> buffer_ = std::vector<std::byte>(block);
+  // Not zeroed: in a decoder each page that is touched is a page of its own.
+  const std::unique_ptr<std::byte[]> buffer_ = std::make_unique_for_overwrite<std::byte[]>(block);
   const Archive archive_;
 };
 
@@ -262,7 +263,7 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
   const auto at = [&] { return a->at(); };
   FileHasher hasher(algorithms, limits);
   std::map<std::string, std::size_t> by_path;
-  std::vector<std::byte> buffer(block);
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(block);
   std::uint64_t total = 0, paths = 0;
   archive_entry* entry = nullptr;
   int rc = ARCHIVE_OK;
@@ -292,12 +293,12 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
     } else {
       hasher.start(*path);
       la_ssize_t n = 0;
-      while ((n = archive_read_data(a->get(), buffer.data(), buffer.size())) > 0) {
+      while ((n = archive_read_data(a->get(), buffer.get(), block)) > 0) {
         file.size += std::uint64_t(n);
         total += std::uint64_t(n);
         if (file.size > limits.file_bytes || expands_too_far(total, input.size(), limits))
           return fail(Error{Fault::limit, "the package expands to more than allowed", "deb(5)", at(), source, {}});
-        hasher.update(Bytes(buffer.data(), std::size_t(n)));
+        hasher.update(Bytes(buffer.get(), std::size_t(n)));
       }
       if (n < 0) return malformed("can't read a member of the data archive", source, at(), why(a->get()));
       hasher.finish(file);

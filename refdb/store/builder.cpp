@@ -240,6 +240,8 @@ Result<std::optional<Added>> Builder::resume(const ProductLayer& layer, const Di
   GH_TRY(const auto before, state_->in_base(layer, identity));
   const std::uint8_t have = before.first != 0 ? before.second.algorithms : std::uint8_t{0};
   const std::lock_guard lock(state_->mutex);
+  // Where the disk is full nothing need be decoded any more.
+  GH_CHECK(state_->staging->check_whole());
   Record* const record = state_->find(layer, identity);
   if (record == nullptr || record->wanted || ((bits_of(algorithms) | have) & ~record->algorithms) != 0)
     return std::nullopt;

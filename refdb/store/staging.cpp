@@ -137,10 +137,7 @@ Result<void> Staging::write(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(fd_.get(), bytes.data(), bytes.size(), off_t(end_));
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      broken_ = true;
-      return fail_errno("can't write what is staged", path_);
-    }
+    if (n <= 0) return broken(fail_errno("can't write what is staged", path_));
     bytes.remove_prefix(std::size_t(n));
     end_ += std::uint64_t(n);
   }
@@ -149,17 +146,20 @@ Result<void> Staging::write(std::string_view bytes) {
 
 Result<void> Staging::create() {
   fd_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (!fd_) {
-    broken_ = true;
-    return fail_errno("can't write what is staged", path_);
-  }
+  if (!fd_) return broken(fail_errno("can't write what is staged", path_));
   std::string head(format_line);
   put(head, base_);
   return write(head);
 }
 
+// Whoever asks later is told why, too: the source whose package it was may be one of many.
+std::unexpected<Error> Staging::broken(std::unexpected<Error> error) {
+  broken_ = error.error();
+  return error;
+}
+
 Result<void> Staging::check_whole() const {
-  if (broken_) return store_error("what was staged isn't whole", path_, std::string());
+  if (broken_) return fail(*broken_);
   return {};
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,7 @@ class Staging {
   std::vector<std::pair<Place, StagedPackage>> take_found() { return std::move(found_); }
   // Rows as of FileWriter. After a failure every call fails.
   Result<Place> append(const StagedPackage& package, std::string_view rows);
-  // An environment fault after such a failure: what there is may not be all that was to be published.
+  // That failure: what there is may not be all that was to be published.
   Result<void> check_whole() const;
   // The package; its rows go to `rows`.
   Result<StagedPackage> read(const Place& place, std::string& rows) const;
@@ -75,11 +76,12 @@ class Staging {
   Result<void> create();
   Result<void> write(std::string_view bytes);
   Result<void> load();
+  std::unexpected<Error> broken(std::unexpected<Error> error);
 
   std::string path_;
   std::uint64_t base_ = 0, end_ = 0;
   Descriptor fd_;
-  bool broken_ = false;
+  std::optional<Error> broken_;  // what the first failure was
   std::vector<std::pair<Place, StagedPackage>> found_;
 };
 

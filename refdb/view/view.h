@@ -113,7 +113,7 @@ class View {
     return PackageVersions();
   }
 
-  // Every place where a content digest is known; product empty: all products.
+  // The places where a content digest is known, at most 1,000; product empty: all products.
   virtual Result<std::vector<Reference>> references_of_digest(std::string_view product, const Digest& digest) const = 0;
 };
 

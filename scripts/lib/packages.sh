@@ -10,6 +10,8 @@ demo_packages="python3 openssl swtpm"
 test_packages="python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils gpgv gnupg rpm createrepo-c"
 fuzz_packages="clang-19 libclang-rt-19-dev"
 bench_packages="libbenchmark-dev libgtest-dev libgmock-dev python3"
+ingest_bench_packages="rpm gpgv gnupg"
+ingest_test_packages="python3 gpgv debian-archive-keyring"
 
 say() { printf '\n== %s\n' "$*"; }
 

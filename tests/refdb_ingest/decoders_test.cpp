@@ -332,7 +332,7 @@ TEST(Confinement, EndsWhoTakesMoreTimeThanAllowed) {
   const auto allowed = SystemCalls::for_decoders().value();
   const pid_t child = ::fork();
   if (child == 0) {
-    if (!confine(allowed, {0, 1})) ::_exit(1);
+    if (!confine(allowed, {0, 0, 1})) ::_exit(1);
     for (;;) {
     }
   }

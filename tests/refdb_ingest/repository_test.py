@@ -1,8 +1,9 @@
 """Repositories as sources of references: made on the spot with keys made on the spot, in a folder or behind a server on
 the loopback interface that stalls, breaks off, changes and lies. Real tools make what there is to read: gpg, dpkg-deb,
 and rpmbuild, rpmsign and createrepo_c where they are installed."""
-import gzip, hashlib, http.server, json, lzma, os, resource, shutil, signal, subprocess, tempfile, threading, time, unittest
+import gzip, hashlib, http.server, json, lzma, os, resource, select, shutil, signal, socket, ssl, subprocess, tempfile, threading, time, unittest
 from email.utils import formatdate
+from urllib.parse import urlsplit
 
 GATEHOUSE = os.environ['GATEHOUSE']
 WORK = tempfile.mkdtemp(prefix='gatehouse-repository-')
@@ -131,10 +132,12 @@ class AptRepository:
 
 class Server:
     """Serves a folder. `faults` maps a path, or None for all, to what is done instead of a plain answer: called with the
-    handler and the content, it returns True when that was all."""
+    handler and the content, it returns True when that was all. With a certificate it speaks TLS. A proxy's request names a
+    host, too: that is kept, and answered as if it were ours; a tunnel goes to `behind`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, certificate=None, behind=None):
         self.folder, self.faults, self.requests, self.released = folder, {}, [], threading.Event()
+        self.hosts, self.credentials = [], []
         outer = self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
@@ -144,8 +147,24 @@ class Server:
             def log_message(self, *_):
                 pass
 
+            def do_CONNECT(self):
+                outer.hosts.append(self.path)
+                self.send_response(200)
+                self.end_headers()
+                with socket.create_connection(behind.http.server_address) as other:
+                    ends = {self.connection: other, other: self.connection}
+                    while True:
+                        for end in select.select(list(ends), [], [])[0]:
+                            content = end.recv(65536)
+                            if not content:
+                                self.close_connection = True
+                                return
+                            ends[end].sendall(content)
+
             def do_GET(self):
-                path = self.translate_path(self.path)
+                outer.hosts.append(urlsplit(self.path).netloc)
+                outer.credentials.append(self.headers.get('Proxy-Authorization'))
+                path = self.translate_path(urlsplit(self.path).path)
                 name = os.path.relpath(path, folder)
                 outer.requests.append((name, self.headers.get('Range')))
                 content = None
@@ -183,9 +202,14 @@ class Server:
                 pass
 
         self.http = Quiet(('127.0.0.1', 0), lambda *a: Handler(*a, directory=folder))
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # The handshake is for the thread that answers.
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True, do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
         self.thread.start()
-        self.url = 'http://127.0.0.1:%d' % self.http.server_address[1]
+        self.url = '%s://127.0.0.1:%d' % ('https' if certificate else 'http', self.http.server_address[1])
 
     def close(self):
         self.released.set()
@@ -239,8 +263,8 @@ class Case(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def serve(self, folder=None):
-        server = Server(folder or self.repository.folder)
+    def serve(self, folder=None, **how):
+        server = Server(folder or self.repository.folder, **how)
         self.addCleanup(server.close)
         return server
 
@@ -252,8 +276,9 @@ class Case(unittest.TestCase):
             out += ['--keyring', keyring(key)]
         return out + [*more, kind + ':' + place]
 
-    def ingest(self, place, *more, limit=None, **options):
-        p = subprocess.run(self.arguments(place, *more, **options), stdin=subprocess.DEVNULL, capture_output=True, env=environment(), preexec_fn=limit)
+    def ingest(self, place, *more, limit=None, variables=None, **options):
+        p = subprocess.run(self.arguments(place, *more, **options), stdin=subprocess.DEVNULL, capture_output=True, env={**environment(), **(variables or {})},
+                           preexec_fn=limit)
         return Ran(p.returncode, p.stdout, p.stderr)
 
     def taken(self, place, *more, packages, code=0, **options):
@@ -827,6 +852,77 @@ class Network(Case):
         child.wait()
         self.assertEqual(ran.code, 4)
         self.assertIn('another ingestion uses this cache', ran.err)
+
+
+def certificate(name):
+    """Key and certificate of 127.0.0.1 and mirror.invalid in one file, signed by itself."""
+    path = os.path.join(WORK, name + '.pem')
+    if not os.path.exists(path):
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=' + name,
+                        '-addext', 'subjectAltName=IP:127.0.0.1,DNS:mirror.invalid', '-keyout', path + '.key', '-out', path + '.crt'], check=True, capture_output=True)
+        with open(path, 'wb') as out:
+            for part in ('.key', '.crt'):
+                with open(path + part, 'rb') as file:
+                    out.write(file.read())
+    return path
+
+
+class Ways(Case):
+    """To a server by TLS and through proxies. Nobody resolves the name of mirror.invalid (RFC 6761)."""
+
+    def setUp(self):
+        super().setUp()
+        self.repository.add('alpha').add('beta').publish()
+
+    def test_tls_is_with_a_server_that_is_trusted(self):
+        server, good = self.serve(certificate=certificate('server')), ('--ca', certificate('server') + '.crt')
+        self.refused(server.url, 'no trusted connection to the server')
+        self.refused(server.url, 'no trusted connection to the server', '--ca', certificate('another') + '.crt')
+        self.refused(server.url, 'no trusted connection to the server', '--ca', self.path('none'))
+        # Its certificate has that address, and not this name of the same address.
+        self.refused(server.url.replace('127.0.0.1', 'localhost'), 'no trusted connection to the server', *good)
+        self.assertEqual(server.requests, [])
+        self.taken(server.url, *good, packages=2)
+        self.assertTrue(self.lookup('/usr/bin/alpha')[0]['source'].startswith('apt:%s testing pool/alpha' % server.url))
+        self.taken(self.repository.folder, packages=2, refdb=self.path('other'))
+        self.assertEqual(self.store()[1], self.store(self.path('other'))[1])
+
+    def test_tls_is_not_left_again(self):
+        plain, server = self.serve(), self.serve(certificate=certificate('server'))
+
+        def fault(handler, content):
+            handler.send_response(302)
+            handler.send_header('Location', plain.url + '/dists/testing/InRelease')
+            handler.send_header('Content-Length', '0')
+            handler.end_headers()
+            return True
+        server.faults['dists/testing/InRelease'] = fault
+        self.refused(server.url, "the file can't be fetched", '--ca', certificate('server') + '.crt')
+        self.assertEqual(plain.requests, [])
+
+    def test_a_proxy_is_used_and_its_password_is_nowhere(self):
+        proxy = self.serve()
+        ran = self.taken('http://mirror.invalid', packages=2, variables={'http_proxy': proxy.url.replace('//', '//user:secret@')})
+        self.assertEqual(set(proxy.hosts), {'mirror.invalid'})
+        self.assertNotIn(None, proxy.credentials)
+        self.assertEqual(self.lookup('/usr/bin/alpha')[0]['source'],
+                         'apt:http://mirror.invalid testing pool/alpha_1_amd64.deb (signed by %s)' % fingerprint('good'))
+        self.assertNotIn('secret', ran.err + ran.out.decode())
+        for folder in (self.refdb, self.cache):
+            for top, _, names in os.walk(folder):
+                for name in names:
+                    with open(os.path.join(top, name), 'rb') as file:
+                        self.assertNotIn(b'secret', file.read())
+
+    def test_tls_goes_through_a_proxy_that_sees_nothing(self):
+        server = self.serve(certificate=certificate('server'))
+        proxy = self.serve(behind=server)
+        self.taken('https://mirror.invalid', '--ca', certificate('server') + '.crt', packages=2, variables={'https_proxy': proxy.url})
+        self.assertEqual(set(proxy.hosts), {'mirror.invalid:443'})
+        self.assertEqual(proxy.requests, [])
+        self.assertIn('pool/alpha_1_amd64.deb', server.names())
+        self.refused('https://mirror.invalid', 'no connection to the server', '--stall', '1', refdb=self.path('other'), cache=self.path('other-cache'),
+                     variables={'https_proxy': 'http://127.0.0.1:9'})
 
 
 class Usage(Case):
