@@ -242,12 +242,16 @@ void Worker::attest(std::uint32_t local, Clock::time_point arrived) {
     ++tally_.failures[std::string(variant.error().reason)];
     return finish(local, false);
   }
+  if (e.manner == Manner::vanishing) {
+    const std::size_t all = (*variant)->boot->attributes.size() + (*variant)->list->attributes.size();
+    e.vanishes_at =
+        (e.connection ? e.connection->bytes_sent() : 0) + std::uniform_int_distribution<std::size_t>(0, all)(random_);
+  }
   if (e.connection) return advance(local, e.connection->retry(*std::move(variant)));
   e.connection = std::make_unique<Connection>(config_, world_.identities[number], *std::move(variant));
   e.counted = 0;
   e.watched = 0;
   ++tally_.connections;
-  e.vanishes_at = std::uniform_int_distribution<std::size_t>(0, 300'000)(random_);
   if (e.manner == Manner::slow) timers_.push({Clock::now() + slow_pause, local, e.run, Timer::What::slow});
   advance(local, e.connection->connect());
 }
