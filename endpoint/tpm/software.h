@@ -59,6 +59,8 @@ class SoftwareTpm final : public Tpm {
   // As firmware and kernel do: each digest that an event has; each list entry in every bank, violations as all ones.
   Result<void> extend_event_log(Bytes log);
   Result<void> extend_ima_list(Bytes list);
+  // PCRs as another has them, that did all this before.
+  void set_pcrs(const SoftwareTpm& other) { pcrs_ = other.pcrs_; }
   // The clock goes on by this much with each quote.
   void set_clock(tpm::ClockInfo clock, std::uint64_t step_ms = 10) { options_.clock = clock, step_ms_ = step_ms; }
   const tpm::ClockInfo& clock() const { return options_.clock; }

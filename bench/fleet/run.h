@@ -1,0 +1,60 @@
+// Endpoints of a fleet that attest, many at once: what they got and how long it took.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/fleet/fleet.h"
+
+namespace gatehouse::fleet {
+
+struct RunOptions {
+  std::string folder;
+  std::string host, port;
+  std::string ca;                   // PEM; empty: the server's certificate isn't checked
+  std::string user, password_file;  // SASL; empty: the client certificates alone
+  bool no_certificate = false;
+  bool keep = false;                        // one connection an endpoint, for all its attestations
+  std::uint32_t concurrency = 1;            // attestations at a time; with a rate: no more of them
+  std::uint64_t attestations = 0;           // 0: see duration
+  double rate = 0;                          // arrivals each second, whatever the server does; 0: one after the other
+  double duration = 0, ramp = 0, hold = 0;  // seconds; hold: connections stay so long after the last attestation
+  double timeout = 60;                      // of one attestation, from its arrival on
+  unsigned threads = 1;
+  std::uint64_t seed = 1;
+  // Shares of the attestations, 0 to 1: with a changed file; with evidence that the quote doesn't cover; of endpoints
+  // that read and write a little at a time; that say nothing after the handshake; that are gone in the middle.
+  double changed = 0, forged = 0, slow = 0, stalled = 0, vanishing = 0;
+  std::uint32_t grow = 0;  // entries that an endpoint's list gets from one of its attestations to the next
+};
+
+// What the report counts apart.
+enum class Manner : std::uint8_t { honest, changed, forged, slow, stalled, vanishing };
+inline constexpr std::string_view manner_names[] = {"honest", "changed", "forged", "slow", "stalled", "vanishing"};
+
+struct Tally {
+  std::vector<float> latencies_ms;                                 // from arrival to verdict, of those who came to one
+  std::map<std::string, std::uint64_t> verdicts, honest_verdicts;  // honest: of those whose evidence is good
+  std::map<std::string, std::uint64_t> failures;                   // by reason
+  std::map<std::string, std::uint64_t> disturbers;                 // slow, stalled and vanishing ones that did so
+  std::uint64_t wrong = 0;                                         // bad evidence that was allowed
+  std::uint64_t bytes_sent = 0, connections = 0;
+  void add(Tally&& other);
+};
+
+struct Report {
+  Tally tally;
+  double seconds = 0, cpu_seconds = 0;
+};
+// Until it is done, or `stop` is set.
+Result<Report> run_fleet(const RunOptions& options, const std::atomic<bool>& stop);
+
+// A process's CPU seconds so far; nullopt: there is no such process, or it isn't ours to see.
+std::optional<double> cpu_seconds_of(int pid);
+
+}  // namespace gatehouse::fleet
