@@ -308,3 +308,6 @@ package = b"P" + text32(b"coreutils") + text32(b"9.1-1") + text32(b"amd64") + te
 add("decoder_answer_fuzz", said(package, b"F" + row, b"D"))
 add("decoder_answer_fuzz", said(package, b"E\0" + struct.pack(">Q", 77) + text32(b"truncated") + text32(b"deb(5)") + text32(b"")))
 add("decoder_answer_fuzz", b"H" + bytes(32) + struct.pack(">QQBH", 96, 5000, 1, 1) + text32(b"signature"))
+add("maintainer_script_fuzz", b"dpkg-divert --package p --rename --divert /usr/bin/x.real --add '/usr/bin/x' >/dev/null 2>&1 || true\n")
+add("maintainer_script_fuzz", b"cat <<-E\n\tE\nif true; then A=1 update-alternatives --install \"/usr/bin/pager\" pager \\\n"
+    b"  /usr/bin/less 77 --slave /usr/share/man/man1/p.1 p.1 /usr/share/man/man1/less.1; fi # end\n")
