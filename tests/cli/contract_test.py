@@ -260,11 +260,11 @@ class Contract(unittest.TestCase):
                 ran = run_measured(*command.split(), path, *more, '--json')
                 self.assertEqual((ran.code, ran.out), (3, b''), ran.err)
                 self.assertRegex(ran.err, r'^gatehouse: %s: byte \d+: ' % os.fsdecode(path))
-                if not os.environ.get('GATEHOUSE_SANITIZE'):
+                if not os.environ.get('GATEHOUSE_INSTRUMENTED'):
                     self.assertLess(ran.peak, len(content) + 64 * MIB)
 
     def test_a_verdict_on_a_long_list_is_the_same_with_any_threads_in_bounded_memory(self):
-        entries = 300_000 if os.environ.get('GATEHOUSE_SANITIZE') != 'thread' else 30_000  # that one takes a hundred times
+        entries = 300_000 if os.environ.get('GATEHOUSE_INSTRUMENTED') != 'thread' else 30_000  # that one takes a hundred times
         content = AGGREGATE + b''.join(entry(b'ima-ng', ng(b'/usr/bin/%d' % i)) for i in range(entries))
         path = self.write('list', content)
         verdicts = set()
@@ -272,7 +272,7 @@ class Contract(unittest.TestCase):
             ran = run_measured('verify', '--ima', path, '--threads', threads, '--json')
             self.assertEqual(ran.json()['ima']['unknown'], entries)
             verdicts.add(ran.out)
-            if not os.environ.get('GATEHOUSE_SANITIZE'):
+            if not os.environ.get('GATEHOUSE_INSTRUMENTED'):
                 self.assertLess(ran.peak, len(content) + 192 * MIB)
         self.assertEqual(len(verdicts), 1)
         log = self.write('log', SPEC_ID + b''.join(event(i % 8, 8, b'%d' % i) for i in range(10_000)))

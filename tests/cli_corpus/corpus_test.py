@@ -4,7 +4,7 @@ import json, os, re, subprocess, sys, tempfile, unittest
 
 GATEHOUSE = os.environ['GATEHOUSE']
 CORPUS = os.path.join(os.environ['GATEHOUSE_SHARED'], 'corpus')
-SANITIZE = os.environ.get('GATEHOUSE_SANITIZE', '')
+INSTRUMENTED = os.environ.get('GATEHOUSE_INSTRUMENTED', '')
 MIB = 1 << 20
 
 
@@ -32,7 +32,7 @@ class Corpus(unittest.TestCase):
         check = os.path.join(CORPUS, 'check_corpus.py')
         if not os.path.exists(check):
             self.skipTest('../shared/corpus/check_corpus.py is absent')
-        command = [sys.executable, check, CORPUS, GATEHOUSE, '--slow', '20' if SANITIZE else '4']
+        command = [sys.executable, check, CORPUS, GATEHOUSE, '--slow', '20' if INSTRUMENTED else '4']
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True)
         lines = [line for line in ran.stdout.splitlines() if not re.match(r'\d+ items: ', line)]
@@ -55,7 +55,7 @@ class Corpus(unittest.TestCase):
                         code, out, err, seconds, peak = measured(*arguments)
                         self.assertEqual((code, out), (3, b''), err)
                         self.assertRegex(err, r'^gatehouse: %s: byte \d+: malformed: ' % re.escape(path))
-                        if not SANITIZE:
+                        if not INSTRUMENTED:
                             self.assertLess(seconds, 2)
                             self.assertLess(peak, os.path.getsize(path) + 64 * MIB)
         self.assertGreaterEqual(seen, 3 * 26)
@@ -72,7 +72,7 @@ class Corpus(unittest.TestCase):
                 report = json.loads(out)
                 self.assertEqual((report['packages'], report['files'], report['generation']), (0, 0, 0))
                 self.assertEqual([f['source'] for f in report['failed']], [path])
-                if not SANITIZE:
+                if not INSTRUMENTED:
                     self.assertLess(seconds, 2)
                 code, _, err, _, _ = measured('refdb', 'lookup', '--refdb', refdb, '/usr/bin/hello')
                 self.assertEqual(code, 4)

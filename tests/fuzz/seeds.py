@@ -349,3 +349,6 @@ def strongtnc(versions, pages=512):
 
 add("strongtnc_fuzz", strongtnc(True))
 add("strongtnc_fuzz", strongtnc(False))
+add("maintainer_script_fuzz", b"dpkg-divert --package p --rename --divert /usr/bin/x.real --add '/usr/bin/x' >/dev/null 2>&1 || true\n")
+add("maintainer_script_fuzz", b"cat <<-E\n\tE\nif true; then A=1 update-alternatives --install \"/usr/bin/pager\" pager \\\n"
+    b"  /usr/bin/less 77 --slave /usr/share/man/man1/p.1 p.1 /usr/share/man/man1/less.1; fi # end\n")
