@@ -4,6 +4,7 @@
 #include <sys/file.h>
 
 #include <algorithm>
+#include <atomic>
 #include <ctime>
 #include <filesystem>
 #include <map>
@@ -31,32 +32,21 @@ std::uint8_t bits_of(const std::vector<HashAlgorithm>& algorithms) {
   for (const HashAlgorithm a : algorithms) out = std::uint8_t(out | bit_of(a));
   return out;
 }
-// That every file has.
-std::uint8_t algorithms_of(const ReferencePackage& p) {
-  std::uint8_t all = 0x0F;
-  for (const ReferenceFile& f : p.files) {
-    std::uint8_t own = 0;
-    for (const auto& [a, _] : f.digests) own = std::uint8_t(own | bit_of(a));
-    all &= own;
+// Its path canonical, its digests by algorithm, each once.
+Result<void> put_in_order(ReferenceFile& f) {
+  if (!is_canonical(f.path)) {
+    GH_TRY(f.path, canonical_path(f.path));
   }
-  return all;
+  if (f.digests.size() < 2) return {};
+  const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
+  if (!std::ranges::is_sorted(f.digests, by_algorithm)) std::ranges::sort(f.digests, by_algorithm);
+  const auto twice = std::ranges::unique(f.digests, [](const auto& a, const auto& b) { return a.first == b.first; });
+  f.digests.erase(twice.begin(), twice.end());
+  return {};
 }
 
-// Canonical paths, sorted; the last content of a path holds. Digests by algorithm.
-Result<void> put_in_order(std::vector<ReferenceFile>& files) {
-  bool sorted = true;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    ReferenceFile& f = files[i];
-    if (!is_canonical(f.path)) {
-      GH_TRY(f.path, canonical_path(f.path));
-    }
-    const auto by_algorithm = [](const auto& a, const auto& b) { return a.first < b.first; };
-    if (!std::ranges::is_sorted(f.digests, by_algorithm)) std::ranges::sort(f.digests, by_algorithm);
-    const auto twice = std::ranges::unique(f.digests, [](const auto& a, const auto& b) { return a.first == b.first; });
-    f.digests.erase(twice.begin(), twice.end());
-    sorted = sorted && (i == 0 || files[i - 1].path < f.path);
-  }
-  if (sorted) return {};
+// By path; the last content of a path holds.
+void put_in_order(std::vector<ReferenceFile>& files) {
   std::vector<std::size_t> order(files.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
@@ -69,7 +59,41 @@ Result<void> put_in_order(std::vector<ReferenceFile>& files) {
     if (i + 1 == order.size() || files[order[i]].path != files[order[i + 1]].path)
       out.push_back(std::move(files[order[i]]));
   files = std::move(out);
-  return {};
+}
+
+// With one SHA-256, in Debian.
+constexpr std::size_t usual_row_bytes = 80;
+
+// The package's files as they are staged, and what is said of all of them.
+Result<std::string> encode_files(std::vector<ReferenceFile>& files, StagedPackage& staged) {
+  // One look at each file while it is at hand, as most come in order.
+  for (bool in_order = true;; in_order = true) {
+    ContentHasher content(staged);
+    FileWriter writer;
+    FileRow row;
+    std::string rows;
+    rows.reserve(files.size() * usual_row_bytes);
+    staged.algorithms = 0x0F;  // that every file has
+    staged.scripts = 0;
+    staged.bytes = 0;
+    for (ReferenceFile& f : files) {
+      GH_CHECK(put_in_order(f));
+      if (!in_order) continue;
+      set_row(row, f);
+      in_order = writer.append(rows, row);
+      row.append_logical(content.text());
+      content.flush_if_long();
+      std::uint8_t own = 0;
+      for (std::size_t i = 0; i < row.digests; ++i) own = std::uint8_t(own | bit_of(row.contents[i].algorithm));
+      staged.algorithms &= own;
+      staged.scripts += f.is_script;
+      staged.bytes += f.size;
+    }
+    staged.files = std::uint32_t(files.size());
+    staged.content = content.finish();
+    if (in_order) return rows;
+    put_in_order(files);
+  }
 }
 
 struct Key {
@@ -116,27 +140,68 @@ struct Builder::State {
   std::vector<Unseen> unseen;  // by number
   bool changed = false;
 
-  // The number of the package that has this identity (or stamp), and the package; 0: the base has none.
-  Result<std::pair<std::uint32_t, Package>> in_base(const ProductLayer& layer, const Digest& identity,
-                                                    Index by = Index::identity) const;
+  // What the base has of a package. Number 0: it hasn't it.
+  struct Known {
+    std::uint32_t number = 0;
+    std::uint8_t algorithms = 0;
+  };
+  // By its identity, or its stamp.
+  Result<Known> in_base(const ProductLayer& layer, const Digest& identity, Index by = Index::identity);
+  // Who asks for many packages, of a repository or a folder, has all of the base read at once: for each one alone the
+  // index and the package cost ten times as much.
+  struct KnownKey {
+    std::uint64_t hash = 0;
+    std::array<std::byte, 32> key{};
+    std::uint32_t layer = 0;
+    Known known;
+  };
+  struct KnownPackages {
+    std::atomic<unsigned> asked{0};
+    std::once_flag read;
+    Result<void> good;
+    std::vector<KnownKey> by[2];  // identity, stamp; by hash
+  };
+  static constexpr unsigned asked_alone = 64;
+  KnownPackages known;
+  void read_known();
   // The rest under the mutex.
   Key key(const ProductLayer& layer, const Digest& identity);
   Record* find(const ProductLayer& layer, const Digest& identity);
 };
 
-Result<std::pair<std::uint32_t, Package>> Builder::State::in_base(const ProductLayer& layer, const Digest& identity,
-                                                                  Index by) const {
-  const std::pair<std::uint32_t, Package> none{};
+Result<Builder::State::Known> Builder::State::in_base(const ProductLayer& layer, const Digest& identity, Index by) {
   const std::uint32_t in = base == nullptr ? 0 : base->totals().number_of(layer);
-  if (in == 0) return none;
+  if (in == 0) return Known{};
   const std::string_view wanted = as_text(identity.view());
-  GH_TRY(const auto numbers, base->find(by, hash_of(in, wanted)));
-  for (const std::uint32_t number : numbers) {
-    GH_TRY(Package package, base->package(number));
-    const std::string& is = by == Index::identity ? package.identity : package.stamp;
-    if (package.layer == in && is == wanted) return std::pair(number, std::move(package));
+  const std::uint64_t hash = hash_of(in, wanted);
+  if (known.asked.load(std::memory_order_relaxed) < asked_alone) {
+    known.asked.fetch_add(1, std::memory_order_relaxed);
+    GH_TRY(const auto numbers, base->find(by, hash));
+    for (const std::uint32_t number : numbers) {
+      GH_TRY(const Package package, base->package(number));
+      const std::string& is = by == Index::identity ? package.identity : package.stamp;
+      if (package.layer == in && is == wanted) return Known{number, package.algorithms};
+    }
+    return Known{};
   }
-  return none;
+  std::call_once(known.read, [&] { read_known(); });
+  if (!known.good) return std::unexpected(known.good.error());
+  const auto& all = known.by[by == Index::stamp];
+  for (auto at = std::ranges::lower_bound(all, hash, {}, &KnownKey::hash); at != all.end() && at->hash == hash; ++at)
+    if (at->layer == in && as_text(at->key) == wanted) return at->known;
+  return Known{};
+}
+
+void Builder::State::read_known() {
+  const auto add = [](std::vector<KnownKey>& to, std::string_view key, std::uint32_t number, const PackageView& p) {
+    KnownKey& out = to.emplace_back(KnownKey{hash_of(p.layer, key), {}, p.layer, {number, p.algorithms}});
+    std::ranges::copy(as_bytes(key), out.key.begin());
+  };
+  known.good = base->each_package_view([&](std::uint32_t number, const PackageView& p) {
+    add(known.by[0], p.identity, number, p);
+    if (p.stamp.size() == 32) add(known.by[1], p.stamp, number, p);
+  });
+  for (auto& all : known.by) std::ranges::sort(all, {}, [](const KnownKey& k) { return std::pair(k.hash, k.known.number); });
 }
 
 Key Builder::State::key(const ProductLayer& layer, const Digest& identity) {
@@ -205,8 +270,8 @@ Result<Builder> Builder::open_on(const std::string& path, std::optional<std::uin
 Result<bool> Builder::known(const ProductLayer& layer, const Digest& identity,
                             std::vector<HashAlgorithm>& algorithms) const {
   GH_TRY(const auto before, state_->in_base(layer, identity));
-  std::uint8_t have = before.first != 0 ? before.second.algorithms : std::uint8_t{0};
-  bool found = before.first != 0;
+  std::uint8_t have = before.algorithms;
+  bool found = before.number != 0;
   {
     const std::lock_guard lock(state_->mutex);
     if (const Record* const record = state_->find(layer, identity); record != nullptr && record->wanted) {
@@ -223,25 +288,24 @@ Result<bool> Builder::known(const ProductLayer& layer, const Digest& identity,
 Result<bool> Builder::known_by_stamp(const ProductLayer& layer, const Digest& stamp,
                                      const std::vector<HashAlgorithm>& algorithms) const {
   GH_TRY(const auto before, state_->in_base(layer, stamp, Index::stamp));
-  return before.first != 0 && (bits_of(algorithms) & ~before.second.algorithms) == 0;
+  return before.number != 0 && (bits_of(algorithms) & ~before.algorithms) == 0;
 }
 
 Result<std::optional<Added>> Builder::resume(const ProductLayer& layer, const Digest& identity,
                                              const std::vector<HashAlgorithm>& algorithms) {
   GH_TRY(const auto before, state_->in_base(layer, identity));
-  const std::uint8_t have = before.first != 0 ? before.second.algorithms : std::uint8_t{0};
+  const std::uint8_t have = before.algorithms;
   const std::lock_guard lock(state_->mutex);
   Record* const record = state_->find(layer, identity);
   if (record == nullptr || record->wanted || ((bits_of(algorithms) | have) & ~record->algorithms) != 0)
     return std::nullopt;
   record->wanted = true;
-  record->replaces = before.first;
+  record->replaces = before.number;
   state_->changed = true;
   return Added{record->place.files - record->scripts, record->bytes, record->is_package};
 }
 
 Result<std::optional<Added>> Builder::add(ReferencePackage p) {
-  GH_CHECK(put_in_order(p.files));
   for (const std::string* s : {&p.product, &p.name, &p.version, &p.architecture, &p.source})
     if (s->size() > UINT16_MAX)
       return fail(Error{Fault::limit, "a name longer than 65,535 bytes", {}, 0, p.source, {}});
@@ -255,21 +319,7 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   staged.format = p.format;
   staged.ingested = p.ingested != 0 ? p.ingested : std::time(nullptr);
   staged.first_seen = p.first_seen != 0 ? p.first_seen : staged.ingested;
-  staged.algorithms = algorithms_of(p);
-  staged.files = std::uint32_t(p.files.size());
-  ContentHasher content(staged);
-  FileWriter writer;
-  std::string rows;
-  FileRow row;
-  for (const ReferenceFile& f : p.files) {
-    set_row(row, f);
-    row.append_logical(content.text());
-    content.flush_if_long();
-    writer.append(rows, row);
-    staged.scripts += f.is_script;
-    staged.bytes += f.size;
-  }
-  staged.content = content.finish();
+  GH_TRY(const std::string rows, encode_files(p.files, staged));
   staged.identity = p.identity.value_or(staged.content);
   if (p.stamp) staged.stamp = *p.stamp;
   p.files = {};
@@ -282,7 +332,7 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   GH_TRY(const auto resumed, resume(staged.layer, staged.identity, algorithms));
   if (resumed) return resumed;
   GH_TRY(const auto before, state_->in_base(staged.layer, staged.identity));
-  if (before.first != 0 && (staged.algorithms & ~before.second.algorithms) == 0) return std::nullopt;
+  if (before.number != 0 && (staged.algorithms & ~before.algorithms) == 0) return std::nullopt;
   const std::lock_guard lock(state_->mutex);
   State& s = *state_;
   Record* const there = s.find(staged.layer, staged.identity);
@@ -291,7 +341,8 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   const Key key = s.key(staged.layer, staged.identity);
   if (there != nullptr) there->wanted = false;  // it came again with further algorithms
   s.by_identity[key] = s.records.size();
-  s.records.push_back({place, staged.bytes, staged.scripts, key.layer, before.first, staged.algorithms, !staged.name.empty(), true});
+  s.records.push_back({place, staged.bytes, staged.scripts, key.layer, before.number,
+                       staged.algorithms, !staged.name.empty(), true});
   s.changed = true;
   return Added{staged.files - staged.scripts, staged.bytes, !staged.name.empty()};
 }

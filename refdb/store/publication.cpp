@@ -22,7 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t files_a_piece = 8192;
-constexpr std::uint64_t entries_a_part = std::uint64_t(1) << 19;
+// So many that a part is sorted within a core's cache.
+constexpr std::uint64_t entries_a_part = std::uint64_t(1) << 17;
 // A run is merged with the one after it unless it has more than so many times as many files; small ones always are.
 constexpr std::uint64_t much_larger = 4, small_run = 65'536;
 // Contents of larger runs stay where they are.
@@ -85,8 +86,10 @@ struct Piece {
   std::size_t first_record = 0, records = 0;
   std::uint32_t first_file = 0;
 };
+// Values of rows that follow each other, one after the other.
 struct PieceRows {
-  std::vector<std::string> pages;
+  std::string pages;
+  std::vector<std::size_t> page_ends;
   std::vector<std::string> packages;
 };
 struct BucketRows {
@@ -103,6 +106,7 @@ class Worker {
   EntryParts& parts(Index index) { return parts_[std::size_t(index)]; }
   const Digest& content() const { return content_; }
   std::uint64_t packages() const { return packages_; }
+  std::string& staged() { return staged_; }
 
   Result<void> take(const StagedPackage& staged, std::string_view rows, std::uint32_t layer, std::uint32_t package,
                     std::uint32_t first_file, PieceRows& out) {
@@ -130,10 +134,13 @@ class Worker {
       if (row == nullptr) return store_error("what was staged is damaged", staged.source, std::string());
       row->package = package;
       if (n % files_a_page == 0) {
-        out.pages.emplace_back();
+        if (!out.pages.empty()) out.page_ends.push_back(out.pages.size());
         writer_.restart();
       }
-      writer_.append(out.pages.back(), *row);
+      if (n % files_a_page == 0 || n == first_file)
+        writer_.append(out.pages, *row);
+      else
+        writer_.append_read(out.pages, *row, files.bytes());
       GH_CHECK(index(*row, layer, n));
     }
     add_to(content_, staged.content.view());
@@ -167,6 +174,7 @@ class Worker {
 
   std::deque<EntryParts> parts_;
   FileWriter writer_;
+  std::string staged_;        // of the package in hand
   std::string path_, alias_;  // of the file in hand
   Writer template_;
   Hasher sha256_{HashAlgorithm::sha256}, sha384_{HashAlgorithm::sha384};
@@ -312,7 +320,7 @@ class Publication {
     const auto compute = [&](std::size_t n, unsigned worker) -> Result<PieceRows> {
       const Piece& piece = pieces_[n];
       PieceRows out;
-      std::string rows;
+      std::string& rows = workers_[worker].staged();
       std::uint32_t file = piece.first_file;
       for (std::size_t i = piece.first_record; i < piece.first_record + piece.records; ++i) {
         const StagedRecord& r = records_[i];
@@ -320,11 +328,16 @@ class Publication {
         GH_CHECK(workers_[worker].take(staged, rows, totals_.number_of(r.layer), first_package + std::uint32_t(i), file, out));
         file += r.place.files;
       }
+      if (!out.pages.empty()) out.page_ends.push_back(out.pages.size());
       return out;
     };
     const auto write = [&](std::size_t n, PieceRows&& rows) -> Result<void> {
       std::uint32_t page = pieces_[n].first_file / files_a_page;
-      for (const std::string& row : rows.pages) GH_CHECK(contents_.put(page_key(page++), row));
+      std::size_t begin = 0;
+      for (const std::size_t end : rows.page_ends) {
+        GH_CHECK(contents_.put(page_key(page++), std::string_view(rows.pages).substr(begin, end - begin)));
+        begin = end;
+      }
       std::uint32_t package = first_package + std::uint32_t(pieces_[n].first_record);
       for (const std::string& row : rows.packages) GH_CHECK(packages_.put(package_key(package++), row));
       return {};
