@@ -200,50 +200,57 @@ ByteVector error_message(const Error& error) {
 ByteVector done_message() { return {std::byte('D')}; }
 
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send) {
-  // All members by name, so that a new one isn't forgotten here: what isn't sent is the ingestion's.
-  auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen, files, stamp] =
+  // All members by name, so that a new one isn't forgotten in begin(): what isn't sent is the ingestion's.
+  [[maybe_unused]] auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen, files, stamp] =
       package;
+  PackageSender sender(send);
+  GH_CHECK(sender.begin(package));
+  for (ReferenceFile& f : files) GH_CHECK(sender.add(std::move(f)));
+  return sender.finish();
+}
+
+Result<void> PackageSender::begin(const ReferencePackage& package) {
   Writer w;
   w.put(std::uint8_t('P'));
-  for (const std::string* text : {&name, &version, &architecture, &source}) put_text32(w, *text);
-  w.put(std::uint8_t(format));
-  GH_CHECK(send(w.view()));
-  FileWriter writer;
-  FileRow row;
-  std::string rows = "F";
-  const auto flush = [&](char next) -> Result<void> {
-    if (rows.size() > 1) GH_CHECK(send(as_bytes(rows)));
-    rows = next;
-    writer.restart();
-    return {};
-  };
-  for (ReferenceFile& f : files) {
-    const char letter = f.is_script ? 'S' : 'F';
-    if (rows.front() != letter) GH_CHECK(flush(letter));
-    if (!is_canonical(f.path)) {
-      GH_TRY(f.path, canonical_path(f.path));
-    }
-    // As a row has them: by algorithm, each once.
-    std::ranges::sort(f.digests, {}, [](const auto& d) { return d.first; });
-    const auto twice = std::ranges::unique(f.digests, {}, [](const auto& d) { return d.first; });
-    f.digests.erase(twice.begin(), twice.end());
-    set_row(row, f);
-    writer.append(rows, row);
-    if (rows.size() >= rows_a_message) GH_CHECK(flush(letter));
+  for (const std::string* text : {&package.name, &package.version, &package.architecture, &package.source})
+    put_text32(w, *text);
+  w.put(std::uint8_t(package.format));
+  return send_(w.view());
+}
+
+Result<void> PackageSender::flush(char next) {
+  if (rows_.size() > 1) GH_CHECK(send_(as_bytes(rows_)));
+  rows_ = next;
+  writer_.restart();
+  return {};
+}
+
+Result<void> PackageSender::add(ReferenceFile&& f) {
+  const char letter = f.is_script ? 'S' : 'F';
+  if (rows_.front() != letter) GH_CHECK(flush(letter));
+  if (!is_canonical(f.path)) {
+    GH_TRY(f.path, canonical_path(f.path));
   }
-  return flush('F');
+  // As a row has them: by algorithm, each once.
+  std::ranges::sort(f.digests, {}, [](const auto& d) { return d.first; });
+  const auto twice = std::ranges::unique(f.digests, {}, [](const auto& d) { return d.first; });
+  f.digests.erase(twice.begin(), twice.end());
+  FileRow row;
+  set_row(row, f);
+  writer_.append(rows_, row);
+  if (rows_.size() >= rows_a_message) GH_CHECK(flush(letter));
+  return {};
 }
 
 Result<void> Answer::take_files(std::string_view rows, bool scripts) {
   if (packages_.empty()) return not_one();
-  std::vector<ReferenceFile>& files = packages_.back().files;
   FileReader reader(rows);
   while (!reader.done()) {
     const FileRow* const row = reader.next();
     if (row == nullptr) return not_one();
     path_bytes_ += row->path.size();
     if (++files_ > most_files_ || path_bytes_ > most_path_bytes_) return not_one();
-    ReferenceFile& f = files.emplace_back();
+    ReferenceFile f;
     f.path = row->path;
     f.size = row->size;
     f.is_mutable = row->is_mutable;
@@ -254,6 +261,10 @@ Result<void> Answer::take_files(std::string_view rows, bool scripts) {
       if (digest.size() != digest_size(algorithm)) return not_one();
       f.digests.emplace_back(algorithm, Digest(as_bytes(digest)));
     }
+    if (sink_)
+      GH_CHECK(sink_(std::move(f)));
+    else
+      packages_.back().files.push_back(std::move(f));
   }
   return {};
 }
@@ -265,7 +276,7 @@ Result<bool> Answer::read(Bytes message) {
   GH_TRY(const std::uint8_t letter, r.get<std::uint8_t>());
   switch (letter) {
     case 'P': {
-      if (packages_.size() >= most_packages) return not_one();
+      if (packages_.size() >= (sink_ ? 1 : most_packages)) return not_one();
       ReferencePackage& package = packages_.emplace_back();
       for (std::string* text : {&package.name, &package.version, &package.architecture, &package.source}) {
         GH_TRY(const std::string_view taken, take_text32(r));

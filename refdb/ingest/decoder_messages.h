@@ -27,6 +27,7 @@
 #include "base/error.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/input.h"
+#include "refdb/store/file_rows.h"
 
 namespace gatehouse::refdb {
 
@@ -58,6 +59,22 @@ ByteVector head_message(const RpmHead& head);
 ByteVector error_message(const Error& error);
 // P, F and S (files, and scripts) of one package, each handed to `send` as it is made.
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send);
+// The same, as its files come.
+class PackageSender {
+ public:
+  using Send = std::function<Result<void>(Bytes)>;
+  explicit PackageSender(Send send) : send_(std::move(send)) {}
+  // First. Of `package` all but its files.
+  Result<void> begin(const ReferencePackage& package);
+  Result<void> add(ReferenceFile&& file);
+  Result<void> finish() { return flush('F'); }
+
+ private:
+  Result<void> flush(char next);
+  const Send send_;
+  FileWriter writer_;
+  std::string rows_ = "F";
+};
 ByteVector done_message();
 
 // In a decoder: whoever asks is believed, and mistakes are ours.
@@ -67,8 +84,9 @@ Result<std::vector<HashAlgorithm>> parse_algorithms(Bytes message);
 // In an ingestion: what a decoder says after its request, message by message.
 class Answer {
  public:
-  // `files`, `path_bytes`: as in IngestLimits, of all packages.
-  Answer(std::uint64_t files, std::uint64_t path_bytes) : most_files_(files), most_path_bytes_(path_bytes) {}
+  // `files`, `path_bytes`: as in IngestLimits, of all packages. With a sink there is one package, and its files go there.
+  Answer(std::uint64_t files, std::uint64_t path_bytes, FileSink sink = {})
+      : most_files_(files), most_path_bytes_(path_bytes), sink_(std::move(sink)) {}
   // Fails where the message isn't one, and as the decoder did. True: it was the last one.
   Result<bool> take(Bytes message);
   std::vector<ReferencePackage>& packages() { return packages_; }
@@ -77,6 +95,7 @@ class Answer {
   Result<bool> read(Bytes message);
   Result<void> take_files(std::string_view rows, bool scripts);
   const std::uint64_t most_files_, most_path_bytes_;
+  const FileSink sink_;
   std::uint64_t files_ = 0, path_bytes_ = 0;
   std::vector<ReferencePackage> packages_;
 };

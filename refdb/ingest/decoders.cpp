@@ -111,6 +111,24 @@ Result<std::vector<T>> one(Result<T> value) {
   return out;
 }
 
+constexpr std::string_view no_answer = "what the decoder says is no answer";
+
+// A list's files one by one; nullopt: it is none. Lists are the longest of all sources.
+Result<std::optional<ReferencePackage>> decode_list_here(const DecodeRequest& r, const Input& input,
+                                                         const FileSink& sink) {
+  if (r.kind != SourceKind::sums) return std::nullopt;
+  if (input.size() > most_list_bytes)
+    return fail(Error{Fault::limit, "file larger than allowed", {}, most_list_bytes, {}, {}});
+  PlainStream stream(input, 0);
+  GH_TRY(ReferencePackage package, read_sha256sums(stream, r.name, sink));
+  return std::optional(std::move(package));
+}
+Result<void> hand_over(std::vector<ReferenceFile>& files, const FileSink& sink) {
+  for (ReferenceFile& f : files) GH_CHECK(sink(std::move(f)));
+  files = {};
+  return {};
+}
+
 // The parsers, as everywhere else.
 Result<std::vector<ReferencePackage>> decode_here(const DecodeRequest& r, const Input& input) {
   switch (r.kind) {
@@ -177,8 +195,15 @@ Result<void> answer(const Channel& channel, const FileInput& file,
     GH_TRY(ReferencePackage references, rpm_references(input, package, algorithms, {}));
     GH_CHECK(send_package(std::move(references), send));
   } else {
-    GH_TRY(auto packages, decode_here(request, input));
-    for (ReferencePackage& package : packages) GH_CHECK(send_package(std::move(package), send));
+    PackageSender sender(send);
+    if (request.kind == SourceKind::sums) GH_CHECK(sender.begin(sums_package(request.name)));
+    GH_TRY(const auto list, decode_list_here(request, input, [&](ReferenceFile&& f) { return sender.add(std::move(f)); }));
+    if (list) {
+      GH_CHECK(sender.finish());
+    } else {
+      GH_TRY(auto packages, decode_here(request, input));
+      for (ReferencePackage& package : packages) GH_CHECK(send_package(std::move(package), send));
+    }
   }
   return send(done_message());
 }
@@ -457,11 +482,12 @@ class Work {
   std::function<void(int, bool)> give_back_;
 };
 
-Result<std::vector<ReferencePackage>> packages_of(Work& work, SourceKind kind, std::uint64_t size) {
+Result<std::vector<ReferencePackage>> packages_of(Work& work, SourceKind kind, std::uint64_t size,
+                                                  FileSink sink = {}) {
   // Of a list each file has a line or more.
   const IngestLimits limits;
   Answer answer(kind == SourceKind::sums ? size : limits.files,
-                kind == SourceKind::sums ? 4 * size : limits.path_bytes);
+                kind == SourceKind::sums ? 4 * size : limits.path_bytes, std::move(sink));
   for (;;) {
     const auto message = work.receive();
     if (!message) return fail(work.end());
@@ -488,12 +514,17 @@ Decoders::Rpm& Decoders::Rpm::operator=(Rpm&&) noexcept = default;
 Decoders::Rpm::~Rpm() = default;
 const RpmHead& Decoders::Rpm::head() const { return state_->head; }
 
-Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorithm>& algorithms) {
-  if (!state_->work) return rpm_references(*state_->input, *state_->package, algorithms, {});
+Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorithm>& algorithms,
+                                                   const FileSink& sink) {
+  if (!state_->work) {
+    GH_TRY(ReferencePackage package, rpm_references(*state_->input, *state_->package, algorithms, {}));
+    GH_CHECK(hand_over(package.files, sink));
+    return package;
+  }
   Work& work = *state_->work;
   if (!work.send(algorithms_message(algorithms))) return fail(work.end());
-  GH_TRY(auto packages, packages_of(work, SourceKind::rpm, state_->size));
-  if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
+  GH_TRY(auto packages, packages_of(work, SourceKind::rpm, state_->size, sink));
+  if (packages.size() != 1) return fail(Fault::internal, no_answer);
   return std::move(packages.front());
 }
 
@@ -533,6 +564,24 @@ Result<std::vector<ReferencePackage>> Decoders::decode(const DecodeRequest& requ
                                 request.kind, file));
   if (!work.send(request_message(request))) return fail(work.end());
   return packages_of(work, request.kind, file.size());
+}
+
+Result<ReferencePackage> Decoders::decode(const DecodeRequest& request, const FileInput& file, const FileSink& sink) {
+  State& s = *state_;
+  if (s.options.confined) {
+    GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
+                                  request.kind, file));
+    if (!work.send(request_message(request))) return fail(work.end());
+    GH_TRY(auto packages, packages_of(work, request.kind, file.size(), sink));
+    if (packages.size() != 1) return fail(Fault::internal, no_answer);
+    return std::move(packages.front());
+  }
+  GH_TRY(auto list, decode_list_here(request, file, sink));
+  if (list) return *std::move(list);
+  GH_TRY(auto packages, decode(request, file));
+  if (packages.size() != 1) return fail(Fault::internal, no_answer);
+  GH_CHECK(hand_over(packages.front().files, sink));
+  return std::move(packages.front());
 }
 
 Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::string& name,

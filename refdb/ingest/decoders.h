@@ -38,6 +38,8 @@ class Decoders {
   // reads what was pinned. From any thread; beyond `at_once` files it waits for another one's end. Errors are the
   // decoder's, or say how it ended: "the decoder died".
   Result<std::vector<ReferencePackage>> decode(const DecodeRequest& request, const FileInput& file);
+  // The same of what is one package; its files go to `sink`, some before an error.
+  Result<ReferencePackage> decode(const DecodeRequest& request, const FileInput& file, const FileSink& sink);
 
   class Rpm {
    public:
@@ -45,8 +47,8 @@ class Decoders {
     Rpm& operator=(Rpm&&) noexcept;
     ~Rpm();
     const RpmHead& head() const;
-    // Once.
-    Result<ReferencePackage> references(const std::vector<HashAlgorithm>& algorithms);
+    // Once. Files go to `sink`.
+    Result<ReferencePackage> references(const std::vector<HashAlgorithm>& algorithms, const FileSink& sink);
 
    private:
     friend class Decoders;

@@ -120,13 +120,24 @@ class PlainSources {
   // Whether anything of it was new.
   Result<bool> read(const Source& source) {
     const std::vector<HashAlgorithm>& algorithms = run_.options().algorithms;
-    std::vector<ReferencePackage> packages;
-    bool any = false;
-    const auto decode = [&](SourceKind kind) -> Result<void> {
+    // Of what is one package, the files go to be sorted as they come: there may be millions.
+    PackageFiles files = run_.files();
+    const FileSink sink = [&](ReferenceFile&& f) { return files.add(std::move(f)); };
+    const auto decode_one = [&](SourceKind kind) -> Result<bool> {
       const bool may_be_piped = kind == SourceKind::sums || kind == SourceKind::swid;
       GH_TRY(const auto input, may_be_piped ? open_list(source.path) : FileInput::open(source.path));
-      GH_TRY(packages, run_.decoders().decode({kind, algorithms, source.path, {}}, *input));
-      return {};
+      GH_TRY(ReferencePackage package, run_.decoders().decode({kind, algorithms, source.path, {}}, *input, sink));
+      return run_.add(std::move(package), std::move(files));
+    };
+    const auto decode = [&](SourceKind kind) -> Result<bool> {
+      GH_TRY(const auto input, FileInput::open(source.path));
+      GH_TRY(auto packages, run_.decoders().decode({kind, algorithms, source.path, {}}, *input));
+      bool any = false;
+      for (ReferencePackage& package : packages) {
+        GH_TRY(const bool added, run_.add(std::move(package)));
+        any = any || added;
+      }
+      return any;
     };
     switch (source.kind) {
       case Source::Kind::deb:
@@ -134,36 +145,25 @@ class PlainSources {
       case Source::Kind::rpm:
         return read_rpm_file(source);
       case Source::Kind::root: {
-        GH_TRY(ReferencePackage tree, read_root(source.path, algorithms));
-        packages.push_back(std::move(tree));
-        break;
+        GH_TRY(ReferencePackage tree, read_root(source.path, algorithms, sink));
+        return run_.add(std::move(tree), std::move(files));
       }
       case Source::Kind::oci:
-        GH_CHECK(decode(SourceKind::oci));
-        break;
+        return decode_one(SourceKind::oci);
       case Source::Kind::initramfs:
-        GH_CHECK(decode(SourceKind::initramfs));
-        break;
+        return decode_one(SourceKind::initramfs);
       case Source::Kind::sums:
-        GH_CHECK(decode(SourceKind::sums));
-        break;
+        return decode_one(SourceKind::sums);
       case Source::Kind::keylime:
-        GH_CHECK(decode(SourceKind::keylime));
-        break;
+        return decode(SourceKind::keylime);
       case Source::Kind::ima:
-        GH_CHECK(decode(SourceKind::ima));
-        break;
+        return decode(SourceKind::ima);
       case Source::Kind::swid:
-        GH_CHECK(decode(SourceKind::swid));
-        break;
+        return decode_one(SourceKind::swid);
       case Source::Kind::missing:
-        return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
+        break;
     }
-    for (ReferencePackage& package : packages) {
-      GH_TRY(const bool added, run_.add(std::move(package)));
-      any = any || added;
-    }
-    return any;
+    return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
   }
 
   // Not even a look into the file is needed.
@@ -181,12 +181,12 @@ class PlainSources {
     GH_TRY(const Missing missing, run_.missing(pinned->digest()));
     if (!missing.to_read()) return missing.resumed;
     const DecodeRequest request{SourceKind::deb, missing.algorithms, source.path, pinned->pin()};
-    GH_TRY(auto packages, run_.decoders().decode(request, *input));
-    if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
-    ReferencePackage& package = packages.front();
+    PackageFiles files = run_.files();
+    GH_TRY(ReferencePackage package,
+           run_.decoders().decode(request, *input, [&](ReferenceFile&& f) { return files.add(std::move(f)); }));
     package.identity = pinned->digest();
     package.stamp = input->stamp();
-    return run_.add(std::move(package));
+    return run_.add(std::move(package), std::move(files));
   }
 
   Result<bool> read_rpm_file(const Source& source) {
@@ -201,12 +201,14 @@ class PlainSources {
       GH_TRY(const Missing as_file, run_.missing(file));
       if (!as_file.to_read()) return as_file.resumed;
     }
-    GH_TRY(ReferencePackage package, rpm.references(missing.algorithms));
+    PackageFiles files = run_.files();
+    GH_TRY(ReferencePackage package,
+           rpm.references(missing.algorithms, [&](ReferenceFile&& f) { return files.add(std::move(f)); }));
     GH_CHECK(input->check_unchanged());
     package.source = fs::path(source.path).filename().string();
     package.identity = rpm.head().identity;
     package.stamp = input->stamp();
-    return run_.add(std::move(package));
+    return run_.add(std::move(package), std::move(files));
   }
 
   Ingestion& run_;

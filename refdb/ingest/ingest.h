@@ -41,11 +41,19 @@ Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<Has
 // The same from memory.
 Result<ReferencePackage> read_rpm(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms,
                                   const IngestLimits& limits = {});
+// Takes files one by one, so that nobody holds all of a package's.
+using FileSink = std::function<Result<void>(ReferenceFile&&)>;
 // An installed tree: regular files of one file system below `root`.
 Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
                                    const IngestLimits& limits = {});
+// The same; files go to `sink` in no order.
+Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
+                                   const FileSink& sink, const IngestLimits& limits = {});
 // A list in sha256sum's format with absolute paths.
 Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
+ReferencePackage sums_package(const std::string& name);  // what there is of it beside its files
+// The same; files go to `sink` as they come.
+Result<ReferencePackage> read_sha256sums(Stream& text, const std::string& name, const FileSink& sink);
 
 // Keylime's runtime policy in JSON: the digests of each path. A path may have several; a package has one, so there are
 // as many packages as the most that any path has. Names that aren't absolute paths, and all other members, are left

@@ -30,6 +30,15 @@ Result<bool> Ingestion::add(ReferencePackage package) {
   return true;
 }
 
+Result<bool> Ingestion::add(ReferencePackage package, PackageFiles files) {
+  package.product = layer_.product;
+  package.layer = layer_.layer;
+  GH_TRY(const auto added, builder_.add(std::move(package), std::move(files)));
+  if (!added) return false;
+  count(*added);
+  return true;
+}
+
 Result<void> Ingestion::note_unseen(std::string_view source, std::int64_t last,
                                     const std::function<bool(const Digest& identity)>& is_there) {
   return builder_.note_unseen(layer_, source, last, is_there);

@@ -8,6 +8,7 @@
 #include "refdb/ingest/decoders.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/store/builder.h"
+#include "refdb/store/package_files.h"
 
 namespace gatehouse::refdb {
 
@@ -31,6 +32,9 @@ class Ingestion {
   Result<bool> known_by_stamp(const Digest& stamp) const;
   // Whether it was new.
   Result<bool> add(ReferencePackage package);
+  // The same of a package whose files came one by one.
+  PackageFiles files() const { return builder_.files(); }
+  Result<bool> add(ReferencePackage package, PackageFiles files);
   // See Builder::note_unseen.
   Result<void> note_unseen(std::string_view source, std::int64_t last,
                            const std::function<bool(const Digest& identity)>& is_there);

@@ -115,12 +115,6 @@ Result<std::string> package_signer(const Taking& taking, const Input& input, con
   return fail(*std::move(first));
 }
 
-void leave_out_paths(const Selection& selection, ReferencePackage& package, Ingestion& run) {
-  if (selection.path_rules().empty()) return;
-  const auto gone = std::erase_if(package.files, [&](const ReferenceFile& f) { return !selection.takes_path(f.path); });
-  run.exclude(0, gone);
-}
-
 std::string name_of(const Taking& taking, const IndexEntry& entry) { return taking.repository.name + " " + entry.path; }
 
 // The package file at `path` is only looked at once its bytes are those that the index names. True: it was new.
@@ -134,6 +128,13 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
   if (file->size() != entry.size) return another();
   GH_TRY(const auto input, PinnedInput::open(*file, entry.algorithm));
   if (input->size() != entry.size || input->digest() != entry.digest) return another();
+  PackageFiles files = run.files();
+  std::uint64_t left_out = 0;
+  const FileSink sink = [&](ReferenceFile&& f) -> Result<void> {
+    if (selection.takes_path(f.path)) return files.add(std::move(f));
+    ++left_out;
+    return {};
+  };
   ReferencePackage package;
   std::string signer = taking.repository.signer;
   if (taking.rpm) {
@@ -145,17 +146,15 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
       GH_TRY(missing, run.missing(rpm.head().identity));
       if (!missing.to_read()) return missing.resumed;
     }
-    GH_TRY(package, rpm.references(missing.algorithms));
+    GH_TRY(package, rpm.references(missing.algorithms, sink));
   } else {
-    GH_TRY(auto packages, run.decoders().decode({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file));
-    if (packages.size() != 1) return fail(Fault::internal, "what the decoder says is no answer");
-    package = std::move(packages.front());
+    GH_TRY(package, run.decoders().decode({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file, sink));
   }
-  leave_out_paths(selection, package, run);
+  run.exclude(0, left_out);
   package.identity = identity;
   package.first_seen = taking.repository.date;
   package.source = name_of(taking, entry) + (signer.empty() ? " (not signed)" : " (signed by " + signer + ")");
-  return run.add(std::move(package));
+  return run.add(std::move(package), std::move(files));
 }
 
 }  // namespace

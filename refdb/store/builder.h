@@ -25,6 +25,8 @@
 namespace gatehouse::refdb {
 
 class Generation;
+class StagedRows;
+struct StagedPackage;
 struct Imported;
 struct ImportOptions;
 
@@ -73,6 +75,8 @@ struct Added {
   bool is_package = false;  // it has a name
 };
 
+class PackageFiles;
+
 class Builder {
  public:
   static Result<Builder> open(const std::string& path);
@@ -93,6 +97,10 @@ class Builder {
   // What was stored; nullopt: it was known already and nothing was added. A path that comes twice counts once, the last
   // content holds. Two paths that a kernel reports alike ("/opt/a b" and "/opt/a_b") are both kept.
   Result<std::optional<Added>> add(ReferencePackage package);
+  // The same of a package whose files came one by one and needn't be in memory at once (refdb/store/package_files.h);
+  // it has no others. Whole or not at all, as any.
+  PackageFiles files() const;
+  Result<std::optional<Added>> add(ReferencePackage package, PackageFiles files);
   // Of the packages that the store has of `layer` from the source that begins with `source`: those that `is_there`
   // doesn't name were last seen at `last` (seconds since 1970), if they weren't gone before; the others are there again.
   Result<void> note_unseen(const ProductLayer& layer, std::string_view source, std::int64_t last,
@@ -105,6 +113,7 @@ class Builder {
  private:
   struct State;
   explicit Builder(std::unique_ptr<State> state);
+  Result<std::optional<Added>> stage(const ReferencePackage& package, StagedPackage& staged, StagedRows& rows);
   // On the contents of `generation`; absent: of the current one.
   static Result<Builder> open_on(const std::string& path, std::optional<std::uint64_t> generation);
   friend Result<Published> roll_back(const std::string& path, std::uint64_t generation);
