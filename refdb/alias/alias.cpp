@@ -33,9 +33,12 @@ bool is_canonical(std::string_view path) {
   if (path.size() < 2 || path.size() > max_path_bytes || path.front() != '/' || path.back() == '/') return false;
   // A slash or a dot after a slash may be one of "//", "/./" and "/../"; a name that begins with a dot isn't looked at
   // more closely.
-  for (std::size_t slash = 0; slash != path.npos; slash = path.find('/', slash + 1))
-    if (path[slash + 1] == '/' || path[slash + 1] == '.') return false;
-  return path.find('\0') == path.npos;
+  bool after_slash = false, bad = false;
+  for (const char c : path) {
+    bad |= (after_slash & (c == '/' || c == '.')) | (c == '\0');
+    after_slash = c == '/';
+  }
+  return !bad;
 }
 
 bool below(std::string_view path, std::string_view folder) {
@@ -86,9 +89,18 @@ std::string merged_path(std::string_view path) {
   return out;
 }
 
+namespace {
+
+// Few paths have any.
+void replace_spaces(std::string& path) {
+  for (std::size_t at = path.find(' '); at != path.npos; at = path.find(' ', at + 1)) path[at] = '_';
+}
+
+}  // namespace
+
 std::string kernel_name(std::string_view path) {
   std::string out(path);
-  std::ranges::replace(out, ' ', '_');
+  replace_spaces(out);
   return out;
 }
 
@@ -96,7 +108,7 @@ void index_path(std::string_view path, std::string& out) {
   out.clear();
   if (lacks_usr(path)) out += usr;
   out += path;
-  std::ranges::replace(out, ' ', '_');
+  replace_spaces(out);
 }
 
 std::string index_path(std::string_view path) {

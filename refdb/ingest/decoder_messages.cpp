@@ -246,52 +246,64 @@ ByteVector note_message(std::string_view text) {
 ByteVector done_message() { return {std::byte('D')}; }
 
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send) {
-  // All members by name, so that a new one isn't forgotten here: what isn't sent is the ingestion's.
-  auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen, files, stamp,
-         warnings] = package;
+  // All members by name, so that a new one isn't forgotten in begin() and end(): what isn't sent is the ingestion's.
+  [[maybe_unused]] auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen,
+                          files, stamp, warnings] = package;
+  PackageSender sender(send);
+  GH_CHECK(sender.begin(package));
+  for (ReferenceFile& f : files) GH_CHECK(sender.add(std::move(f)));
+  return sender.end(warnings);
+}
+
+Result<void> PackageSender::begin(const ReferencePackage& package) {
   Writer w;
   w.put(std::uint8_t('P'));
-  for (const std::string* text : {&product, &name, &version, &architecture, &source}) {
+  for (const std::string* text :
+       {&package.product, &package.name, &package.version, &package.architecture, &package.source}) {
     if (text->size() > UINT16_MAX) return fail(Fault::limit, "a name longer than 65,535 bytes");
     put_text32(w, *text);
   }
-  w.put(std::uint8_t(format));
-  GH_CHECK(send(w.view()));
-  FileWriter writer;
-  FileRow row;
-  std::string rows = "F";
-  const auto flush = [&](char next) -> Result<void> {
-    if (rows.size() > 1) GH_CHECK(send(as_bytes(rows)));
-    rows = next;
-    writer.restart();
-    return {};
-  };
-  std::string_view last;
-  for (ReferenceFile& f : files) {
-    if (!is_canonical(f.path)) {
-      GH_TRY(f.path, canonical_path(f.path));
-    }
-    const char letter = f.is_script ? 'S' : 'F';
-    // A file that is there twice isn't a further content of the first.
-    if (rows.front() != letter || rows.size() >= rows_a_message || f.path == last) GH_CHECK(flush(letter));
-    last = f.path;
-    put_in_order(f.digests);
-    set_row(row, f);
-    writer.append(rows, row);
-    for (FileContent& c : f.further) {
-      if (rows.size() >= rows_a_message) GH_CHECK(flush('M'));
-      put_in_order(c.digests);
-      set_content(row, c);
-      writer.append(rows, row);
-    }
+  w.put(std::uint8_t(package.format));
+  return send_(w.view());
+}
+
+Result<void> PackageSender::flush(char next) {
+  if (rows_.size() > 1) GH_CHECK(send_(as_bytes(rows_)));
+  rows_ = next;
+  writer_.restart();
+  return {};
+}
+
+Result<void> PackageSender::add(ReferenceFile&& f) {
+  if (!is_canonical(f.path)) {
+    GH_TRY(f.path, canonical_path(f.path));
   }
+  const char letter = f.is_script ? 'S' : 'F';
+  // A file that is there twice isn't a further content of the first.
+  if (rows_.front() != letter || rows_.size() >= rows_a_message || f.path == last_) GH_CHECK(flush(letter));
+  FileRow row;
+  put_in_order(f.digests);
+  set_row(row, f);
+  writer_.append(rows_, row);
+  for (FileContent& c : f.further) {
+    if (rows_.size() >= rows_a_message) GH_CHECK(flush('M'));
+    put_in_order(c.digests);
+    set_content(row, c);
+    writer_.append(rows_, row);
+  }
+  last_ = std::move(f.path);
+  return {};
+}
+
+Result<void> PackageSender::end(const std::vector<std::string>& warnings) {
   GH_CHECK(flush('F'));
-  for (const std::string& warning : warnings) GH_CHECK(send(note_message(warning)));
+  for (const std::string& warning : warnings) GH_CHECK(send_(note_message(warning)));
   return {};
 }
 
 Result<void> Answer::take_package(Reader& r) {
-  if (all_.packages.size() >= most_packages) return no_answer();
+  GH_CHECK(end_file());
+  if (all_.packages.size() >= (sink_ ? 1 : most_packages)) return no_answer();
   ReferencePackage& package = all_.packages.emplace_back();
   for (std::string* text :
        {&package.product, &package.name, &package.version, &package.architecture, &package.source}) {
@@ -309,7 +321,6 @@ Result<void> Answer::take_package(Reader& r) {
 
 Result<void> Answer::take_files(std::string_view rows, char letter) {
   if (all_.packages.empty()) return no_answer();
-  std::vector<ReferenceFile>& files = all_.packages.back().files;
   FileReader reader(rows);
   for (bool first = true; !reader.done(); first = false) {
     const FileRow* const row = reader.next();
@@ -321,15 +332,25 @@ Result<void> Answer::take_files(std::string_view rows, char letter) {
       if (digest.size() != digest_size(algorithm)) return no_answer();
       digests.emplace_back(algorithm, Digest(as_bytes(digest)));
     }
-    const bool same = !files.empty() && files.back().path == row->path;
+    const bool same = file_ && file_->path == row->path;
     if (first ? letter == 'M' : same) {
-      if (!same || files.back().is_mutable != row->is_mutable) return no_answer();
-      files.back().further.push_back({row->size, std::move(digests)});
+      if (!same || file_->is_mutable != row->is_mutable) return no_answer();
+      file_->further.push_back({row->size, std::move(digests)});
       continue;
     }
     if (letter == 'M' || (path_bytes_ += row->path.size()) > most_path_bytes_) return no_answer();
-    files.push_back({std::string(row->path), row->size, row->is_mutable, std::move(digests), letter == 'S', {}});
+    GH_CHECK(end_file());
+    file_ = ReferenceFile{std::string(row->path), row->size, row->is_mutable, std::move(digests), letter == 'S', {}};
   }
+  return {};
+}
+
+Result<void> Answer::end_file() {
+  if (!file_) return {};
+  ReferenceFile file = *std::move(file_);
+  file_.reset();
+  if (sink_) return sink_(std::move(file));
+  all_.packages.back().files.push_back(std::move(file));
   return {};
 }
 
@@ -366,6 +387,7 @@ Result<bool> Answer::read(Bytes message) {
     }
     case 'D':
       GH_CHECK(r.finish());
+      GH_CHECK(end_file());
       return true;
     default:
       return no_answer();

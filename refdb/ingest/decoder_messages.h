@@ -34,6 +34,7 @@
 #include "base/reader.h"
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/input.h"
+#include "refdb/store/file_rows.h"
 
 namespace gatehouse {
 class Writer;
@@ -95,6 +96,22 @@ ByteVector control_message(const DebControl& control);
 ByteVector note_message(std::string_view text);
 // P, F, M, S and W of one package, each handed to `send` as it is made.
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send);
+// The same, as its files come.
+class PackageSender {
+ public:
+  using Send = std::function<Result<void>(Bytes)>;
+  explicit PackageSender(Send send) : send_(std::move(send)) {}
+  // First. Of `package` all but its files and warnings.
+  Result<void> begin(const ReferencePackage& package);
+  Result<void> add(ReferenceFile&& file);
+  Result<void> end(const std::vector<std::string>& warnings);
+
+ private:
+  Result<void> flush(char next);
+  const Send send_;
+  FileWriter writer_;
+  std::string rows_ = "F", last_;
+};
 ByteVector done_message();
 
 // In a decoder: whoever asks is believed, and mistakes are ours.
@@ -105,9 +122,9 @@ Result<std::vector<HashAlgorithm>> parse_algorithms(Bytes message);
 class Answer {
  public:
   // `files`, `path_bytes`: as in IngestLimits, of all packages; each further content counts as a file. `products`: each
-  // package has one; else none may.
-  Answer(std::uint64_t files, std::uint64_t path_bytes, bool products = false)
-      : most_files_(files), most_path_bytes_(path_bytes), products_(products) {}
+  // package has one; else none may. With a sink there is one package, and its files go there.
+  Answer(std::uint64_t files, std::uint64_t path_bytes, bool products = false, FileSink sink = {})
+      : most_files_(files), most_path_bytes_(path_bytes), products_(products), sink_(std::move(sink)) {}
   // Fails where the message isn't one, and as the decoder did. True: it was the last one.
   Result<bool> take(Bytes message);
   std::vector<ReferencePackage>& packages() { return all_.packages; }
@@ -117,10 +134,13 @@ class Answer {
   Result<bool> read(Bytes message);
   Result<void> take_package(Reader& r);
   Result<void> take_files(std::string_view rows, char letter);
+  Result<void> end_file();
   Result<void> take_note(std::string_view text);
   const std::uint64_t most_files_, most_path_bytes_;
   const bool products_;
+  const FileSink sink_;
   std::uint64_t files_ = 0, path_bytes_ = 0, text_bytes_ = 0, notes_ = 0;
+  std::optional<ReferenceFile> file_;  // the last one: more of its contents may come
   Decoded all_;
 };
 Result<RpmHead> parse_head(Bytes message);

@@ -132,6 +132,20 @@ Result<ReferencePackage> read_module(const Input& input, const DecodeRequest& r)
   return out;
 }
 
+// A list's files as they come: lists are the longest of all sources.
+Result<ReferencePackage> read_sums(const DecodeRequest& r, const Input& input, const FileSink& sink) {
+  if (input.size() > most_list_bytes)
+    return fail(Error{Fault::limit, "file larger than allowed", {}, most_list_bytes, {}, {}});
+  PlainStream stream(input, 0);
+  return read_sha256sums(stream, r.name, sink);
+}
+
+Result<void> hand_over(std::vector<ReferenceFile>& files, const FileSink& sink) {
+  for (ReferenceFile& f : files) GH_CHECK(sink(std::move(f)));
+  files = {};
+  return {};
+}
+
 Result<ReferencePackage> read_one(const DecodeRequest& r, const Input& input) {
   switch (r.kind) {
     case SourceKind::deb:
@@ -140,12 +154,20 @@ Result<ReferencePackage> read_one(const DecodeRequest& r, const Input& input) {
       return read_oci(input, r.name, r.algorithms, {});
     case SourceKind::initramfs:
       return read_initramfs(input, r.name, r.algorithms, {});
-    case SourceKind::sums:
+    case SourceKind::sums: {
+      std::vector<ReferenceFile> files;
+      GH_TRY(ReferencePackage list, read_sums(r, input, [&](ReferenceFile&& f) -> Result<void> {
+               files.push_back(std::move(f));
+               return {};
+             }));
+      list.files = std::move(files);
+      return list;
+    }
     case SourceKind::swid: {
-      const std::size_t most = r.kind == SourceKind::sums ? most_list_bytes : swima::max_file_tag_bytes;
+      constexpr std::size_t most = swima::max_file_tag_bytes;
       if (input.size() > most) return fail(Error{Fault::limit, "file larger than allowed", {}, most, {}, {}});
-      GH_TRY(const ByteVector bytes, input.bytes_at(0, std::size_t(input.size())));
-      return r.kind == SourceKind::sums ? read_sha256sums(bytes, r.name) : read_swid(bytes, r.name);
+      GH_TRY(const ByteVector tag, input.bytes_at(0, std::size_t(input.size())));
+      return read_swid(tag, r.name);
     }
     case SourceKind::keylime:
     case SourceKind::ima: {
@@ -176,7 +198,7 @@ Result<void> decode_here(const DecodeRequest& r, const Input& input, const Sink&
 }
 
 RpmHead head_of(const RpmPackage& package) {
-  return {package.name,     package.header_binds_files(), package.signatures, package.identity, package.header,
+  return {package.name,   package.header_binds_files(), package.signatures, package.identity, package.header,
           package.payload};
 }
 // Adds what no decoder is asked for.
@@ -221,8 +243,17 @@ Result<void> answer(const Channel& channel, const FileInput& file,
     GH_TRY(const auto database, StrongTnc::open(input, request.name));
     GH_CHECK(send_devices(*database, send));
   } else {
-    GH_CHECK(decode_here(request, input, {[&](ReferencePackage p) { return send_package(std::move(p), send); },
-                                          [&](const std::string& note) { return send(note_message(note)); }}));
+    if (request.kind == SourceKind::sums) {
+      PackageSender sender(send);
+      GH_CHECK(sender.begin(sums_package(request.name)));
+      GH_TRY(const ReferencePackage list,
+             read_sums(request, input, [&](ReferenceFile&& f) { return sender.add(std::move(f)); }));
+      GH_CHECK(sender.end(list.warnings));
+    } else {
+      GH_CHECK(decode_here(request, input,
+                           {[&](ReferencePackage p) { return send_package(std::move(p), send); },
+                            [&](const std::string& note) { return send(note_message(note)); }}));
+    }
   }
   return send(done_message());
 }
@@ -515,13 +546,13 @@ Result<void> hear(Work& work, Answer& answer) {
 }
 
 template <class Work>
-Result<Decoded> packages_of(Work& work, SourceKind kind, std::uint64_t size) {
+Result<Decoded> packages_of(Work& work, SourceKind kind, std::uint64_t size, FileSink sink = {}) {
   // Of a list each file has a line or more, of a database a row; a folder's name may serve many rows.
   const IngestLimits limits;
   const bool by_size = kind == SourceKind::sums || kind == SourceKind::strongtnc;
   const std::uint64_t beside = kind == SourceKind::strongtnc ? limits.path_bytes : 0;
   Answer answer(by_size ? size : limits.files, by_size ? 4 * size + beside : limits.path_bytes,
-                kind == SourceKind::strongtnc);
+                kind == SourceKind::strongtnc, std::move(sink));
   GH_CHECK(hear(work, answer));
   return std::move(answer.all());
 }
@@ -549,11 +580,15 @@ Decoders::Rpm& Decoders::Rpm::operator=(Rpm&&) noexcept = default;
 Decoders::Rpm::~Rpm() = default;
 const RpmHead& Decoders::Rpm::head() const { return state_->head; }
 
-Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorithm>& algorithms) {
-  if (!state_->work) return rpm_references(*state_->input, *state_->package, algorithms, {});
+Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorithm>& algorithms, const FileSink& sink) {
+  if (!state_->work) {
+    GH_TRY(ReferencePackage package, rpm_references(*state_->input, *state_->package, algorithms, {}));
+    GH_CHECK(hand_over(package.files, sink));
+    return package;
+  }
   Work& work = *state_->work;
   if (!work.send(algorithms_message(algorithms))) return fail(work.end());
-  GH_TRY(Decoded decoded, packages_of(work, SourceKind::rpm, state_->size));
+  GH_TRY(Decoded decoded, packages_of(work, SourceKind::rpm, state_->size, sink));
   GH_TRY(ReferencePackage package, the_package(std::move(decoded)));
   // It was chosen by its name.
   if (package.name != state_->head.name) return no_answer();
@@ -618,6 +653,19 @@ Result<Decoded> Decoders::decode(const DecodeRequest& request, const FileInput& 
 Result<ReferencePackage> Decoders::decode_one(const DecodeRequest& request, const FileInput& file) {
   GH_TRY(Decoded decoded, decode(request, file));
   return the_package(std::move(decoded));
+}
+
+Result<ReferencePackage> Decoders::decode_one(const DecodeRequest& request, const FileInput& file,
+                                              const FileSink& sink) {
+  if (state_->options.confined) {
+    GH_TRY(Work work, ask(request, file));
+    GH_TRY(Decoded decoded, packages_of(work, request.kind, file.size(), sink));
+    return the_package(std::move(decoded));
+  }
+  if (request.kind == SourceKind::sums) return read_sums(request, file, sink);
+  GH_TRY(ReferencePackage package, decode_one(request, file));
+  GH_CHECK(hand_over(package.files, sink));
+  return package;
 }
 
 Result<DebControl> Decoders::deb_control(const FileInput& file, const std::string& name,

@@ -41,6 +41,8 @@ class Decoders {
   Result<Decoded> decode(const DecodeRequest& request, const FileInput& file);
   // The same of one that has to be one package.
   Result<ReferencePackage> decode_one(const DecodeRequest& request, const FileInput& file);
+  // The same; its files go to `sink`, some before an error.
+  Result<ReferencePackage> decode_one(const DecodeRequest& request, const FileInput& file, const FileSink& sink);
   // Name, section and priority of a Debian package.
   Result<DebControl> deb_control(const FileInput& file, const std::string& name, std::optional<PinnedInput::Pin> pin);
   // What strongTNC's database says of devices.
@@ -52,8 +54,8 @@ class Decoders {
     Rpm& operator=(Rpm&&) noexcept;
     ~Rpm();
     const RpmHead& head() const;
-    // Once.
-    Result<ReferencePackage> references(const std::vector<HashAlgorithm>& algorithms);
+    // Once. Files go to `sink`.
+    Result<ReferencePackage> references(const std::vector<HashAlgorithm>& algorithms, const FileSink& sink);
 
    private:
     friend class Decoders;

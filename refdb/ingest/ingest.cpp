@@ -123,14 +123,14 @@ class PlainSources {
   // Whether anything of it was new, or counted as left out.
   Result<bool> read(const Source& source) {
     const std::vector<HashAlgorithm>& algorithms = run_.options().algorithms;
-    std::vector<ReferencePackage> packages;
-    bool any = false;
-    const auto decode = [&](SourceKind kind) -> Result<void> {
+    // Of what is one package, the files go to be sorted as they come: there may be millions.
+    SelectedFiles files(run_, selection_);
+    const auto decode_one = [&](SourceKind kind) -> Result<bool> {
       const bool may_be_piped = kind == SourceKind::sums || kind == SourceKind::swid;
       GH_TRY(const auto input, may_be_piped ? open_list(source.path) : FileInput::open(source.path));
-      GH_TRY(Decoded decoded, run_.decoders().decode({kind, algorithms, source.path, {}}, *input));
-      packages = std::move(decoded.packages);
-      return {};
+      GH_TRY(ReferencePackage package,
+             run_.decoders().decode_one({kind, algorithms, source.path, {}}, *input, files.sink()));
+      return select(std::move(package), std::move(files));
     };
     switch (source.kind) {
       case Source::Kind::deb:
@@ -144,38 +144,27 @@ class PlainSources {
           if (decoded.files.size() != 1) return no_answer();
           return std::move(decoded.files.front().further);
         };
-        GH_TRY(ReferencePackage tree, read_root(source.path, algorithms, {}, unpack));
-        packages.push_back(std::move(tree));
-        break;
+        GH_TRY(ReferencePackage tree, read_root(source.path, algorithms, files.sink(), {}, unpack));
+        return select(std::move(tree), std::move(files));
       }
       case Source::Kind::oci:
-        GH_CHECK(decode(SourceKind::oci));
-        break;
+        return decode_one(SourceKind::oci);
       case Source::Kind::initramfs:
-        GH_CHECK(decode(SourceKind::initramfs));
-        break;
+        return decode_one(SourceKind::initramfs);
       case Source::Kind::sums:
-        GH_CHECK(decode(SourceKind::sums));
-        break;
+        return decode_one(SourceKind::sums);
       case Source::Kind::keylime:
-        GH_CHECK(decode(SourceKind::keylime));
-        break;
+        return decode_one(SourceKind::keylime);
       case Source::Kind::ima:
-        GH_CHECK(decode(SourceKind::ima));
-        break;
+        return decode_one(SourceKind::ima);
       case Source::Kind::swid:
-        GH_CHECK(decode(SourceKind::swid));
-        break;
+        return decode_one(SourceKind::swid);
       case Source::Kind::strongtnc:
         return read_strongtnc_file(source);
       case Source::Kind::missing:
-        return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
+        break;
     }
-    for (ReferencePackage& package : packages) {
-      GH_TRY(const bool added, select(std::move(package)));
-      any = any || added;
-    }
-    return any;
+    return fail(Error{Fault::environment, "no such file or directory, or not readable", {}, 0, source.path, {}});
   }
 
   // What the selection takes of it.
@@ -184,6 +173,10 @@ class PlainSources {
     if (!package.name.empty() && leave_out(package.name)) return true;
     run_.exclude(0, selection_.leave_out(package.files));
     return run_.add(std::move(package));
+  }
+  Result<bool> select(ReferencePackage package, SelectedFiles files) {
+    if (!package.name.empty() && leave_out(package.name)) return true;
+    return run_.add(std::move(package), std::move(files));
   }
   // Whether the selection leaves the package out, which is counted.
   bool leave_out(std::string name, std::string section = {}, std::string priority = {}) {
@@ -225,15 +218,15 @@ class PlainSources {
     GH_TRY(const Missing missing, run_.missing(identity));
     if (!missing.to_read()) return missing.resumed;
     const DecodeRequest request{SourceKind::deb, missing.algorithms, source.path, pinned->pin()};
-    GH_TRY(ReferencePackage package, run_.decoders().decode_one(request, *input));
+    SelectedFiles files(run_, selection_);
+    GH_TRY(ReferencePackage package, run_.decoders().decode_one(request, *input, files.sink()));
     // The control file that was looked at first may have been another one's.
     GH_TRY(const bool became_other, isnt_wanted(pinned->pin()));
     if (became_other) return true;
     if (selection_.has_package_rules() && package.name != name) return no_answer();
     package.identity = identity;
     package.stamp = stamp_of(*input);
-    run_.exclude(0, selection_.leave_out(package.files));
-    return run_.add(std::move(package));
+    return run_.add(std::move(package), std::move(files));
   }
 
   Result<bool> read_rpm_file(const Source& source) {
@@ -253,13 +246,13 @@ class PlainSources {
       GH_TRY(const Missing as_file, run_.missing(selection_.identity(file)));
       if (!as_file.to_read()) return as_file.resumed;
     }
-    GH_TRY(ReferencePackage package, rpm.references(missing.algorithms));
+    SelectedFiles files(run_, selection_);
+    GH_TRY(ReferencePackage package, rpm.references(missing.algorithms, files.sink()));
     GH_CHECK(input->check_unchanged());
     package.source = fs::path(source.path).filename().string();
     package.identity = identity;
     package.stamp = stamp_of(*input);
-    run_.exclude(0, selection_.leave_out(package.files));
-    return run_.add(std::move(package));
+    return run_.add(std::move(package), std::move(files));
   }
 
   Result<bool> read_strongtnc_file(const Source& source) {
@@ -289,8 +282,10 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   std::vector<Source> sources;
   std::vector<std::string> repository_sources;
   for (const std::string& text : o.sources) {
-    if (RepositorySources::is_one(text)) repository_sources.push_back(text);
-    else find_sources(text, sources);
+    if (RepositorySources::is_one(text))
+      repository_sources.push_back(text);
+    else
+      find_sources(text, sources);
   }
   // The largest first, so that the last worker isn't left alone with it.
   std::sort(sources.begin(), sources.end(),

@@ -51,13 +51,22 @@ Result<ReferencePackage> read_rpm(const std::string& path, const std::vector<Has
 // The same from memory.
 Result<ReferencePackage> read_rpm(Bytes package, const std::string& name, const std::vector<HashAlgorithm>& algorithms,
                                   const IngestLimits& limits = {});
+// Takes files one by one, so that nobody holds all of a package's.
+using FileSink = std::function<Result<void>(ReferenceFile&&)>;
 // An installed tree: regular files of one file system below `root`. `unpack` gives the further contents of a packed
 // kernel module; without it that is done here.
 using UnpackModule = std::function<Result<std::vector<FileContent>>(const FileInput& module, const std::string& path)>;
 Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
-                                   const IngestLimits& limits = {}, const UnpackModule& unpack = {});
+                                   const IngestLimits& limits = {});
+// The same; files go to `sink` in no order.
+Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
+                                   const FileSink& sink, const IngestLimits& limits = {},
+                                   const UnpackModule& unpack = {});
 // A list in sha256sum's format with absolute paths.
 Result<ReferencePackage> read_sha256sums(Bytes text, const std::string& name);
+ReferencePackage sums_package(const std::string& name);  // what there is of it beside its files
+// The same; files go to `sink` as they come.
+Result<ReferencePackage> read_sha256sums(Stream& text, const std::string& name, const FileSink& sink);
 
 // Keylime's runtime policy in JSON: the digests of each path, of which there may be several. Names that aren't absolute
 // paths, and all other members, are left out.
@@ -78,9 +87,9 @@ Result<ReferencePackage> read_oci(const Input& archive, const std::string& name,
 
 // What is known of so far: the packages of a repository are, once its index is read.
 struct IngestProgress {
-  std::size_t done = 0, of = 0;              // sources and packages
+  std::size_t done = 0, of = 0;             // sources and packages
   std::uint64_t bytes_done = 0, bytes = 0;  // of package files
-  std::string current;                       // what was begun last
+  std::string current;                      // what was begun last
 };
 
 struct IngestOptions {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "refdb/alias/alias.h"
+
 namespace gatehouse::refdb {
 
 Result<Missing> Ingestion::missing(const Digest& identity) {
@@ -21,15 +23,41 @@ Result<bool> Ingestion::known_by_stamp(const Digest& stamp) const {
   return builder_.known_by_stamp(layer_, stamp, options_.algorithms);
 }
 
-Result<bool> Ingestion::add(ReferencePackage package) {
+void Ingestion::claim(ReferencePackage& package) {
   if (package.product.empty()) package.product = layer_.product;
   package.layer = layer_.layer;
-  const std::string source = package.source;
-  for (std::string& warning : std::exchange(package.warnings, {})) warn(source + ": " + std::move(warning));
+  for (std::string& warning : std::exchange(package.warnings, {})) warn(package.source + ": " + std::move(warning));
+}
+
+Result<bool> Ingestion::add(ReferencePackage package) {
+  claim(package);
   GH_TRY(const auto added, builder_.add(std::move(package)));
   if (!added) return false;
   count(*added);
   return true;
+}
+
+Result<bool> Ingestion::add(ReferencePackage package, SelectedFiles files) {
+  exclude(0, files.left_out_);
+  claim(package);
+  GH_TRY(const auto added, builder_.add(std::move(package), std::move(files.files_)));
+  if (!added) return false;
+  count(*added);
+  return true;
+}
+
+SelectedFiles::SelectedFiles(const Ingestion& run, const Selection& selection)
+    : selection_(selection), files_(run.builder_.files()) {}
+
+FileSink SelectedFiles::sink() {
+  return [this](ReferenceFile&& f) -> Result<void> {
+    if (!is_canonical(f.path)) {
+      GH_TRY(f.path, canonical_path(f.path));
+    }
+    if (selection_.takes_path(f.path)) return files_.add(std::move(f));
+    ++left_out_;
+    return {};
+  };
 }
 
 Result<void> Ingestion::note_unseen(std::string_view source, std::int64_t last,

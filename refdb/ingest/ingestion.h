@@ -7,7 +7,9 @@
 
 #include "refdb/ingest/decoders.h"
 #include "refdb/ingest/ingest.h"
+#include "refdb/ingest/repository.h"
 #include "refdb/store/builder.h"
+#include "refdb/store/package_files.h"
 
 namespace gatehouse::refdb {
 
@@ -17,6 +19,22 @@ struct Missing {
   bool resumed = false;
   std::vector<HashAlgorithm> algorithms;  // to compute; none: it isn't to be read
   bool to_read() const { return !algorithms.empty(); }
+};
+
+class Ingestion;
+
+// A package's files as they come, but for those that the selection leaves out.
+class SelectedFiles {
+ public:
+  SelectedFiles(const Ingestion& run, const Selection& selection);
+  // Lives as long as this stays where it is.
+  FileSink sink();
+
+ private:
+  friend class Ingestion;
+  const Selection& selection_;
+  PackageFiles files_;
+  std::uint64_t left_out_ = 0;
 };
 
 class Ingestion {
@@ -31,6 +49,8 @@ class Ingestion {
   Result<bool> known_by_stamp(const Digest& stamp) const;
   // Whether it was new. A package without a product is of the one that the options name.
   Result<bool> add(ReferencePackage package);
+  // The same of a package whose files came one by one; those that were left out count as excluded.
+  Result<bool> add(ReferencePackage package, SelectedFiles files);
   // See Builder::note_unseen.
   Result<void> note_unseen(std::string_view source, std::int64_t last,
                            const std::function<bool(const Digest& identity)>& is_there);
@@ -49,6 +69,8 @@ class Ingestion {
   IngestReport report();
 
  private:
+  friend class SelectedFiles;
+  void claim(ReferencePackage& package);  // for the product and layer of this run
   void count(const Added& added);
 
   const IngestOptions& options_;

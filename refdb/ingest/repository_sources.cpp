@@ -121,6 +121,7 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
   if (file->size() != entry.size) return another();
   GH_TRY(const auto input, PinnedInput::open(*file, entry.algorithm));
   if (input->size() != entry.size || input->digest() != entry.digest) return another();
+  SelectedFiles files(run, selection);
   ReferencePackage package;
   std::string signer = taking.repository.signer;
   if (taking.rpm) {
@@ -132,15 +133,15 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
       GH_TRY(missing, run.missing(rpm.head().identity));
       if (!missing.to_read()) return missing.resumed;
     }
-    GH_TRY(package, rpm.references(missing.algorithms));
+    GH_TRY(package, rpm.references(missing.algorithms, files.sink()));
   } else {
-    GH_TRY(package, run.decoders().decode_one({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file));
+    GH_TRY(package,
+           run.decoders().decode_one({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file, files.sink()));
   }
-  run.exclude(0, selection.leave_out(package.files));
   package.identity = identity;
   package.first_seen = taking.repository.date;
   package.source = name_of(taking, entry) + (signer.empty() ? " (not signed)" : " (signed by " + signer + ")");
-  return run.add(std::move(package));
+  return run.add(std::move(package), std::move(files));
 }
 
 }  // namespace
@@ -152,7 +153,7 @@ struct RepositorySources::State {
   Taken taken;
   std::unique_ptr<Fetcher> fetcher;
   std::mutex mutex;
-  std::set<Digest> seen;               // packages of this run: suites and repositories share some
+  std::set<Digest> seen;  // packages of this run: suites and repositories share some
   // Repositories whose packages are all among those, and when each was taken before.
   std::vector<std::pair<std::string, std::int64_t>> whole;
   std::vector<std::string> consumed;  // files of the cache that are in the store, once that is published
@@ -210,7 +211,10 @@ Result<std::unique_ptr<RepositorySources>> RepositorySources::open(const IngestO
   }
   if (server) {
     GH_TRY(std::string cache, cache_of(r));
-    GH_TRY(state->fetcher, Fetcher::open({.cache = std::move(cache), .ca = r.ca, .parallel = std::clamp(r.downloads, 1U, 64U), .stall = r.stall}));
+    GH_TRY(
+        state->fetcher,
+        Fetcher::open(
+            {.cache = std::move(cache), .ca = r.ca, .parallel = std::clamp(r.downloads, 1U, 64U), .stall = r.stall}));
   }
   return std::unique_ptr<RepositorySources>(new RepositorySources(std::move(state)));
 }
@@ -271,8 +275,8 @@ void RepositorySources::State::fetch_packages(const Taking& taking, const std::v
   if (fetched) return;
   Error error = std::move(fetched).error();
   if (!error.detail.empty()) error.detail += "; ";
-  error.detail += std::to_string(packages.size() - told) + " of " + std::to_string(packages.size()) +
-                  " packages weren't fetched";
+  error.detail +=
+      std::to_string(packages.size() - told) + " of " + std::to_string(packages.size()) + " packages weren't fetched";
   run.failed(taking.repository.name, std::move(error));
 }
 
@@ -334,7 +338,8 @@ void RepositorySources::take(const std::string& source, unsigned jobs, Ingestion
 
 Result<void> RepositorySources::note_unseen(Ingestion& run) {
   for (const auto& [repository, date] : state_->whole)
-    GH_CHECK(run.note_unseen(repository + " ", date, [&](const Digest& identity) { return state_->seen.contains(identity); }));
+    GH_CHECK(run.note_unseen(repository + " ", date,
+                             [&](const Digest& identity) { return state_->seen.contains(identity); }));
   return {};
 }
 

@@ -163,7 +163,8 @@ void add_scripts(std::vector<std::pair<std::string, ReferenceFile>> scripts, boo
                  ReferencePackage& package) {
   const std::string stem = package.name + (several_architectures ? ":" + package.architecture : std::string());
   const auto usable = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::strchr("+-.:", c) != nullptr;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::strchr("+-.:", c) != nullptr;
   };
   if (!std::ranges::all_of(stem, usable)) return;
   for (auto& [name, file] : scripts) {
@@ -357,8 +358,7 @@ Result<std::optional<ReferenceFile>> hash_file(const std::string& path, FileHash
   ReferenceFile out;
   ssize_t n = 0;
   hasher.start(path);
-  while ((n = ::read(fd.get(), buffer.data(), buffer.size())) > 0)
-    hasher.update(Bytes(buffer.data(), std::size_t(n)));
+  while ((n = ::read(fd.get(), buffer.data(), buffer.size())) > 0) hasher.update(Bytes(buffer.data(), std::size_t(n)));
   if (n < 0) return fail_errno("can't read", path);
   hasher.finish(out);
   if (!unpack || !is_packed_module(path)) return std::optional(std::move(out));
@@ -370,14 +370,30 @@ Result<std::optional<ReferenceFile>> hash_file(const std::string& path, FileHash
   return std::optional(std::move(out));
 }
 
+FileSink into(std::vector<ReferenceFile>& files) {
+  return [&files](ReferenceFile&& file) -> Result<void> {
+    files.push_back(std::move(file));
+    return {};
+  };
+}
+
 }  // namespace
 
 Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
-                                   const IngestLimits& limits, const UnpackModule& unpack) {
+                                   const IngestLimits& limits) {
+  std::vector<ReferenceFile> files;
+  GH_TRY(ReferencePackage out, read_root(root, algorithms, into(files), limits));
+  out.files = std::move(files);
+  return out;
+}
+
+Result<ReferencePackage> read_root(const std::string& root, const std::vector<HashAlgorithm>& algorithms,
+                                   const FileSink& sink, const IngestLimits& limits, const UnpackModule& unpack) {
   struct stat top {};
   if (::stat(root.c_str(), &top) != 0) return fail_errno("can't read the tree", root);
   ReferencePackage out;
   out.source = "root:" + root;
+  std::uint64_t files = 0;
   FileHasher hasher(algorithms, limits, !unpack);
   std::vector<std::byte> buffer(block);
   std::vector<std::string> folders{""};  // below the root, each with a slash in front
@@ -398,12 +414,12 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
       else if (S_ISREG(st.st_mode)) {
         const auto canonical = canonical_path(path);
         if (!canonical) continue;
-        if (out.files.size() >= limits.files)
-          return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
+        if (files >= limits.files) return fail(Error{Fault::limit, "more files than allowed", {}, 0, root, {}});
         GH_TRY(std::optional<ReferenceFile> file, hash_file(root + path, hasher, unpack, buffer));
         if (!file) continue;
+        ++files;
         file->path = *canonical;
-        out.files.push_back(std::move(*file));
+        GH_CHECK(sink(std::move(*file)));
       }
     }
     if (errno != 0) return fail_errno("can't read the tree", root + folder);
@@ -412,46 +428,88 @@ Result<ReferencePackage> read_root(const std::string& root, const std::vector<Ha
   return out;
 }
 
+namespace {
+
 // "DIGEST  PATH" or "DIGEST *PATH"; a backslash in front means that the path has escapes (coreutils manual, sha2).
-Result<ReferencePackage> read_sha256sums(Bytes bytes, const std::string& name) {
+Result<void> take_sum(std::string_view line, std::uint64_t offset, const std::string& name, const FileSink& sink) {
+  const auto bad = [&](std::string_view reason) {
+    return fail(Error{Fault::malformed, reason, "sha256sum", std::size_t(offset), name, {}});
+  };
+  if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+  if (line.empty() || line.front() == '#') return {};  // a comment, as for sha256sum --check
+  const bool escapes = line.front() == '\\';
+  if (escapes) line.remove_prefix(1);
+  if (line.size() < 67 || line[64] != ' ' || (line[65] != ' ' && line[65] != '*'))
+    return bad("not a line of a sha256sum list");
+  const auto digest = from_hex(line.substr(0, 64));
+  if (!digest) return bad("digest isn't hexadecimal");
+  std::string path;
+  for (std::size_t i = 66; i < line.size(); ++i) {
+    if (!escapes || line[i] != '\\') {
+      path += line[i];
+      continue;
+    }
+    const char escape = ++i < line.size() ? line[i] : '\0';
+    if (escape != 'n' && escape != 'r' && escape != '\\') return bad("unknown escape in the path");
+    path += escape == 'n' ? '\n' : escape == 'r' ? '\r' : '\\';
+  }
+  if (path.empty() || path.front() != '/') return bad("path isn't absolute");
+  const auto canonical = canonical_path(path);
+  if (!canonical) return bad("path can't be used");
+  ReferenceFile file;
+  file.path = *canonical;
+  file.digests = {{HashAlgorithm::sha256, Digest(*digest)}};
+  return sink(std::move(file));
+}
+
+}  // namespace
+
+ReferencePackage sums_package(const std::string& name) {
   ReferencePackage out;
   out.source = "sha256sums:" + name;
+  return out;
+}
+
+Result<ReferencePackage> read_sha256sums(Bytes bytes, const std::string& name) {
+  ReferencePackage out = sums_package(name);
+  const FileSink sink = into(out.files);
   std::string_view rest = as_text(bytes);
   std::size_t offset = 0;
   while (!rest.empty()) {
-    const std::size_t end = rest.find('\n');
-    std::string_view line = rest.substr(0, end);
-    const auto bad = [&](std::string_view reason) { return fail(Error{Fault::malformed, reason, "sha256sum", offset, name, {}}); };
-    const std::size_t step = line.size() + 1;
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-    if (!line.empty() && line.front() != '#') {  // a comment, as for sha256sum --check
-      const bool escapes = line.front() == '\\';
-      if (escapes) line.remove_prefix(1);
-      if (line.size() < 67 || line[64] != ' ' || (line[65] != ' ' && line[65] != '*')) return bad("not a line of a sha256sum list");
-      const auto digest = from_hex(line.substr(0, 64));
-      if (!digest) return bad("digest isn't hexadecimal");
-      std::string path;
-      for (std::size_t i = 66; i < line.size(); ++i) {
-        if (!escapes || line[i] != '\\') {
-          path += line[i];
-          continue;
-        }
-        const char escape = ++i < line.size() ? line[i] : '\0';
-        if (escape != 'n' && escape != 'r' && escape != '\\') return bad("unknown escape in the path");
-        path += escape == 'n' ? '\n' : escape == 'r' ? '\r' : '\\';
-      }
-      if (path.empty() || path.front() != '/') return bad("path isn't absolute");
-      const auto canonical = canonical_path(path);
-      if (!canonical) return bad("path can't be used");
-      ReferenceFile file;
-      file.path = *canonical;
-      file.digests = {{HashAlgorithm::sha256, Digest(*digest)}};
-      out.files.push_back(std::move(file));
-    }
-    offset += step;
-    rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    GH_CHECK(take_sum(line, offset, name, sink));
+    offset += line.size() + 1;
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
   }
   return out;
+}
+
+Result<ReferencePackage> read_sha256sums(Stream& text, const std::string& name, const FileSink& sink) {
+  // No line that can be used is longer, however much of it are escapes; comments aren't either.
+  constexpr std::size_t most_line_bytes = std::size_t(64) << 10;
+  std::vector<std::byte> buffer(std::size_t(256) << 10);
+  std::size_t has = 0;
+  std::uint64_t offset = 0;
+  for (bool ended = false; !ended;) {
+    GH_TRY(const std::size_t n, text.read(std::span(buffer).subspan(has)));
+    ended = n < buffer.size() - has;
+    has += n;
+    std::string_view rest = as_text(Bytes(buffer).first(has));
+    while (!rest.empty()) {
+      const std::size_t end = rest.find('\n');
+      if (end == rest.npos && !ended && rest.size() <= most_line_bytes) break;
+      const std::string_view line = rest.substr(0, end);
+      if (line.size() > most_line_bytes)
+        return fail(
+            Error{Fault::malformed, "not a line of a sha256sum list", "sha256sum", std::size_t(offset), name, {}});
+      GH_CHECK(take_sum(line, offset, name, sink));
+      offset += line.size() + 1;
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    }
+    std::memmove(buffer.data(), buffer.data() + (has - rest.size()), rest.size());
+    has = rest.size();
+  }
+  return sums_package(name);
 }
 
 }  // namespace gatehouse::refdb

@@ -25,6 +25,8 @@
 namespace gatehouse::refdb {
 
 class Generation;
+class StagedRows;
+struct StagedPackage;
 struct Imported;
 struct ImportOptions;
 
@@ -51,7 +53,7 @@ struct ReferencePackage {
   Layer layer = Layer::release;
   std::string name, version, architecture;  // empty: files of no package
   PackageFormat format = PackageFormat::none;
-  std::string source;                       // where it came from, for people: file name, "root:/srv/image"
+  std::string source;  // where it came from, for people: file name, "root:/srv/image"
   // What makes a second ingestion of the same source recognisable: the SHA-256 of the package file.
   // Absent: taken from the contents (paths and digests).
   std::optional<Digest> identity;
@@ -80,8 +82,10 @@ struct Published {
 
 struct Added {
   std::uint64_t files = 0, bytes = 0;  // files: those that count
-  bool is_package = false;  // it has a name
+  bool is_package = false;             // it has a name
 };
+
+class PackageFiles;
 
 class Builder {
  public:
@@ -103,8 +107,13 @@ class Builder {
   // What was stored; nullopt: it was known already and nothing was added. A path that comes twice counts once, the last
   // content holds. Two paths that a kernel reports alike ("/opt/a b" and "/opt/a_b") are both kept.
   Result<std::optional<Added>> add(ReferencePackage package);
+  // The same of a package whose files came one by one and needn't be in memory at once (refdb/store/package_files.h);
+  // it has no others. Whole or not at all, as any.
+  PackageFiles files() const;
+  Result<std::optional<Added>> add(ReferencePackage package, PackageFiles files);
   // Of the packages that the store has of `layer` from the source that begins with `source`: those that `is_there`
-  // doesn't name were last seen at `last` (seconds since 1970), if they weren't gone before; the others are there again.
+  // doesn't name were last seen at `last` (seconds since 1970), if they weren't gone before; the others are there
+  // again.
   Result<void> note_unseen(const ProductLayer& layer, std::string_view source, std::int64_t last,
                            const std::function<bool(const Digest& identity)>& is_there);
   // From this generation on; false: that was so. Fault::usage: a product in itself, or one without a name.
@@ -115,6 +124,7 @@ class Builder {
  private:
   struct State;
   explicit Builder(std::unique_ptr<State> state);
+  Result<std::optional<Added>> stage(const ReferencePackage& package, StagedPackage& staged, StagedRows& rows);
   // On the contents of `generation`; absent: of the current one.
   static Result<Builder> open_on(const std::string& path, std::optional<std::uint64_t> generation);
   friend Result<Published> roll_back(const std::string& path, std::uint64_t generation);

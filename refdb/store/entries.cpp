@@ -7,10 +7,11 @@
 
 namespace gatehouse::refdb {
 
-Result<std::uint64_t> Spill::write(std::span<const Entry> entries) {
+Result<std::uint64_t> Spill::write(std::vector<Entry>& entries) {
   const std::uint64_t place = blocks_++;
   if (place < in_memory) {
-    memory_[std::size_t(place)].assign(entries.begin(), entries.end());
+    memory_[std::size_t(place)] = std::move(entries);
+    entries = {};
     return place;
   }
   {
@@ -22,13 +23,14 @@ Result<std::uint64_t> Spill::write(std::span<const Entry> entries) {
     }
   }
   const auto* at = reinterpret_cast<const char*>(entries.data());
-  const std::size_t size = entries.size_bytes();
+  const std::size_t size = entries.size() * sizeof(Entry);
   for (std::size_t done = 0; done < size;) {
     const ssize_t n = ::pwrite(fd_.get(), at + done, size - done, off_t((place - in_memory) * size + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return fail_errno("can't write the indexes", path_);
     done += std::size_t(n);
   }
+  entries.clear();
   return place;
 }
 
@@ -54,7 +56,7 @@ Result<void> Spill::read(std::uint64_t place, std::vector<Entry>& out) const {
 Result<void> EntryParts::spill(Part& part) {
   GH_TRY(const std::uint64_t place, spill_.write(part.waiting));
   part.spilled.push_back(place);
-  part.waiting.clear();
+  part.waiting.reserve(Spill::block);
   return {};
 }
 
@@ -65,19 +67,26 @@ Result<void> EntryParts::gather(std::size_t part, std::vector<Entry>& out) const
 }
 
 std::vector<std::size_t> sort_into_buckets(std::vector<Entry>& entries, unsigned known, unsigned bits) {
-  const std::uint32_t mask = std::uint32_t((std::uint64_t(1) << (bits - known)) - 1);
-  std::vector<std::size_t> ends(std::size_t(mask) + 1);
-  for (const Entry& e : entries) ++ends[bucket_of(e.hash(), bits) & mask];
-  std::size_t begin = 0;
-  for (std::size_t& end : ends) begin += std::exchange(end, begin);
+  // First by so many bits that few entries have them in common, and those are then compared.
+  unsigned finer = 0;
+  while (bits + finer < 32 && (entries.size() >> (bits - known + finer)) > 4) ++finer;
+  const unsigned chosen = bits + finer;
+  const std::uint32_t mask = std::uint32_t((std::uint64_t(1) << (chosen - known)) - 1);
+  const auto place = [&](const Entry& e) { return bucket_of(e.hash(), chosen) & mask; };
+  std::vector<std::uint32_t> fine(std::size_t(mask) + 1);
+  for (const Entry& e : entries) ++fine[place(e)];
+  std::uint32_t begin = 0;
+  for (std::uint32_t& end : fine) begin += std::exchange(end, begin);
   std::vector<Entry> sorted(entries.size());
-  for (const Entry& e : entries) sorted[ends[bucket_of(e.hash(), bits) & mask]++] = e;
+  for (const Entry& e : entries) sorted[fine[place(e)]++] = e;
   begin = 0;
-  for (const std::size_t end : ends) {
-    std::sort(sorted.begin() + std::ptrdiff_t(begin), sorted.begin() + std::ptrdiff_t(end));
+  for (const std::uint32_t end : fine) {
+    if (end - begin > 1) std::sort(sorted.begin() + begin, sorted.begin() + end);
     begin = end;
   }
   entries.swap(sorted);
+  std::vector<std::size_t> ends(std::size_t(1) << (bits - known));
+  for (std::size_t i = 0; i < ends.size(); ++i) ends[i] = fine[((i + 1) << finer) - 1];
   return ends;
 }
 

@@ -22,7 +22,7 @@ class Spill {
   explicit Spill(std::string folder) : path_(std::move(folder) + "/entries"), memory_(in_memory) {}
   Spill(const Spill&) = delete;
   Spill& operator=(const Spill&) = delete;
-  Result<std::uint64_t> write(std::span<const Entry> entries);  // a block; its place
+  Result<std::uint64_t> write(std::vector<Entry>& entries);  // a block, which it empties; its place
   Result<void> read(std::uint64_t place, std::vector<Entry>& out) const;
 
  private:

@@ -12,9 +12,11 @@ namespace {
 // The first byte of a row. Bits 2 to 5: a digest of common_banks[bit - 2] follows. The last is 0.
 constexpr std::uint8_t may_change = 1, another_package = 2, other_algorithms = 64, unused = 128;
 
-std::uint8_t bank_bit(HashAlgorithm algorithm) {
+// 0: it is one of the others.
+std::uint8_t bit_of(const FileRow::Content& content) {
   for (std::size_t i = 0; i < std::size(common_banks); ++i)
-    if (common_banks[i] == algorithm) return std::uint8_t(4U << i);
+    if (common_banks[i] == content.algorithm)
+      return content.digest.size() == digest_size(content.algorithm) ? std::uint8_t(4U << i) : std::uint8_t{0};
   return 0;
 }
 
@@ -75,41 +77,45 @@ void set_row(FileRow& row, const ReferenceFile& file) {
 
 void set_content(FileRow& row, const FileContent& content) { set(row, content.size, content.digests); }
 
-void FileWriter::append(std::string& out, const FileRow& row) {
+bool FileWriter::append(std::string& out, const FileRow& row) {
   std::uint8_t head = row.is_mutable ? may_change : 0;
   if (first_ || row.package != package_) head |= another_package;
   std::size_t others = 0;
   for (std::size_t i = 0; i < row.digests; ++i) {
-    const FileRow::Content& c = row.contents[i];
-    const std::uint8_t bit = c.digest.size() == digest_size(c.algorithm) ? bank_bit(c.algorithm) : 0;
+    const std::uint8_t bit = bit_of(row.contents[i]);
     head |= bit == 0 ? other_algorithms : bit;
     others += bit == 0;
   }
-  out += char(head);
-  if ((head & another_package) != 0) put_short(out, row.package);
+  // Gathered, as a row has few bytes in many parts.
+  char buffer[1 + 4 * most_short_bytes];
+  char* to = buffer;
+  *to++ = char(head);
+  if ((head & another_package) != 0) to = write_short(to, row.package);
   const std::size_t shared = common_prefix(previous_, row.path);
-  put_short(out, shared);
-  put_short(out, row.path.size() - shared);
+  to = write_short(to, shared);
+  to = write_short(to, row.path.size() - shared);
+  out.append(buffer, std::size_t(to - buffer));
   out += row.path.substr(shared);
-  put_short(out, row.size);
+  out.append(buffer, std::size_t(write_short(buffer, row.size) - buffer));
   // Those of the common banks in their order, which is that of their numbers.
   for (std::size_t i = 0; i < row.digests; ++i)
-    if (const FileRow::Content& c = row.contents[i];
-        c.digest.size() == digest_size(c.algorithm) && bank_bit(c.algorithm) != 0)
-      out += c.digest;
+    if (const FileRow::Content& c = row.contents[i]; bit_of(c) != 0) out += c.digest;
   if (others != 0) {
     put_short(out, others);
     for (std::size_t i = 0; i < row.digests; ++i) {
       const FileRow::Content& c = row.contents[i];
-      if (c.digest.size() == digest_size(c.algorithm) && bank_bit(c.algorithm) != 0) continue;
+      if (bit_of(c) != 0) continue;
       put(out, std::uint16_t(c.algorithm));
       put(out, std::uint8_t(c.digest.size()));
       out += c.digest;
     }
   }
+  const bool after = shared < row.path.size() &&
+                     (shared == previous_.size() || std::uint8_t(previous_[shared]) < std::uint8_t(row.path[shared]));
   previous_ = row.path;
   package_ = row.package;
   first_ = false;
+  return after;
 }
 
 bool FileReader::take(HashAlgorithm algorithm, std::size_t size) {

@@ -48,7 +48,13 @@ void set_content(FileRow& row, const FileContent& content);
 // Appends rows to a string; the first says its package, and each after a change of it.
 class FileWriter {
  public:
-  void append(std::string& out, const FileRow& row);
+  // False: its path doesn't come after that of the one before.
+  bool append(std::string& out, const FileRow& row);
+  // The same of a row that was read, and followed there the one that was appended last: `bytes` are its own.
+  void append_read(std::string& out, const FileRow& row, std::string_view bytes) {
+    out += bytes;
+    previous_ = row.path;
+  }
   // The next row shares nothing with the one before.
   void restart() { *this = FileWriter(); }
 
@@ -63,12 +69,19 @@ class FileReader {
   explicit FileReader(std::string_view rows) : rest_(rows) {}
   bool done() const { return rest_.empty(); }
   // The next one, until the one after; nullptr: there is none, or the rows are damaged.
-  FileRow* next() { return read() ? &row_ : nullptr; }
+  FileRow* next() {
+    const char* const begin = rest_.data();
+    if (!read()) return nullptr;
+    bytes_ = {begin, rest_.data()};
+    return &row_;
+  }
+  // Those of the row that came last.
+  std::string_view bytes() const { return bytes_; }
 
  private:
   bool read();
   bool take(HashAlgorithm algorithm, std::size_t size);
-  std::string_view rest_;
+  std::string_view rest_, bytes_;
   std::string path_;
   std::uint32_t package_ = 0;
   FileRow row_;

@@ -102,16 +102,25 @@ Result<Package> Generation::package(std::uint32_t number) const {
 }
 
 Result<void> Generation::each_package(const std::function<void(std::uint32_t, Package&&)>& use) const {
+  return each_package_view([&](std::uint32_t id, const PackageView& p) {
+    use(id, Package{p.layer, std::string(p.name), std::string(p.version), std::string(p.architecture),
+                    std::string(p.source), std::string(p.digest), std::string(p.identity), std::string(p.stamp),
+                    p.format, p.ingested, p.first_seen, p.algorithms, p.first_file, p.files, p.uncounted});
+  });
+}
+
+Result<void> Generation::each_package_view(
+    const std::function<void(std::uint32_t, const PackageView&)>& use) const {
   const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
   std::uint64_t packages = 0;
   for (it->Seek("k"); it->Valid() && it->key().starts_with("k"); it->Next()) {
     std::string_view key = text_of(it->key()).substr(1);
     const auto id = refdb::number<std::uint32_t>(key);
     if (package_is_gone(id)) continue;
-    Package p;
+    PackageView p;
     if (!decode(text_of(it->value()), p)) return damaged("the generation is damaged: a package isn't one");
     packages += !p.name.empty();
-    use(id, std::move(p));
+    use(id, p);
   }
   if (!it->status().ok()) return store_error("can't read the packages", path_, it->status());
   if (packages != totals_.packages) return damaged("the generation is damaged: packages are missing");

@@ -36,6 +36,8 @@ class Generation {
   Result<Package> package(std::uint32_t number) const;
   // All that count, by number.
   Result<void> each_package(const std::function<void(std::uint32_t, Package&&)>& use) const;
+  // The same without a copy; what a package points to lives as long as the call.
+  Result<void> each_package_view(const std::function<void(std::uint32_t, const PackageView&)>& use) const;
   // A package's, by path.
   Result<void> each_file(const Package& package, const std::function<void(const FileRow&)>& use) const;
   // How many different ones the index of digests has.

@@ -22,7 +22,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t files_a_piece = 8192;
-constexpr std::uint64_t entries_a_part = std::uint64_t(1) << 19;
+static_assert(files_a_block % files_a_page == 0);
+// So many that a part is sorted within a core's cache.
+constexpr std::uint64_t entries_a_part = std::uint64_t(1) << 17;
 // A run is merged with the one after it unless it has more than so many times as many files; small ones always are.
 constexpr std::uint64_t much_larger = 4, small_run = 65'536;
 // Contents of larger runs stay where they are.
@@ -79,14 +81,18 @@ class Table {
   bool open_ = false;
 };
 
-// Packages that follow each other, with files enough to be worth a thread's while. The first file's number begins a
-// page.
+// Packages that follow each other, with files enough to be worth a thread's while; of one with more than a block, a
+// block. The first file's number begins a page.
 struct Piece {
   std::size_t first_record = 0, records = 0;
   std::uint32_t first_file = 0;
+  std::uint64_t block = 0;     // of the first package, where it is; 0: all of it
+  std::uint32_t files_before = 0;  // of that package
 };
+// Values of rows that follow each other, one after the other.
 struct PieceRows {
-  std::vector<std::string> pages;
+  std::string pages;
+  std::vector<std::size_t> page_ends;
   std::vector<std::string> packages;
 };
 struct BucketRows {
@@ -103,9 +109,10 @@ class Worker {
   EntryParts& parts(Index index) { return parts_[std::size_t(index)]; }
   const Digest& content() const { return content_; }
   std::uint64_t packages() const { return packages_; }
+  std::string& staged() { return staged_; }
 
-  Result<void> take(const StagedPackage& staged, std::string_view rows, std::uint32_t layer, std::uint32_t package,
-                    std::uint32_t first_file, PieceRows& out) {
+  Result<void> take_package(const StagedPackage& staged, std::uint32_t layer, std::uint32_t package,
+                            std::uint32_t first_file, PieceRows& out) {
     Package p{layer,
               staged.name,
               staged.version,
@@ -124,21 +131,29 @@ class Worker {
     out.packages.push_back(encode(p));
     GH_CHECK(parts(Index::identity).add(entry(hash_of(layer, p.identity), package)));
     if (!p.stamp.empty()) GH_CHECK(parts(Index::stamp).add(entry(hash_of(layer, p.stamp), package)));
-    FileReader files(rows);
-    for (std::uint32_t n = first_file; !files.done(); ++n) {
-      FileRow* const row = files.next();
-      if (row == nullptr) return store_error("what was staged is damaged", staged.source, std::string());
-      row->package = package;
-      if (n % files_a_page == 0) {
-        out.pages.emplace_back();
-        writer_.restart();
-      }
-      writer_.append(out.pages.back(), *row);
-      GH_CHECK(index(*row, layer, n));
-    }
     add_to(content_, staged.content.view());
     packages_ += !staged.name.empty();
     return {};
+  }
+  // A block's rows, of so many files; the number of the first. False: it hasn't them.
+  Result<bool> take_files(std::string_view rows, std::uint32_t layer, std::uint32_t package, std::uint32_t first_file,
+                          std::uint32_t count, PieceRows& out) {
+    FileReader files(rows);
+    for (std::uint32_t n = first_file; n != first_file + count; ++n) {
+      FileRow* const row = files.next();
+      if (row == nullptr) return false;
+      row->package = package;
+      if (n % files_a_page == 0) {
+        if (!out.pages.empty()) out.page_ends.push_back(out.pages.size());
+        writer_.restart();
+      }
+      if (n % files_a_page == 0 || n == first_file)
+        writer_.append(out.pages, *row);
+      else
+        writer_.append_read(out.pages, *row, files.bytes());
+      GH_CHECK(index(*row, layer, n));
+    }
+    return files.done();
   }
 
  private:
@@ -167,6 +182,7 @@ class Worker {
 
   std::deque<EntryParts> parts_;
   FileWriter writer_;
+  std::string staged_;        // of the package in hand
   std::string path_, alias_;  // of the file in hand
   Writer template_;
   Hasher sha256_{HashAlgorithm::sha256}, sha384_{HashAlgorithm::sha384};
@@ -255,13 +271,19 @@ class Publication {
     std::uint64_t entries[index_count] = {};
     for (std::size_t i = 0; i < records_.size(); ++i) {
       const StagedRecord& r = records_[i];
-      if (in_piece >= files_a_piece) {
+      const bool has_blocks = r.place.files > files_a_block;
+      if (in_piece >= files_a_piece || has_blocks) {
         file = (file + files_a_page - 1) / files_a_page * files_a_page;
-        pieces_.push_back({i, 0, std::uint32_t(file)});
+        pieces_.push_back({i, 0, std::uint32_t(file), 0, 0});
         in_piece = 0;
       }
+      if (has_blocks) {
+        GH_CHECK(part(i));
+        in_piece = (r.place.files - 1) % files_a_block + 1;
+      } else {
+        in_piece += r.place.files;
+      }
       ++pieces_.back().records;
-      in_piece += r.place.files;
       file += r.place.files;
       if (file > UINT32_MAX - 2 * files_a_page || totals_.next_package + i >= UINT32_MAX)
         return fail(Error{Fault::limit, "the reference store has no numbers left", {}, 0, scratch_, {}});
@@ -279,6 +301,22 @@ class Publication {
     for (std::size_t i = 0; i < index_count; ++i) {
       for (const Run& run : merged_) entries[i] += run.hashes[i].entries;
       part_bits_[i] = part_bits(entries[i]);
+    }
+    return {};
+  }
+  // The last piece, which begins with a package of several blocks, into one for each.
+  Result<void> part(std::size_t record) {
+    const StagedRecord& r = records_[record];
+    const std::uint32_t first = pieces_.back().first_file;
+    GH_TRY(const auto described, staging_.read(r.place));
+    std::uint64_t block = described.second;
+    for (std::uint32_t before = 0; before < r.place.files; before += files_a_block) {
+      if (before != 0) {
+        pieces_.back().records = 1;
+        pieces_.push_back({record, 0, first + before, 0, before});
+      }
+      pieces_.back().block = block;
+      GH_TRY(block, staging_.skip_block(r.place, block));
     }
     return {};
   }
@@ -312,20 +350,39 @@ class Publication {
     const auto compute = [&](std::size_t n, unsigned worker) -> Result<PieceRows> {
       const Piece& piece = pieces_[n];
       PieceRows out;
-      std::string rows;
+      std::string& rows = workers_[worker].staged();
       std::uint32_t file = piece.first_file;
       for (std::size_t i = piece.first_record; i < piece.first_record + piece.records; ++i) {
         const StagedRecord& r = records_[i];
-        GH_TRY(const StagedPackage staged, staging_.read(r.place, rows));
-        GH_CHECK(workers_[worker].take(staged, rows, totals_.number_of(r.layer), first_package + std::uint32_t(i), file, out));
-        file += r.place.files;
+        const std::uint32_t layer = totals_.number_of(r.layer), package = first_package + std::uint32_t(i);
+        GH_TRY(const auto described, staging_.read(r.place));
+        const auto& [staged, first_block] = described;
+        std::uint32_t before = 0, files = r.place.files;
+        std::uint64_t block = first_block;
+        if (i == piece.first_record && piece.block != 0) {
+          before = piece.files_before;
+          files = std::min(files - before, files_a_block);
+          block = piece.block;
+        }
+        if (before == 0) GH_CHECK(workers_[worker].take_package(staged, layer, package, file, out));
+        if (files != 0) {
+          GH_CHECK(staging_.read_block(r.place, block, rows));
+          GH_TRY(const bool whole, workers_[worker].take_files(rows, layer, package, file, files, out));
+          if (!whole) return store_error("what was staged is damaged", scratch_, staged.source);
+        }
+        file += files;
       }
+      if (!out.pages.empty()) out.page_ends.push_back(out.pages.size());
       return out;
     };
     const auto write = [&](std::size_t n, PieceRows&& rows) -> Result<void> {
       std::uint32_t page = pieces_[n].first_file / files_a_page;
-      for (const std::string& row : rows.pages) GH_CHECK(contents_.put(page_key(page++), row));
-      std::uint32_t package = first_package + std::uint32_t(pieces_[n].first_record);
+      std::size_t begin = 0;
+      for (const std::size_t end : rows.page_ends) {
+        GH_CHECK(contents_.put(page_key(page++), std::string_view(rows.pages).substr(begin, end - begin)));
+        begin = end;
+      }
+      std::uint32_t package = first_package + std::uint32_t(pieces_[n].first_record) + (pieces_[n].files_before != 0);
       for (const std::string& row : rows.packages) GH_CHECK(packages_.put(package_key(package++), row));
       return {};
     };

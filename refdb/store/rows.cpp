@@ -40,9 +40,12 @@ std::string encode(const Package& p) {
   return out;
 }
 
-bool decode(std::string_view v, Package& p) {
+namespace {
+
+template <class Text>
+bool decode_package(std::string_view v, PackageOf<Text>& p) {
   p.layer = number<std::uint32_t>(v);
-  for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
+  for (Text* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
     *s = take_text(v);
   if (v.size() != 30 || !take_format(v, p.format)) return false;
   p.ingested = std::int64_t(number<std::uint64_t>(v));
@@ -54,6 +57,11 @@ bool decode(std::string_view v, Package& p) {
   if (p.uncounted > p.files) return false;
   return p.digest.size() == 32 && p.identity.size() == 32;
 }
+
+}  // namespace
+
+bool decode(std::string_view v, Package& p) { return decode_package(v, p); }
+bool decode(std::string_view v, PackageView& p) { return decode_package(v, p); }
 
 std::string encode(const Totals& t) {
   std::string out;

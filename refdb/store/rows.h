@@ -30,7 +30,9 @@ inline std::unexpected<Error> store_error(std::string_view what, const std::stri
 
 template <std::unsigned_integral T>
 void put(std::string& out, T v) {
-  for (int shift = int(sizeof(T)) * 8 - 8; shift >= 0; shift -= 8) out += char(std::uint64_t(v) >> shift & 0xFF);
+  char bytes[sizeof v];
+  for (std::size_t i = 0; i < sizeof v; ++i) bytes[i] = char(std::uint64_t(v) >> 8 * (sizeof v - 1 - i));
+  out.append(bytes, sizeof v);
 }
 inline void put_text(std::string& out, std::string_view text) {
   put(out, std::uint16_t(text.size()));
@@ -39,7 +41,12 @@ inline void put_text(std::string& out, std::string_view text) {
 template <std::unsigned_integral T>
 T number(std::string_view& from) {
   std::uint64_t v = 0;
-  for (std::size_t i = 0; i < sizeof(T) && !from.empty(); ++i) {
+  if (from.size() >= sizeof(T)) {
+    for (std::size_t i = 0; i < sizeof(T); ++i) v = v << 8 | std::uint8_t(from[i]);
+    from.remove_prefix(sizeof(T));
+    return T(v);
+  }
+  while (!from.empty()) {
     v = v << 8 | std::uint8_t(from.front());
     from.remove_prefix(1);
   }
@@ -70,9 +77,15 @@ inline bool take_format(std::string_view& from, PackageFormat& format) {
 }
 
 // Seven bits a byte, the lowest first.
+inline constexpr std::size_t most_short_bytes = 10;
+inline char* write_short(char* to, std::uint64_t v) {
+  for (; v >= 0x80; v >>= 7) *to++ = char(v | 0x80);
+  *to++ = char(v);
+  return to;
+}
 inline void put_short(std::string& out, std::uint64_t v) {
-  for (; v >= 0x80; v >>= 7) out += char(v | 0x80);
-  out += char(v);
+  char bytes[most_short_bytes];
+  out.append(bytes, std::size_t(write_short(bytes, v) - bytes));
 }
 // nullopt: `from` ends within it, or it is longer than 64 bits.
 inline std::optional<std::uint64_t> take_short(std::string_view& from) {
@@ -126,11 +139,12 @@ inline std::string filter_key(std::uint32_t run, Index index, std::uint32_t row)
 // Only the indexes of template digests have filters: the first two.
 inline constexpr std::size_t filtered_count = 2;
 
-struct Package {
+template <class Text>
+struct PackageOf {
   std::uint32_t layer = 0;  // of a product: its number
-  std::string name, version, architecture, source;
-  std::string digest, identity;  // of the contents, and what makes the source recognisable: 32 bytes each
-  std::string stamp;             // as in ReferencePackage; empty: none
+  Text name, version, architecture, source;
+  Text digest, identity;  // of the contents, and what makes the source recognisable: 32 bytes each
+  Text stamp;             // as in ReferencePackage; empty: none
   PackageFormat format = PackageFormat::none;
   std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
@@ -138,9 +152,12 @@ struct Package {
   // before.
   std::uint32_t first_file = 0, files = 0, uncounted = 0;
 };
+using Package = PackageOf<std::string>;
+using PackageView = PackageOf<std::string_view>;  // its texts are the row's
 std::string encode(const Package& p);
 // False: it isn't one.
 bool decode(std::string_view v, Package& p);
+bool decode(std::string_view v, PackageView& p);
 
 // One ingestion's indexes, or those of several that were merged.
 struct Run {

@@ -6,14 +6,17 @@
 
 #include <filesystem>
 
-#include "refdb/store/file_rows.h"
 #include "refdb/store/rows.h"
 
 namespace gatehouse::refdb {
 namespace {
 
-constexpr std::string_view format_line = "gatehouse refdb staging 2\n";
-constexpr std::size_t head_size = 4 + 32 + 4;  // size of what follows it, SHA-256 of the package, its size
+constexpr std::string_view format_line = "gatehouse refdb staging 3\n";
+constexpr std::size_t size_bytes = 8;      // of what follows it
+constexpr std::size_t head_size = 32 + 4;  // SHA-256 of the description, its size
+// Five texts of 65,535 bytes, and what there is of fixed size.
+constexpr std::size_t most_described_bytes = 5 * (std::size_t(65'535) + 2) + 256;
+constexpr std::size_t block_head_size = 4;  // the size of a block's rows
 
 std::string encode(const StagedPackage& p) {
   std::string out;
@@ -54,28 +57,6 @@ bool decode(std::string_view v, StagedPackage& p) {
 
 std::string path_in(const std::string& store) { return store + "/staging"; }
 
-// The rows give the package's contents: its digest, and its files' number and size.
-bool verified(const StagedPackage& package, std::string_view rows) {
-  ContentHasher content(package);
-  FileReader files(rows);
-  std::uint32_t count = 0, further = 0;
-  std::uint64_t bytes = 0;
-  std::string last;
-  while (!files.done()) {
-    const FileRow* const row = files.next();
-    if (row == nullptr || row->package != 0) return false;  // which package it is comes later
-    row->append_logical(content.text());
-    content.flush_if_long();
-    const bool is_further = count++ != 0 && row->path == last;
-    further += is_further;
-    bytes += is_further ? 0 : row->size;
-    last = row->path;
-  }
-  // The others that don't count are scripts, which look like files.
-  return count == package.files && further <= package.uncounted && package.uncounted <= count &&
-         bytes == package.bytes && content.finish() == package.content;
-}
-
 }  // namespace
 
 ContentHasher::ContentHasher(const StagedPackage& p) {
@@ -114,19 +95,18 @@ Result<void> Staging::load() {
     return {};
   }
   end_ = head.size();
-  std::string rows;
   for (;;) {
-    head.resize(4);
+    head.resize(size_bytes);
     if (!has(head, end_)) break;
     std::string_view v = head;
-    Place place{end_, number<std::uint32_t>(v)};
-    if (place.size < head_size - 4 || place.size > size - end_ - 4) break;
-    auto package = read(place, rows);
-    if (!package || !verified(*package, rows)) break;
-    place.files = package->files;
-    place.uncounted = package->uncounted;
-    found_.emplace_back(place, *std::move(package));
-    end_ += 4 + place.size;
+    Place place{end_, number<std::uint64_t>(v)};
+    if (place.size < head_size || place.size > size - end_ - size_bytes) break;
+    auto described = read(place);
+    if (!described || !verified(place, described->first, described->second)) break;
+    place.files = described->first.files;
+    place.uncounted = described->first.uncounted;
+    found_.emplace_back(place, std::move(described->first));
+    end_ += size_bytes + place.size;
   }
   // What follows the last whole package is written over, or away.
   if (::ftruncate(fd_.get(), off_t(end_)) != 0) return fail_errno("can't write what is staged", path_);
@@ -134,13 +114,9 @@ Result<void> Staging::load() {
 }
 
 Result<void> Staging::write(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd_.get(), bytes.data(), bytes.size(), off_t(end_));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return broken(fail_errno("can't write what is staged", path_));
-    bytes.remove_prefix(std::size_t(n));
-    end_ += std::uint64_t(n);
-  }
+  if (auto written = write_at(fd_, bytes, end_, path_); !written)
+    return broken(std::unexpected(std::move(written).error()));
+  end_ += bytes.size();
   return {};
 }
 
@@ -163,45 +139,184 @@ Result<void> Staging::check_whole() const {
   return {};
 }
 
-Result<Staging::Place> Staging::append(const StagedPackage& package, std::string_view rows) {
+Result<Staging::Place> Staging::append(const StagedPackage& package, StagedRows& rows) {
   GH_CHECK(check_whole());
   const std::string described = encode(package);
-  const std::size_t size = head_size - 4 + described.size() + rows.size();
-  if (size > UINT32_MAX) return fail(Error{Fault::limit, "the package is too large", {}, 0, package.source, {}});
   if (!fd_) GH_CHECK(create());
+  const Place place{end_, head_size + described.size() + rows.finish(), package.files, package.uncounted};
   std::string head;
-  put(head, std::uint32_t(size));
+  put(head, place.size);
   head += as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view());
   put(head, std::uint32_t(described.size()));
   head += described;
-  const Place place{end_, std::uint32_t(size), package.files, package.uncounted};
   GH_CHECK(write(head));
-  GH_CHECK(write(rows));
+  if (auto written = rows.each_part([&](std::string_view part) { return write(part); }); !written)
+    return broken(std::unexpected(std::move(written).error()));
   return place;
 }
 
-Result<StagedPackage> Staging::read(const Place& place, std::string& rows) const {
-  const auto damaged = [&] { return store_error("what was staged is damaged", path_, std::string()); };
-  rows.resize(place.size);
-  for (std::size_t got = 0; got < rows.size();) {
-    const ssize_t n = ::pread(fd_.get(), rows.data() + got, rows.size() - got, off_t(place.offset + 4 + got));
+std::unexpected<Error> Staging::damaged() const {
+  return store_error("what was staged is damaged", path_, std::string());
+}
+
+Result<void> Staging::read_at(std::uint64_t at, std::string& out) const {
+  for (std::size_t got = 0; got < out.size();) {
+    const ssize_t n = ::pread(fd_.get(), out.data() + got, out.size() - got, off_t(at + got));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail_errno("can't read what was staged", path_);
     if (n == 0) return damaged();
     got += std::size_t(n);
   }
-  if (rows.size() < head_size - 4) return damaged();
-  std::string_view v = rows;
-  const std::string_view digest = v.substr(0, 32);
+  return {};
+}
+
+Result<std::pair<StagedPackage, std::uint64_t>> Staging::read(const Place& place) const {
+  const std::uint64_t at = place.offset + size_bytes;
+  // Most descriptions are short.
+  std::string head(std::size_t(std::min<std::uint64_t>(place.size, 512)), '\0');
+  GH_CHECK(read_at(at, head));
+  std::string_view v = head;
+  const std::string digest(v.substr(0, 32));
   v.remove_prefix(32);
-  const auto described_size = number<std::uint32_t>(v);
-  if (described_size > v.size()) return damaged();
-  const std::string_view described = v.substr(0, described_size);
+  const std::size_t size = number<std::uint32_t>(v);
+  if (size > most_described_bytes || size > place.size - head_size) return damaged();
+  if (size > v.size()) {
+    head.resize(head_size + size);
+    GH_CHECK(read_at(at, head));
+  }
+  const std::string_view described = std::string_view(head).substr(head_size, size);
   StagedPackage out;
   if (as_text(digest_of(HashAlgorithm::sha256, as_bytes(described)).view()) != digest || !decode(described, out))
     return damaged();
-  rows.erase(0, head_size - 4 + described_size);
+  return std::pair(std::move(out), at + head_size + size);
+}
+
+Result<std::uint64_t> Staging::skip_block(const Place& place, std::uint64_t at) const {
+  const std::uint64_t end = place.offset + size_bytes + place.size;
+  std::string head(block_head_size, '\0');
+  if (end - at < block_head_size) return damaged();
+  GH_CHECK(read_at(at, head));
+  std::string_view v = head;
+  const std::uint64_t size = number<std::uint32_t>(v);
+  if (size > end - at - block_head_size) return damaged();
+  return at + block_head_size + size;
+}
+
+Result<std::uint64_t> Staging::read_block(const Place& place, std::uint64_t at, std::string& rows) const {
+  GH_TRY(const std::uint64_t next, skip_block(place, at));
+  rows.resize(std::size_t(next - at - block_head_size));
+  GH_CHECK(read_at(at + block_head_size, rows));
+  return next;
+}
+
+// The rows give the package's contents: its digest, and its files' number and size.
+bool Staging::verified(const Place& place, const StagedPackage& package, std::uint64_t block) const {
+  ContentHasher content(package);
+  std::uint32_t count = 0, further = 0;
+  std::uint64_t bytes = 0;
+  std::string rows, last;
+  for (const std::uint64_t end = place.offset + size_bytes + place.size; block != end;) {
+    // All but the last have as many as they may.
+    if (count % files_a_block != 0) return false;
+    const auto next = read_block(place, block, rows);
+    if (!next || rows.empty()) return false;
+    block = *next;
+    const std::uint32_t before = count;
+    for (FileReader files(rows); !files.done(); ++count) {
+      const FileRow* const row = files.next();
+      if (row == nullptr || row->package != 0) return false;  // which package it is comes later
+      if (count - before == files_a_block) return false;
+      row->append_logical(content.text());
+      content.flush_if_long();
+      const bool is_further = count != 0 && row->path == last;
+      further += is_further;
+      bytes += is_further ? 0 : row->size;
+      last = row->path;
+    }
+  }
+  // The others that don't count are scripts, which look like files.
+  return count == package.files && further <= package.uncounted && package.uncounted <= count &&
+         bytes == package.bytes && content.finish() == package.content;
+}
+
+Result<Descriptor> unnamed_file(const std::string& folder) {
+  Descriptor out(::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+  if (out) return out;
+  if (errno != EOPNOTSUPP && errno != EISDIR) return fail_errno("can't write beside the references", folder);
+  std::string path = folder + "/XXXXXX";
+  out = Descriptor(::mkostemp(path.data(), O_CLOEXEC));
+  if (!out) return fail_errno("can't write beside the references", folder);
+  ::unlink(path.c_str());
   return out;
+}
+
+Result<void> write_at(const Descriptor& fd, std::string_view bytes, std::uint64_t at, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd.get(), bytes.data(), bytes.size(), off_t(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return fail_errno("can't write what is staged", path);
+    bytes.remove_prefix(std::size_t(n));
+    at += std::uint64_t(n);
+  }
+  return {};
+}
+
+Result<bool> StagedRows::append(const FileRow& row) {
+  if (files_ == files_a_block) {
+    end_block();
+    if (rows_.size() >= most_in_memory) {
+      if (!fd_) {
+        GH_TRY(fd_, unnamed_file(folder_));
+      }
+      GH_CHECK(write_at(fd_, rows_, in_file_, folder_));
+      in_file_ += rows_.size();
+      rows_.clear();
+    }
+  }
+  bool in_order = true;
+  if (files_ == 0) {
+    block_ = rows_.size();
+    rows_.append(block_head_size, '\0');
+    in_order = last_before_.empty() || last_before_ < row.path;
+    writer_.restart();
+  }
+  in_order = writer_.append(rows_, row) && in_order;
+  if (++files_ == files_a_block) last_before_ = row.path;
+  return in_order;
+}
+
+void StagedRows::end_block() {
+  const std::size_t size = rows_.size() - block_ - block_head_size;
+  for (std::size_t i = 0; i < block_head_size; ++i)
+    rows_[block_ + i] = char(size >> 8 * (block_head_size - 1 - i) & 0xFF);
+  files_ = 0;
+}
+
+void StagedRows::clear() {
+  rows_.clear();
+  last_before_.clear();
+  files_ = 0;
+  in_file_ = 0;
+}
+
+std::uint64_t StagedRows::finish() {
+  if (files_ != 0) end_block();
+  return in_file_ + rows_.size();
+}
+
+Result<void> StagedRows::each_part(const std::function<Result<void>(std::string_view)>& use) const {
+  std::string part;
+  for (std::uint64_t at = 0; at < in_file_; at += part.size()) {
+    part.resize(std::size_t(std::min<std::uint64_t>(in_file_ - at, std::uint64_t(1) << 20)));
+    for (std::size_t got = 0; got < part.size();) {
+      const ssize_t n = ::pread(fd_.get(), part.data() + got, part.size() - got, off_t(at + got));
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return fail_errno("can't read what is to be staged", folder_);
+      got += std::size_t(n);
+    }
+    GH_CHECK(use(part));
+  }
+  return use(rows_);
 }
 
 }  // namespace gatehouse::refdb

@@ -45,12 +45,38 @@ std::vector<std::string> paths_of(const ReferencePackage& p) {
   std::sort(out.begin(), out.end());
   return out;
 }
+// Also as a list that is read piece by piece says it.
 std::string sums(std::string_view text) {
+  const auto said = [](const auto& read, const std::string& paths) {
+    return read ? paths : std::to_string(read.error().offset) + ": " + std::string(read.error().reason);
+  };
   const auto p = read_sha256sums(as_bytes(text), "list");
-  if (!p) return std::to_string(p.error().offset) + ": " + std::string(p.error().reason);
-  std::string out;
-  for (const ReferenceFile& f : p->files) out += f.path + "\n";
-  return out;
+  std::string out, streamed;
+  if (p)
+    for (const ReferenceFile& f : p->files) out += f.path + "\n";
+  const MemoryInput input(as_bytes(text));
+  PlainStream stream(input, 0);
+  const auto s = read_sha256sums(stream, "list", [&](ReferenceFile&& f) -> Result<void> {
+    streamed += f.path + "\n";
+    return {};
+  });
+  EXPECT_EQ(said(s, streamed), said(p, out));
+  return said(p, out);
+}
+
+// Lines of it are cut by what is read at a time wherever that ends.
+TEST_F(Sources, AListOfAnyLengthIsReadPieceByPiece) {
+  std::string text, expected;
+  for (int n = 0; n < 4000; ++n) {
+    const std::string path = "/usr/share/" + std::string(std::size_t(n % 200), 'x') + std::to_string(n);
+    text += std::string(64, 'a') + "  " + path + "\n";
+    expected += path + "\n";
+  }
+  ASSERT_GT(text.size(), std::size_t(512) << 10);
+  EXPECT_EQ(sums(text), expected);
+  text.pop_back();
+  EXPECT_EQ(sums(text), expected);
+  EXPECT_EQ(sums(text + "\nnone"), std::to_string(text.size() + 1) + ": not a line of a sha256sum list");
 }
 
 TEST_F(Sources, ATreeGivesItsRegularFilesAndNothingElse) {
