@@ -77,9 +77,12 @@ class Decoder {
     total_ = 0;
     std::byte magic[4];
     if (read_at(file_, place_.at, magic) != sizeof magic) give_up(path, "truncated");
-    if (magic[0] == std::byte{0xfd}) decode_xz(path);
-    else if (magic[0] == std::byte{0x28}) decode_zstd(path);
-    else give_up(path, "neither xz nor zstd");
+    if (magic[0] == std::byte{0xfd})
+      decode_xz(path);
+    else if (magic[0] == std::byte{0x28})
+      decode_zstd(path);
+    else
+      give_up(path, "neither xz nor zstd");
     (void)hasher_.finish();
     return total_;
   }
@@ -87,7 +90,8 @@ class Decoder {
  private:
   // The next compressed bytes; none: there are no more.
   Bytes next() {
-    const std::size_t n = read_at(file_, place_.at, std::span(in_).first(std::size_t(std::min<std::uint64_t>(block, place_.size))));
+    const std::size_t n =
+        read_at(file_, place_.at, std::span(in_).first(std::size_t(std::min<std::uint64_t>(block, place_.size))));
     place_.at += n;
     place_.size -= n;
     return Bytes(in_).first(n);
@@ -191,8 +195,7 @@ void run(const Options& o, const Make& make) {
   workers.clear();
   std::printf(o.json ? "{\"files\":%zu,\"bytes\":%llu,\"seconds\":%.4f,\"cpu_seconds\":%.4f}\n"
                      : "%zu files, %llu bytes: %.4f s, CPU %.4f s\n",
-              files.size(),
-              static_cast<unsigned long long>(bytes.load()),
+              files.size(), static_cast<unsigned long long>(bytes.load()),
               std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(), cpu_seconds());
 }
 
@@ -206,7 +209,9 @@ int main(int argc, char** argv) {
   CLI::App* const decode = app.add_subcommand("decode", "Decompress the data archives of Debian packages, and SHA-256");
   CLI::App* const headers = app.add_subcommand("headers", "Read the headers of RPM packages");
   for (CLI::App* const command : {decode, headers}) {
-    command->add_option("FILE", o.paths, "packages, or folders with RPM packages")->required()->check(CLI::ExistingPath);
+    command->add_option("FILE", o.paths, "packages, or folders with RPM packages")
+        ->required()
+        ->check(CLI::ExistingPath);
     command->add_option("--jobs", o.jobs, "threads (default: 2)")->check(CLI::Range(1, 256));
     command->add_flag("--json", o.json, "one JSON object on standard output");
   }
@@ -217,8 +222,11 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;  // contract, exit codes
   }
   if (*decode)
-    run(o, [] { return [decoder = std::make_unique<Decoder>()](const std::string& path) { return decoder->decode(path); }; });
+    run(o, [] {
+      return [decoder = std::make_unique<Decoder>()](const std::string& path) { return decoder->decode(path); };
+    });
   else
-    run(o, [] { return [buffer = ByteVector()](const std::string& path) mutable { return read_headers(path, buffer); }; });
+    run(o,
+        [] { return [buffer = ByteVector()](const std::string& path) mutable { return read_headers(path, buffer); }; });
   return 0;
 }

@@ -155,7 +155,8 @@ bool SystemCalls::apply() const {
 }
 
 bool confine(const SystemCalls& allowed, const Allowance& allowance) {
-  if (!sanitized && allowance.memory_bytes != 0 && !limit(RLIMIT_DATA, allowance.private_bytes + allowance.memory_bytes))
+  if (!sanitized && allowance.memory_bytes != 0 &&
+      !limit(RLIMIT_DATA, allowance.private_bytes + allowance.memory_bytes))
     return false;
   return limit(RLIMIT_CPU, allowance.cpu_seconds, 5) && limit(RLIMIT_FSIZE, 0) &&
          limit(RLIMIT_NOFILE, sanitized ? 64 : 0) && allowed.apply();
