@@ -8,6 +8,7 @@
 #include "base/reader.h"
 #include "base/writer.h"
 #include "refdb/alias/alias.h"
+#include "refdb/ingest/maintainer_script.h"
 #include "refdb/ingest/rpm.h"
 #include "refdb/store/file_rows.h"
 
@@ -248,7 +249,7 @@ ByteVector done_message() { return {std::byte('D')}; }
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send) {
   // All members by name, so that a new one isn't forgotten in begin() and end(): what isn't sent is the ingestion's.
   [[maybe_unused]] auto& [product, layer, name, version, architecture, format, source, identity, ingested, first_seen,
-                          files, stamp, warnings] = package;
+                          files, diversions, stamp, warnings] = package;
   PackageSender sender(send);
   GH_CHECK(sender.begin(package));
   for (ReferenceFile& f : files) GH_CHECK(sender.add(std::move(f)));
@@ -264,7 +265,14 @@ Result<void> PackageSender::begin(const ReferencePackage& package) {
     put_text32(w, *text);
   }
   w.put(std::uint8_t(package.format));
-  return send_(w.view());
+  GH_CHECK(send_(w.view()));
+  for (const Diversion& d : package.diversions) {
+    w.clear();
+    w.put(std::uint8_t('V'));
+    for (const std::string* path : {&d.path, &d.to}) put_text32(w, *path);
+    GH_CHECK(send_(w.view()));
+  }
+  return {};
 }
 
 Result<void> PackageSender::flush(char next) {
@@ -278,7 +286,7 @@ Result<void> PackageSender::add(ReferenceFile&& f) {
   if (!is_canonical(f.path)) {
     GH_TRY(f.path, canonical_path(f.path));
   }
-  const char letter = f.is_script ? 'S' : 'F';
+  const char letter = f.is_extra ? 'S' : 'F';
   // A file that is there twice isn't a further content of the first.
   if (rows_.front() != letter || rows_.size() >= rows_a_message || f.path == last_) GH_CHECK(flush(letter));
   FileRow row;
@@ -354,6 +362,17 @@ Result<void> Answer::end_file() {
   return {};
 }
 
+Result<void> Answer::take_diversion(Reader& r) {
+  if (all_.packages.empty() || all_.packages.back().diversions.size() >= max_declarations) return no_answer();
+  Diversion& d = all_.packages.back().diversions.emplace_back();
+  for (std::string* path : {&d.path, &d.to}) {
+    GH_TRY(const std::string_view taken, take_text32(r));
+    if (canonical_path(taken) != std::string(taken)) return no_answer();
+    *path = taken;
+  }
+  return r.finish();
+}
+
 Result<void> Answer::take_note(std::string_view text) {
   std::vector<std::string>& all = all_.packages.empty() ? all_.notes : all_.packages.back().warnings;
   if (++notes_ > most_notes || text.size() > longest_escaped || !is_printable(text)) return no_answer();
@@ -374,6 +393,9 @@ Result<bool> Answer::read(Bytes message) {
     case 'M':
     case 'S':
       GH_CHECK(take_files(as_text(r.rest()), char(letter)));
+      return false;
+    case 'V':
+      GH_CHECK(take_diversion(r));
       return false;
     case 'W': {
       GH_TRY(const std::string_view text, take_text32(r));

@@ -13,6 +13,7 @@
 //      Then it waits for A, algorithms as above, or the end
 //   I  of a Debian package's control file: texts name, section, priority
 //   P  a package: texts product, name, version, architecture, source; format (1). The product only of what has several
+//   V  a diversion of the package that came last: texts path and where it is instead
 //   F  files of the package that came last, as rows of refdb/store/file_rows.h. Rows with the path of the one before
 //      are further contents of the same file
 //   M  more further contents of the file that came last, as F
@@ -94,7 +95,7 @@ ByteVector error_message(const Error& error);
 ByteVector control_message(const DebControl& control);
 // Cut to the length that a text for people may have.
 ByteVector note_message(std::string_view text);
-// P, F, M, S and W of one package, each handed to `send` as it is made.
+// P, V, F, M, S and W of one package, each handed to `send` as it is made.
 Result<void> send_package(ReferencePackage&& package, const std::function<Result<void>(Bytes)>& send);
 // The same, as its files come.
 class PackageSender {
@@ -135,6 +136,7 @@ class Answer {
   Result<void> take_package(Reader& r);
   Result<void> take_files(std::string_view rows, char letter);
   Result<void> end_file();
+  Result<void> take_diversion(Reader& r);
   Result<void> take_note(std::string_view text);
   const std::uint64_t most_files_, most_path_bytes_;
   const bool products_;

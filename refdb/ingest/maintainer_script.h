@@ -14,12 +14,10 @@
 #include <string_view>
 #include <vector>
 
+#include "refdb/store/builder.h"
+
 namespace gatehouse::refdb {
 
-struct Diversion {
-  std::string path, to;  // canonical
-  friend bool operator==(const Diversion&, const Diversion&) = default;
-};
 struct Alternative {
   std::string link, path;  // canonical
   friend bool operator==(const Alternative&, const Alternative&) = default;

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <unordered_map>
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -18,6 +19,7 @@
 #include "refdb/ingest/ingest.h"
 #include "refdb/ingest/input.h"
 #include "refdb/ingest/limited_stream.h"
+#include "refdb/ingest/maintainer_script.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -168,9 +170,25 @@ void add_scripts(std::vector<std::pair<std::string, ReferenceFile>> scripts, boo
   };
   if (!std::ranges::all_of(stem, usable)) return;
   for (auto& [name, file] : scripts) {
-    file.is_script = true;
+    file.is_extra = true;
     file.path = "/var/lib/dpkg/info/" + stem + "." + name;
     package.files.push_back(std::move(file));
+  }
+}
+
+// What a package's own files are called besides, where another name may be a link to one of them.
+void add_alternatives(const std::vector<Alternative>& alternatives, ReferencePackage& package) {
+  if (alternatives.empty()) return;
+  std::unordered_map<std::string, std::size_t> by_path;
+  for (std::size_t i = 0; i < package.files.size(); ++i) by_path.emplace(index_path(package.files[i].path), i);
+  for (const Alternative& a : alternatives) {
+    const auto is = by_path.find(index_path(a.path));
+    if (is == by_path.end() || package.files[is->second].is_extra) continue;
+    if (!by_path.emplace(index_path(a.link), package.files.size()).second) continue;
+    ReferenceFile link = package.files[is->second];
+    link.path = a.link;
+    link.is_extra = true;
+    package.files.push_back(std::move(link));
   }
 }
 
@@ -188,6 +206,7 @@ struct Control {
   DebControl says;
   bool several_architectures = false;
   std::vector<std::pair<std::string, ReferenceFile>> scripts;  // by their names in the archive
+  Declarations declared;
 };
 
 // Scripts only in the algorithms that are asked for; none: without.
@@ -224,6 +243,7 @@ Result<Control> read_control(const Input& input, const Member& member, const std
       file.size = text.size();
       for (const HashAlgorithm bank : algorithms) file.digests.emplace_back(bank, digest_of(bank, as_bytes(text)));
       control.scripts.emplace_back(name, std::move(file));
+      read_declarations(text, control.declared);
     } else {
       for (std::string_view rest = text; !rest.empty();) {
         const std::size_t end = rest.find('\n');
@@ -308,6 +328,8 @@ Result<ReferencePackage> read_deb(const Input& input, const std::string& source,
     out.files.push_back(std::move(file));
   }
   if (rc != ARCHIVE_EOF) return malformed("can't read the data archive", source, at(), why(a->get()));
+  add_alternatives(control.declared.alternatives, out);
+  out.diversions = std::move(control.declared.diversions);
   add_scripts(std::move(control.scripts), control.several_architectures, out);
   out.warnings = hasher.take_warnings();
   return out;

@@ -90,7 +90,7 @@ Result<void> encode_files(std::vector<ReferenceFile>& files, StagedPackage& stag
       GH_CHECK(put_in_order(f));
       if (!in_order) continue;
       set_row(row, f);
-      GH_TRY(in_order, encoder.add(row, f.is_script ? RowKind::script : RowKind::file));
+      GH_TRY(in_order, encoder.add(row, f.is_extra ? RowKind::extra : RowKind::file));
       for (const FileContent& c : f.further) {
         set_content(row, c);
         GH_CHECK(encoder.add(row, RowKind::further));
@@ -116,6 +116,10 @@ Result<StagedPackage> describe(const ReferencePackage& p) {
   staged.ingested = p.ingested != 0 ? p.ingested : std::time(nullptr);
   staged.first_seen = p.first_seen != 0 ? p.first_seen : staged.ingested;
   if (p.stamp) staged.stamp = *p.stamp;
+  for (const Diversion& d : p.diversions)
+    for (const std::string* path : {&d.path, &d.to}) put_text(staged.diversions, *path);
+  if (staged.diversions.size() > UINT16_MAX)
+    return fail(Error{Fault::limit, "more diversions than allowed", {}, 0, p.source, {}});
   return staged;
 }
 

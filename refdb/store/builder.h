@@ -40,11 +40,18 @@ struct ReferenceFile {
   std::uint64_t size = 0;
   bool is_mutable = false;  // a configuration file
   std::vector<std::pair<HashAlgorithm, Digest>> digests;
-  // What the package manager keeps of the package itself: a reference like any, and none of the package's files.
-  bool is_script = false;
+  // A reference like any, and none of the package's files: what the package manager keeps of the package itself,
+  // another name of one of its files.
+  bool is_extra = false;
   // Other contents that the file may be measured with: an unpacked kernel module, what a list has of a path besides.
   // They are references as the first is, and no files of their own.
   std::vector<FileContent> further{};
+};
+
+// Other packages' file of this path is installed under another one.
+struct Diversion {
+  std::string path, to;  // canonical
+  friend bool operator==(const Diversion&, const Diversion&) = default;
 };
 
 // One source of references: a package, an installed tree, a list.
@@ -60,6 +67,7 @@ struct ReferencePackage {
   std::int64_t ingested = 0;    // seconds since 1970; 0: now
   std::int64_t first_seen = 0;  // the date of the repository's state that has it; 0: when it is taken in
   std::vector<ReferenceFile> files;
+  std::vector<Diversion> diversions;
   // What tells without a look into it that a source is the one that was taken in: a SHA-256 of what changes whenever
   // the source does. Absent: nothing does.
   std::optional<Digest> stamp;

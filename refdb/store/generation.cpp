@@ -105,6 +105,7 @@ Result<void> Generation::each_package(const std::function<void(std::uint32_t, Pa
   return each_package_view([&](std::uint32_t id, const PackageView& p) {
     use(id, Package{p.layer, std::string(p.name), std::string(p.version), std::string(p.architecture),
                     std::string(p.source), std::string(p.digest), std::string(p.identity), std::string(p.stamp),
+                    std::string(p.diversions),
                     p.format, p.ingested, p.first_seen, p.algorithms, p.first_file, p.files, p.uncounted});
   });
 }

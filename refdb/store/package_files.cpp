@@ -20,7 +20,7 @@ constexpr std::size_t part_bytes = std::size_t(256) << 10, part_head_bytes = 4;
 template <class Use>
 Result<void> each_row(FileRow& row, const ReferenceFile& f, const Use& use) {
   set_row(row, f);
-  GH_CHECK(use(row, f.is_script ? RowKind::script : RowKind::file));
+  GH_CHECK(use(row, f.is_extra ? RowKind::extra : RowKind::file));
   for (const FileContent& c : f.further) {
     set_content(row, c);
     GH_CHECK(use(row, RowKind::further));

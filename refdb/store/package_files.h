@@ -19,8 +19,8 @@
 namespace gatehouse::refdb {
 
 struct FileRow;
-// What a row stands for. Further contents follow their file or script.
-enum class RowKind : std::uint8_t { file, script, further };
+// What a row stands for. Further contents follow their file.
+enum class RowKind : std::uint8_t { file, extra, further };
 
 // Its path canonical, the digests of its contents by algorithm, each once.
 Result<void> put_in_order(ReferenceFile& file);

@@ -109,6 +109,7 @@ class Worker {
   EntryParts& parts(Index index) { return parts_[std::size_t(index)]; }
   const Digest& content() const { return content_; }
   std::uint64_t packages() const { return packages_; }
+  const std::vector<std::uint32_t>& diverting() const { return diverting_; }
   std::string& staged() { return staged_; }
 
   Result<void> take_package(const StagedPackage& staged, std::uint32_t layer, std::uint32_t package,
@@ -121,6 +122,7 @@ class Worker {
               std::string(as_text(staged.content.view())),
               std::string(as_text(staged.identity.view())),
               std::string(as_text(staged.stamp.view())),
+              staged.diversions,
               staged.format,
               staged.ingested,
               staged.first_seen,
@@ -133,6 +135,7 @@ class Worker {
     if (!p.stamp.empty()) GH_CHECK(parts(Index::stamp).add(entry(hash_of(layer, p.stamp), package)));
     add_to(content_, staged.content.view());
     packages_ += !staged.name.empty();
+    if (!staged.diversions.empty()) diverting_.push_back(package);
     return {};
   }
   // A block's rows, of so many files; the number of the first. False: it hasn't them.
@@ -188,6 +191,7 @@ class Worker {
   Hasher sha256_{HashAlgorithm::sha256}, sha384_{HashAlgorithm::sha384};
   Digest content_ = Digest::filled(32, std::byte{0});
   std::uint64_t packages_ = 0;
+  std::vector<std::uint32_t> diverting_;
 };
 
 class Publication {
@@ -243,6 +247,7 @@ class Publication {
     if (!old.name.empty()) --totals_.packages;
     take_from(totals_.content, as_bytes(old.digest));
     totals_.gone.push_back({r.replaces, old.first_file, old.files});
+    std::erase(totals_.diverting, r.replaces);
     return {};
   }
 
@@ -390,7 +395,9 @@ class Publication {
     for (const Worker& worker : workers_) {
       add_to(totals_.content, worker.content().view());
       totals_.packages += worker.packages();
+      totals_.diverting.insert(totals_.diverting.end(), worker.diverting().begin(), worker.diverting().end());
     }
+    std::ranges::sort(totals_.diverting);
     for (const StagedRecord& r : records_) totals_.files += r.place.files - r.place.uncounted;
     totals_.next_package += std::uint32_t(records_.size());
     totals_.next_file = next_file_;

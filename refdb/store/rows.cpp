@@ -28,7 +28,8 @@ class NoLog final : public rocksdb::Logger {
 std::string encode(const Package& p) {
   std::string out;
   put(out, p.layer);
-  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
+  for (const std::string* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp,
+                               &p.diversions})
     put_text(out, *s);
   put(out, std::uint8_t(p.format));
   put(out, std::uint64_t(p.ingested));
@@ -45,7 +46,7 @@ namespace {
 template <class Text>
 bool decode_package(std::string_view v, PackageOf<Text>& p) {
   p.layer = number<std::uint32_t>(v);
-  for (Text* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp})
+  for (Text* s : {&p.name, &p.version, &p.architecture, &p.source, &p.digest, &p.identity, &p.stamp, &p.diversions})
     *s = take_text(v);
   if (v.size() != 30 || !take_format(v, p.format)) return false;
   p.ingested = std::int64_t(number<std::uint64_t>(v));
@@ -96,6 +97,8 @@ std::string encode(const Totals& t) {
     put(out, u.package);
     put(out, std::uint64_t(u.last));
   }
+  put(out, std::uint32_t(t.diverting.size()));
+  for (const std::uint32_t package : t.diverting) put(out, package);
   return out;
 }
 
@@ -117,7 +120,6 @@ bool decode(std::string_view v, Totals& t) {
     if (!take_layer(v, i.into) || v.size() < 2) return false;
     i.from = take_text(v);
   }
-  if (v.size() < 4) return false;
   if (v.size() < 4) return false;
   for (auto n = number<std::uint32_t>(v); n != 0; --n) {
     if (v.size() < run_bytes) return false;
@@ -143,6 +145,11 @@ bool decode(std::string_view v, Totals& t) {
     Unseen& u = t.unseen.emplace_back();
     u.package = number<std::uint32_t>(v);
     u.last = std::int64_t(number<std::uint64_t>(v));
+  }
+  if (v.size() < 4) return false;
+  for (auto n = number<std::uint32_t>(v); n != 0; --n) {
+    if (v.size() < 4) return false;
+    t.diverting.push_back(number<std::uint32_t>(v));
   }
   return v.empty();
 }

@@ -145,11 +145,12 @@ struct PackageOf {
   Text name, version, architecture, source;
   Text digest, identity;  // of the contents, and what makes the source recognisable: 32 bytes each
   Text stamp;             // as in ReferencePackage; empty: none
+  Text diversions;        // for each, text path and text of the other one
   PackageFormat format = PackageFormat::none;
   std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;  // bit i: common_banks[i]
-  // Rows of files, and how many of them don't count as files of the package: scripts, and further contents of the file
-  // before.
+  // Rows of files, and how many of them don't count as files of the package: scripts, other names of files, and further
+  // contents of the file before.
   std::uint32_t first_file = 0, files = 0, uncounted = 0;
 };
 using Package = PackageOf<std::string>;
@@ -191,6 +192,7 @@ struct Totals {
   std::vector<Run> runs;                                        // the oldest first
   std::vector<Gone> gone;                                       // by number
   std::vector<Unseen> unseen;                                   // by number
+  std::vector<std::uint32_t> diverting;                         // packages with diversions, by number
   // 0: there is no such layer.
   std::uint32_t number_of(const ProductLayer& layer) const;
 };

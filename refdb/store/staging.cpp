@@ -14,8 +14,8 @@ namespace {
 constexpr std::string_view format_line = "gatehouse refdb staging 3\n";
 constexpr std::size_t size_bytes = 8;      // of what follows it
 constexpr std::size_t head_size = 32 + 4;  // SHA-256 of the description, its size
-// Five texts of 65,535 bytes, and what there is of fixed size.
-constexpr std::size_t most_described_bytes = 5 * (std::size_t(65'535) + 2) + 256;
+// Six texts of 65,535 bytes, and what there is of fixed size.
+constexpr std::size_t most_described_bytes = 6 * (std::size_t(65'535) + 2) + 256;
 constexpr std::size_t block_head_size = 4;  // the size of a block's rows
 
 std::string encode(const StagedPackage& p) {
@@ -32,13 +32,14 @@ std::string encode(const StagedPackage& p) {
   put(out, p.uncounted);
   put(out, p.bytes);
   put_text(out, as_text(p.stamp.view()));
+  put_text(out, p.diversions);
   return out;
 }
 
 bool decode(std::string_view v, StagedPackage& p) {
   if (!take_layer(v, p.layer)) return false;
   for (std::string* s : {&p.name, &p.version, &p.architecture, &p.source}) *s = take_text(v);
-  if (v.size() != 64 + 34 + 2 && v.size() != 64 + 34 + 2 + 32) return false;
+  if (v.size() < 64 + 34 + 2 + 2) return false;
   p.identity = Digest(as_bytes(v.substr(0, 32)));
   p.content = Digest(as_bytes(v.substr(32, 32)));
   v.remove_prefix(64);
@@ -50,6 +51,7 @@ bool decode(std::string_view v, StagedPackage& p) {
   p.uncounted = number<std::uint32_t>(v);
   p.bytes = number<std::uint64_t>(v);
   const std::string_view stamp = take_text(v);
+  p.diversions = take_text(v);
   if (!v.empty() || (stamp.size() != 0 && stamp.size() != 32)) return false;
   p.stamp = Digest(as_bytes(stamp));
   return true;
@@ -62,6 +64,7 @@ std::string path_in(const std::string& store) { return store + "/staging"; }
 ContentHasher::ContentHasher(const StagedPackage& p) {
   const std::string layer(refdb::name(p.layer.layer));
   for (const std::string* s : {&p.layer.product, &layer, &p.name, &p.version, &p.architecture}) (text_ += *s) += '\0';
+  if (!p.diversions.empty()) ((text_ += "diverts") += '\0') += p.diversions;
 }
 
 void Staging::remove(const std::string& store) {

@@ -25,6 +25,7 @@ struct StagedPackage {
   std::string name, version, architecture, source;
   Digest identity, content;  // SHA-256
   Digest stamp;              // as in ReferencePackage; empty: none
+  std::string diversions;    // as in Package
   PackageFormat format = PackageFormat::none;
   std::int64_t ingested = 0, first_seen = 0;
   std::uint8_t algorithms = 0;             // as in Package
@@ -32,8 +33,8 @@ struct StagedPackage {
   std::uint64_t bytes = 0;                 // of the files and scripts, each with its first content
 };
 
-// The package's digest: the SHA-256 of product, layer, name, version and architecture, each ended by a NUL byte, and
-// what FileRow::append_logical gives of its files, in the order of their paths.
+// The package's digest: the SHA-256 of product, layer, name, version and architecture, each ended by a NUL byte, of its
+// diversions, if there are any, and of what FileRow::append_logical gives of its files, in the order of their paths.
 class ContentHasher {
  public:
   explicit ContentHasher(const StagedPackage& package);

@@ -75,8 +75,18 @@ class Found {
 
 class GenerationView final : public View {
  public:
-  GenerationView(std::uint64_t number, std::unique_ptr<Generation> generation)
-      : number_(number), generation_(std::move(generation)) {
+  // What a package says of other packages' file of a path.
+  struct Diverted {
+    std::uint32_t layer = 0;
+    std::string package, path;
+    friend auto operator<=>(const Diverted&, const Diverted&) = default;
+  };
+  // By the index path of where the file is instead; that more than a few go there is nobody's need.
+  using Diversions = std::map<std::string, std::set<Diverted>, std::less<>>;
+  static constexpr std::size_t most_diversions = 16;
+
+  GenerationView(std::uint64_t number, std::unique_ptr<Generation> generation, Diversions diversions)
+      : number_(number), generation_(std::move(generation)), diversions_(std::move(diversions)) {
     const Totals& totals = generation_->totals();
     for (const auto& [layer, id] : totals.layers) names_.emplace(id, layer);
     for (const std::string& name : product_names(totals)) {
@@ -128,16 +138,15 @@ class GenerationView final : public View {
     const auto at = products_.find(product);
     if (at == products_.end() || path.empty() || path.size() > max_path_bytes || path.front() != '/') return out;
     const std::string index = index_path(path);
-    Hasher hasher(HashAlgorithm::sha256);
     Packages packages(*this, &at->second, product);
-    for (const auto& [layer, _] : at->second.layers) {
-      GH_TRY(const auto numbers, generation_->find(Index::path, hash_of_path(layer, index, hasher)));
-      for (const std::uint32_t number : numbers) {
-        if (out.size() == max_answers) break;
-        GH_TRY(auto reference, packages.reference(number, [&](const FileRow& row) { return index_path(row.path) == index; }));
-        if (reference) out.push_back(*std::move(reference));
-      }
-    }
+    GH_CHECK(add_references(
+        at->second, index, packages, [](const Reference&) { return true; }, out));
+    const auto diverted = diversions_.find(index);
+    if (diverted == diversions_.end()) return out;
+    for (const Diverted& d : diverted->second)
+      if (at->second.layers.contains(d.layer))
+        GH_CHECK(add_references(
+            at->second, d.path, packages, [&](const Reference& r) { return r.package != d.package; }, out));
     return out;
   }
 
@@ -185,9 +194,9 @@ class GenerationView final : public View {
     for (const std::uint32_t number : numbers) {
       if (out.size() == max_answers) break;
       GH_TRY(auto reference, packages.reference(number, [&](const FileRow& row) {
-               return std::ranges::any_of(std::span(row.contents).first(row.digests),
-                                          [&](const FileRow::Content& c) { return c.digest == wanted; });
-             }));
+        return std::ranges::any_of(std::span(row.contents).first(row.digests),
+                                   [&](const FileRow::Content& c) { return c.digest == wanted; });
+      }));
       if (!reference) continue;
       // Equal content under one name: the first answers for all.
       if (answered.emplace(packages.number(), index_path(reference->path)).second) out.push_back(*std::move(reference));
@@ -197,7 +206,7 @@ class GenerationView final : public View {
 
  private:
   struct Product {
-    std::uint32_t number = 0;              // of ours
+    std::uint32_t number = 0;               // of ours
     std::map<std::uint32_t, Layer> layers;  // by the generation's number: as which layer
   };
 
@@ -256,6 +265,23 @@ class GenerationView final : public View {
     Package last_;
   };
 
+  // Those of an index path that `counts` takes.
+  template <class Counts>
+  Result<void> add_references(const Product& product, const std::string& index, Packages& packages,
+                              const Counts& counts, std::vector<Reference>& out) const {
+    Hasher hasher(HashAlgorithm::sha256);
+    for (const auto& [layer, _] : product.layers) {
+      GH_TRY(const auto numbers, generation_->find(Index::path, hash_of_path(layer, index, hasher)));
+      for (const std::uint32_t number : numbers) {
+        if (out.size() >= max_answers) break;
+        GH_TRY(auto reference,
+               packages.reference(number, [&](const FileRow& row) { return index_path(row.path) == index; }));
+        if (reference && counts(*reference)) out.push_back(*std::move(reference));
+      }
+    }
+    return {};
+  }
+
   // The index keeps a part of T; the file that it leads to has all that T is made of. Its layer is the one that was
   // asked for: T's are equal, so another layer's hash would have been another.
   Result<std::optional<std::string>> name_of_template(std::uint32_t layer, Index index, const Digest& t,
@@ -287,6 +313,7 @@ class GenerationView final : public View {
 
   const std::uint64_t number_;
   const std::unique_ptr<Generation> generation_;
+  const Diversions diversions_;
   std::map<std::string, Product, std::less<>> products_;
   std::map<std::uint32_t, ProductLayer> names_;
   mutable Found found_;
@@ -299,7 +326,16 @@ class GenerationView final : public View {
 
 Result<std::shared_ptr<const View>> open_view(const std::string& path, std::uint64_t generation) {
   GH_TRY(auto opened, Generation::open(path, generation));
-  return std::make_shared<const GenerationView>(generation, std::move(opened));
+  GenerationView::Diversions diversions;
+  for (const std::uint32_t number : opened->totals().diverting) {
+    GH_TRY(const Package package, opened->package(number));
+    for (std::string_view rest = package.diversions; !rest.empty();) {
+      const std::string_view from = take_text(rest), to = take_text(rest);
+      auto& there = diversions[index_path(to)];
+      if (there.size() < GenerationView::most_diversions) there.insert({package.layer, package.name, index_path(from)});
+    }
+  }
+  return std::make_shared<const GenerationView>(generation, std::move(opened), std::move(diversions));
 }
 
 Result<std::shared_ptr<const View>> open_view(const std::string& path) {

@@ -23,7 +23,7 @@ void hear(Answer& answer, Bytes rest) {
 }
 
 bool same(const ReferenceFile& a, const ReferenceFile& b) {
-  if (a.size != b.size || a.is_script != b.is_script || a.further.size() != b.further.size()) return false;
+  if (a.size != b.size || a.is_extra != b.is_extra || a.further.size() != b.further.size()) return false;
   for (std::size_t i = 0; i < a.further.size(); ++i)
     if (a.further[i].size != b.further[i].size || a.further[i].digests != b.further[i].digests) return false;
   return a.digests == b.digests;

@@ -325,5 +325,55 @@ TEST(Generation, PruningLeavesTheCurrentTheNewestAndTheHeld) {
   EXPECT_FALSE(open_view(store, many - 1));
 }
 
+TEST(View, HasOtherPackagesFilesWhereAPackageDivertsThem) {
+  const Folder folder;
+  const std::string store = folder / "refdb";
+  auto perl = package(debian, "divert-perl", "1", {{"/usr/bin/perl", "wrapper"}});
+  perl.diversions = {{"/usr/bin/perl", "/bin/perl.real"}};
+  ASSERT_TRUE(publish(store, {package(debian, "perl", "5", {{"/usr/bin/perl", "perl"}}), perl}));
+  const auto before = read_stats(store)->content_digest;
+  auto view = open_view(store).value();
+  const auto diverted = view->references_of_path(debian, "/usr/bin/perl.real").value();
+  ASSERT_EQ(diverted.size(), 1U);
+  EXPECT_EQ(diverted[0].package, "perl");
+  EXPECT_EQ(diverted[0].path, "/usr/bin/perl");
+  EXPECT_EQ(view->references_of_path(debian, "/usr/bin/perl").value().size(), 2U);
+  EXPECT_TRUE(view->references_of_path("Another", "/usr/bin/perl.real").value().empty());
+  // What comes later is diverted, too; what comes again with another diversion is another package.
+  ASSERT_TRUE(publish(store, {package(debian, "perl", "6", {{"/usr/bin/perl", "perl 6"}})}));
+  view = open_view(store).value();
+  EXPECT_EQ(view->references_of_path(debian, "/bin/perl.real").value().size(), 2U);
+  perl.diversions[0].to = "/usr/bin/perl.distrib";
+  perl.identity = digest_of(HashAlgorithm::sha256, as_bytes(std::string_view("another")));
+  ASSERT_TRUE(publish(folder / "other", {package(debian, "perl", "5", {{"/usr/bin/perl", "perl"}}), perl}));
+  EXPECT_NE(read_stats(folder / "other")->content_digest, before);
+  EXPECT_TRUE(open_view(folder / "other").value()->references_of_path(debian, "/usr/bin/perl.real").value().empty());
+}
+
+TEST(View, KeepsDiversionsThroughAnInterruptedIngestionAndFurtherAlgorithms) {
+  const Folder folder;
+  const std::string store = folder / "refdb";
+  auto wrapper = package(debian, "wrapper", "1", {{"/usr/bin/x", "wrapper"}});
+  wrapper.diversions = {{"/usr/bin/x", "/usr/bin/x.real"}};
+  wrapper.identity = digest_of(HashAlgorithm::sha256, as_bytes(std::string_view("wrapper")));
+  auto narrow = wrapper;
+  for (ReferenceFile& f : narrow.files) std::erase_if(f.digests, [](const auto& d) { return d.first != HashAlgorithm::sha256; });
+  {
+    auto builder = Builder::open(store).value();
+    ASSERT_TRUE(builder.add(package(debian, "x", "1", {{"/usr/bin/x", "x"}})).value());
+    ASSERT_TRUE(builder.add(narrow).value());
+  }
+  {
+    auto builder = Builder::open(store).value();
+    ASSERT_TRUE(builder.add(package(debian, "x", "1", {{"/usr/bin/x", "x"}})).value() ||
+                builder.resume({debian}, *wrapper.identity, {HashAlgorithm::sha256}).value());
+    (void)builder.resume({debian}, *wrapper.identity, {HashAlgorithm::sha256}).value();
+    ASSERT_TRUE(builder.publish());
+  }
+  EXPECT_EQ(open_view(store).value()->references_of_path(debian, "/usr/bin/x.real").value().size(), 1U);
+  ASSERT_TRUE(publish(store, {wrapper}));
+  EXPECT_EQ(open_view(store).value()->references_of_path(debian, "/usr/bin/x.real").value().size(), 1U);
+}
+
 }  // namespace
 }  // namespace gatehouse::refdb

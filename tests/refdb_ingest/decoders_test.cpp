@@ -420,7 +420,7 @@ TEST(DecoderAnswers, HaveAllThatAPackageHas) {
   for (std::size_t i = 0; i < came.files.size(); ++i) {
     const ReferenceFile &is = came.files[i], &was = package.files[i];
     ASSERT_TRUE(is.path == was.path && is.size == was.size && is.is_mutable == was.is_mutable &&
-                is.is_script == was.is_script && is.digests == was.digests && is.further.size() == was.further.size());
+                is.is_extra == was.is_extra && is.digests == was.digests && is.further.size() == was.further.size());
     for (std::size_t f = 0; f < is.further.size(); ++f)
       ASSERT_TRUE(is.further[f].size == was.further[f].size && is.further[f].digests == was.further[f].digests);
   }

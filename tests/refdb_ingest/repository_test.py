@@ -64,10 +64,10 @@ def write(path, content):
 DEBS = {}
 
 
-def make_deb(name, version='1', files=None, fields=''):
+def make_deb(name, version='1', files=None, fields='', scripts={}):
     """A package file's bytes; the same for the same arguments."""
     files = files or {'/usr/bin/' + name: b'program ' + name.encode(), '/usr/share/doc/%s/copyright' % name: b'free'}
-    key = (name, version, tuple(sorted(files.items())), fields)
+    key = (name, version, tuple(sorted(files.items())), fields, tuple(sorted(scripts.items())))
     if key not in DEBS:
         tree = os.path.join(WORK, 'tree')
         shutil.rmtree(tree, True)
@@ -75,6 +75,9 @@ def make_deb(name, version='1', files=None, fields=''):
             write(tree + path, content)
         write(tree + '/DEBIAN/control', ('Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: nobody <n@example.org>\n'
                                          '%sDescription: a test\n' % (name, version, fields)).encode())
+        for script, content in scripts.items():
+            write(tree + '/DEBIAN/' + script, content)
+            os.chmod(tree + '/DEBIAN/' + script, 0o755)
         subprocess.run(['dpkg-deb', '--root-owner-group', '-Zgzip', '--build', tree, WORK + '/made.deb'], check=True,
                        stdout=subprocess.DEVNULL)
         with open(WORK + '/made.deb', 'rb') as file:
@@ -445,6 +448,20 @@ class Selection(Case):
                              ('alpha-doc', 'Section: doc\nPriority: optional\n'), ('gamma', '')):
             write('%s/%s.deb' % (folder, name), make_deb(name, fields=fields))
         return folder
+
+    def test_diversions_and_alternatives_that_scripts_declare(self):
+        folder = self.path('declared')
+        write(folder + '/less.deb', make_deb('less', files={'/usr/bin/less': b'less'}, scripts={
+            'postinst': b'#!/bin/sh\nset -e\nupdate-alternatives --install /usr/bin/pager pager /usr/bin/less 77\n'}))
+        write(folder + '/wrapper.deb', make_deb('wrapper', files={'/usr/bin/tool': b'wrapper'}, scripts={
+            'preinst': b'#!/bin/sh\ndpkg-divert --package wrapper --rename --divert /usr/bin/tool.real --add /usr/bin/tool\n'}))
+        write(folder + '/tool.deb', make_deb('tool', files={'/usr/bin/tool': b'tool'}))
+        for n, options in enumerate(([], ['--no-sandbox'])):
+            refdb = self.path('refdb%d' % n)
+            self.assertEqual(self.take(*options, folder, refdb=refdb)[:2], (3, 3))
+            for path, package, content in (('/usr/bin/pager', 'less', b'less'), ('/usr/bin/tool.real', 'tool', b'tool')):
+                matches = self.lookup(path, refdb)
+                self.assertEqual([(m['package'], m['digests']['sha256']) for m in matches], [(package, hashlib.sha256(content).hexdigest())])
 
     def test_packages_in_files_are_chosen_by_what_their_control_file_says(self):
         folder = self.debs()
