@@ -36,7 +36,7 @@ LIBRARIES = {
     r"curl/": ["refdb/ingest"],
     r"seccomp\.h": ["refdb/ingest"],
     r"sqlite3\.h": ["refdb/ingest", "tests"],
-    r"(zlib|bzlib|lz4|lzma|zstd(_errors)?)\.h": ["refdb/ingest", "tests"],
+    r"(zlib|bzlib|lz4|lzma|zstd(_errors)?)\.h": ["refdb/ingest", "bench", "tests"],
     r"toml\+\+/|toml\.hpp": ["base", "server/config", "server/policy", "endpoint", "tests"],
     r"spdlog/": ["base", "tests"],
     r"CLI/": ["cli", "endpoint", "bench", "tests"],

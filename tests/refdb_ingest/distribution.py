@@ -2,7 +2,7 @@
 signatures from the archive's key on. Killed 20 times at random, the ingestion ends with the contents of one that nobody
 disturbed, and answers for every file of every package, by path and by digest, as dpkg-deb, tarfile and hashlib say.
 scripts/test.sh --long ingest runs it; packages are kept in the folder, and fetched once."""
-import argparse, collections, concurrent.futures, fnmatch, hashlib, json, lzma, os, random, resource, shutil, subprocess, sys, tarfile, threading, time
+import argparse, collections, concurrent.futures, fnmatch, hashlib, json, lzma, os, random, shutil, subprocess, sys, tarfile, threading, time
 import urllib.request
 
 SOURCES = '/etc/apt/sources.list.d/debian.sources'
@@ -82,29 +82,28 @@ class Ingestion:
         return out + ['apt:' + self.mirror.url]
 
     def run(self, *arguments, **options):
-        ran = subprocess.run(self.command(*arguments, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        return ran.returncode, json.loads(ran.stdout or b'{}')
+        """Exit code, report, and what it used with all that it started."""
+        with subprocess.Popen(self.command(*arguments, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as child:
+            out = child.stdout.read()
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+        return child.returncode, json.loads(out or b'{}'), usage
 
     def stats(self, refdb):
         return json.loads(subprocess.run([self.gatehouse, 'refdb', 'stats', '--refdb', self.path(refdb), '--json'], check=True, capture_output=True).stdout)
 
 
-def children_seconds():
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 def undisturbed(ingestion, chosen):
     """The report of a run that takes all, and how long its work takes where nothing is to be fetched."""
     shutil.rmtree(ingestion.path('undisturbed'), True)
-    begun, worked = time.monotonic(), children_seconds()
-    code, report = ingestion.run('undisturbed', 'cache', '--keep-packages')
+    begun = time.monotonic()
+    code, report, usage = ingestion.run('undisturbed', 'cache', '--keep-packages')
     need(code == 0, 'an undisturbed run fails: %s' % report.get('failed'))
     need(report['packages'] == len(chosen), '%d packages taken, the index has %d of them' % (report['packages'], len(chosen)))
     say('undisturbed: %d packages, %d files in %.0f s; the largest process had %d MiB' %
-        (report['packages'], report['files'], time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10))
-    need(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 512 << 10, 'more than 512 MiB in one process')
-    return report, (children_seconds() - worked) / min(os.cpu_count(), 256)
+        (report['packages'], report['files'], time.monotonic() - begun, usage.ru_maxrss >> 10))
+    need(usage.ru_maxrss < 512 << 10, 'more than 512 MiB in one process')
+    return report, (usage.ru_utime + usage.ru_stime) / os.cpu_count()
 
 
 def package_file(ingestion, digest, cache='cache'):
@@ -252,7 +251,7 @@ def main():
     need(size >= options.mb * 1_000_000, 'the mirror has no more')
 
     shutil.rmtree(ingestion.path('refused'), True)
-    code, report = ingestion.run('refused', 'refused-cache', keyring=WRONG_KEYRING)
+    code, report, _ = ingestion.run('refused', 'refused-cache', keyring=WRONG_KEYRING)
     need(code == 3 and report['packages'] == 0 and "isn't in the keyring" in report['failed'][0]['reason'], 'taken with the wrong keyring: %s' % report)
 
     report, seconds = undisturbed(ingestion, chosen)
