@@ -51,12 +51,11 @@ class Table {
     }
     return good(writer_.Put(key, rocksdb::Slice(value.data(), value.size())));
   }
-  // Its path goes to `out` where it has any rows.
-  Result<void> finish(std::vector<std::string>& out) {
-    if (!open_) return {};
+  // On disk. Its path; empty: it has no rows.
+  Result<std::string> finish() {
+    if (!open_) return std::string();
     GH_CHECK(good(writer_.Finish()));
-    out.push_back(path_);
-    return {};
+    return path_;
   }
 
  private:
@@ -231,8 +230,14 @@ class Publication {
     }
     Table totals(scratch_ + "/totals", Table::Kind::text);
     GH_CHECK(totals.put(totals_key(totals_.generation), encode(totals_)));
-    for (Table* table : {&totals, &contents_, &packages_, &indexes_, &filters_}) GH_CHECK(table->finish(tables_));
-    return {};
+    // Each waits for the disk; together they wait once.
+    Table* const tables[] = {&totals, &contents_, &packages_, &indexes_, &filters_};
+    return in_turns(
+        std::size(tables), unsigned(std::size(tables)), [&](std::size_t n, unsigned) { return tables[n]->finish(); },
+        [&](std::size_t, std::string&& path) -> Result<void> {
+          if (!path.empty()) tables_.push_back(std::move(path));
+          return {};
+        });
   }
   const Totals& totals() const { return totals_; }
   const std::vector<std::string>& tables() const { return tables_; }

@@ -200,6 +200,8 @@ rocksdb::Options options() {
   o.max_open_files = 512;
   // Rows are merged by who publishes them, or not at all.
   o.disable_auto_compactions = true;
+  // Only compactions would need it.
+  o.skip_stats_update_on_db_open = true;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(std::size_t(64) << 20);
   o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));

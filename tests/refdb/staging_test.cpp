@@ -142,6 +142,39 @@ TEST_F(Staging, AStampCountsOnceItsPackageIsPublished) {
   EXPECT_EQ(digest(), undisturbed(3));
 }
 
+// Who asks for many is answered from all of the base, read at once.
+TEST_F(Staging, ManyPackagesAreKnownAsFewAre) {
+  const auto made = [](int n, bool all) {
+    auto p = numbered(n);
+    if (n % 3 == 0) p.stamp = digest_of(HashAlgorithm::sha256, as_bytes(p.name + " stamp"));
+    for (ReferenceFile& f : p.files)
+      if (!all) std::erase_if(f.digests, [](const auto& d) { return d.first != HashAlgorithm::sha256; });
+    return p;
+  };
+  std::vector<ReferencePackage> packages;
+  for (int n = 0; n < 150; ++n) packages.push_back(made(n, false));
+  ASSERT_TRUE(publish(store_, packages));
+  // These come again with more algorithms, and the old ones are gone.
+  ASSERT_TRUE(publish(store_, {made(6, true), made(140, true)}));
+  const auto builder = Builder::open(store_).value();
+  for (int round = 0; round < 2; ++round)
+    for (int n = 0; n < 200; ++n) {
+      SCOPED_TRACE(n);
+      const auto p = numbered(n);
+      for (const bool all : {false, true}) {
+        std::vector<HashAlgorithm> wanted{HashAlgorithm::sha256};
+        if (all) wanted = all_banks;
+        const bool has = n < 150 && (!all || n == 6 || n == 140);
+        auto missing = wanted;
+        EXPECT_EQ(builder.known({debian}, *p.identity, missing).value(), has);
+        const Digest stamp = digest_of(HashAlgorithm::sha256, as_bytes(p.name + " stamp"));
+        EXPECT_EQ(builder.known_by_stamp({debian}, stamp, wanted).value(), has && n % 3 == 0);
+        EXPECT_FALSE(builder.known({other}, *p.identity, missing).value());
+        EXPECT_FALSE(builder.known({debian, Layer::updates}, *p.identity, missing).value());
+      }
+    }
+}
+
 TEST_F(Staging, IsForTheGenerationThatItWasToFollow) {
   ASSERT_TRUE(publish(store_, {package(debian, "first", "1", {{"/a", "a"}})}));
   leave(2);
