@@ -9,7 +9,7 @@
 namespace gatehouse::refdb {
 namespace {
 
-constexpr std::string_view first_line = "gatehouse refdb export 1";
+constexpr std::string_view first_line = "gatehouse refdb export 2";
 constexpr std::string_view spec = "docs/formats/export.md";
 
 // Words of lines, each in the one form that it is written in.

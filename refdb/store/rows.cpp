@@ -14,7 +14,7 @@
 namespace gatehouse::refdb {
 namespace {
 
-constexpr std::string_view format_line = "gatehouse refdb 2\n";
+constexpr std::string_view format_line = "gatehouse refdb 3\n";
 
 // A generation is immutable: not even a log is written beside it.
 class NoLog final : public rocksdb::Logger {
@@ -240,7 +240,7 @@ Result<void> check_format(const std::string& path) {
   if (!found) return store_error("no reference store here", path, found.error().detail);
   if (as_text(*found) != format_line)
     return store_error("the reference store has another format version", path,
-                       escaped(as_text(*found), 64) + ", this program has 2: ingest into a new store");
+                       escaped(as_text(*found), 64) + ", this program has 3: ingest into a new store");
   return {};
 }
 

@@ -296,7 +296,7 @@ add("endpoint_log_fuzz", inventory([(b"dpkg", b"1.21.22", 0), (b"adduser", b"3.1
                                    [(1, 1000, 1, 1), (1, 1000, 2, 1), (2, 2000, 1, 2), (2, 2000, 3, 1)], 2))
 digest = hashlib.sha256(b"").hexdigest()
 for over, base in (("", "file"), ("over 41 %s\n" % digest, "base")):
-    add("export_manifest_fuzz", ("gatehouse refdb export 1\ngeneration 42\nmade 1764000000000000\ncontent %s\npackages 5\nfiles 77\n%s"
+    add("export_manifest_fuzz", ("gatehouse refdb export 2\ngeneration 42\nmade 1764000000000000\ncontent %s\npackages 5\nfiles 77\n%s"
         "file %s 3 REPOSITORIES\n%s %s 9 000008.sst\nfile %s 7 000015.sst\nfile %s 16 CURRENT\nfile %s 36 IDENTITY\nfile %s 5 MANIFEST-000012\n"
         % (digest, over, digest, base, digest, digest, digest, digest, digest)).encode())
 add("export_manifest_fuzz", ("%s 1764000000000000 42 %s %s\n" % (digest, digest, digest)).encode() * 2)

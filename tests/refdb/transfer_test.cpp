@@ -365,7 +365,7 @@ TEST(ExportManifest, HasOneForm) {
     changed.replace(changed.find(what), what.size(), by);
     return !parse_manifest(changed);
   };
-  EXPECT_TRUE(refused("export 1", "export 2"));
+  EXPECT_TRUE(refused("export 2", "export 1"));
   EXPECT_TRUE(refused("generation 42", "generation 042"));
   EXPECT_TRUE(refused("generation 42", "generation 0"));
   EXPECT_TRUE(refused("generation 42", "generation -1"));
