@@ -116,7 +116,7 @@ TEST_F(Damage, OfAGenerationIsNotCarriedIntoTheNext) {
 }
 
 TEST_F(Damage, AnotherFormatVersionIsNamed) {
-  for (const std::string other : {"gatehouse refdb 1\n", "gatehouse refdb 3\n"}) {
+  for (const std::string other : {"gatehouse refdb 2\n", "gatehouse refdb 4\n"}) {
     put(store_ + "/FORMAT", to_vector(as_bytes(other)));
     const auto view = open_view(store_);
     ASSERT_FALSE(view);

@@ -414,6 +414,7 @@ TEST(DecoderAnswers, HaveAllThatAPackageHas) {
   Answer answer(2 * many + 2, std::size_t(1) << 20);
   EXPECT_FALSE(answer.take(note_message("of the whole")).value());
   for (const ByteVector& m : messages) ASSERT_FALSE(answer.take(m).value());
+  EXPECT_TRUE(answer.take(done_message()).value());
   EXPECT_EQ(answer.all().notes, std::vector<std::string>{"of the whole"});
   const ReferencePackage& came = answer.packages().at(0);
   ASSERT_EQ(came.files.size(), package.files.size());
