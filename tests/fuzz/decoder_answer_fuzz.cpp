@@ -50,9 +50,10 @@ void check_packages(Bytes bytes, bool products) {
       return {};
     });
     if (!sent) continue;  // a path that no package may have, a product where none may be
+    GH_ASSERT(again.take(done_message()).value());
     const ReferencePackage& after = again.packages().at(0);
     GH_ASSERT(again.packages().size() == 1 && after.files.size() == before.files.size());
-    GH_ASSERT(after.warnings.size() == before.warnings.size());
+    GH_ASSERT(after.warnings.size() == before.warnings.size() && after.diversions == before.diversions);
     for (std::size_t i = 0; i < before.files.size(); ++i) GH_ASSERT(same(after.files[i], before.files[i]));
   }
 }

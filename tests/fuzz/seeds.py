@@ -307,7 +307,7 @@ def text32(text):
 row = b"\x0a\0\0\x0b/usr/bin/ls\x4d" + bytes(32) + b"\x09\x09\3top\7" + bytes(32)
 again = b"\x08\x0b\0\x4e" + bytes(32)  # the same path, another content
 package = b"P" + text32(b"") + text32(b"coreutils") + text32(b"9.1-1") + text32(b"amd64") + text32(b"coreutils.deb") + b"\1"
-add("decoder_answer_fuzz", said(package, b"F" + row, b"D"))
+add("decoder_answer_fuzz", said(package, b"V" + text32(b"/usr/bin/x") + text32(b"/usr/bin/x.real"), b"F" + row, b"D"))
 add("decoder_answer_fuzz", said(b"W" + text32(b"a note"), package, b"F" + row[:48] + again, b"M" + row[:48], b"S" + row, b"W" + text32(b"a warning"), b"D"))
 add("decoder_answer_fuzz", said(b"P" + text32(b"Debian") + package[5:-1] + b"\0", b"F" + row, b"D"))
 add("decoder_answer_fuzz", said(package, b"E\0" + struct.pack(">Q", 77) + text32(b"truncated") + text32(b"deb(5)") + text32(b"")))
