@@ -36,10 +36,10 @@ double percentile(const std::vector<float>& sorted, double share) {
 }
 
 template <class Counts>
-json::object to_json(const Counts& counts) {
+std::string to_json(const Counts& counts) {
   json::object out;
   for (const auto& [name, n] : counts) out[name] = n;
-  return out;
+  return json::serialize(out);
 }
 
 void print(const fleet::Report& report, std::optional<double> server, bool as_json) {
@@ -67,20 +67,17 @@ void print(const fleet::Report& report, std::optional<double> server, bool as_js
     std::puts("");
     return;
   }
-  json::object out;
-  out["attestations"] = attestations;
-  out["seconds"] = report.seconds;
-  out["rate"] = rate;
-  out["latency_ms"] = {{"p50", p50}, {"p90", p90}, {"p99", p99}, {"max", most}};
-  out["verdicts"] = to_json(t.verdicts);
-  out["failures"] = to_json(t.failures);
-  out["disturbers"] = to_json(t.disturbers);
-  out["wrong"] = t.wrong;
-  out["connections"] = t.connections;
-  out["bytes_sent"] = bytes;
-  out["cpu_seconds"] = report.cpu_seconds;
-  if (server) out["server_cpu_seconds"] = *server;
-  std::printf("%s\n", json::serialize(out).c_str());
+  std::printf(
+      "{\"attestations\":%llu,\"seconds\":%.3f,\"rate\":%.1f,"
+      "\"latency_ms\":{\"p50\":%.2f,\"p90\":%.2f,\"p99\":%.2f,\"max\":%.2f},"
+      "\"verdicts\":%s,\"failures\":%s,\"disturbers\":%s,\"wrong\":%llu,\"connections\":%llu,\"bytes_sent\":%llu,"
+      "\"cpu_seconds\":%.3f",
+      static_cast<unsigned long long>(attestations), report.seconds, rate, p50, p90, p99, most,
+      to_json(t.verdicts).c_str(), to_json(t.failures).c_str(), to_json(t.disturbers).c_str(),
+      static_cast<unsigned long long>(t.wrong), static_cast<unsigned long long>(t.connections),
+      static_cast<unsigned long long>(bytes), report.cpu_seconds);
+  if (server) std::printf(",\"server_cpu_seconds\":%.3f", *server);
+  std::puts("}");
 }
 
 }  // namespace
