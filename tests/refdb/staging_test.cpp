@@ -232,7 +232,7 @@ TEST_F(Staging, DamageCostsTheWorkAndNothingElse) {
     ASSERT_EQ(digest(), expected);
     ++(resumed == 4 ? all : resumed == 0 ? none : some);
   };
-  for (std::size_t at = 0; at < whole.size(); at += 1 + random() % 40) {
+  for (std::size_t at = 0; at < whole.size(); at += 1 + random() % 100) {
     ByteVector changed = whole;
     changed[at] ^= std::byte(1U << random() % 8);
     check(changed);
@@ -240,7 +240,7 @@ TEST_F(Staging, DamageCostsTheWorkAndNothingElse) {
   EXPECT_EQ(all, 0U);
   EXPECT_GT(some, 10U);
   EXPECT_GT(none, 5U);
-  for (std::size_t n = 0; n <= whole.size(); n += std::min<std::size_t>(whole.size() - n, 50) + (n == whole.size()))
+  for (std::size_t n = 0; n <= whole.size(); n += std::min<std::size_t>(whole.size() - n, 120) + (n == whole.size()))
     check(to_vector(Bytes(whole).first(n)));
   EXPECT_EQ(all, 1U);
 }
