@@ -285,7 +285,6 @@ void Worker::on_ready(std::uint32_t local) {
   const std::size_t most = e.manner == Manner::vanishing ? 4096 : everything;
   if (e.manner == Manner::vanishing && e.connection->bytes_sent() >= e.vanishes_at) {
     e.connection->vanish();
-    e.watched = EPOLLIN;  // closed with its socket
     ++tally_.disturbers["vanishing"];
     return finish(local, false);
   }
