@@ -107,14 +107,18 @@ class Bench:
         return Run([self.gatehouse, 'refdb', 'ingest', '--json', '--refdb', self.path(store), '--product', PRODUCT, '--jobs', str(JOBS), *arguments])
 
     def debs(self, files):
-        listed = self.path('debs.txt')
+        listed, folder = self.path('debs.txt'), self.path('chosen')
+        shutil.rmtree(folder, True)
+        os.makedirs(folder)
+        for file in files:
+            os.symlink(file, os.path.join(folder, os.path.basename(file)))
         with open(listed, 'w', encoding='utf-8') as file:
             file.write('\n'.join(files) + '\n')
         pipeline = 'while read -r f; do dpkg-deb --fsys-tarfile "$f" | tar -xO | sha256sum; done < "$0"'
         runs = interleaved(self.rounds, {
-            'ingest': lambda: self.ingest(*files, '--hash', 'sha256'),
-            'no_sandbox': lambda: self.ingest('--no-sandbox', *files, '--hash', 'sha256'),
-            'all_banks': lambda: self.ingest(*files),
+            'ingest': lambda: self.ingest(folder, '--hash', 'sha256'),
+            'no_sandbox': lambda: self.ingest('--no-sandbox', folder, '--hash', 'sha256'),
+            'all_banks': lambda: self.ingest(folder),
             'limit': lambda: Run([self.limits, 'decode', '--json', '--jobs', str(JOBS), *files]),
             'pipeline': lambda: Run(['taskset', '-c', '0', 'sh', '-c', pipeline, listed]),
         })

@@ -69,7 +69,7 @@ constexpr int allowed_calls[] = {
     SCMP_SYS(madvise),       SCMP_SYS(close),        SCMP_SYS(exit_group),
     SCMP_SYS(exit),          SCMP_SYS(getpid),       SCMP_SYS(gettid),
     SCMP_SYS(getrandom),     SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall),
+    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(restart_syscall), SCMP_SYS(recvmsg),
 };
 // What libraries ask without need: files of settings, terminals, the machine.
 constexpr int refused_calls[] = {
@@ -159,7 +159,7 @@ bool confine(const SystemCalls& allowed, const Allowance& allowance) {
       !limit(RLIMIT_DATA, allowance.private_bytes + allowance.memory_bytes))
     return false;
   return limit(RLIMIT_CPU, allowance.cpu_seconds, 5) && limit(RLIMIT_FSIZE, 0) &&
-         limit(RLIMIT_NOFILE, sanitized ? 64 : 0) && allowed.apply();
+         limit(RLIMIT_NOFILE, sanitized ? 64 : 16) && allowed.apply();
 }
 
 }  // namespace gatehouse::refdb

@@ -20,8 +20,8 @@ namespace gatehouse::refdb {
 // with root alone) it gives up all capabilities. One thread.
 Result<void> give_up_rights();
 
-// A filter of system calls (seccomp). Reading, writing and closing what is open, memory that isn't code, the time,
-// random numbers and the end; asking for files and the like is answered with EPERM, as libraries do that lightly;
+// A filter of system calls (seccomp). Reading, writing and closing what is open, taking what a socket brings, memory that
+// isn't code, the time, random numbers and the end; asking for files and the like is answered with EPERM, as libraries do that lightly;
 // anything else ends the process with SIGSYS.
 class SystemCalls {
  public:

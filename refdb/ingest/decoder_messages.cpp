@@ -91,9 +91,10 @@ std::string_view lasting(std::string_view text) {
   return *all.emplace(text).first;
 }
 
-ByteVector request_message(const DecodeRequest& request) {
+ByteVector request_message(const DecodeRequest& request, std::uint64_t size) {
   Writer w;
   w.put(std::uint8_t('R'));
+  w.put(size);
   w.put(std::uint8_t(request.kind));
   put_algorithms(w, request.algorithms);
   put_text32(w, request.name);
@@ -108,9 +109,11 @@ ByteVector request_message(const DecodeRequest& request) {
   return std::move(w).take();
 }
 
-Result<DecodeRequest> parse_request(Bytes message) {
+Result<Asked> parse_request(Bytes message) {
   GH_TRY(Reader r, open(message, 'R'));
-  DecodeRequest out;
+  Asked asked;
+  DecodeRequest& out = asked.request;
+  GH_TRY(asked.size, r.get<std::uint64_t>());
   GH_TRY(const std::uint8_t kind, r.get<std::uint8_t>());
   if (kind > std::uint8_t(SourceKind::strongtnc_devices)) return no_answer();
   out.kind = SourceKind(kind);
@@ -134,7 +137,7 @@ Result<DecodeRequest> parse_request(Bytes message) {
     out.pin = std::move(pin);
   }
   GH_CHECK(r.finish());
-  return out;
+  return asked;
 }
 
 ByteVector algorithms_message(const std::vector<HashAlgorithm>& algorithms) {

@@ -2,15 +2,16 @@
 // they say but that it is about the package that they were given: lengths, numbers and texts are checked as a file's.
 //
 // A message is its size (4, big-endian, of what follows), a letter, and a body. Texts are their length (4) and as many
-// bytes. A decoder is asked once:
+// bytes. A decoder is asked, with the file's descriptor beside it,
 //
-//   R  kind (1), algorithms (1) and for each its TPM_ALG_ID (2), texts name and product, whether it is pinned (1), and
-//      then its size (8), digest algorithm's digest: length (1) and bytes, SHA-256 of each block of 128 KiB (32 each)
+//   R  the file's size (8), kind (1), algorithms (1) and for each its TPM_ALG_ID (2), texts name and product, whether it
+//      is pinned (1), and then its size (8), digest algorithm's digest: length (1) and bytes, SHA-256 of each block of
+//      128 KiB (32 each)
 //
 // and says
 //
 //   H  of an RPM package first: text name, whether the header binds the files (1), signatures (2) and each as a text.
-//      Then it waits for A, algorithms as above, or the end
+//      Then it waits for A, algorithms as above; the next R or the end, where it is known already
 //   I  of a Debian package's control file: texts name, section, priority
 //   P  a package: texts product, name, version, architecture, source; format (1). The product only of what has several
 //   V  a diversion of the package that came last: texts path and where it is instead
@@ -21,7 +22,9 @@
 //   W  a text for people, at most 4,003 bytes: a warning of the package that came last, before the first one a note of
 //      the whole
 //   D  all there is, or
-//   E  fault (1), offset (8), texts reason, rule and detail
+//   E  fault (1), offset (8), texts reason, rule and detail, which ends it
+//
+// After H, I and D there may be another R.
 #pragma once
 
 #include <cstdint>
@@ -62,12 +65,17 @@ enum class SourceKind : std::uint8_t {
 
 inline constexpr std::size_t most_message_bytes = std::size_t(16) << 20;
 
+// Files that somebody vouches for together: whoever made one of them could have had any reference taken in by it, so
+// nothing is gained by lying about another one (docs/decisions/0003-decoder-processes.md).
+enum class Lot : std::uint64_t { none = 0 };
+
 struct DecodeRequest {
   SourceKind kind{};
   std::vector<HashAlgorithm> algorithms;
   std::string name;
   std::optional<PinnedInput::Pin> pin;
   std::string product{};  // of strongtnc: whose files; empty: all
+  Lot lot = Lot::none;    // for who hands out files; a decoder isn't told
 };
 
 // What came of a file.
@@ -88,7 +96,8 @@ struct RpmHead {
 };
 
 // Bodies with their letter in front.
-ByteVector request_message(const DecodeRequest& request);
+// `size`: of the file.
+ByteVector request_message(const DecodeRequest& request, std::uint64_t size);
 ByteVector algorithms_message(const std::vector<HashAlgorithm>& algorithms);
 ByteVector head_message(const RpmHead& head);
 ByteVector error_message(const Error& error);
@@ -116,7 +125,11 @@ class PackageSender {
 ByteVector done_message();
 
 // In a decoder: whoever asks is believed, and mistakes are ours.
-Result<DecodeRequest> parse_request(Bytes message);
+struct Asked {
+  std::uint64_t size = 0;
+  DecodeRequest request;
+};
+Result<Asked> parse_request(Bytes message);
 Result<std::vector<HashAlgorithm>> parse_algorithms(Bytes message);
 
 // In an ingestion: what a decoder says after its request, message by message.

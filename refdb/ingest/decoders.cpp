@@ -9,7 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <mutex>
@@ -40,7 +44,13 @@ bool is_list(SourceKind kind) {
          kind == SourceKind::swid || kind == SourceKind::strongtnc || kind == SourceKind::strongtnc_devices;
 }
 
-// What the process that forks decoders is told of the next one, beside the decoder's two descriptors.
+// Of a lot, one decoder takes so many files, no longer ones, as long as it hasn't served longer. Of a longer file its own
+// decoder costs little.
+constexpr unsigned most_files_of_lot = 64;
+constexpr std::uint64_t longest_of_lot = std::uint64_t(4) << 20;
+constexpr std::chrono::seconds service_of_lot{60};
+
+// What the process that forks decoders is told of the next one, beside the decoder's socket.
 struct Order {
   std::uint64_t private_bytes = 0;  // of the process that forks
   std::uint64_t memory_bytes = 0;
@@ -55,6 +65,55 @@ Order order_of(SourceKind kind, std::uint64_t size) {
   // Others want the machine, too.
   return {0, is_list(kind) || kind == SourceKind::oci ? list_memory : package_memory, cpu, cpu * 10};
 }
+Order order_of_lot() {
+  Order out = order_of(SourceKind::deb, longest_of_lot);
+  const auto service = std::uint32_t(service_of_lot.count());
+  out.cpu_seconds += service;
+  out.seconds += service;
+  // What earlier files left in pieces.
+  out.memory_bytes += package_memory / 8;
+  return out;
+}
+
+// Bytes and a descriptor beside them.
+bool send_with(int socket, const void* bytes, std::size_t size, int descriptor) {
+  iovec io{const_cast<void*>(bytes), size};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &io;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  cmsghdr* const head = CMSG_FIRSTHDR(&message);
+  head->cmsg_level = SOL_SOCKET;
+  head->cmsg_type = SCM_RIGHTS;
+  head->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(head), &descriptor, sizeof descriptor);
+  ssize_t n = 0;
+  while ((n = ::sendmsg(socket, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
+  }
+  return n == ssize_t(size);
+}
+// As recvmsg(2). Without a descriptor beside the bytes, `descriptor` has none then.
+ssize_t receive_with(int socket, void* bytes, std::size_t size, Descriptor& descriptor) {
+  iovec io{bytes, size};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))];
+  msghdr message{};
+  message.msg_iov = &io;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  ssize_t n = 0;
+  while ((n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  }
+  descriptor = Descriptor();
+  const cmsghdr* const head = n <= 0 ? nullptr : CMSG_FIRSTHDR(&message);
+  if (head == nullptr || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int))) return n;
+  int fd = -1;
+  std::memcpy(&fd, CMSG_DATA(head), sizeof fd);
+  descriptor = Descriptor(fd);
+  return n;
+}
 
 // A stream of messages.
 class Channel {
@@ -63,15 +122,39 @@ class Channel {
   enum class End : std::uint8_t { decoder, ingestion };
   Channel(Descriptor socket, End end) : socket_(std::move(socket)), end_(end) {}
   // False: the other end is gone.
-  bool send(Bytes message) const {
-    const auto size = std::uint32_t(message.size());
-    const std::byte head[4] = {std::byte(size >> 24), std::byte(size >> 16), std::byte(size >> 8), std::byte(size)};
-    return write_all(head) && write_all(message);
+  bool send(Bytes message) const { return write_all(head_of(message)) && write_all(message); }
+  // The same, with a descriptor beside it. Of an ingestion.
+  bool send(Bytes message, int descriptor) const {
+    const auto head = head_of(message);
+    return send_with(socket_.get(), head.data(), head.size(), descriptor) && write_all(message);
   }
-  // nullopt: the other end is gone, or says more than a message may hold. Room is made as the bytes come.
+  // nullopt: the other end is gone, or says more than a message may hold, or nothing for too long. Room is made as the
+  // bytes come.
   std::optional<ByteVector> receive(std::size_t most) const {
-    std::byte head[4];
+    Head head;
     if (!read_all(head)) return std::nullopt;
+    return rest_of(head, most);
+  }
+  // The same; what came beside it, if anything, goes to `descriptor`.
+  std::optional<ByteVector> receive(std::size_t most, Descriptor& descriptor) const {
+    Head head;
+    // It was sent as a whole.
+    if (receive_with(socket_.get(), head.data(), head.size(), descriptor) != ssize_t(head.size())) return std::nullopt;
+    return rest_of(head, most);
+  }
+  // How long receive() waits for a byte.
+  bool wait_at_most(std::uint32_t seconds) const {
+    const timeval time{time_t(seconds), 0};
+    return ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time) == 0;
+  }
+
+ private:
+  using Head = std::array<std::byte, 4>;
+  static Head head_of(Bytes message) {
+    const auto size = std::uint32_t(message.size());
+    return {std::byte(size >> 24), std::byte(size >> 16), std::byte(size >> 8), std::byte(size)};
+  }
+  std::optional<ByteVector> rest_of(const Head& head, std::size_t most) const {
     std::size_t size = 0;
     for (const std::byte b : head) size = size << 8 | std::to_integer<std::size_t>(b);
     if (size > most) return std::nullopt;
@@ -83,8 +166,6 @@ class Channel {
     }
     return out;
   }
-
- private:
   bool write_all(Bytes bytes) const {
     while (!bytes.empty()) {
       const ssize_t n = end_ == End::decoder ? ::write(socket_.get(), bytes.data(), bytes.size())
@@ -211,65 +292,80 @@ Result<void> see_header(const Input& input, RpmHead& head) {
   return {};
 }
 
-// What a decoder does.
-Result<void> answer(const Channel& channel, const FileInput& file,
-                    const std::function<void(const std::string&)>& begin) {
-  const auto gone = [] { return fail(Fault::environment, "nobody waits for the answer"); };
-  const auto asked = channel.receive(SIZE_MAX);
-  if (!asked) return gone();
-  GH_TRY(DecodeRequest request, parse_request(*asked));
+// A file and what is asked of it.
+struct Question {
+  ByteVector message;
+  Descriptor file;
+};
+std::optional<Question> hear_question(const Channel& channel) {
+  Question out;
+  auto message = channel.receive(SIZE_MAX, out.file);
+  if (!message) return std::nullopt;
+  out.message = *std::move(message);
+  return out;
+}
+
+// What a decoder does with a file. The next question, where one came instead of another word about this file.
+Result<std::optional<Question>> answer(const Channel& channel, Question asked,
+                                       const std::function<void(const std::string&)>& begin) {
+  GH_TRY(Asked question, parse_request(asked.message));
+  asked.message = {};
+  DecodeRequest& request = question.request;
+  const auto file = FileInput::given(std::move(asked.file), question.size);
   if (begin) begin(request.name);
   std::unique_ptr<PinnedInput> pinned;
   if (request.pin) {
-    GH_TRY(pinned, PinnedInput::open(file, *std::move(request.pin)));
+    GH_TRY(pinned, PinnedInput::open(*file, *std::move(request.pin)));
   }
-  const Input& input = pinned != nullptr ? static_cast<const Input&>(*pinned) : file;
+  const Input& input = pinned != nullptr ? static_cast<const Input&>(*pinned) : *file;
   const auto send = [&](Bytes message) -> Result<void> {
-    if (!channel.send(message)) return gone();
+    if (!channel.send(message)) return fail(Fault::environment, "nobody waits for the answer");
     return {};
   };
+  std::optional<Question> next;
   if (request.kind == SourceKind::rpm) {
     GH_TRY(const RpmPackage package, parse_rpm(input, {}));
     GH_CHECK(send(head_message(head_of(package))));
-    const auto more = channel.receive(most_message_bytes);
-    if (!more) return {};  // it is known already
-    GH_TRY(const auto algorithms, parse_algorithms(*more));
+    next = hear_question(channel);
+    // Without a file it is about this one.
+    if (!next || next->file) return next;
+    GH_TRY(const auto algorithms, parse_algorithms(next->message));
+    next.reset();
     GH_TRY(ReferencePackage references, rpm_references(input, package, algorithms, {}));
     GH_CHECK(send_package(std::move(references), send));
   } else if (request.kind == SourceKind::deb_control) {
     GH_TRY(const DebControl control, read_deb_control(input, request.name));
-    return send(control_message(control));
+    GH_CHECK(send(control_message(control)));
+    return hear_question(channel);
   } else if (request.kind == SourceKind::strongtnc_devices) {
     GH_TRY(const auto database, StrongTnc::open(input, request.name));
     GH_CHECK(send_devices(*database, send));
+  } else if (request.kind == SourceKind::sums) {
+    PackageSender sender(send);
+    GH_CHECK(sender.begin(sums_package(request.name)));
+    GH_TRY(const ReferencePackage list,
+           read_sums(request, input, [&](ReferenceFile&& f) { return sender.add(std::move(f)); }));
+    GH_CHECK(sender.end(list.warnings));
   } else {
-    if (request.kind == SourceKind::sums) {
-      PackageSender sender(send);
-      GH_CHECK(sender.begin(sums_package(request.name)));
-      GH_TRY(const ReferencePackage list,
-             read_sums(request, input, [&](ReferenceFile&& f) { return sender.add(std::move(f)); }));
-      GH_CHECK(sender.end(list.warnings));
-    } else {
-      GH_CHECK(decode_here(request, input,
-                           {[&](ReferencePackage p) { return send_package(std::move(p), send); },
-                            [&](const std::string& note) { return send(note_message(note)); }}));
-    }
+    GH_CHECK(decode_here(request, input,
+                         {[&](ReferencePackage p) { return send_package(std::move(p), send); },
+                          [&](const std::string& note) { return send(note_message(note)); }}));
   }
-  return send(done_message());
+  GH_CHECK(send(done_message()));
+  return hear_question(channel);
 }
 
-[[noreturn]] void run_decoder(Descriptor socket, Descriptor fd, const Order& order, const SystemCalls& allowed,
+[[noreturn]] void run_decoder(Descriptor socket, const Order& order, const SystemCalls& allowed,
                               const std::function<void(const std::string&)>& begin) {
   constexpr int unconfined = 3;
   const Channel channel(std::move(socket), Channel::End::decoder);
   const auto complain = [&](const Error& error) { (void)channel.send(error_message(error)); };
   try {
-    const auto file = FileInput::adopt(std::move(fd), {});
     if (!confine(allowed, {order.private_bytes, order.memory_bytes, order.cpu_seconds})) ::_exit(unconfined);
-    if (!file) {
-      complain(file.error());
-    } else if (const auto answered = answer(channel, **file, begin); !answered) {
-      complain(answered.error());
+    for (auto question = hear_question(channel); question;) {
+      auto next = answer(channel, *std::move(question), begin);
+      if (!next) complain(next.error());
+      question = next ? *std::move(next) : std::nullopt;
     }
   } catch (const std::bad_alloc&) {
     complain({Fault::limit, "it needs more memory than allowed", {}, 0, {}, {}});
@@ -293,47 +389,12 @@ void get_ready() {
     if (const iconv_t conversion = ::iconv_open(to, from); conversion != iconv_t(-1)) ::iconv_close(conversion);
 }
 
-// Two descriptors and an order. nullopt: no more will come. False: a word to stop that came too late.
-std::optional<bool> receive_order(int control, Order& order, Descriptor& socket, Descriptor& file) {
-  iovec io{&order, sizeof order};
-  alignas(cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))];
-  msghdr message{};
-  message.msg_iov = &io;
-  message.msg_iovlen = 1;
-  message.msg_control = space;
-  message.msg_controllen = sizeof space;
-  ssize_t n = 0;
-  while ((n = ::recvmsg(control, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
-  }
+// An order and the decoder's socket. nullopt: no more will come. False: a word to stop that came too late.
+std::optional<bool> receive_order(int control, Order& order, Descriptor& socket) {
+  const ssize_t n = receive_with(control, &order, sizeof order, socket);
   if (n == 1) return false;
-  const cmsghdr* const head = CMSG_FIRSTHDR(&message);
-  if (n != ssize_t(sizeof order) || head == nullptr || head->cmsg_type != SCM_RIGHTS ||
-      head->cmsg_len != CMSG_LEN(2 * sizeof(int)))
-    return std::nullopt;
-  int fds[2];
-  std::memcpy(fds, CMSG_DATA(head), sizeof fds);
-  socket = Descriptor(fds[0]);
-  file = Descriptor(fds[1]);
+  if (n != ssize_t(sizeof order) || !socket) return std::nullopt;
   return true;
-}
-bool send_order(int control, Order order, int socket, int file) {
-  iovec io{&order, sizeof order};
-  alignas(cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &io;
-  message.msg_iovlen = 1;
-  message.msg_control = space;
-  message.msg_controllen = sizeof space;
-  cmsghdr* const head = CMSG_FIRSTHDR(&message);
-  head->cmsg_level = SOL_SOCKET;
-  head->cmsg_type = SCM_RIGHTS;
-  head->cmsg_len = CMSG_LEN(2 * sizeof(int));
-  const int fds[2] = {socket, file};
-  std::memcpy(CMSG_DATA(head), fds, sizeof fds);
-  ssize_t n = 0;
-  while ((n = ::sendmsg(control, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
-  }
-  return n == ssize_t(sizeof order);
 }
 
 // How the child ended. One that takes too long is killed, and one whose answer nobody waits for any more.
@@ -389,8 +450,8 @@ int wait_for(pid_t child, std::uint32_t seconds, int control, int ended) {
   const pid_t own = ::getpid();
   const std::uint64_t before = private_bytes();
   for (Order order;;) {
-    Descriptor socket, file;
-    const auto ordered = receive_order(end, order, socket, file);
+    Descriptor socket;
+    const auto ordered = receive_order(end, order, socket);
     if (!ordered) ::_exit(0);
     if (!*ordered) continue;
     order.private_bytes = before;
@@ -401,10 +462,9 @@ int wait_for(pid_t child, std::uint32_t seconds, int control, int ended) {
       if (::getppid() != own) ::_exit(0);
       ::close(end);
       ::close(ended);
-      run_decoder(std::move(socket), std::move(file), order, allowed, begin);
+      run_decoder(std::move(socket), order, allowed, begin);
     }
     socket = Descriptor();
-    file = Descriptor();
     const int status = child < 0 ? -errno : wait_for(child, order.seconds, end, ended);
     if (::send(end, &status, sizeof status, MSG_NOSIGNAL) != ssize_t(sizeof status)) ::_exit(0);
   }
@@ -439,69 +499,37 @@ Result<Nursery> fork_nursery(const SystemCalls& allowed, const std::function<voi
                     trouble});
 }
 
-}  // namespace
-
-struct Decoders::State {
-  DecoderOptions options;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<Nursery> all;
-  std::vector<int> idle;   // controls
-  std::size_t usable = 0;  // idle or at work
-
-  // A control; nullopt: no process is left.
-  std::optional<int> take() {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return usable == 0 || !idle.empty(); });
-    if (idle.empty()) return std::nullopt;
-    const int out = idle.back();
-    idle.pop_back();
+// A decoder, as the ingestion sees it.
+class Decoder {
+ public:
+  // Of the process that forks decoders at the other end of `control`, which has none now.
+  static Result<Decoder> begin(int control, Lot lot, const Order& order) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+      return fail_errno("can't begin a decoder", "decoder");
+    Descriptor ours(ends[0]), theirs(ends[1]);
+    Decoder out(control, lot, {std::move(ours), Channel::End::ingestion});
+    out.forks_ = send_with(control, &order, sizeof order, theirs.get());
     return out;
   }
-  void give_back(int control, bool good) {
-    {
-      const std::lock_guard lock(mutex);
-      if (good)
-        idle.push_back(control);
-      else
-        --usable;
-    }
-    changed.notify_all();
-  }
-};
+  Decoder(Decoder&&) = default;
+  Decoder& operator=(Decoder&&) = default;
 
-// A decoder at work, as the ingestion sees it.
-class Decoders::Work {
- public:
-  static Result<Work> begin(const std::function<std::optional<int>()>& take, std::function<void(int, bool)> give_back,
-                            SourceKind kind, const FileInput& file) {
-    const auto control = take();
-    if (!control) return fail(Fault::environment, "no decoder is left");
-    int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-      give_back(*control, true);
-      return fail_errno("can't begin a decoder", "decoder");
-    }
-    Descriptor ours(ends[0]), theirs(ends[1]);
-    if (!send_order(*control, order_of(kind, file.size()), theirs.get(), file.descriptor())) {
-      give_back(*control, false);
-      return fail(Fault::environment, "the decoder died");
-    }
-    return Work(*control, std::move(ours), std::move(give_back));
+  Lot lot() const { return lot_; }
+  // Whether it may be given another file.
+  bool goes_on() const {
+    return lot_ != Lot::none && files_ < most_files_of_lot && std::chrono::steady_clock::now() - begun_ < service_of_lot;
   }
-  Work(Work&& other) noexcept
-      : control_(std::exchange(other.control_, -1)),
-        channel_(std::move(other.channel_)),
-        give_back_(std::move(other.give_back_)) {}
-  Work& operator=(Work&&) = delete;
-  ~Work() { (void)end(); }
-
+  // A file, with `seconds` of silence before it counts as stuck.
+  bool ask(const DecodeRequest& request, const FileInput& file, std::uint32_t seconds) {
+    ++files_;
+    return forks_ && channel_->wait_at_most(seconds) &&
+           channel_->send(request_message(request, file.size()), file.descriptor());
+  }
   bool send(Bytes message) { return channel_->send(message); }
   std::optional<ByteVector> receive() { return channel_->receive(most_message_bytes); }
-  // Nothing more is asked or heard. What to say of a decoder that hadn't said all.
-  Error end() {
-    Error out{Fault::environment, "the decoder died", {}, 0, {}, {}};
-    if (control_ < 0) return out;
+  // Nothing more is asked or heard. How it ended, as wait(2) does; nullopt: nobody forks here any more.
+  std::optional<int> end() {
     channel_.reset();
     // It ends by itself, if it is honest; how is settled before its socket is closed.
     const char stop = 0;
@@ -510,10 +538,125 @@ class Decoders::Work {
     ssize_t n = 0;
     while ((n = ::read(control_, &status, sizeof status)) < 0 && errno == EINTR) {
     }
-    const bool good = n == ssize_t(sizeof status);
-    give_back_(std::exchange(control_, -1), good);
-    if (!good) return out;
-    const int signal = status > 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (n != ssize_t(sizeof status)) return std::nullopt;
+    return status;
+  }
+
+ private:
+  Decoder(int control, Lot lot, Channel channel) : control_(control), lot_(lot), channel_(std::move(channel)) {}
+  int control_;
+  Lot lot_;
+  std::optional<Channel> channel_;
+  bool forks_ = true;
+  unsigned files_ = 0;
+  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+struct Decoders::State {
+  // A process that forks decoders and isn't at work; it may have one that waits for another file.
+  struct Idle {
+    int control = -1;
+    std::optional<Decoder> decoder;
+  };
+  DecoderOptions options;
+  std::atomic<std::uint64_t> lots{0};
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<Nursery> all;
+  std::vector<Idle> idle;
+  std::size_t usable = 0;  // idle or at work
+
+  // The best one for a file of this lot; nullopt: no process is left.
+  std::optional<Idle> take(Lot lot) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return usable == 0 || !idle.empty(); });
+    if (idle.empty()) return std::nullopt;
+    const auto better = [&](const Idle& one) {
+      if (!one.decoder) return 1;
+      return lot != Lot::none && one.decoder->lot() == lot ? 0 : 2;
+    };
+    const auto best = std::ranges::min_element(idle, {}, better);
+    std::swap(*best, idle.back());
+    Idle out = std::move(idle.back());
+    idle.pop_back();
+    return out;
+  }
+  void give_back(Idle one) {
+    {
+      const std::lock_guard lock(mutex);
+      idle.push_back(std::move(one));
+    }
+    changed.notify_one();
+  }
+  void lose() {
+    {
+      const std::lock_guard lock(mutex);
+      --usable;
+    }
+    changed.notify_all();
+  }
+};
+
+// A file that a decoder has.
+class Decoders::Work {
+ public:
+  static Result<Work> begin(State& state, const DecodeRequest& request, const FileInput& file) {
+    const Lot lot = file.size() <= longest_of_lot ? request.lot : Lot::none;
+    Order order = order_of(request.kind, file.size());
+    for (;;) {
+      auto idle = state.take(lot);
+      if (!idle) return fail(Fault::environment, "no decoder is left");
+      if (idle->decoder && (lot == Lot::none || idle->decoder->lot() != lot || !idle->decoder->goes_on())) {
+        const bool forks = idle->decoder->end().has_value();
+        idle->decoder.reset();
+        if (!forks) {
+          state.lose();
+          continue;
+        }
+      }
+      if (!idle->decoder) {
+        auto begun = Decoder::begin(idle->control, lot, lot == Lot::none ? order : order_of_lot());
+        if (!begun) {
+          state.give_back(*std::move(idle));
+          return fail(std::move(begun).error());
+        }
+        idle->decoder = *std::move(begun);
+      }
+      Work out(state, *std::move(idle));
+      if (!out.idle_->decoder->ask(request, file, order.seconds)) return fail(out.end());
+      return out;
+    }
+  }
+  Work(Work&& other) noexcept : state_(other.state_), idle_(std::exchange(other.idle_, std::nullopt)) {}
+  Work& operator=(Work&&) = delete;
+  ~Work() {
+    if (idle_) (void)end();
+  }
+
+  bool send(Bytes message) { return idle_->decoder->send(message); }
+  std::optional<ByteVector> receive() { return idle_->decoder->receive(); }
+  // It said all that it was asked: another file may follow.
+  void done() {
+    if (idle_->decoder->goes_on())
+      state_.give_back(*std::exchange(idle_, std::nullopt));
+    else
+      (void)end();
+  }
+  // Nothing more is asked or heard. What to say of a decoder that hadn't said all.
+  Error end() {
+    Error out{Fault::environment, "the decoder died", {}, 0, {}, {}};
+    if (!idle_) return out;
+    State::Idle idle = *std::exchange(idle_, std::nullopt);
+    const auto ended = idle.decoder->end();
+    idle.decoder.reset();
+    if (!ended) {
+      state_.lose();
+      return out;
+    }
+    state_.give_back(std::move(idle));
+    const int status = *ended, signal = status > 0 && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     if (status < 0)
       return {Fault::environment, "can't begin a decoder", {}, 0, {}, std::generic_category().message(-status)};
     if (signal == SIGXCPU) return {Fault::limit, "decoding takes longer than allowed", {}, 0, {}, {}};
@@ -523,13 +666,9 @@ class Decoders::Work {
   }
 
  private:
-  Work(int control, Descriptor socket, std::function<void(int, bool)> give_back)
-      : control_(control),
-        channel_(std::in_place, std::move(socket), Channel::End::ingestion),
-        give_back_(std::move(give_back)) {}
-  int control_;
-  std::optional<Channel> channel_;
-  std::function<void(int, bool)> give_back_;
+  Work(State& state, State::Idle idle) : state_(state), idle_(std::move(idle)) {}
+  State& state_;
+  std::optional<State::Idle> idle_;
 };
 
 namespace {
@@ -554,6 +693,7 @@ Result<Decoded> packages_of(Work& work, SourceKind kind, std::uint64_t size, Fil
   Answer answer(by_size ? size : limits.files, by_size ? 4 * size + beside : limits.path_bytes,
                 kind == SourceKind::strongtnc, std::move(sink));
   GH_CHECK(hear(work, answer));
+  work.done();
   return std::move(answer.all());
 }
 
@@ -568,6 +708,7 @@ struct Decoders::Rpm::State {
   RpmHead head;
   // At work elsewhere, or here.
   std::optional<Work> work;
+  bool asked = false;  // for its files
   std::uint64_t size = 0;
   std::unique_ptr<PinnedInput> pinned;
   const Input* input = nullptr;
@@ -577,7 +718,10 @@ struct Decoders::Rpm::State {
 Decoders::Rpm::Rpm(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Decoders::Rpm::Rpm(Rpm&&) noexcept = default;
 Decoders::Rpm& Decoders::Rpm::operator=(Rpm&&) noexcept = default;
-Decoders::Rpm::~Rpm() = default;
+Decoders::Rpm::~Rpm() {
+  // What isn't wanted needs no more words.
+  if (state_ && state_->work && !state_->asked) state_->work->done();
+}
 const RpmHead& Decoders::Rpm::head() const { return state_->head; }
 
 Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorithm>& algorithms, const FileSink& sink) {
@@ -587,6 +731,7 @@ Result<ReferencePackage> Decoders::Rpm::references(const std::vector<HashAlgorit
     return package;
   }
   Work& work = *state_->work;
+  state_->asked = true;
   if (!work.send(algorithms_message(algorithms))) return fail(work.end());
   GH_TRY(Decoded decoded, packages_of(work, SourceKind::rpm, state_->size, sink));
   GH_TRY(ReferencePackage package, the_package(std::move(decoded)));
@@ -613,20 +758,14 @@ Result<std::unique_ptr<Decoders>> Decoders::start(DecoderOptions options) {
   GH_TRY(const SystemCalls allowed, SystemCalls::for_decoders());
   for (unsigned i = 0; i < out->state_->options.at_once; ++i) {
     GH_TRY(Nursery nursery, fork_nursery(allowed, out->state_->options.begin));
-    out->state_->idle.push_back(nursery.control.get());
+    out->state_->idle.push_back({nursery.control.get(), std::nullopt});
     out->state_->all.push_back(std::move(nursery));
     ++out->state_->usable;
   }
   return out;
 }
 
-Result<Decoders::Work> Decoders::ask(const DecodeRequest& request, const FileInput& file) {
-  State& s = *state_;
-  GH_TRY(Work work, Work::begin([&] { return s.take(); }, [&](int control, bool good) { s.give_back(control, good); },
-                                request.kind, file));
-  if (!work.send(request_message(request))) return fail(work.end());
-  return work;
-}
+Lot Decoders::lot() { return Lot(++state_->lots); }
 
 Result<Decoded> Decoders::decode(const DecodeRequest& request, const FileInput& file) {
   if (!state_->options.confined) {
@@ -646,7 +785,7 @@ Result<Decoded> Decoders::decode(const DecodeRequest& request, const FileInput& 
     GH_CHECK(decode_here(request, *pinned, sink));
     return out;
   }
-  GH_TRY(Work work, ask(request, file));
+  GH_TRY(Work work, Work::begin(*state_, request, file));
   return packages_of(work, request.kind, file.size());
 }
 
@@ -658,7 +797,7 @@ Result<ReferencePackage> Decoders::decode_one(const DecodeRequest& request, cons
 Result<ReferencePackage> Decoders::decode_one(const DecodeRequest& request, const FileInput& file,
                                               const FileSink& sink) {
   if (state_->options.confined) {
-    GH_TRY(Work work, ask(request, file));
+    GH_TRY(Work work, Work::begin(*state_, request, file));
     GH_TRY(Decoded decoded, packages_of(work, request.kind, file.size(), sink));
     return the_package(std::move(decoded));
   }
@@ -669,16 +808,18 @@ Result<ReferencePackage> Decoders::decode_one(const DecodeRequest& request, cons
 }
 
 Result<DebControl> Decoders::deb_control(const FileInput& file, const std::string& name,
-                                         std::optional<PinnedInput::Pin> pin) {
+                                         std::optional<PinnedInput::Pin> pin, Lot lot) {
   if (!state_->options.confined) {
     if (!pin) return read_deb_control(file, name);
     GH_TRY(const auto pinned, PinnedInput::open(file, *std::move(pin)));
     return read_deb_control(*pinned, name);
   }
-  GH_TRY(Work work, ask({SourceKind::deb_control, {}, name, std::move(pin)}, file));
+  GH_TRY(Work work, Work::begin(*state_, {SourceKind::deb_control, {}, name, std::move(pin), {}, lot}, file));
   const auto message = work.receive();
   if (!message) return fail(work.end());
-  return parse_control(*message);
+  GH_TRY(DebControl control, parse_control(*message));
+  work.done();
+  return control;
 }
 
 Result<StrongTncListing> Decoders::strongtnc_devices(const FileInput& file, const std::string& name) {
@@ -686,14 +827,14 @@ Result<StrongTncListing> Decoders::strongtnc_devices(const FileInput& file, cons
     GH_TRY(const auto database, StrongTnc::open(file, name));
     return database->listing();
   }
-  GH_TRY(Work work, ask({SourceKind::strongtnc_devices, {}, name, {}}, file));
+  GH_TRY(Work work, Work::begin(*state_, {SourceKind::strongtnc_devices, {}, name, {}}, file));
   DevicesAnswer answer(file.size());
   GH_CHECK(hear(work, answer));
   return std::move(answer.listing());
 }
 
 Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::string& name,
-                                         std::optional<PinnedInput::Pin> pin) {
+                                         std::optional<PinnedInput::Pin> pin, Lot lot) {
   auto out = std::make_unique<Rpm::State>();
   out->size = file.size();
   if (pin) {
@@ -705,7 +846,7 @@ Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::strin
     out->head = head_of(*out->package);
     return Rpm(std::move(out));
   }
-  GH_TRY(Work work, ask({SourceKind::rpm, {}, name, std::move(pin)}, file));
+  GH_TRY(Work work, Work::begin(*state_, {SourceKind::rpm, {}, name, std::move(pin), {}, lot}, file));
   const auto message = work.receive();
   if (!message) return fail(work.end());
   GH_TRY(out->head, parse_head(*message));

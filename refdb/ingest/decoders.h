@@ -1,13 +1,16 @@
-// Decoding of hostile files by processes that have no rights: one for each file, forked when it is its turn and gone
-// with it. What takes such a process over, or kills or stops it, has the answer about that one file, and nothing else.
+// Decoding of hostile files by processes that have no rights, forked when it is their turn and gone with it: one for each
+// file, or for some files of one lot. What takes such a process over, or kills or stops it, has the answers about the
+// files that it was given from then on, and nothing else.
 //
 //   GH_TRY(const auto decoders, Decoders::start({.at_once = 2}));          // before there are threads
 //   GH_TRY(Decoded image, decoders->decode({SourceKind::oci, {HashAlgorithm::sha256}, path, {}}, *input));
-//   GH_TRY(auto rpm, decoders->open_rpm(*input, path, {}));
+//   const Lot lot = decoders->lot();
+//   GH_TRY(auto rpm, decoders->open_rpm(*input, path, {}, lot));
 //   if (… rpm.head().identity …) GH_TRY(auto package, rpm.references({HashAlgorithm::sha256}));
 //
-// A decoder reads the file's descriptor, writes to its socket, and computes (refdb/ingest/confinement.h). It is forked
-// by a process that did nothing yet but wait, so nothing of the ingestion is in its memory. All end with the ingestion.
+// A decoder reads the descriptors it is given, writes to its socket, and computes (refdb/ingest/confinement.h). It is
+// forked by a process that did nothing yet but wait, so nothing of the ingestion is in its memory. All end with the
+// ingestion.
 #pragma once
 
 #include <functional>
@@ -35,6 +38,9 @@ class Decoders {
   Decoders(const Decoders&) = delete;
   Decoders& operator=(const Decoders&) = delete;
 
+  // A new one. From any thread.
+  Lot lot();
+
   // All of a file that isn't an RPM package: its packages, without identity and stamp, and without product where it
   // isn't strongTNC's. A request with a pin reads what was pinned. From any thread; beyond `at_once` files it waits for
   // another one's end. Errors are the decoder's, or say how it ended: "the decoder died".
@@ -44,7 +50,8 @@ class Decoders {
   // The same; its files go to `sink`, some before an error.
   Result<ReferencePackage> decode_one(const DecodeRequest& request, const FileInput& file, const FileSink& sink);
   // Name, section and priority of a Debian package.
-  Result<DebControl> deb_control(const FileInput& file, const std::string& name, std::optional<PinnedInput::Pin> pin);
+  Result<DebControl> deb_control(const FileInput& file, const std::string& name, std::optional<PinnedInput::Pin> pin,
+                                 Lot lot = Lot::none);
   // What strongTNC's database says of devices.
   Result<StrongTncListing> strongtnc_devices(const FileInput& file, const std::string& name);
 
@@ -63,13 +70,13 @@ class Decoders {
     explicit Rpm(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
   };
-  // The decoder waits for references(); it goes with what is returned.
-  Result<Rpm> open_rpm(const FileInput& file, const std::string& name, std::optional<PinnedInput::Pin> pin);
+  // The decoder waits for references(); what is returned has it until it goes.
+  Result<Rpm> open_rpm(const FileInput& file, const std::string& name, std::optional<PinnedInput::Pin> pin,
+                       Lot lot = Lot::none);
 
  private:
   struct State;
   class Work;
-  Result<Work> ask(const DecodeRequest& request, const FileInput& file);
   explicit Decoders(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -26,6 +26,7 @@ struct Source {
   Kind kind = Kind::deb;
   std::string path;
   std::uint64_t size = 0;
+  std::size_t folder = 0;  // of those that were searched the how manieth, from 1
   // As the operator named it, for the report.
   std::string name() const;
   // Of a package file; of anything else it isn't known.
@@ -58,11 +59,12 @@ std::optional<Source::Kind> package_kind(std::string_view name) {
   return std::nullopt;
 }
 
-void find_sources(const std::string& text, std::vector<Source>& out) {
+void find_sources(const std::string& text, std::size_t& folders, std::vector<Source>& out) {
   for (const Prefix& p : prefixes)
     if (text.starts_with(p.text)) return out.push_back({p.kind, text.substr(p.text.size()), p.size});
   std::error_code ec;
   if (fs::is_directory(text, ec)) {
+    const std::size_t folder = ++folders;
     std::vector<Source> found;
     for (auto it = fs::recursive_directory_iterator(text, ec); it != fs::recursive_directory_iterator();
          it.increment(ec)) {
@@ -70,7 +72,7 @@ void find_sources(const std::string& text, std::vector<Source>& out) {
       const std::string name = it->path().string();
       const auto kind = package_kind(name);
       if (!it->is_regular_file(ec) || !kind) continue;
-      found.push_back({*kind, name, it->file_size(ec)});
+      found.push_back({*kind, name, it->file_size(ec), folder});
     }
     if (ec) out.push_back({Source::Kind::missing, text, 0});
     std::sort(found.begin(), found.end(), [](const Source& a, const Source& b) { return a.path < b.path; });
@@ -101,8 +103,11 @@ Result<std::unique_ptr<FileInput>> open_list(const std::string& path) {
 class PlainSources {
  public:
   // `rpm_files`: an RPM package may be known by the digest of its whole file, as repositories know it.
-  PlainSources(Ingestion& run, const Selection& selection, bool rpm_files)
-      : run_(run), selection_(selection), rpm_files_(rpm_files) {}
+  PlainSources(Ingestion& run, const Selection& selection, bool rpm_files, std::size_t folders)
+      : run_(run), selection_(selection), rpm_files_(rpm_files), lots_{Lot::none} {
+    // Who names a folder vouches for all that is in it.
+    for (std::size_t i = 0; i < folders; ++i) lots_.push_back(run_.decoders().lot());
+  }
 
   void take(const Source& source) noexcept {
     try {
@@ -138,9 +143,10 @@ class PlainSources {
       case Source::Kind::rpm:
         return read_rpm_file(source);
       case Source::Kind::root: {
+        const Lot lot = run_.decoders().lot();
         const auto unpack = [&](const FileInput& module, const std::string& path) -> Result<std::vector<FileContent>> {
           GH_TRY(ReferencePackage decoded,
-                 run_.decoders().decode_one({SourceKind::module, algorithms, path, {}}, module));
+                 run_.decoders().decode_one({SourceKind::module, algorithms, path, {}, {}, lot}, module));
           if (decoded.files.size() != 1) return no_answer();
           return std::move(decoded.files.front().further);
         };
@@ -205,7 +211,7 @@ class PlainSources {
     std::string name;
     const auto isnt_wanted = [&](std::optional<PinnedInput::Pin> pin) -> Result<bool> {
       if (!selection_.has_package_rules()) return false;
-      GH_TRY(const DebControl control, run_.decoders().deb_control(*input, source.path, std::move(pin)));
+      GH_TRY(const DebControl control, run_.decoders().deb_control(*input, source.path, std::move(pin), lot_of(source)));
       name = control.name;
       return leave_out(control.name, control.section, control.priority);
     };
@@ -217,7 +223,7 @@ class PlainSources {
     const Digest identity = selection_.identity(pinned->digest());
     GH_TRY(const Missing missing, run_.missing(identity));
     if (!missing.to_read()) return missing.resumed;
-    const DecodeRequest request{SourceKind::deb, missing.algorithms, source.path, pinned->pin()};
+    const DecodeRequest request{SourceKind::deb, missing.algorithms, source.path, pinned->pin(), {}, lot_of(source)};
     SelectedFiles files(run_, selection_);
     GH_TRY(ReferencePackage package, run_.decoders().decode_one(request, *input, files.sink()));
     // The control file that was looked at first may have been another one's.
@@ -236,7 +242,7 @@ class PlainSources {
       GH_TRY(const bool known, known_by_stamp(*input));
       if (known) return false;
     }
-    GH_TRY(auto rpm, run_.decoders().open_rpm(*input, source.path, {}));
+    GH_TRY(auto rpm, run_.decoders().open_rpm(*input, source.path, {}, lot_of(source)));
     if (leave_out(rpm.head().name)) return true;
     const Digest identity = selection_.identity(rpm.head().identity);
     GH_TRY(const Missing missing, run_.missing(identity));
@@ -270,9 +276,12 @@ class PlainSources {
     return any;
   }
 
+  Lot lot_of(const Source& source) const { return lots_[source.folder]; }
+
   Ingestion& run_;
   const Selection& selection_;
   const bool rpm_files_;
+  std::vector<Lot> lots_;  // of no folder, and of each
 };
 
 }  // namespace
@@ -281,11 +290,12 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   GH_TRY(const auto repositories, RepositorySources::open(o));
   std::vector<Source> sources;
   std::vector<std::string> repository_sources;
+  std::size_t folders = 0;
   for (const std::string& text : o.sources) {
     if (RepositorySources::is_one(text))
       repository_sources.push_back(text);
     else
-      find_sources(text, sources);
+      find_sources(text, folders, sources);
   }
   // The largest first, so that the last worker isn't left alone with it.
   std::sort(sources.begin(), sources.end(),
@@ -307,7 +317,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   run.expect(sources.size(), bytes);
   const oneapi::tbb::global_control workers(oneapi::tbb::global_control::max_allowed_parallelism, jobs + 1);
   oneapi::tbb::task_arena arena{int(jobs)};
-  PlainSources plain(run, repositories->selection(), repositories->knows_rpm_files());
+  PlainSources plain(run, repositories->selection(), repositories->knows_rpm_files(), folders);
   arena.execute([&] {
     oneapi::tbb::parallel_for_each(sources.begin(), sources.end(),
                                    [&](const Source& source) noexcept { plain.take(source); });

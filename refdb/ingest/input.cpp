@@ -48,6 +48,12 @@ Result<std::unique_ptr<FileInput>> FileInput::adopt(Descriptor fd, const std::st
   return std::unique_ptr<FileInput>(new FileInput(path, std::move(fd), st));
 }
 
+std::unique_ptr<FileInput> FileInput::given(Descriptor fd, std::uint64_t size) {
+  struct stat st {};
+  st.st_size = off_t(size);
+  return std::unique_ptr<FileInput>(new FileInput({}, std::move(fd), st));
+}
+
 Result<void> FileInput::check_unchanged() const {
   struct stat st {};
   if (::fstat(fd_.get(), &st) != 0) return fail_errno("can't read", path_);

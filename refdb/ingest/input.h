@@ -51,6 +51,8 @@ class FileInput final : public Input {
   static Result<std::unique_ptr<FileInput>> open(const std::string& path);
   // The same of a file that is open; `path` names it in errors.
   static Result<std::unique_ptr<FileInput>> adopt(Descriptor fd, const std::string& path);
+  // The same of a file that another process looked at, `size` bytes long: it is read and nothing else.
+  static std::unique_ptr<FileInput> given(Descriptor fd, std::uint64_t size);
   int descriptor() const { return fd_.get(); }
   std::uint64_t size() const override { return size_; }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> out) const override;

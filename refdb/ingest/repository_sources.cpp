@@ -85,18 +85,22 @@ struct Taking {
   const RepositoryState& repository;
   const RepositoryContext& context;
   bool rpm = false;
+  Lot lot = Lot::none;
+  // Whether nothing but a package's own signature vouches for it.
+  bool alone() const {
+    return context.keyring != nullptr && repository.signer.empty() && !context.options.allow_unsigned;
+  }
 };
 
 // Who signed the package; empty: nobody, which is allowed here.
 Result<std::string> package_signer(const Taking& taking, const Input& input, const RpmHead& package) {
   const RepositoryContext& context = taking.context;
   if (context.keyring == nullptr) return std::string();
-  const bool alone = taking.repository.signer.empty() && !context.options.allow_unsigned;
   if (package.signatures.empty()) {
-    if (!alone) return std::string();
+    if (!taking.alone()) return std::string();
     return fail(Fault::denied, "neither the package nor the repository's index is signed");
   }
-  if (alone && !package.binds_files)
+  if (taking.alone() && !package.binds_files)
     return fail(Fault::denied, "the package's signature says nothing of its files, and the index isn't signed");
   GH_TRY(const ByteVector header, input.bytes_at(package.header, std::size_t(package.payload - package.header)));
   std::optional<Error> first;
@@ -125,7 +129,7 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
   ReferencePackage package;
   std::string signer = taking.repository.signer;
   if (taking.rpm) {
-    GH_TRY(auto rpm, run.decoders().open_rpm(*file, {}, input->pin()));
+    GH_TRY(auto rpm, run.decoders().open_rpm(*file, {}, input->pin(), taking.lot));
     GH_TRY(const std::string own, package_signer(taking, *input, rpm.head()));
     if (!own.empty()) signer = own;
     // It may have come as a file, which is known by its header.
@@ -136,7 +140,8 @@ Result<bool> take_package(const Taking& taking, const IndexEntry& entry, const s
     GH_TRY(package, rpm.references(missing.algorithms, files.sink()));
   } else {
     GH_TRY(package,
-           run.decoders().decode_one({SourceKind::deb, missing.algorithms, {}, input->pin()}, *file, files.sink()));
+           run.decoders().decode_one({SourceKind::deb, missing.algorithms, {}, input->pin(), {}, taking.lot}, *file,
+                                     files.sink()));
   }
   package.identity = identity;
   package.first_seen = taking.repository.date;
@@ -326,7 +331,10 @@ void RepositorySources::take(const std::string& source, unsigned jobs, Ingestion
       run.warn(what + ": taken without a signature, as --allow-unsigned says: nobody vouches for these references");
     for (const auto& [package, error] : state->bad) run.failed(what + " " + package, error);
     run.exclude(state->excluded, 0);
-    s.take_packages({*state, context, rpm}, base, jobs, run);
+    Taking taking{*state, context, rpm};
+    // Who signed the index vouches for all that it names.
+    if (!taking.alone()) taking.lot = run.decoders().lot();
+    s.take_packages(taking, base, jobs, run);
     if (const TakenState* const before = s.taken.find(state->name); before != nullptr && state->bad.empty())
       s.whole.emplace_back(state->name, before->date);
     s.taken.note(state->name, {state->date, state->signer});

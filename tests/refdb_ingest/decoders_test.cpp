@@ -27,6 +27,7 @@
 #include "refdb/ingest/confinement.h"
 #include "refdb/store/open.h"
 #include "tests/folder.h"
+#include "tests/refdb_ingest/rpm_maker.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -240,6 +241,166 @@ TEST_F(DecoderProcesses, ServeAsManyThreadsAsThereAre) {
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(good, 40);
+}
+
+// Files that somebody vouches for together share a decoder for a while.
+class DecodersOfLots : public DecoderProcesses {
+ protected:
+  struct Seen {
+    std::atomic<std::size_t> count{0};
+    pid_t processes[256] = {};
+  };
+  DecodersOfLots()
+      : seen_(new (::mmap(nullptr, sizeof(Seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Seen) {}
+  ~DecodersOfLots() override { ::munmap(seen_, sizeof(Seen)); }
+  std::unique_ptr<Decoders> start_seeing(Begin begin = {}, unsigned at_once = 1) const {
+    return start(seeing(std::move(begin)), at_once);
+  }
+  Begin seeing(Begin begin = {}) const {
+    return [seen = seen_, begin = std::move(begin)](const std::string& name) {
+      seen->processes[seen->count++] = ::getpid();
+      if (begin) begin(name);
+    };
+  }
+  std::string end_of(Decoders& decoders, Lot lot, const std::string& name = "x", const std::string& path = "list") const {
+    const auto file = FileInput::open(folder_ / path).value();
+    const auto decoded = decoders.decode_one({SourceKind::sums, banks, name, {}, {}, lot}, *file);
+    return decoded ? std::to_string(decoded->files.size()) : decoded.error().text();
+  }
+  // How many files each decoder had, one after the other.
+  std::vector<std::size_t> files_of_each() const {
+    std::vector<std::size_t> out;
+    for (std::size_t i = 0; i < seen_->count; ++i) {
+      if (i == 0 || seen_->processes[i] != seen_->processes[i - 1]) out.push_back(0);
+      ++out.back();
+    }
+    return out;
+  }
+  using Counts = std::vector<std::size_t>;
+  Seen* const seen_;
+};
+
+TEST_F(DecodersOfLots, HaveFilesOfOneLotAndNotManyOfThem) {
+  const auto decoders = start_seeing();
+  const Lot one = decoders->lot(), other = decoders->lot();
+  ASSERT_NE(one, other);
+  for (int i = 0; i < 70; ++i) ASSERT_EQ(end_of(*decoders, one), "2");
+  EXPECT_EQ(files_of_each(), (Counts{64, 6}));
+  for (const Lot lot : {other, other, Lot::none, Lot::none, one, one, Lot::none}) ASSERT_EQ(end_of(*decoders, lot), "2");
+  EXPECT_EQ(files_of_each(), (Counts{64, 6, 2, 1, 1, 2, 1}));
+}
+
+TEST_F(DecodersOfLots, OfALongFileHaveNothingElse) {
+  const std::string comment = "#" + std::string(60'000, 'x') + "\n";
+  std::string text = list;
+  while (text.size() <= std::size_t(4) << 20) text += comment;
+  folder_.write("long", text);
+  const auto decoders = start_seeing();
+  const Lot lot = decoders->lot();
+  for (const char* const path : {"list", "list", "long", "long", "list"}) ASSERT_EQ(end_of(*decoders, lot, "x", path), "2");
+  EXPECT_EQ(files_of_each(), (Counts{2, 1, 1, 1}));
+}
+
+// What was said before stands, what comes after is another one's.
+TEST_F(DecodersOfLots, EndWithTheFileThatIsBad) {
+  folder_.write("bad", "no list");
+  const auto decoders = start_seeing([](const std::string& name) {
+    if (name == "crash") __builtin_trap();
+  });
+  const Lot lot = decoders->lot();
+  EXPECT_EQ(end_of(*decoders, lot), "2");
+  EXPECT_EQ(end_of(*decoders, lot, "crash"), "environment: the decoder died: signal 4");
+  EXPECT_EQ(end_of(*decoders, lot), "2");
+  EXPECT_EQ(end_of(*decoders, lot), "2");
+  EXPECT_EQ(end_of(*decoders, lot, "y", "bad"), "byte 0: malformed: not a line of a sha256sum list (sha256sum)");
+  EXPECT_EQ(end_of(*decoders, lot), "2");
+  EXPECT_EQ(files_of_each(), (Counts{2, 3, 1}));
+}
+
+TEST_F(DecodersOfLots, HaveNoFileButTheirNewest) {
+  const auto decoders = start([](const std::string&) {
+    char c = 0;
+    int open = 0;
+    for (int fd = 3; fd < 1024; ++fd) open += ::pread(fd, &c, 1, 0) >= 0;
+    if (open != 1) ::_exit(42);
+  });
+  const Lot lot = decoders->lot();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(end_of(*decoders, lot), "2");
+}
+
+// Killed while it waits for another file, by the kernel or an operator.
+TEST_F(DecodersOfLots, ThatAreGoneFailOneFileAtMost) {
+  const auto decoders = start_seeing();
+  const Lot lot = decoders->lot();
+  ASSERT_EQ(end_of(*decoders, lot), "2");
+  const pid_t process = seen_->processes[0];
+  ASSERT_EQ(::kill(process, SIGKILL), 0);
+  EXPECT_EQ(end_of(*decoders, lot), "environment: the decoder died: signal 9");
+  EXPECT_EQ(end_of(*decoders, lot), "2");
+}
+
+TEST_F(DecodersOfLots, GoOnAfterAnRpmPackageThatIsKnown) {
+  testing::RpmMaker maker;
+  maker.add({.path = "/usr/bin/a", .content = "a"});
+  folder_.write("a.rpm", maker.package());
+  const auto decoders = start_seeing();
+  const Lot lot = decoders->lot();
+  const auto file = FileInput::open(folder_ / "a.rpm").value();
+  std::size_t files = 0;
+  for (const bool wanted : {true, false, false, true}) {
+    auto rpm = decoders->open_rpm(*file, "a.rpm", {}, lot);
+    ASSERT_TRUE(rpm) << rpm.error().text();
+    if (!wanted) continue;
+    const auto package = rpm->references({HashAlgorithm::sha256}, [&](ReferenceFile&&) -> Result<void> {
+      ++files;
+      return {};
+    });
+    ASSERT_TRUE(package) << package.error().text();
+  }
+  EXPECT_EQ(files, 2U);
+  EXPECT_EQ(files_of_each(), Counts{4});
+}
+
+TEST_F(DecodersOfLots, ServeAsManyThreadsAsThereAre) {
+  const auto decoders = start({}, 2);
+  const Lot lots[] = {decoders->lot(), decoders->lot(), Lot::none};
+  std::atomic<int> good{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 30; ++i) good += end_of(*decoders, lots[(t + i / 10) % 3]) == "2";
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(good, 120);
+}
+
+// Who names a folder vouches for what is in it; who names files, for each.
+TEST_F(DecodersOfLots, AreOfAFolderAsTheOperatorNamesIt) {
+  for (const char* const name : {"a", "b", "c"}) {
+    testing::RpmMaker maker;
+    maker.add({.path = std::string("/usr/bin/") + name, .content = name});
+    folder_.write("rpms/" + std::string(name) + ".rpm", maker.package());
+  }
+  IngestOptions options;
+  options.product = "P";
+  options.in_decoder = seeing();
+  std::string digests[2];
+  for (const bool folder : {true, false}) {
+    seen_->count = 0;
+    options.refdb = folder_ / (folder ? "by-folder" : "by-file");
+    options.sources.clear();
+    if (folder)
+      options.sources.push_back(folder_ / "rpms");
+    else
+      for (const char* const name : {"a", "b", "c"}) options.sources.push_back(folder_ / "rpms/" + name + ".rpm");
+    options.jobs = 1;
+    const auto report = ingest(options);
+    ASSERT_TRUE(report) << report.error().text();
+    EXPECT_EQ(report->packages, 3U);
+    EXPECT_EQ(files_of_each(), folder ? Counts{3} : (Counts{1, 1, 1}));
+    digests[folder] = read_stats(options.refdb)->content_digest;
+  }
+  EXPECT_EQ(digests[0], digests[1]);
 }
 
 // One of several sources takes its decoder over; the others are taken in.
