@@ -24,7 +24,7 @@ struct Options {
   std::string refdb, product, layer, query;
   std::vector<std::string> sources, hashes;
   refdb::RepositoryOptions repositories;
-  unsigned jobs = 0, stall_seconds = 30;
+  unsigned jobs = 0, stall_seconds = 30, ahead_mib = 1024;
   std::uint64_t from = 0, to = 0;  // generations
   std::size_t keep = 10;
   bool json = false, files = false, no_sandbox = false, all_products = false;
@@ -45,6 +45,7 @@ int run_ingest(const Options& o) {
   options.repositories = o.repositories;
   options.sandbox = !o.no_sandbox;
   options.repositories.stall = std::chrono::seconds(std::clamp(o.stall_seconds, 1U, 86400U));
+  options.repositories.ahead_bytes = std::uint64_t(o.ahead_mib) << 20;
   if (!o.hashes.empty()) {
     options.algorithms.clear();
     for (const std::string& name : o.hashes) {
@@ -361,7 +362,7 @@ void add_generations(CLI::App& command, const std::shared_ptr<Options>& o, Run& 
   unsigned_only(prune->add_option("--keep", o->keep, "how many stay beside the current one (default: 10)"));
 }
 
-void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsigned& stall_seconds) {
+void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsigned& stall_seconds, unsigned& ahead_mib) {
   // Not more than one value after an option: the next is a source.
   const auto add = [&](CLI::Option* option, const char* group = "Repositories (apt:, rpm-md:)") {
     option->group(group)->allow_extra_args(false);
@@ -383,6 +384,7 @@ void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsig
   add(not_empty(ingest.add_option("--cache", r.cache, "folder for what is downloaded (default: gatehouse in the user's cache folder)")));
   add(ingest.add_flag("--keep-packages", r.keep_packages, "leave downloaded packages in the cache, once they are in the store"));
   add(unsigned_only(ingest.add_option("--downloads", r.downloads, "files at once (default: 4)")));
+  add(unsigned_only(ingest.add_option("--ahead", ahead_mib, "MiB of packages that may wait in the cache to be taken in (default: 1024)")));
   add(unsigned_only(ingest.add_option("--stall", stall_seconds, "seconds without data until a connection is given up (default: 30)")));
 }
 
@@ -415,7 +417,7 @@ void add_refdb(CLI::App& app, Run& run) {
           "that is known to be good), swid:FILE (a SWID tag with hashes), strongtnc:FILE (strongTNC's SQLite database), apt:DIR_OR_URL (a Debian repository), "
           "rpm-md:DIR_OR_URL (an RPM repository)")
       ->required();
-  add_repository_options(*ingest, o->repositories, o->stall_seconds);
+  add_repository_options(*ingest, o->repositories, o->stall_seconds, o->ahead_mib);
   ingest->footer(
       "Example:\n  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" /srv/mirror/pool\n"
       "  gatehouse refdb ingest --refdb refdb --product \"Debian 12 x86_64\" --suite bookworm --suite bookworm-updates "

@@ -277,7 +277,7 @@ struct Fetcher::State {
   Outcome finish(Transfer& t, CURLcode code, Error& error) const;
   Result<void> run(std::function<std::unique_ptr<Transfer>()> next,
                    const std::function<void(Transfer&, std::optional<Error>)>& done, const std::function<void()>& tick,
-                   std::stop_token stop);
+                   std::stop_token stop, const std::function<bool()>& room);
 };
 
 Fetcher::Fetcher(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -393,7 +393,7 @@ Fetcher::State::Outcome Fetcher::State::finish(Transfer& t, CURLcode code, Error
 
 Result<void> Fetcher::State::run(std::function<std::unique_ptr<Transfer>()> next,
                                  const std::function<void(Transfer&, std::optional<Error>)>& done,
-                                 const std::function<void()>& tick, std::stop_token stop) {
+                                 const std::function<void()>& tick, std::stop_token stop, const std::function<bool()>& room) {
   const NoBrokenPipe no_broken_pipe;
   std::list<std::unique_ptr<Transfer>> active, waiting;
   // Whatever ends this, no handle stays with the others.
@@ -421,12 +421,12 @@ Result<void> Fetcher::State::run(std::function<std::unique_ptr<Transfer>()> next
       at = waiting.erase(at);
       GH_CHECK(begin(std::move(t)));
     }
-    while (more && active.size() + waiting.size() < options.parallel) {
+    while (more && active.size() + waiting.size() < options.parallel && (!room || room())) {
       auto t = next();
       more = t != nullptr;
       if (more) GH_CHECK(begin(std::move(t)));
     }
-    if (active.empty() && waiting.empty()) return {};
+    if (!more && active.empty() && waiting.empty()) return {};
     if (stop.stop_requested()) return {};
     int running = 0;
     curl_multi_perform(multi.get(), &running);
@@ -474,7 +474,7 @@ Result<std::optional<ByteVector>> Fetcher::get(const std::string& url, std::size
                          else if (error->reason == reason_no_such_file) out = std::optional<ByteVector>();
                          else out = fail(*std::move(error));
                        },
-                       {}, {}));
+                       {}, {}, {}));
   GH_ASSERT(out.has_value());
   if (!*out) return fail(std::move(*out).error().from(url));
   return *std::move(out);
@@ -488,7 +488,8 @@ std::string Fetcher::path_of(const Wanted& wanted) const {
 
 Result<void> Fetcher::fetch(std::span<const Wanted> wanted,
                             const std::function<void(std::size_t, Result<std::string>)>& done,
-                            const std::function<void()>& tick, std::stop_token stop) {
+                            const std::function<void()>& tick, std::stop_token stop,
+                            const std::function<bool()>& room) {
   std::size_t at = 0;
   std::optional<Error> broken;
   const auto next = [&]() -> std::unique_ptr<Transfer> {
@@ -520,7 +521,7 @@ Result<void> Fetcher::fetch(std::span<const Wanted> wanted,
                          if (!error) done(t.number, path_of(wanted[t.number]));
                          else done(t.number, fail(std::move(*error).from(t.url)));
                        },
-                       tick, stop));
+                       tick, stop, room));
   if (broken) return fail(*std::move(broken));
   return {};
 }

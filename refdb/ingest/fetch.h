@@ -63,9 +63,10 @@ class Fetcher {
 
   // For each of `wanted` its path in the cache or why it can't be had, in the order in which they come, from this
   // thread; `tick` at least twice a second. What fails for all of them ends it: the disk, or a server that answered none
-  // of a dozen files in a row; those of which nothing was said weren't fetched.
+  // of a dozen files in a row; those of which nothing was said weren't fetched. While `room` says that there is none no
+  // further file begins; it is asked again soon.
   Result<void> fetch(std::span<const Wanted> wanted, const std::function<void(std::size_t, Result<std::string>)>& done,
-                     const std::function<void()>& tick, std::stop_token stop);
+                     const std::function<void()>& tick, std::stop_token stop, const std::function<bool()>& room = {});
 
   // Where a file is in the cache, whether it is there or not.
   std::string path_of(const Wanted& wanted) const;

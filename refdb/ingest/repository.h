@@ -106,6 +106,9 @@ struct RepositoryOptions {
   std::string cache;                              // of what servers give; none: in the user's cache folder
   bool keep_packages = false;                     // in the cache, once they are in the store
   unsigned downloads = 4;                         // at once
+  // Packages that came and aren't taken in yet: beyond that no further one is begun, so that a whole distribution needs
+  // little more room on the disk than its references.
+  std::uint64_t ahead_bytes = std::uint64_t(1) << 30;
   std::chrono::seconds stall{30};
   std::string profile;                            // with both below: Selection::parse()
   std::vector<std::string> include, exclude;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <ctime>
@@ -157,11 +158,10 @@ struct RepositorySources::State {
   std::optional<Keyring> keyring;
   Taken taken;
   std::unique_ptr<Fetcher> fetcher;
-  std::mutex mutex;
   std::set<Digest> seen;  // packages of this run: suites and repositories share some
   // Repositories whose packages are all among those, and when each was taken before.
   std::vector<std::pair<std::string, std::int64_t>> whole;
-  std::vector<std::string> consumed;  // files of the cache that are in the store, once that is published
+  std::atomic<std::uint64_t> waiting_bytes{0};  // of packages that came and aren't taken in yet
 
   explicit State(const IngestOptions& o) : options(o) {}
   void take_one(const Taking& taking, const IndexEntry& entry, const Result<std::string>& path, bool cached,
@@ -232,8 +232,8 @@ void RepositorySources::State::take_one(const Taking& taking, const IndexEntry& 
     Result<bool> added = path ? take_package(taking, entry, *path, run) : Result<bool>(fail(path.error()));
     if (added) {
       if (!*added) run.skip();
-      const std::lock_guard lock(mutex);
-      if (cached) consumed.push_back(*path);
+      // The staging has it, also after a crash.
+      if (cached && !options.repositories.keep_packages) ::unlink(path->c_str());
     } else {
       // A copy that a crash left damaged isn't kept: the next run fetches it again.
       if (cached && path && added.error().reason == reason_other_digest) ::unlink(path->c_str());
@@ -262,9 +262,11 @@ void RepositorySources::State::fetch_packages(const Taking& taking, const std::v
           wanted,
           [&](std::size_t i, Result<std::string> path) {
             ++told;
+            waiting_bytes += packages[i].size;
             arrivals.put(i, std::move(path));
           },
-          [&] { run.tick(); }, {});
+          [&] { run.tick(); }, {}, 
+          [&] { return waiting_bytes == 0 || waiting_bytes < options.repositories.ahead_bytes; });
     } catch (const std::exception& e) {
       fetched = fail(Error{Fault::internal, "can't fetch", {}, 0, {}, e.what()});
     }
@@ -273,7 +275,11 @@ void RepositorySources::State::fetch_packages(const Taking& taking, const std::v
   oneapi::tbb::parallel_for(
       0U, jobs,
       [&](unsigned) noexcept {
-        while (const auto one = arrivals.next()) take_one(taking, packages[one->number], one->path, true, run);
+        while (const auto one = arrivals.next()) {
+          const IndexEntry& entry = packages[one->number];
+          take_one(taking, entry, one->path, true, run);
+          waiting_bytes -= entry.size;
+        }
       },
       oneapi::tbb::simple_partitioner());
   fetching.join();
@@ -354,10 +360,7 @@ Result<void> RepositorySources::note_unseen(Ingestion& run) {
 Result<void> RepositorySources::settle() {
   State& s = *state_;
   GH_CHECK(s.taken.write(s.options.refdb));
-  if (s.fetcher == nullptr) return {};
-  if (!s.options.repositories.keep_packages)
-    for (const std::string& path : s.consumed) ::unlink(path.c_str());
-  s.fetcher->tidy();
+  if (s.fetcher != nullptr) s.fetcher->tidy();
   return {};
 }
 

@@ -385,6 +385,19 @@ class Apt(Case):
         self.taken(server.url, packages=1, refdb=self.path('other'))
         self.assertEqual(server.names(), ['dists/testing/InRelease'])
 
+    def test_no_more_is_fetched_than_there_is_room_for(self):
+        for i in range(6):
+            self.repository.add('p%d' % i)
+        self.repository.publish()
+        server, held = self.serve(), []
+
+        def fault(handler, content):
+            if content and content.startswith(b'!<arch>'):
+                held.append(sum(not name.endswith('.part') for _, _, names in os.walk(self.cache + '/packages') for name in names))
+        server.faults[None] = fault
+        self.taken(server.url, '--ahead', '0', '--downloads', '1', packages=6)
+        self.assertEqual(held, [0] * 6)
+
     def test_indexes_by_their_hash(self):
         self.repository.by_hash = True
         self.repository.add('alpha').publish()
