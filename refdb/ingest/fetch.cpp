@@ -430,9 +430,11 @@ Result<void> Fetcher::State::run(std::function<std::unique_ptr<Transfer>()> next
     if (stop.stop_requested()) return {};
     int running = 0;
     curl_multi_perform(multi.get(), &running);
+    bool any = false;
     int left = 0;
     while (const CURLMsg* const message = curl_multi_info_read(multi.get(), &left)) {
       if (message->msg != CURLMSG_DONE) continue;
+      any = true;
       const CURLcode code = message->data.result;
       CURL* const easy = message->easy_handle;
       const auto at = std::find_if(active.begin(), active.end(), [&](const auto& t) { return t->easy.get() == easy; });
@@ -457,6 +459,7 @@ Result<void> Fetcher::State::run(std::function<std::unique_ptr<Transfer>()> next
       done(*t, outcome == Outcome::good ? std::nullopt : std::optional(std::move(error)));
     }
     if (tick) tick();
+    if (any) continue;  // another may begin
     constexpr int most = 250;  // milliseconds: a retry may be due
     curl_multi_poll(multi.get(), nullptr, 0, active.empty() ? 50 : most, nullptr);
   }

@@ -387,7 +387,7 @@ class Apt(Case):
 
     def test_no_more_is_fetched_than_there_is_room_for(self):
         for i in range(6):
-            self.repository.add('p%d' % i)
+            self.repository.add('p%d' % i, files={'/usr/bin/big': os.urandom(3_000_000)})
         self.repository.publish()
         server, held = self.serve(), []
 
