@@ -503,17 +503,15 @@ Result<Nursery> fork_nursery(const SystemCalls& allowed, const std::function<voi
 class Decoder {
  public:
   // Of the process that forks decoders at the other end of `control`, which has none now.
-  static Result<Decoder> begin(int control, Lot lot, const Order& order) {
+  static Result<std::unique_ptr<Decoder>> begin(int control, Lot lot, const Order& order) {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
       return fail_errno("can't begin a decoder", "decoder");
     Descriptor ours(ends[0]), theirs(ends[1]);
-    Decoder out(control, lot, {std::move(ours), Channel::End::ingestion});
-    out.forks_ = send_with(control, &order, sizeof order, theirs.get());
+    std::unique_ptr<Decoder> out(new Decoder(control, lot, {std::move(ours), Channel::End::ingestion}));
+    out->forks_ = send_with(control, &order, sizeof order, theirs.get());
     return out;
   }
-  Decoder(Decoder&&) = default;
-  Decoder& operator=(Decoder&&) = default;
 
   Lot lot() const { return lot_; }
   // Whether it may be given another file.
@@ -558,7 +556,7 @@ struct Decoders::State {
   // A process that forks decoders and isn't at work; it may have one that waits for another file.
   struct Idle {
     int control = -1;
-    std::optional<Decoder> decoder;
+    std::unique_ptr<Decoder> decoder;
   };
   DecoderOptions options;
   std::atomic<std::uint64_t> lots{0};
@@ -758,7 +756,7 @@ Result<std::unique_ptr<Decoders>> Decoders::start(DecoderOptions options) {
   GH_TRY(const SystemCalls allowed, SystemCalls::for_decoders());
   for (unsigned i = 0; i < out->state_->options.at_once; ++i) {
     GH_TRY(Nursery nursery, fork_nursery(allowed, out->state_->options.begin));
-    out->state_->idle.push_back({nursery.control.get(), std::nullopt});
+    out->state_->idle.push_back({nursery.control.get(), nullptr});
     out->state_->all.push_back(std::move(nursery));
     ++out->state_->usable;
   }
