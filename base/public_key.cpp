@@ -1,3 +1,6 @@
+// OpenSSL 3.0's decoders and encoders of public keys look their way up each time: 170 us for what the functions that it
+// calls deprecated do in 3, to the same bytes. They are used here alone; signatures are checked by providers' keys.
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/public_key.h"
 
 #include <openssl/bio.h>
@@ -11,6 +14,8 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 
 namespace gatehouse {
@@ -27,6 +32,37 @@ void free_bio(BIO* b) { BIO_free_all(b); }
 std::unexpected<Error> bad_key(std::string_view why) {
   ERR_clear_error();
   return fail(Fault::malformed, why);
+}
+constexpr std::string_view neither = "key is neither RSA nor ECC";
+
+struct Curve {
+  KeyType type;
+  int nid;
+  const char* name;
+  std::size_t field;  // bytes
+};
+constexpr Curve curves[] = {{KeyType::ecc_p256, NID_X9_62_prime256v1, "P-256", 32},
+                            {KeyType::ecc_p384, NID_secp384r1, "P-384", 48},
+                            {KeyType::ecc_p521, NID_secp521r1, "P-521", 66}};
+
+// DER by one of OpenSSL's i2d functions; empty: it can't be encoded.
+template <class T>
+ByteVector encoded(const T* value, int (*encode)(const T*, unsigned char**)) {
+  unsigned char* der = nullptr;
+  const int size = encode(value, &der);
+  if (size <= 0) return {};
+  ByteVector out(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
+  OPENSSL_free(der);
+  return out;
+}
+
+Owned<EVP_PKEY, EVP_PKEY_free> build_key(const char* type, OSSL_PARAM* parameters) {
+  const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
+  EVP_PKEY* key = nullptr;
+  if (parameters == nullptr || !context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
+      EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1)
+    return nullptr;
+  return Owned<EVP_PKEY, EVP_PKEY_free>(key);
 }
 
 }  // namespace
@@ -50,61 +86,84 @@ struct PublicKey::State {
   std::string pin;
 };
 
-Result<PublicKey> PublicKey::adopt(void* evp_pkey) {
-  auto state = std::make_shared<State>();
-  state->key.reset(static_cast<EVP_PKEY*>(evp_pkey));
-  EVP_PKEY* const key = state->key.get();
-  state->bits = std::size_t(EVP_PKEY_get_bits(key));
-  if (EVP_PKEY_is_a(key, "RSA") == 1) {
-    state->type = KeyType::rsa;
-    if (state->bits < 1024 || state->bits > 8192) return bad_key("RSA key size outside 1024 to 8192 bits");
-    BIGNUM* e = nullptr;
-    if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e) != 1) return bad_key("RSA key without exponent");
-    const Owned<BIGNUM, BN_free> owned(e);
-    if (BN_num_bits(e) > 64) return bad_key("RSA exponent longer than 64 bits");
-    state->exponent = BN_get_word(e);
-  } else if (EVP_PKEY_is_a(key, "EC") == 1) {
-    char group[64] = {};
-    std::size_t length = 0;
-    if (EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group, &length) != 1)
-      return bad_key("EC key without a named curve");
-    const std::string_view curve(group, length);
-    if (curve == "prime256v1" || curve == "P-256") state->type = KeyType::ecc_p256;
-    else if (curve == "secp384r1" || curve == "P-384") state->type = KeyType::ecc_p384;
-    else if (curve == "secp521r1" || curve == "P-521") state->type = KeyType::ecc_p521;
-    else return bad_key("unsupported curve");
-  } else {
-    return bad_key("key is neither RSA nor ECC");
-  }
-  unsigned char* der = nullptr;
-  const int size = i2d_PUBKEY(key, &der);
-  if (size <= 0) return bad_key("key can't be encoded");
-  state->spki.assign(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
-  OPENSSL_free(der);
-  state->key_id = digest_of(HashAlgorithm::sha1, state->spki).hex();
-  state->pin = digest_of(HashAlgorithm::sha256, state->spki).hex();
-  return PublicKey(std::move(state));
+Result<PublicKey> PublicKey::adopt(State&& state, ByteVector spki) {
+  state.spki = std::move(spki);
+  state.key_id = digest_of(HashAlgorithm::sha1, state.spki).hex();
+  state.pin = digest_of(HashAlgorithm::sha256, state.spki).hex();
+  return PublicKey(std::make_shared<const State>(std::move(state)));
+}
+
+Result<PublicKey> PublicKey::adopt_rsa(const void* rsa) {
+  const RSA* const key = static_cast<const RSA*>(rsa);
+  // One that is for PSS alone has another type of its own.
+  if (RSA_test_flags(key, RSA_FLAG_TYPE_MASK) != RSA_FLAG_TYPE_RSA) return bad_key(neither);
+  const BIGNUM *n = nullptr, *e = nullptr;
+  RSA_get0_key(key, &n, &e, nullptr);
+  State state;
+  state.type = KeyType::rsa;
+  state.bits = std::size_t(BN_num_bits(n));
+  if (state.bits < 1024 || state.bits > 8192) return bad_key("RSA key size outside 1024 to 8192 bits");
+  if (BN_num_bits(e) > 64) return bad_key("RSA exponent longer than 64 bits");
+  state.exponent = BN_get_word(e);
+  const Owned<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> build(OSSL_PARAM_BLD_new());
+  if (!build || OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_N, n) != 1 ||
+      OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_E, e) != 1)
+    return bad_key("RSA key can't be built");
+  const Owned<OSSL_PARAM, OSSL_PARAM_free> parameters(OSSL_PARAM_BLD_to_param(build.get()));
+  state.key = build_key("RSA", parameters.get());
+  if (!state.key) return bad_key("RSA key can't be built");
+  return adopt(std::move(state), encoded(key, &i2d_RSA_PUBKEY));
+}
+
+Result<PublicKey> PublicKey::adopt_ec(const void* ec) {
+  const EC_KEY* const key = static_cast<const EC_KEY*>(ec);
+  const EC_GROUP* const group = EC_KEY_get0_group(key);
+  if (EC_GROUP_get_asn1_flag(group) != OPENSSL_EC_NAMED_CURVE) return bad_key("EC key without a named curve");
+  State state;
+  const Curve* const curve = std::ranges::find(curves, EC_GROUP_get_curve_name(group), &Curve::nid);
+  if (curve == std::end(curves)) return bad_key("unsupported curve");
+  state.type = curve->type;
+  state.bits = std::size_t(EC_GROUP_get_degree(group));
+  std::array<unsigned char, 1 + 2 * 66> point{};
+  const std::size_t size = EC_POINT_point2oct(group, EC_KEY_get0_public_key(key), POINT_CONVERSION_UNCOMPRESSED,
+                                              point.data(), point.size(), nullptr);
+  // One byte: the point at infinity, which is no key.
+  if (size <= 1) return bad_key("point isn't on the curve");
+  OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, const_cast<char*>(curve->name), 0),
+      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point.data(), size), OSSL_PARAM_construct_end()};
+  state.key = build_key("EC", parameters);
+  if (!state.key) return bad_key("point isn't on the curve");
+  return adopt(std::move(state), encoded(key, &i2d_EC_PUBKEY));
 }
 
 Result<PublicKey> PublicKey::from_spki(Bytes der) {
   if (der.size() > 16384) return bad_key("public key longer than 16384 bytes");
+  const auto whole = [&](const unsigned char* end) { return end == as_uchar(der) + der.size(); };
+  constexpr std::string_view more = "bytes after the SubjectPublicKeyInfo";
   const unsigned char* p = as_uchar(der);
-  EVP_PKEY* const key = d2i_PUBKEY(nullptr, &p, long(der.size()));
-  if (key == nullptr) return bad_key("not a SubjectPublicKeyInfo");
-  if (p != as_uchar(der) + der.size()) {
-    EVP_PKEY_free(key);
-    return bad_key("bytes after the SubjectPublicKeyInfo");
+  if (const Owned<RSA, RSA_free> rsa(d2i_RSA_PUBKEY(nullptr, &p, long(der.size()))); rsa) {
+    if (!whole(p)) return bad_key(more);
+    return adopt_rsa(rsa.get());
   }
-  return adopt(key);
+  p = as_uchar(der);
+  if (const Owned<EC_KEY, EC_KEY_free> ec(d2i_EC_PUBKEY(nullptr, &p, long(der.size()))); ec) {
+    if (!whole(p)) return bad_key(more);
+    ERR_clear_error();  // it was no RSA key
+    return adopt_ec(ec.get());
+  }
+  p = as_uchar(der);
+  const Owned<EVP_PKEY, EVP_PKEY_free> other(d2i_PUBKEY(nullptr, &p, long(der.size())));
+  return bad_key(!other ? "not a SubjectPublicKeyInfo" : whole(p) ? neither : more);
 }
 
 Result<PublicKey> PublicKey::from_certificate(Bytes der) {
   const unsigned char* p = as_uchar(der);
   const Owned<X509, X509_free> certificate(d2i_X509(nullptr, &p, long(der.size())));
   if (!certificate) return bad_key("not an X.509 certificate");
-  EVP_PKEY* const key = X509_get_pubkey(certificate.get());
-  if (key == nullptr) return bad_key("certificate without a usable key");
-  return adopt(key);
+  auto key = from_spki(encoded(X509_get_X509_PUBKEY(certificate.get()), &i2d_X509_PUBKEY));
+  if (!key) return bad_key("certificate without a usable key");
+  return key;
 }
 
 Result<PublicKey> PublicKey::from_pem(std::string_view pem) {
@@ -124,53 +183,34 @@ Result<PublicKey> PublicKey::from_pem(std::string_view pem) {
     return from_certificate(der);
   if (label == "RSA PUBLIC KEY") {
     const unsigned char* p = as_uchar(der);
-    EVP_PKEY* const key = d2i_PublicKey(EVP_PKEY_RSA, nullptr, &p, long(der.size()));
-    if (key == nullptr) return bad_key("not an RSA public key");
-    return adopt(key);
+    const Owned<RSA, RSA_free> key(d2i_RSAPublicKey(nullptr, &p, long(der.size())));
+    if (!key) return bad_key("not an RSA public key");
+    return adopt_rsa(key.get());
   }
   return bad_key("PEM block is neither a public key nor a certificate");
 }
 
 Result<PublicKey> PublicKey::from_rsa(Bytes modulus, std::uint32_t exponent) {
-  const Owned<BIGNUM, BN_free> n(BN_bin2bn(as_uchar(modulus), int(modulus.size()), nullptr));
-  const Owned<BIGNUM, BN_free> e(BN_new());
-  const Owned<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> build(OSSL_PARAM_BLD_new());
-  if (!n || !e || !build || BN_set_word(e.get(), exponent == 0 ? 65537 : exponent) != 1 ||
-      OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_N, n.get()) != 1 ||
-      OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_RSA_E, e.get()) != 1)
+  const Owned<RSA, RSA_free> key(RSA_new());
+  Owned<BIGNUM, BN_free> n(BN_bin2bn(as_uchar(modulus), int(modulus.size()), nullptr)), e(BN_new());
+  if (!key || !n || !e || BN_set_word(e.get(), exponent == 0 ? 65537 : exponent) != 1 ||
+      RSA_set0_key(key.get(), n.get(), e.get(), nullptr) != 1)
     return bad_key("RSA key can't be built");
-  const Owned<OSSL_PARAM, OSSL_PARAM_free> parameters(OSSL_PARAM_BLD_to_param(build.get()));
-  const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
-  EVP_PKEY* key = nullptr;
-  if (!parameters || !context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
-      EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters.get()) != 1)
-    return bad_key("RSA key can't be built");
-  return adopt(key);
+  (void)n.release();
+  (void)e.release();
+  return adopt_rsa(key.get());
 }
 
-Result<PublicKey> PublicKey::from_ecc(KeyType curve, Bytes x, Bytes y) {
-  std::size_t field = 0;
-  const char* group = nullptr;
-  switch (curve) {
-    case KeyType::ecc_p256: field = 32, group = "P-256"; break;
-    case KeyType::ecc_p384: field = 48, group = "P-384"; break;
-    case KeyType::ecc_p521: field = 66, group = "P-521"; break;
-    case KeyType::rsa: return bad_key("RSA isn't a curve");
-  }
-  if (x.size() > field || y.size() > field) return bad_key("coordinate longer than the field");
-  ByteVector point(1 + 2 * field);
-  point[0] = std::byte{4};
-  if (!x.empty()) std::memcpy(point.data() + 1 + field - x.size(), x.data(), x.size());
-  if (!y.empty()) std::memcpy(point.data() + 1 + 2 * field - y.size(), y.data(), y.size());
-  OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, const_cast<char*>(group), 0),
-      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size()), OSSL_PARAM_construct_end()};
-  const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
-  EVP_PKEY* key = nullptr;
-  if (!context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
-      EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters) != 1)
+Result<PublicKey> PublicKey::from_ecc(KeyType type, Bytes x, Bytes y) {
+  const Curve* const curve = std::ranges::find(curves, type, &Curve::type);
+  if (curve == std::end(curves)) return bad_key("RSA isn't a curve");
+  if (x.size() > curve->field || y.size() > curve->field) return bad_key("coordinate longer than the field");
+  const Owned<EC_KEY, EC_KEY_free> key(EC_KEY_new_by_curve_name(curve->nid));
+  const Owned<BIGNUM, BN_free> bn_x(BN_bin2bn(as_uchar(x), int(x.size()), nullptr)),
+      bn_y(BN_bin2bn(as_uchar(y), int(y.size()), nullptr));
+  if (!key || !bn_x || !bn_y || EC_KEY_set_public_key_affine_coordinates(key.get(), bn_x.get(), bn_y.get()) != 1)
     return bad_key("point isn't on the curve");
-  return adopt(key);
+  return adopt_ec(key.get());
 }
 
 KeyType PublicKey::type() const { return state_->type; }
@@ -262,7 +302,8 @@ bool PublicKey::verify_digest(SignatureScheme scheme, HashAlgorithm hash, Bytes 
 
 std::string PublicKey::pem() const {
   const Owned<BIO, free_bio> bio(BIO_new(BIO_s_mem()));
-  GH_ASSERT(bio && PEM_write_bio_PUBKEY(bio.get(), state_->key.get()) == 1);
+  const ByteVector& der = state_->spki;
+  GH_ASSERT(bio && PEM_write_bio(bio.get(), PEM_STRING_PUBLIC, "", as_uchar(der), long(der.size())) > 0);
   char* text = nullptr;
   const long size = BIO_get_mem_data(bio.get(), &text);
   return {text, std::size_t(size)};

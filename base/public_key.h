@@ -52,7 +52,9 @@ class PublicKey {
  private:
   struct State;
   explicit PublicKey(std::shared_ptr<const State> state) : state_(std::move(state)) {}
-  static Result<PublicKey> adopt(void* evp_pkey);
+  static Result<PublicKey> adopt(State&& state, ByteVector spki);
+  static Result<PublicKey> adopt_rsa(const void* rsa);
+  static Result<PublicKey> adopt_ec(const void* ec);
   std::shared_ptr<const State> state_;
 };
 

@@ -147,7 +147,11 @@ Result<Certificate> Certificate::from_der(Bytes der) {
   OwnedX509 x509(d2i_X509(nullptr, &p, long(der.size())));
   if (!x509) return bad("not an X.509 certificate");
   if (p != as_uchar(der) + der.size()) return bad("trailing bytes after the certificate");
-  GH_TRY(PublicKey key, PublicKey::from_certificate(der));
+  unsigned char* spki = nullptr;
+  const int spki_size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509.get()), &spki);
+  auto key = PublicKey::from_spki({reinterpret_cast<const std::byte*>(spki), std::size_t(std::max(spki_size, 0))});
+  OPENSSL_free(spki);
+  if (!key) return bad("certificate without a usable key");
   GH_TRY(const std::int64_t not_before, seconds_of(X509_get0_notBefore(x509.get())));
   GH_TRY(const std::int64_t not_after, seconds_of(X509_get0_notAfter(x509.get())));
   X509_NAME* const subject = X509_get_subject_name(x509.get());
@@ -155,7 +159,7 @@ Result<Certificate> Certificate::from_der(Bytes der) {
       .x509 = nullptr,
       .der = to_vector(der),
       .subject_key_id = {},
-      .key = std::move(key),
+      .key = *std::move(key),
       .subject = name_text(subject),
       .issuer = name_text(X509_get_issuer_name(x509.get())),
       .common_name = common_name_of(subject),
@@ -199,6 +203,14 @@ std::int64_t Certificate::not_before() const { return state_->not_before; }
 std::int64_t Certificate::not_after() const { return state_->not_after; }
 const std::string& Certificate::fingerprint() const { return state_->fingerprint; }
 const ByteVector& Certificate::subject_key_id() const { return state_->subject_key_id; }
+
+std::string distinguished_name(Bytes der) {
+  const unsigned char* p = as_uchar(der);
+  const Owned<X509_NAME, X509_NAME_free> name(d2i_X509_NAME(nullptr, &p, long(der.size())));
+  if (name && p == as_uchar(der) + der.size()) return name_text(name.get());
+  ERR_clear_error();
+  return {};
+}
 
 struct TrustAnchors::State {
   Owned<X509_STORE, X509_STORE_free> store;

@@ -48,6 +48,9 @@ class Certificate {
   std::shared_ptr<const State> state_;
 };
 
+// A DER Name as RFC 2253 text, escaped, as Certificate::subject has it; empty: it is none.
+std::string distinguished_name(Bytes der);
+
 inline constexpr std::string_view ak_certificate_usage = "2.23.133.8.3";  // tcg-kp-AIKCertificate
 
 class TrustAnchors {

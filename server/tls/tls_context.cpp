@@ -120,12 +120,10 @@ ByteVector tls_exporter(SSL* ssl) {
 std::string peer_subject(SSL* ssl) {
   X509* const certificate = SSL_get0_peer_certificate(ssl);
   if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
-  unsigned char* der = nullptr;
-  const int size = i2d_X509(certificate, &der);
-  if (size <= 0) return {};
-  const auto parsed = Certificate::from_der(Bytes(reinterpret_cast<const std::byte*>(der), std::size_t(size)));
-  OPENSSL_free(der);
-  return parsed ? parsed->subject() : std::string();
+  const unsigned char* der = nullptr;
+  std::size_t size = 0;
+  if (X509_NAME_get0_der(X509_get_subject_name(certificate), &der, &size) != 1) return {};
+  return distinguished_name({reinterpret_cast<const std::byte*>(der), size});
 }
 
 }  // namespace gatehouse::server

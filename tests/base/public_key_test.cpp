@@ -1,6 +1,11 @@
 #include "base/public_key.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include <cstdlib>
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -88,6 +93,77 @@ TEST(PublicKey, HasTheSubjectKeyIdentifierOfItsCertificate) {
     ASSERT_EQ(certificate->subject_key_id().size(), 20U) << kind;
     EXPECT_EQ(to_hex(certificate->subject_key_id()), certificate->key().subject_key_id().hex());
   }
+}
+
+// What libcrypto's own decoders and encoders make of it: the same bytes, so the same key ids, and the same refusals.
+TEST(PublicKey, IsEncodedAsOpenSslDoes) {
+  struct Key {
+    const char* type;
+    const char* parameter;
+    const char* value;
+    const char* refused;  // null: it is taken
+  };
+  const Key keys[] = {
+      {"RSA", nullptr, "1024", nullptr},
+      {"RSA", nullptr, "2048", nullptr},
+      {"RSA", nullptr, "3072", nullptr},
+      {"RSA", nullptr, "768", "RSA key size outside 1024 to 8192 bits"},
+      {"RSA-PSS", nullptr, "2048", "key is neither RSA nor ECC"},
+      {"EC", "group", "P-256", nullptr},
+      {"EC", "group", "P-384", nullptr},
+      {"EC", "group", "P-521", nullptr},
+      {"EC", "group", "secp256k1", "unsupported curve"},
+      {"EC", "group", "P-224", "unsupported curve"},
+      {"ED25519", nullptr, nullptr, "key is neither RSA nor ECC"},
+      {"X25519", nullptr, nullptr, "key is neither RSA nor ECC"},
+  };
+  for (const Key& wanted : keys)
+    for (const std::string form : {"uncompressed", "compressed", "explicit"}) {
+      const bool ec = std::string_view(wanted.type) == "EC";
+      if (!ec && form != "uncompressed") continue;
+      SCOPED_TRACE(std::string(wanted.type) + " " + (wanted.value != nullptr ? wanted.value : "") + " " + form);
+      EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_name(nullptr, wanted.type, nullptr);
+      ASSERT_EQ(EVP_PKEY_keygen_init(context), 1);
+      if (ec) {
+        ASSERT_EQ(EVP_PKEY_CTX_set_group_name(context, wanted.value), 1);
+      } else if (wanted.value != nullptr) {
+        ASSERT_EQ(EVP_PKEY_CTX_set_rsa_keygen_bits(context, std::atoi(wanted.value)), 1);
+      }
+      EVP_PKEY* key = nullptr;
+      ASSERT_EQ(EVP_PKEY_generate(context, &key), 1);
+      if (form != "uncompressed") {
+        const bool compressed = form == "compressed";
+        ASSERT_EQ(EVP_PKEY_set_utf8_string_param(key, compressed ? "point-format" : "encoding", form.c_str()), 1);
+      }
+      unsigned char* der = nullptr;
+      const int size = i2d_PUBKEY(key, &der);
+      ASSERT_GT(size, 0);
+      const Bytes spki(reinterpret_cast<const std::byte*>(der), std::size_t(size));
+      const auto taken = PublicKey::from_spki(spki);
+      if (wanted.refused == nullptr && form != "explicit") {
+        ASSERT_TRUE(taken) << taken.error().text();
+        EXPECT_EQ(taken->spki(), to_vector(spki));
+        EXPECT_EQ(taken->bits(), std::size_t(EVP_PKEY_get_bits(key)));
+        EXPECT_EQ(PublicKey::from_pem(taken->pem())->pin(), taken->pin());
+        for (std::size_t n = 0; n < spki.size(); ++n) ASSERT_FALSE(PublicKey::from_spki(spki.first(n))) << n;
+      } else {
+        ASSERT_FALSE(taken);
+        EXPECT_EQ(taken.error().reason, form == "explicit" ? "EC key without a named curve" : wanted.refused);
+      }
+      OPENSSL_free(der);
+      EVP_PKEY_free(key);
+      EVP_PKEY_CTX_free(context);
+    }
+}
+
+// BER that isn't DER reads as the same key: it has one key id, whatever it comes as.
+TEST(PublicKey, HasOneIdHoweverItIsEncoded) {
+  const ByteVector spki = PublicKey::from_pem(text_of(key_file("rsa/ak.pem")))->spki();
+  ASSERT_EQ(spki[1], std::byte{0x82});
+  ByteVector longer{spki[0], std::byte{0x83}, std::byte{0}};
+  longer.insert(longer.end(), spki.begin() + 2, spki.end());
+  const auto key = PublicKey::from_spki(longer);
+  EXPECT_TRUE(!key || key->spki() == spki);
 }
 
 TEST(PublicKey, RefusesWhatIsNoKey) {
