@@ -164,6 +164,13 @@ TEST(PublicKey, HasOneIdHoweverItIsEncoded) {
   longer.insert(longer.end(), spki.begin() + 2, spki.end());
   const auto key = PublicKey::from_spki(longer);
   EXPECT_TRUE(!key || key->spki() == spki);
+  // The algorithm's parameters, which are NULL.
+  ByteVector other = spki;
+  ASSERT_EQ(other[17], std::byte{5});
+  other[17] = std::byte{4};
+  const auto same = PublicKey::from_spki(other);
+  ASSERT_TRUE(same);
+  EXPECT_EQ(same->spki(), spki);
 }
 
 TEST(PublicKey, RefusesWhatIsNoKey) {

@@ -1,8 +1,10 @@
 #include "tests/mutated/oracle.h"
 
+
 #include <algorithm>
 #include <cstring>
 
+#include "base/public_key.h"
 #include "wire/eventlog/eventlog.h"
 #include "wire/ima/ima.h"
 #include "wire/patnc/segmentation.h"
@@ -69,7 +71,9 @@ void see_pts(std::uint32_t vendor, std::uint32_t type, Bytes value, Shown& out) 
     out.finals.push_back(v ? fields_of(*v) : to_vector(value));
   } else if (type == pt::aik) {
     const auto v = pts::parse_aik(r);
-    out.aiks.push_back(to_vector(v ? v->der : value));
+    // A key's algorithm has parameters that say nothing: with others it is the same key, and has the same key id.
+    const auto key = v ? PublicKey::from_spki(v->der) : Result<PublicKey>(fail(Fault::malformed, "no AIK"));
+    out.aiks.push_back(key ? key->spki() : to_vector(v ? v->der : value));
   } else if (type == pt::dh_nonce_response) {
     const auto v = pts::parse_dh_nonce_response(r);
     out.nonces.push_back(to_vector(v ? v->nonce : value));
