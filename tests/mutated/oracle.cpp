@@ -1,6 +1,5 @@
 #include "tests/mutated/oracle.h"
 
-
 #include <algorithm>
 #include <cstring>
 
