@@ -65,8 +65,8 @@ pipeline::ImaBatch entries() {
     pipeline::ImaItem& item = out.items.emplace_back();
     item.index = out.items.size() - 1;
     item.template_hash = hasher(entry->template_data);
-    item.name = std::string(entry->fields.name);
-    item.algorithm = std::string(entry->fields.algorithm);
+    item.name = out.text.keep(entry->fields.name);
+    item.algorithm = out.text.keep(entry->fields.algorithm);
     item.file_digest = Digest(entry->fields.digest);
     item.plain_ng = true;
   }
@@ -132,7 +132,7 @@ void look_up_miss(benchmark::State& state) {
   pipeline::ImaBatch unknown = entries();
   Hasher hasher(HashAlgorithm::sha256);
   for (pipeline::ImaItem& item : unknown.items) {
-    item.name = "/opt/site/" + std::to_string(item.index);
+    item.name = unknown.text.keep("/opt/site/" + std::to_string(item.index));
     item.file_digest = hasher(item.file_digest.view());
     item.template_hash = pipeline::template_hash(hasher, item, item.file_digest.view());
   }

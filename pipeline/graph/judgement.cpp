@@ -45,26 +45,33 @@ Result<void> Judgement::add_boot(std::uint32_t pcr, Digest digest, std::size_t o
   return {};
 }
 
-Result<void> Judgement::add_item(Batch& batch, ImaItem item, std::size_t offset) {
+Result<void> Judgement::add_item(Batch& batch, ImaItem&& item, std::size_t offset) {
   if (items_ >= context_.max_ima_items) return fail(Fault::limit, "more list entries than allowed", evidence_spec, offset);
   item.index = items_++;
   if (item.name == ima::boot_aggregate && item.kind == ImaItem::Kind::file) {
     item.kind = ImaItem::Kind::aggregate;
     // A kernel started by kexec goes on with the list, from the same firmware (spec part 2 §7.9).
     const bool same = aggregate_ && aggregate_->template_hash == item.template_hash && item.contradiction.empty();
-    if (item.index == 0)
+    if (item.index == 0) {
+      aggregate_algorithm_ = item.algorithm;
       aggregate_ = item;
-    else if (!same && !aggregate_trouble_)
+      aggregate_->name = ima::boot_aggregate;
+      aggregate_->algorithm = aggregate_algorithm_;
+    } else if (!same && !aggregate_trouble_) {
       aggregate_trouble_ = "entry " + std::to_string(item.index) + " is another boot_aggregate than the first one";
+    }
   }
   batch.items.push_back(std::move(item));
   return {};
 }
 
-Result<std::shared_ptr<Batch>> Judgement::parse(const Segment& segment) {
+Result<std::shared_ptr<Batch>> Judgement::parse(Segment& segment) {
   auto batch = std::make_shared<Batch>();
   switch (segment.format) {
-    case Format::pa_tnc: GH_CHECK(parse_pa_tnc(segment, *batch)); break;
+    case Format::pa_tnc:
+      batch->evidence = std::move(segment.bytes);
+      GH_CHECK(parse_pa_tnc(segment.base_offset, *batch));
+      break;
     case Format::eventlog:
       if (boot_on_wire_) return fail(Error{Fault::protocol, twice, evidence_spec, 0, std::string(eventlog_source), {}});
       if (!log_) log_.emplace();
@@ -100,8 +107,9 @@ Result<std::shared_ptr<Batch>> Judgement::parse_end() {
 }
 
 // Every Simple Component Evidence attribute of a PA-TNC message; the protocol plane reads the other attributes.
-Result<void> Judgement::parse_pa_tnc(const Segment& segment, Batch& batch) {
-  Reader r(segment.bytes, evidence_spec, segment.base_offset);
+Result<void> Judgement::parse_pa_tnc(std::size_t base_offset, Batch& batch) {
+  constexpr std::size_t usual_attribute = 112;  // with an ordinary name
+  Reader r(batch.evidence, evidence_spec, base_offset);
   GH_CHECK(r.skip(patnc::message_header_size));
   const std::uint16_t expected = pts::algorithm_bit(bank_);
   while (!r.empty()) {
@@ -135,6 +143,7 @@ Result<void> Judgement::parse_pa_tnc(const Segment& segment, Batch& batch) {
       if (!uri) return refuse(42, uri.error().reason);
       ima_given_ = ima_on_wire_ = true;
       if (e.has_pcr_values) batch.claims.push_back({items_, e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
+      if (batch.items.empty()) batch.items.reserve(r.remaining() / usual_attribute + 1);
       ImaItem item;
       item.pcr = e.pcr;
       item.template_hash = Digest(e.measurement);
@@ -176,8 +185,8 @@ Result<void> Judgement::read_list(Batch& batch) {
     if (entry == nullptr) return {};
     ImaItem item;
     item.pcr = entry->pcr;
-    item.name = entry->fields.name;
-    item.algorithm = entry->fields.algorithm;
+    item.name = batch.text.keep(entry->fields.name);
+    item.algorithm = batch.text.keep(entry->fields.algorithm);
     if (entry->fields.digest.size() <= max_digest_size) item.file_digest = Digest(entry->fields.digest);
     item.plain_ng = entry->template_name == "ima-ng";
     item.legacy = entry->template_name == "ima";

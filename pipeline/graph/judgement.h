@@ -38,7 +38,8 @@ class Judgement {
   Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures = nullptr);
 
   // The list entries that the segment completed; null: none. Boot events stay inside.
-  Result<std::shared_ptr<Batch>> parse(const Segment& segment);
+  // Takes the segment's bytes, where entries are in them.
+  Result<std::shared_ptr<Batch>> parse(Segment& segment);
   Result<std::shared_ptr<Batch>> parse_end();
   void extend(const Batch& batch);
   Result<void> look_up(const Batch& batch);
@@ -46,11 +47,11 @@ class Judgement {
 
  private:
   // judgement.cpp
-  Result<void> parse_pa_tnc(const Segment& segment, Batch& batch);
+  Result<void> parse_pa_tnc(std::size_t base_offset, Batch& batch);
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
-  Result<void> add_item(Batch& batch, ImaItem item, std::size_t offset);
+  Result<void> add_item(Batch& batch, ImaItem&& item, std::size_t offset);
 
   void keep_worst();
 
@@ -80,6 +81,7 @@ class Judgement {
   bool boot_on_wire_ = false, ima_on_wire_ = false;  // as Simple Component Evidence
   std::uint64_t items_ = 0, signed_entries_ = 0;
   std::optional<ImaItem> aggregate_;
+  std::string aggregate_algorithm_;
   std::optional<std::string> aggregate_trouble_;
 
   // The extend lane's.

@@ -1,10 +1,26 @@
 #include "pipeline/lookup/lookup.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "wire/ima/ima.h"
 
 namespace gatehouse::pipeline {
+
+std::string_view TextArena::keep(std::string_view text) {
+  constexpr std::size_t chunk = std::size_t(16) << 10;
+  if (text.size() > left_) {
+    left_ = std::max(chunk, text.size());
+    chunks_.push_back(std::make_unique_for_overwrite<char[]>(left_));
+    at_ = chunks_.back().get();
+  }
+  if (!text.empty()) std::memcpy(at_, text.data(), text.size());
+  const std::string_view out(at_, text.size());
+  at_ += text.size();
+  left_ -= text.size();
+  return out;
+}
+
 namespace {
 
 Finding finding_for(const ImaItem& item, Status status, std::string_view reason, HashAlgorithm bank) {
@@ -17,7 +33,7 @@ Finding finding_for(const ImaItem& item, Status status, std::string_view reason,
   f.reason = reason;
   if (item.kind != ImaItem::Kind::violation && item.template_hash.size != 0)
     f.measured_template = std::string(name(bank)) + ":" + item.template_hash.hex();
-  if (item.file_digest.size != 0) f.measured_file = item.algorithm + ":" + item.file_digest.hex();
+  if (item.file_digest.size != 0) f.measured_file = std::string(item.algorithm) + ":" + item.file_digest.hex();
   return f;
 }
 
@@ -38,7 +54,7 @@ Result<Status> judge_by_path(const References& references, const ImaItem& item, 
   bool any = false, all_mutable = true, other_algorithm = false;
   const refdb::Reference* named = nullptr;
   std::vector<refdb::Reference> known;
-  for (const std::string& path : candidate_paths(item.name, references.symlinks)) {
+  for (const std::string& path : candidate_paths(std::string(item.name), references.symlinks)) {
     GH_TRY(std::vector<refdb::Reference> found, references.view->references_of_path(references.product, path));
     std::move(found.begin(), found.end(), std::back_inserter(known));
   }
@@ -54,7 +70,7 @@ Result<Status> judge_by_path(const References& references, const ImaItem& item, 
     any = true;
     if (!reference.is_mutable) all_mutable = false;
     if (named == nullptr || (named->is_mutable && !reference.is_mutable)) named = &reference;
-    const std::string expected = item.algorithm + ":" + digest->hex();
+    const std::string expected = std::string(item.algorithm) + ":" + digest->hex();
     if (finding.expected.size() < 16 && std::find(finding.expected.begin(), finding.expected.end(), expected) == finding.expected.end())
       finding.expected.push_back(expected);
   }
@@ -132,13 +148,21 @@ Result<Answers> ask_index(const References& references, const std::vector<ImaIte
   const std::string_view bank_name = name(references.bank);
   std::vector<Digest> keys;
   std::vector<std::size_t> asked;
+  // As far ahead as a line takes to come.
+  constexpr std::size_t ahead = 12;
+  for (std::size_t i = 0; references.cache && i < std::min(ahead, items.size()); ++i)
+    references.cache->prefetch_hit(items[i].template_hash);
   for (std::size_t i = 0; i < items.size(); ++i) {
     const ImaItem& item = items[i];
+    if (references.cache && i + ahead < items.size()) references.cache->prefetch_hit(items[i + ahead].template_hash);
     if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction.empty()) continue;
     // Over the wire the algorithm is no more than a word beside the hash: with another word a known T is asked for, too.
     if (!item.on_wire && (!item.plain_ng || item.algorithm != bank_name)) continue;
     if (references.cache) {
-      if ((out.known[i] = references.cache->find_hit(item.template_hash))) continue;
+      if ((out.known[i] = references.cache->find_hit(item.template_hash))) {
+        __builtin_prefetch(out.known[i]->data());  // it is compared once all have been asked for
+        continue;
+      }
       // A miss depends on the operator's symlinks, which aren't part of the cache's key.
       out.cacheable[i] = references.symlinks.empty();
       if (out.cacheable[i] && (out.unknown[i] = references.cache->find_miss(item.template_hash, item.name, item.algorithm))) continue;

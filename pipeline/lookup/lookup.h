@@ -14,15 +14,27 @@
 
 namespace gatehouse::pipeline {
 
-// One list entry, owned by its batch.
+// Texts that are kept together.
+class TextArena {
+ public:
+  // Lives as long as the arena, wherever that is moved.
+  std::string_view keep(std::string_view text);
+
+ private:
+  std::vector<std::unique_ptr<char[]>> chunks_;
+  char* at_ = nullptr;
+  std::size_t left_ = 0;
+};
+
+// One list entry; its texts are its batch's.
 struct ImaItem {
   enum class Kind : std::uint8_t { file, buffer, violation, aggregate };
   std::uint64_t index = 0;  // in the list, boot_aggregate is 0
   std::uint32_t pcr = 10;
   Kind kind = Kind::file;
   Digest template_hash;     // in the bank; for a violation what is extended, all ones
-  std::string name;         // as reported
-  std::string algorithm;    // of the file digest
+  std::string_view name;       // as reported
+  std::string_view algorithm;  // of the file digest
   Digest file_digest;       // size 0: not in the evidence
   bool plain_ng = false;    // template ima-ng: the index by template hash applies
   bool legacy = false;      // template ima
@@ -36,6 +48,9 @@ struct ImaItem {
 
 struct ImaBatch {
   std::vector<ImaItem> items;
+  // What their texts are in.
+  ByteVector evidence{};
+  TextArena text{};
 };
 
 struct Judged {

@@ -51,55 +51,121 @@ std::optional<Status> status_of(std::string_view text) {
   return by_name(text, {Status::ok, Status::unknown, Status::differ, Status::failed, Status::absent});
 }
 
-json::value part(const Counters& c, bool given, bool violations) {
-  if (!given) return "absent";
-  json::object out;
-  out["processed"] = c.processed;
-  out["ok"] = c.ok;
-  out["unknown"] = c.unknown;
-  out["differ"] = c.differ;
-  out["failed"] = c.failed;
-  if (violations) out["violations"] = c.violations;
-  return out;
-}
-
-// Lengths are bounded where the text came in; cutting here would make a verdict read back differ from itself.
-std::string safe(std::string_view text) { return escaped(text, text.size()); }
-
-json::array texts(const std::vector<std::string>& from) {
-  json::array out;
-  for (const std::string& text : from) out.push_back(json::string(safe(text)));
-  return out;
-}
-
-json::object to_object(const Finding& f) {
-  json::object out;
-  out["component"] = f.component;
-  if (f.entry) out["entry"] = *f.entry;
-  if (f.pcr) out["pcr"] = *f.pcr;
-  if (!f.path.empty()) out["path"] = safe(f.path);
-  out["status"] = name(f.status);
-  out["reason"] = safe(f.reason);
-  if (!f.package.empty()) out["package"] = safe(f.package);
-  if (!f.version.empty()) out["version"] = safe(f.version);
-  if (!f.expected.empty()) out["expected"] = texts(f.expected);
-  if (!f.measured_template.empty() || !f.measured_file.empty()) {
-    json::object measured;
-    if (!f.measured_template.empty()) measured["template"] = f.measured_template;
-    if (!f.measured_file.empty()) measured["file"] = safe(f.measured_file);  // its algorithm is the list's word
-    out["measured"] = std::move(measured);
+// JSON as it comes, without a tree of it first: a verdict may have thousands of texts.
+class Writing {
+ public:
+  void begin(char bracket) {
+    separate();
+    out_ += bracket;
+    first_ = true;
   }
-  return out;
+  void end(char bracket) {
+    out_ += bracket;
+    first_ = false;
+  }
+  void key(std::string_view name) {
+    text(name);
+    out_ += ':';
+    first_ = true;
+  }
+  void text(std::string_view value) {
+    separate();
+    out_ += '"';
+    for (;;) {
+      const auto at = std::ranges::find_if(value, [](char c) { return c == '"' || c == '\\' || std::uint8_t(c) < 0x20; });
+      out_.append(value.begin(), at);
+      if (at == value.end()) break;
+      constexpr std::string_view hex = "0123456789abcdef";
+      if (std::uint8_t(*at) < 0x20)
+        (out_ += "\\u00") += {hex[std::size_t(*at) >> 4], hex[std::size_t(*at) & 15]};
+      else
+        (out_ += '\\') += *at;
+      value.remove_prefix(std::size_t(at - value.begin()) + 1);
+    }
+    out_ += '"';
+  }
+  // Not ours. Lengths are bounded where the text came in; cutting here would make a verdict read back differ from itself.
+  void peer_text(std::string_view value) {
+    const bool plain = std::ranges::all_of(value, [](char c) { return c >= ' ' && c <= '~' && c != '\\'; });
+    text(plain ? value : std::string_view(escaped(value, value.size())));
+  }
+  void number(std::uint64_t value) {
+    separate();
+    char digits[20];
+    out_.append(digits, std::to_chars(std::begin(digits), std::end(digits), value).ptr);
+  }
+  void null() {
+    separate();
+    out_ += "null";
+  }
+  void member(std::string_view name, std::string_view value) { key(name), text(value); }
+  void peer_member(std::string_view name, std::string_view value) { key(name), peer_text(value); }
+  void member(std::string_view name, std::uint64_t value) { key(name), number(value); }
+  // Members that aren't there when they are empty.
+  void some_member(std::string_view name, std::string_view value) {
+    if (!value.empty()) member(name, value);
+  }
+  void some_peer_member(std::string_view name, std::string_view value) {
+    if (!value.empty()) peer_member(name, value);
+  }
+  std::string take() { return std::move(out_); }
+
+ private:
+  void separate() {
+    if (!first_) out_ += ',';
+    first_ = false;
+  }
+  std::string out_;
+  bool first_ = true;
+};
+
+void write(Writing& w, const Counters& c, bool given, bool violations) {
+  if (!given) return w.text("absent");
+  w.begin('{');
+  w.member("processed", c.processed);
+  w.member("ok", c.ok);
+  w.member("unknown", c.unknown);
+  w.member("differ", c.differ);
+  w.member("failed", c.failed);
+  if (violations) w.member("violations", c.violations);
+  w.end('}');
 }
 
-json::object to_object(const ItemResult& i) {
-  json::object out;
-  out["type"] = i.type;
-  if (!i.argument.empty()) out["argument"] = safe(i.argument);
-  out["recommendation"] = name(i.recommendation);
-  out["evaluation"] = name(i.evaluation);
-  out["result"] = safe(i.result);
-  return out;
+void write(Writing& w, const std::vector<std::string>& texts) {
+  w.begin('[');
+  for (const std::string& text : texts) w.peer_text(text);
+  w.end(']');
+}
+
+void write(Writing& w, const Finding& f) {
+  w.begin('{');
+  w.member("component", f.component);
+  if (f.entry) w.member("entry", *f.entry);
+  if (f.pcr) w.member("pcr", *f.pcr);
+  w.some_peer_member("path", f.path);
+  w.member("status", name(f.status));
+  w.peer_member("reason", f.reason);
+  w.some_peer_member("package", f.package);
+  w.some_peer_member("version", f.version);
+  if (!f.expected.empty()) w.key("expected"), write(w, f.expected);
+  if (!f.measured_template.empty() || !f.measured_file.empty()) {
+    w.key("measured");
+    w.begin('{');
+    w.some_member("template", f.measured_template);
+    w.some_peer_member("file", f.measured_file);  // its algorithm is the list's word
+    w.end('}');
+  }
+  w.end('}');
+}
+
+void write(Writing& w, const ItemResult& i) {
+  w.begin('{');
+  w.member("type", i.type);
+  w.some_peer_member("argument", i.argument);
+  w.member("recommendation", name(i.recommendation));
+  w.member("evaluation", name(i.evaluation));
+  w.peer_member("result", i.result);
+  w.end('}');
 }
 
 }  // namespace
@@ -141,49 +207,61 @@ std::string summary_line(const Verdict& v) {
 }
 
 std::string to_json(const Verdict& v) {
-  json::object out;
-  out["session"] = safe(v.session);
-  out["device"] = safe(v.device);
-  out["product"] = safe(v.product);
-  out["generation"] = v.generation ? json::value(*v.generation) : json::value(nullptr);
-  out["recommendation"] = name(v.recommendation);
-  out["evaluation"] = name(v.evaluation);
-  json::object quote;
-  quote["status"] = name(v.quote.status);
-  if (!v.quote.scheme.empty()) quote["scheme"] = v.quote.scheme;
-  if (!v.quote.hash.empty()) quote["hash"] = v.quote.hash;
-  if (!v.quote.pcr_digest.empty()) quote["pcr_digest"] = v.quote.pcr_digest;
-  out["quote"] = std::move(quote);
-  out["boot"] = part(v.boot, v.boot_given, false);
-  out["ima"] = part(v.ima, v.ima_given, true);
-  out["summary"] = v.summary;
-  json::object checks;
+  Writing w;
+  w.begin('{');
+  w.peer_member("session", v.session);
+  w.peer_member("device", v.device);
+  w.peer_member("product", v.product);
+  w.key("generation");
+  if (v.generation)
+    w.number(*v.generation);
+  else
+    w.null();
+  w.member("recommendation", name(v.recommendation));
+  w.member("evaluation", name(v.evaluation));
+  w.key("quote");
+  w.begin('{');
+  w.member("status", name(v.quote.status));
+  w.some_member("scheme", v.quote.scheme);
+  w.some_member("hash", v.quote.hash);
+  w.some_member("pcr_digest", v.quote.pcr_digest);
+  w.end('}');
+  w.key("boot"), write(w, v.boot, v.boot_given, false);
+  w.key("ima"), write(w, v.ima, v.ima_given, true);
+  w.member("summary", v.summary);
+  w.key("checks");
+  w.begin('{');
   for (const char letter : {'Q', 'L'})
     for (int i = 1; i <= 14; ++i) {
       const std::string code = letter + std::to_string(i);
       const auto at = v.checks.find(code);
-      checks[code] = name(at == v.checks.end() ? Status::absent : at->second);
+      w.member(code, name(at == v.checks.end() ? Status::absent : at->second));
     }
-  out["checks"] = std::move(checks);
-  json::array findings;
-  for (const Finding& f : v.findings) findings.push_back(to_object(f));
-  out["findings"] = std::move(findings);
-  out["findings_total"] = v.findings_total;
+  w.end('}');
+  w.key("findings");
+  w.begin('[');
+  for (const Finding& f : v.findings) write(w, f);
+  w.end(']');
+  w.member("findings_total", v.findings_total);
   if (!v.items.empty()) {
-    json::array items;
-    for (const ItemResult& i : v.items) items.push_back(to_object(i));
-    out["items"] = std::move(items);
+    w.key("items");
+    w.begin('[');
+    for (const ItemResult& i : v.items) write(w, i);
+    w.end(']');
   }
-  out["warnings"] = texts(v.warnings);
-  if (!v.claims.empty()) out["claims"] = texts(v.claims);
-  json::object pcrs;
+  w.key("warnings"), write(w, v.warnings);
+  if (!v.claims.empty()) w.key("claims"), write(w, v.claims);
+  w.key("pcrs");
+  w.begin('{');
   for (const auto& [bank, values] : v.pcrs) {
-    json::object registers;
-    for (const auto& [pcr, value] : values) registers[std::to_string(pcr)] = value;
-    pcrs[bank] = std::move(registers);
+    w.key(bank);
+    w.begin('{');
+    for (const auto& [pcr, value] : values) w.member(std::to_string(pcr), value);
+    w.end('}');
   }
-  out["pcrs"] = std::move(pcrs);
-  return json::serialize(out);
+  w.end('}');
+  w.end('}');
+  return w.take();
 }
 
 namespace {

@@ -5,6 +5,7 @@
 
 #include "pipeline/lookup/lookup.h"
 #include "tests/pipeline_graph/fake_view.h"
+#include "tests/pipeline_lookup/text.h"
 #include "tests/pipeline_quote/signer.h"
 #include "wire/ima/signature.h"
 
@@ -41,7 +42,7 @@ ImaItem file(const std::string& name, std::string_view content, ByteVector signa
              HashAlgorithm hash = HashAlgorithm::sha256) {
   ImaItem item;
   item.index = 1;
-  item.name = name;
+  item.name = lasting_text(name);
   item.algorithm = gatehouse::name(hash);
   item.file_digest = digest_of(hash, as_bytes(content));
   item.plain_ng = signature.empty();

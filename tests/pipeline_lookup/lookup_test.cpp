@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "tests/pipeline_graph/fake_view.h"
+#include "tests/pipeline_lookup/text.h"
 
 namespace gatehouse::testing {
 namespace {
@@ -32,7 +33,7 @@ void know(FakeView& view, const std::string& path, std::string_view text, bool i
 ImaItem entry(const std::string& name, std::string_view text, bool on_wire) {
   ImaItem item;
   item.index = 1;
-  item.name = name;
+  item.name = lasting_text(name);
   item.algorithm = "sha256";
   item.plain_ng = true;
   item.on_wire = on_wire;
@@ -103,7 +104,7 @@ TEST(Lookup, CacheChangesNothing) {
     ImaBatch batch;
     for (int i = 0; i < 8; ++i) {
       batch.items.push_back(entry("/usr/bin/" + std::to_string(random() % 100), random() % 3 == 0 ? "b" : "a", true));
-      if (random() % 10 == 0) batch.items.back().name = "/tmp/" + std::to_string(random() % 4);  // a lie, or unknown
+      if (random() % 10 == 0) batch.items.back().name = lasting_text("/tmp/" + std::to_string(random() % 4));  // a lie, or unknown
     }
     const auto with = judge(References{view, cache, "p", HashAlgorithm::sha256, {}}, batch);
     const auto without = judge(References{view, nullptr, "p", HashAlgorithm::sha256, {}}, batch);

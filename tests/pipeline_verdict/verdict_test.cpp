@@ -66,6 +66,18 @@ TEST(Verdict, MembersOfTheContract) {
   EXPECT_EQ(to_json(full()).find('\n'), std::string::npos);
 }
 
+// As a JSON library would: nothing in it is a matter of taste.
+TEST(Verdict, IsWrittenAsALibraryWritesIt) {
+  Verdict v = full();
+  v.findings.push_back(v.findings.front());
+  for (int c = 0; c < 256; ++c) v.findings.back().path += char(c);
+  v.summary = "\"quoted\" \\ \x01\x1f";
+  v.pcrs["sha1"] = {};
+  for (const Verdict& one : {v, Verdict{}}) {
+    const std::string text = to_json(one);
+    EXPECT_EQ(boost::json::serialize(boost::json::parse(text)), text);
+  }
+}
 TEST(Verdict, AbsentPartsSaySo) {
   const auto o = boost::json::parse(to_json(Verdict{})).as_object();
   EXPECT_EQ(o.at("boot").as_string(), "absent");

@@ -1,0 +1,16 @@
+// Texts of entries that a test makes one by one: an entry borrows them from its batch.
+#pragma once
+
+#include <string_view>
+
+#include "pipeline/lookup/lookup.h"
+
+namespace gatehouse::testing {
+
+// For as long as the test program runs.
+inline std::string_view lasting_text(std::string_view text) {
+  static pipeline::TextArena all;
+  return all.keep(text);
+}
+
+}  // namespace gatehouse::testing
