@@ -43,6 +43,8 @@ class Lane {
     queue_.push(std::move(item));
     return pending_.fetch_add(1, std::memory_order_acq_rel) == 0;
   }
+  // Everything that was pushed is done; asked by who pushes.
+  bool idle() const { return pending_.load(std::memory_order_acquire) == 0; }
   // At most `most` items; true: items are left, schedule again.
   template <class Body>
   [[nodiscard]] bool drain(std::size_t most, Body&& body) {
@@ -106,6 +108,8 @@ struct LookupWork {
 };
 
 constexpr unsigned max_threads = 1023;
+// So few entries are looked up and extended where they were parsed: waking another thread for them costs more.
+constexpr std::size_t small_batch = 1024;
 
 Error out_of_memory() { return Error{Fault::internal, "out of memory", {}, 0, {}, {}}; }
 
@@ -168,7 +172,7 @@ struct Pipeline::State {
             s->stop(out_of_memory());
           }
           give_back(*s, *batch);
-          arrive(s);
+          arrive_here(s);
         }))
       put(extend, s);
     return flow::continue_msg{};
@@ -182,7 +186,7 @@ struct Pipeline::State {
       work.session->stop(out_of_memory());
     }
     give_back(*work.session, *work.batch);
-    arrive(work.session);
+    arrive_here(work.session);
     return flow::continue_msg{};
   }};
   Parse parse{graph, flow::unlimited, [this](const SessionPtr& s) noexcept {
@@ -205,6 +209,10 @@ struct Pipeline::State {
   void arrive(const SessionPtr& s) noexcept {
     if (s->outstanding.fetch_sub(1, std::memory_order_acq_rel) == 1) put(quote, s);
   }
+  // The same on a thread of the graph.
+  void arrive_here(const SessionPtr& s) noexcept {
+    if (s->outstanding.fetch_sub(1, std::memory_order_acq_rel) == 1) conclude(s);
+  }
 
   void parse_segment(const SessionPtr& s, Segment& segment) noexcept {
     const std::size_t size = segment.bytes.size();
@@ -214,6 +222,9 @@ struct Pipeline::State {
         auto batch = s->judgement.parse(segment);
         if (!batch) {
           s->stop(std::move(batch).error());
+        } else if (*batch != nullptr && (*batch)->items.size() <= small_batch && s->extend.idle()) {
+          s->judgement.extend(**batch);
+          if (auto judged = s->judgement.look_up(**batch); !judged) s->stop(std::move(judged).error());
         } else if (*batch != nullptr) {
           (*batch)->segment_bytes = size;
           hand_on(s, std::move(*batch));
@@ -225,7 +236,7 @@ struct Pipeline::State {
     }
     segment.bytes = {};
     if (!handed_on) give_back(*s, size);
-    arrive(s);
+    arrive_here(s);
   }
 
   void hand_on(const SessionPtr& s, std::shared_ptr<Batch> batch) {

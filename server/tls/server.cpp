@@ -107,11 +107,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   Connection(std::shared_ptr<Server::Impl> server, tcp::socket socket, std::string address, std::string host)
       : server_(std::move(server)), tls_(server_->current(server_->tls)), settings_(*server_->current(server_->settings)),
         users_(server_->current(server_->users)), view_(server_->current(server_->view)), work_(server_->io.get_executor()),
-        context_(asio::ssl::context::tls_server),
+        context_(shared(*tls_)),
         strand_(socket.get_executor()), timer_(strand_), room_timer_(strand_), address_(std::move(address)), host_(std::move(host)) {
-    // Asio's context is only a place to put ours.
-    SSL_CTX_up_ref(tls_->native());
-    context_ = asio::ssl::context(tls_->native());
     stream_.emplace(std::move(socket), context_);
   }
   ~Connection() override {
@@ -251,6 +248,11 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
 
  private:
+  // Asio's context is only a place to put ours.
+  static asio::ssl::context shared(const TlsContext& tls) {
+    SSL_CTX_up_ref(tls.native());
+    return asio::ssl::context(tls.native());
+  }
   // The pending deadline is what keeps a connection alive while nothing is read or written: while the store or the
   // evidence plane is at work.
   template <class Body>
