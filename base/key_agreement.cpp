@@ -48,6 +48,14 @@ bool push_group(OSSL_PARAM_BLD* build, DhGroup group, Modp& modp) {
          OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_FFC_G, modp.g.get()) == 1;
 }
 
+// For key pairs; null: there is none.
+PkeyContext curve_context(DhGroup group) {
+  PkeyContext out(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
+  if (out && EVP_PKEY_keygen_init(out.get()) == 1 && EVP_PKEY_CTX_set_group_name(out.get(), curve_name(group)) == 1)
+    return out;
+  return nullptr;
+}
+
 std::unexpected<Error> ours(std::string_view why) {
   ERR_clear_error();
   return fail(Fault::internal, why, spec);
@@ -141,7 +149,10 @@ Result<KeyAgreement> KeyAgreement::generate(DhGroup group) {
   state->group = group;
   EVP_PKEY* key = nullptr;
   if (is_curve(group)) {
-    key = EVP_EC_gen(curve_name(group));
+    // Made once in each thread: with a new one a key pair takes twice as long.
+    thread_local const PkeyContext contexts[] = {curve_context(DhGroup::ecp256), curve_context(DhGroup::ecp384)};
+    const PkeyContext& context = contexts[group == DhGroup::ecp256 ? 0 : 1];
+    if (context) EVP_PKEY_generate(context.get(), &key);
   } else {
     const Owned<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> build(OSSL_PARAM_BLD_new());
     Modp modp;

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <boost/asio.hpp>
-#include <boost/asio/ssl.hpp>
 #include <netinet/tcp.h>
 #include <csignal>
 #include <deque>
@@ -25,6 +24,7 @@
 #include "server/state/users.h"
 #include "server/tls/backoff.h"
 #include "server/tls/tls_context.h"
+#include "server/tls/tls_stream.h"
 #include "server/trace/recorder.h"
 
 namespace gatehouse::server {
@@ -107,10 +107,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   Connection(std::shared_ptr<Server::Impl> server, tcp::socket socket, std::string address, std::string host)
       : server_(std::move(server)), tls_(server_->current(server_->tls)), settings_(*server_->current(server_->settings)),
         users_(server_->current(server_->users)), view_(server_->current(server_->view)), work_(server_->io.get_executor()),
-        context_(shared(*tls_)),
-        strand_(socket.get_executor()), timer_(strand_), room_timer_(strand_), address_(std::move(address)), host_(std::move(host)) {
-    stream_.emplace(std::move(socket), context_);
-  }
+        strand_(socket.get_executor()), stream_(std::move(socket), tls_->native()), timer_(strand_), room_timer_(strand_),
+        address_(std::move(address)), host_(std::move(host)) {}
   ~Connection() override {
     const std::lock_guard lock(server_->mutex);
     if (--server_->per_address[host_] == 0) server_->per_address.erase(host_);
@@ -120,17 +118,17 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
 
   void start() {
     arm(std::min<std::chrono::steady_clock::duration>(handshake_deadline, server_->config.idle_deadline), [](Connection& c) { c.abort("TLS handshake took too long"); });
-    stream_->async_handshake(asio::ssl::stream_base::server, asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
+    stream_.handshake([self = shared_from_this()](const TlsResult& r) {
       if (self->gone_) return;
-      if (ec) {
-        const std::string refused = refused_certificate(self->stream_->native_handle());
-        log::write(log::Level::warning, {}, "TLS handshake with " + self->address_ + " failed: " + ec.message() + (refused.empty() ? "" : ": " + refused));
+      if (!r.failure.empty()) {
+        const std::string refused = refused_certificate(self->stream_.native());
+        log::write(log::Level::warning, {}, "TLS handshake with " + self->address_ + " failed: " + r.failure + (refused.empty() ? "" : ": " + refused));
         // The alert was sent: it has to arrive.
         self->arm(closing_deadline, [](Connection& c) { c.abort({}); });
         return self->linger();
       }
       self->established();
-    }));
+    });
   }
   // The server stops: what is between assessments ends now, an assessment when its verdict is told.
   void drain() {
@@ -248,11 +246,6 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
 
  private:
-  // Asio's context is only a place to put ours.
-  static asio::ssl::context shared(const TlsContext& tls) {
-    SSL_CTX_up_ref(tls.native());
-    return asio::ssl::context(tls.native());
-  }
   // The pending deadline is what keeps a connection alive while nothing is read or written: while the store or the
   // evidence plane is at work.
   template <class Body>
@@ -276,7 +269,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     };
   }
   void established() {
-    SSL* const ssl = stream_->native_handle();
+    SSL* const ssl = stream_.native();
     const std::string subject = peer_subject(ssl);
     Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
@@ -313,18 +306,18 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     if (reading_ || gone_ || closing_) return;
     reading_ = true;
     in_.resize(16'384);
-    stream_->async_read_some(asio::buffer(in_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t n) {
+    stream_.read(in_, [self = shared_from_this()](const TlsResult& r) {
       self->reading_ = false;
       if (self->gone_) return;
-      if (ec) {
+      if (!r.failure.empty()) {
         // An end without close_notify is a truncation; either way nothing more comes.
-        if (!self->session_->ended()) self->log(LogLevel::debug, "connection ended: " + ec.message());
+        if (!self->session_->ended()) self->log(LogLevel::debug, "connection ended: " + r.failure);
         self->session_->on_peer_gone();
         return self->close();
       }
-      self->session_->feed(Bytes(self->in_.data(), n));
+      self->session_->feed(Bytes(self->in_.data(), r.size));
       self->after();
-    }));
+    });
   }
   // After anything that may have changed what the session wants.
   void after() {
@@ -342,34 +335,34 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     current_.clear();
     for (const ByteVector& bytes : out_) current_.insert(current_.end(), bytes.begin(), bytes.end());
     out_.clear();
-    asio::async_write(*stream_, asio::buffer(current_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t) {
+    stream_.write(current_, [self = shared_from_this()](const TlsResult& r) {
       self->writing_ = false;
       self->queued_ -= self->current_.size();
       self->current_ = {};
       if (self->gone_) return;
-      if (ec) {
+      if (!r.failure.empty()) {
         if (self->session_) self->session_->on_peer_gone();
         return self->abort({});
       }
       self->write();
-    }));
+    });
   }
   void shut_down() {
     if (shutting_ || gone_) return;
     shutting_ = true;
-    stream_->async_shutdown(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
-      if (ec) self->linger();
+    stream_.shut_down([self = shared_from_this()](const TlsResult& r) {
+      if (!r.failure.empty()) self->linger();
       else self->abort({});
-    }));
+    });
   }
   // Reads away what the peer still sends, until it closes or the deadline comes: a socket that is closed over unread
   // bytes resets the connection, and takes what we said last with it.
   void linger() {
     if (gone_) return;
     error_code ignored;
-    stream_->next_layer().shutdown(tcp::socket::shutdown_send, ignored);
+    stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
     in_.resize(16'384);
-    stream_->next_layer().async_read_some(asio::buffer(in_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t) {
+    stream_.socket().async_read_some(asio::buffer(in_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t) {
       if (ec) self->abort({});
       else self->linger();
     }));
@@ -380,8 +373,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     gone_ = true;
     timer_.cancel();
     room_timer_.cancel();
-    error_code ignored;
-    stream_->next_layer().close(ignored);
+    stream_.close();
     if (session_ && !session_->ended()) session_->on_peer_gone();
   }
 
@@ -392,9 +384,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   std::shared_ptr<const refdb::View> view_;
   // While there is a connection there is work, also where only the store owes it an answer.
   const asio::executor_work_guard<asio::io_context::executor_type> work_;
-  asio::ssl::context context_;
   asio::strand<asio::any_io_executor> strand_;
-  std::optional<asio::ssl::stream<tcp::socket>> stream_;
+  TlsStream stream_;
   asio::steady_timer timer_, room_timer_;
   const std::string address_, host_;
   std::unique_ptr<Session> session_;

@@ -102,6 +102,7 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config)
 }
 
 std::string refused_certificate(SSL* ssl) {
+  if (ssl == nullptr) return {};
   const auto* const why = static_cast<const std::string*>(SSL_get_ex_data(ssl, refusal_index()));
   return why != nullptr ? *why : std::string();
 }

@@ -1,0 +1,60 @@
+// TLS on a connected socket. OpenSSL reads and writes the socket itself; the executor only waits until it may: what comes
+// is decrypted where it is read, and a connection that waits holds no buffers.
+//
+//   TlsStream stream(std::move(socket), context);
+//   stream.handshake([](TlsResult r) { … });
+//   stream.read(buffer, [](TlsResult r) { … r.size … });
+//
+// All calls and completions are on the socket's executor, a strand; completions come after the call has returned, each
+// once, unless the stream was closed. One read and one write may be under way; buffers stay where they are until their
+// completion.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+
+namespace gatehouse::server {
+
+struct TlsResult {
+  std::string failure;   // without secrets; empty: it succeeded
+  std::size_t size = 0;  // bytes read
+};
+
+class TlsStream {
+ public:
+  using Done = std::move_only_function<void(TlsResult)>;
+  TlsStream(boost::asio::ip::tcp::socket socket, SSL_CTX* context);
+  SSL* native() const { return ssl_.get(); }
+  // For what isn't TLS.
+  boost::asio::ip::tcp::socket& socket() { return socket_; }
+
+  void handshake(Done done);  // as the server
+  void read(std::span<std::byte> out, Done done);
+  void write(Bytes all, Done done);
+  // Says the end, and waits for the peer's.
+  void shut_down(Done done);
+  // Nothing is completed from now on.
+  void close();
+
+ private:
+  struct Free {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+  // One try of an operation: above 0 is its success.
+  using Attempt = std::move_only_function<int()>;
+  void step(Attempt attempt, Done done, bool called);
+  void complete(Done done, TlsResult result, bool called);
+
+  boost::asio::ip::tcp::socket socket_;
+  std::unique_ptr<SSL, Free> ssl_;
+  std::size_t written_ = 0;  // of the write that is under way
+  std::shared_ptr<bool> open_ = std::make_shared<bool>(true);
+};
+
+}  // namespace gatehouse::server
