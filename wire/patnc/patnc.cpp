@@ -46,6 +46,8 @@ Result<Parsed> parse_message(Bytes message, const Supported& supported) {
     out.refusal = Refusal{ErrorCode::version_not_supported, 0, {}, "PA-TNC version isn't 1"};
     return out;
   }
+  constexpr std::size_t short_attribute = 64;
+  out.attributes.reserve(std::min(max_attributes, r.remaining() / short_attribute + 1));
   for (std::size_t count = 0; !r.empty(); ++count) {  // those that are skipped count, too
     const std::size_t at = r.offset();
     if (count == max_attributes) {

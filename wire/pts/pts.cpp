@@ -189,38 +189,42 @@ void append_component_requests(Writer& w, const std::vector<ComponentRequest>& r
 
 Result<SimpleComponentEvidence> parse_simple_component_evidence(Reader& r) {
   if (r.remaining() < evidence_head) return r.fail("Simple Component Evidence shorter than 40 bytes");
+  // There are thousands in a session, and all of this head is there: its fields are read where they are.
+  const Reader start = r;
+  const auto at = [&](std::size_t offset) {
+    Reader out = start;
+    (void)out.skip(offset);
+    return out;
+  };
+  GH_TRY(const Bytes head, r.take(evidence_head));
+  const auto byte = [&](std::size_t i) { return std::to_integer<std::uint32_t>(head[i]); };
+  const auto three = [&](std::size_t i) { return byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2); };
   SimpleComponentEvidence v;
-  GH_TRY(const auto flags, r.get<std::uint8_t>());
-  v.has_pcr_values = (flags & 0x80) != 0;
-  v.validation = Validation(flags >> 5 & 3);
-  GH_TRY(v.depth, r.get24());
-  GH_TRY(v.component, parse_component(r));
-  const auto at_type = r;
-  GH_TRY(const auto measurement_type, r.get<std::uint8_t>());
-  if (measurement_type != 0x80) return at_type.fail("measurement type isn't a hash");
-  GH_TRY(v.pcr, r.get24());
-  GH_TRY(v.algorithm, r.get<std::uint16_t>());
-  GH_TRY(v.transform, r.get<std::uint8_t>());
-  GH_CHECK(r.skip(1));
-  const auto at_time = r;
-  GH_TRY(const Bytes time, r.take(20));
-  v.time = as_text(time);
-  constexpr std::string_view form = "dddd-dd-ddTdd:dd:ddZ";
-  for (std::size_t i = 0; i < form.size(); ++i) {
-    const bool digit = v.time[i] >= '0' && v.time[i] <= '9';
-    if (form[i] == 'd' ? !digit : v.time[i] != form[i]) return at_time.fail("measurement time isn't an RFC 3339 time");
-  }
+  v.has_pcr_values = (byte(0) & 0x80) != 0;
+  v.validation = Validation(byte(0) >> 5 & 3);
+  v.depth = three(1);
+  Reader component = at(4);
+  GH_TRY(v.component, parse_component(component));
+  if (byte(12) != 0x80) return at(12).fail("measurement type isn't a hash");
+  v.pcr = three(13);
+  v.algorithm = std::uint16_t(byte(16) << 8 | byte(17));
+  v.transform = std::uint8_t(byte(18));
+  v.time = as_text(head.subspan(20, 20));
+  constexpr std::string_view least = "0000-00-00T00:00:00Z", most = "9999-99-99T99:99:99Z";
+  bool is_time = true;
+  for (std::size_t i = 0; i < least.size(); ++i) is_time &= v.time[i] >= least[i] && v.time[i] <= most[i];
+  if (!is_time) return at(20).fail("measurement time isn't an RFC 3339 time");
   if (v.validation == Validation::failed || v.validation == Validation::passed) {
-    const auto at = r;
+    const Reader here = r;
     GH_TRY(const auto length, r.get<std::uint16_t>());
-    if (length > r.remaining()) return at.fail("policy URI longer than the attribute");
+    if (length > r.remaining()) return here.fail("policy URI longer than the attribute");
     GH_TRY(const Bytes uri, r.take(length));
     v.policy_uri = as_text(uri);
   }
   if (v.has_pcr_values) {
-    const auto at = r;
+    const Reader here = r;
     GH_TRY(const auto length, r.get<std::uint16_t>());
-    if (length > r.remaining() / 2) return at.fail("PCR values longer than the attribute");
+    if (length > r.remaining() / 2) return here.fail("PCR values longer than the attribute");
     GH_TRY(v.pcr_before, r.take(length));
     GH_TRY(v.pcr_after, r.take(length));
   }
