@@ -53,7 +53,8 @@ void judge(pipeline::Format format, Bytes bytes, bool serve) {
     require(judgement.look_up(**batch).has_value());
     return true;
   };
-  if (!take(judgement.parse({pipeline::Stream::ima, format, to_vector(bytes), 0}))) return;
+  pipeline::Segment segment{pipeline::Stream::ima, format, to_vector(bytes), 0};
+  if (!take(judgement.parse(segment))) return;
   if (!take(judgement.parse_end())) return;
   const pipeline::Verdict v = judgement.conclude(finish(bytes, !serve)).verdict;
   require(v.recommendation != pipeline::Recommendation::allow);
