@@ -2,7 +2,6 @@
 
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
-#include <oneapi/tbb/parallel_for_each.h>
 #include <oneapi/tbb/task_arena.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <mutex>
 
 #include "base/file.h"
+#include "refdb/ingest/in_order.h"
 #include "refdb/ingest/ingestion.h"
 #include "refdb/ingest/repository_sources.h"
 #include "refdb/ingest/strongtnc.h"
@@ -319,8 +319,7 @@ Result<IngestReport> ingest(const IngestOptions& o) {
   oneapi::tbb::task_arena arena{int(jobs)};
   PlainSources plain(run, repositories->selection(), repositories->knows_rpm_files(), folders);
   arena.execute([&] {
-    oneapi::tbb::parallel_for_each(sources.begin(), sources.end(),
-                                   [&](const Source& source) noexcept { plain.take(source); });
+    take_in_order(sources.size(), jobs, [&](std::size_t i) { plain.take(sources[i]); });
     for (const std::string& source : repository_sources) repositories->take(source, jobs, run);
   });
   GH_CHECK(repositories->note_unseen(run));

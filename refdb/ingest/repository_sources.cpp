@@ -1,7 +1,6 @@
 #include "refdb/ingest/repository_sources.h"
 
 #include <oneapi/tbb/parallel_for.h>
-#include <oneapi/tbb/parallel_for_each.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "refdb/ingest/in_order.h"
 #include "refdb/ingest/repositories.h"
 
 namespace gatehouse::refdb {
@@ -314,8 +314,8 @@ void RepositorySources::State::take_packages(const Taking& taking, const std::st
   std::sort(packages.begin(), packages.end(), [](const IndexEntry& a, const IndexEntry& b) {
     return a.size != b.size ? a.size > b.size : a.path < b.path;
   });
-  oneapi::tbb::parallel_for_each(packages.begin(), packages.end(), [&](const IndexEntry& e) noexcept {
-    take_one(taking, e, base + "/" + e.path, false, run);
+  take_in_order(packages.size(), jobs, [&](std::size_t i) {
+    take_one(taking, packages[i], base + "/" + packages[i].path, false, run);
   });
 }
 
