@@ -3,6 +3,7 @@
 
 Recorded conversations come from tests/data, third-party logs and lists from SHARED/corpus where that is present.
 OUT/<harness>/ gets one file an input, named by its digest."""
+import base64
 import bz2
 import glob
 import gzip
@@ -100,6 +101,12 @@ for data in files(corpus + "/malformed/ima-*.txt"):
 for pattern in ("evidence/**/*.attest", "evidence/**/*.sig", "evidence/**/*.tpm2b"):
     for data in files(os.path.join(corpus, pattern), 4096):
         add("tpm_fuzz", data)
+# Keys and certificates: as text, and the DER in it.
+for pattern in ("certs/*", "evidence/**/ak.pem"):
+    for data in files(os.path.join(corpus, pattern), 8192):
+        add("public_key_fuzz", data)
+        for block in re.findall(rb"-----BEGIN [A-Z0-9 ]+-----([A-Za-z0-9+/=\s]+)-----END", data):
+            add("public_key_fuzz", base64.b64decode(block))
 for path in glob.glob(interop + "/*/facts.json"):
     facts = json.load(open(path))
     for key in ("tpms_attest", "tpmt_signature", "simple_evidence_final"):
