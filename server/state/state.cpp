@@ -399,8 +399,10 @@ Result<SessionPage> State::sessions(std::string_view device, std::size_t most, c
 // --- writing
 
 void State::begin_session(SessionIntent intent, Completion completion) {
+  // Nobody is told anything of it: where the machine loses it, there is no result either. A session's only wait for the
+  // disk is the one for its result.
   impl_->store->submit([this, intent = std::move(intent)](Batch& batch) { return impl_->begin(batch, intent); },
-                       std::move(completion));
+                       std::move(completion), 0, Store::Safety::process);
 }
 
 void State::commit_result(SessionResult result, Completion completion) {

@@ -5,15 +5,15 @@
 //   GH_TRY(auto state, State::open({.path = "state", .create = true}));
 //   const auto device = state->device("deb3…");                       // point read, microseconds
 //   const KeyJudgement ak = state->judge_key("deb3…", key);
-//   state->begin_session(intent, [](Result<void> on_disk) { … });      // then evidence may be asked for
+//   state->begin_session(intent, [](Result<void> written) { … });      // then evidence may be asked for
 //   state->commit_result(record, [](Result<void> on_disk) { … });      // then the RESULT batch may go out
 //
 // Writes are made by one thread of the store: everything that waits is checked in order, written and synced at once,
 // then each completion is called, on that thread: post to your strand, don't work in it. (A write that is refused at
 // once, because too many wait or the store closes, completes on the caller's thread.) A completion that gets no error
-// means that the record survives a crash. One that gets an error means that it may not: never allow. Writes never block
-// the caller, but for the operations named …_blocking, which the operator's commands use. Reads may be made from any
-// thread and see what was committed.
+// means that the record survives a crash: an intent one of the process, anything else one of the machine. One that gets
+// an error means that it may not: never allow. Writes never block the caller, but for the operations named …_blocking,
+// which the operator's commands use. Reads may be made from any thread and see what was committed.
 #pragma once
 
 #include <chrono>

@@ -8,6 +8,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <exception>
 #include <filesystem>
@@ -195,7 +196,7 @@ Store::~Store() {
   close_database();
 }
 
-void Store::submit(Change change, Completion completion, std::size_t weight) {
+void Store::submit(Change change, Completion completion, std::size_t weight, Safety safety) {
   std::string_view refused;
   {
     const std::lock_guard guard(mutex_);
@@ -204,7 +205,7 @@ void Store::submit(Change change, Completion completion, std::size_t weight) {
     else if (queue_.size() >= options_.max_queue)
       refused = "too many state changes wait for the disk";
     else
-      queue_.push_back({std::move(change), std::move(completion), weight});
+      queue_.push_back({std::move(change), std::move(completion), weight, safety});
   }
   if (refused.empty())
     wake_.notify_one();
@@ -250,6 +251,7 @@ void Store::write(std::deque<Waiting>& group) {
     }
   }
   Batch batch(families_, tallies_);
+  Safety safety = Safety::process;  // the greatest of those that are written
   for (Waiting& one : group) {
     const Tallies before = batch.tallies;
     const std::size_t ranges = batch.ranges_.size();
@@ -262,6 +264,7 @@ void Store::write(std::deque<Waiting>& group) {
     }
     if (one.outcome) {
       batch.batch_.PopSavePoint();
+      safety = std::max(safety, one.safety);
     } else {
       batch.batch_.RollbackToSavePoint();
       batch.tallies = before;
@@ -270,7 +273,7 @@ void Store::write(std::deque<Waiting>& group) {
     one.again = one.outcome && batch.again_;
   }
   if (batch.batch_.GetWriteBatch()->Count() == 0 && batch.ranges_.empty()) return;
-  const Result<void> written = write_batch(batch);
+  const Result<void> written = write_batch(batch, safety);
   if (written) {
     tallies_ = batch.tallies;
     return;
@@ -281,7 +284,7 @@ void Store::write(std::deque<Waiting>& group) {
   }
 }
 
-Result<void> Store::write_batch(Batch& batch) {
+Result<void> Store::write_batch(Batch& batch, Safety safety) {
   if (options_.before_write) GH_CHECK(options_.before_write());
   // Below the index, which knows no ranges; nothing is read from the batch any longer.
   for (const auto& [begin, end] : batch.ranges_) {
@@ -289,9 +292,9 @@ Result<void> Store::write_batch(Batch& batch) {
         batch.batch_.GetWriteBatch()->DeleteRange(families_.of(begin), slice(begin), slice(end));
     if (!status.ok()) return fail_store("state can't be written", status);
   }
-  rocksdb::WriteOptions synced;
-  synced.sync = true;
-  const rocksdb::Status status = db_->Write(synced, batch.batch_.GetWriteBatch());
+  rocksdb::WriteOptions how;
+  how.sync = safety == Safety::machine;
+  const rocksdb::Status status = db_->Write(how, batch.batch_.GetWriteBatch());
   if (status.ok()) return {};
   broken_ = true;
   return fail_store("state can't be written", status);

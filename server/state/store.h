@@ -105,8 +105,10 @@ class Store {
   static Result<std::unique_ptr<Store>> open(const std::string& path, bool may_create, const StateOptions& options);
   ~Store();
 
+  // What a change's completion waits for. What the kernel has outlives the process, what the disk has also the machine.
+  enum class Safety : std::uint8_t { process, machine };
   // `weight`: bytes that it adds to a write, roughly; large ones don't share one with many.
-  void submit(Change change, Completion completion, std::size_t weight = 0);
+  void submit(Change change, Completion completion, std::size_t weight = 0, Safety safety = Safety::machine);
   // Waits until it is on disk.
   Result<void> submit_blocking(Change change);
   StoreView view() const;
@@ -118,13 +120,14 @@ class Store {
     Change change;
     Completion completion;
     std::size_t weight = 0;
+    Safety safety = Safety::machine;
     Result<void> outcome{};
     bool again = false;
   };
   Store(const StateOptions& options, std::string path) : options_(options), path_(std::move(path)) {}
   void run();
   void write(std::deque<Waiting>& group);
-  Result<void> write_batch(Batch& batch);
+  Result<void> write_batch(Batch& batch, Safety safety);
   Result<void> open_database(bool may_create);
   void close_database();
   Result<void> open_anew();
