@@ -271,10 +271,12 @@ Outcome converse(World& world, const Machine& m, const ClientOptions& options, c
     out.answer = client.outcome();
     out.notes = client.notes();
   }
+  const double reading = cpu_us();
   if (const auto record = world.state->session(session_id); record && *record && !(*record)->verdict.empty()) {
     auto verdict = pipeline::verdict_from_json((*record)->verdict);
     if (verdict) out.verdict = std::move(*verdict);
   }
+  out.setup_cpu_us += cpu_us() - reading;
   out.lines = std::move(host.lines);
   return out;
 }

@@ -110,7 +110,7 @@ struct Outcome {
   std::optional<pipeline::Verdict> verdict;   // of the session's record
   std::string error;                          // of the client
   double client_cpu_us = 0;                   // CPU time of the client's side
-  double setup_cpu_us = 0;                    // and of making its evidence
+  double setup_cpu_us = 0;                    // and of making its evidence and reading the verdict back
   std::vector<std::string> lines;
   std::vector<std::string> notes;             // PB-TNC and PA-TNC errors that the client was told
 };
