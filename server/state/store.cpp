@@ -53,10 +53,6 @@ rocksdb::Options database_options(bool may_create) {
   options.max_total_wal_size = std::uint64_t(64) << 20;
   options.max_open_files = 256;
   options.compression = rocksdb::kLZ4Compression;
-  options.bottommost_compression = rocksdb::kZSTD;
-  // Half of a record is digests in hexadecimal, of which a higher level makes no less: it costs three times as much.
-  options.bottommost_compression_opts.enabled = true;
-  options.bottommost_compression_opts.level = 1;
   options.allow_fallocate = false;  // small stores stay small; a full disk is noticed at the write
   options.info_log = std::make_shared<NoLog>();
   options.listeners = {std::make_shared<NoRecovery>()};
