@@ -57,6 +57,9 @@ constexpr Command commands[] = {
 #ifdef GATEHOUSE_CLI_SESSION
     {add_session},
 #endif
+#ifdef GATEHOUSE_CLI_TOP
+    {add_top},
+#endif
 #ifdef GATEHOUSE_CLI_USER
     {add_user},
 #endif

@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <iomanip>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -16,6 +17,7 @@ struct Options {
   StateOptionsOfCommand where;
   std::string device, session;
   std::optional<std::uint64_t> last;
+  bool timing = false;
 };
 
 const json::object* object_of(const json::object& parent, std::string_view member) {
@@ -79,10 +81,10 @@ void print_why(const json::object& verdict, std::size_t most) {
   }
 }
 
-Result<json::object> one_session(const Options& options) {
+Result<json::object> one_session(const Options& options, std::string_view command) {
   GH_TRY(auto access, options.where.open(false));
   json::object request;
-  request["command"] = "session.show";
+  request["command"] = command;
   request["session"] = options.session;
   GH_TRY(const json::object response, ask(access, request));
   const json::object* const verdict = object_of(response, "item");
@@ -91,12 +93,41 @@ Result<json::object> one_session(const Options& options) {
 }
 
 int run_show(const Options& options, std::size_t most) {
-  const auto verdict = one_session(options);
+  const auto verdict = one_session(options, "session.show");
   if (!verdict) return complain(verdict.error());
   if (options.where.json)
     std::cout << json::serialize(*verdict) << '\n';
   else
     print_why(*verdict, most);
+  return flushed();
+}
+
+void print_stages(const json::object& timing, const char* group) {
+  const json::object* const stages = object_of(timing, group);
+  if (stages == nullptr) return;
+  for (const auto& stage : *stages)
+    if (const std::int64_t* const ns = stage.value().if_int64(); ns != nullptr && *ns != 0)
+      std::cout << "  " << std::left << std::setw(12) << stage.key() << std::right << std::setw(12) << double(*ns) / 1e6 << " ms\n";
+}
+
+int run_timing(const Options& options) {
+  const auto session = one_session(options, "session.timing");
+  if (!session) return complain(session.error());
+  if (options.where.json) {
+    std::cout << json::serialize(*session) << '\n';
+    return flushed();
+  }
+  const json::object* const timing = object_of(*session, "timing_ns");
+  if (timing == nullptr) {
+    std::cout << shown(*session, "session") << ": no timing was recorded\n";
+    return flushed();
+  }
+  boost::system::error_code none;
+  const auto total = timing->contains("total") ? timing->at("total").to_number<std::int64_t>(none) : 0;
+  std::cout << std::fixed << std::setprecision(3) << shown(*session, "session") << ": " << double(total) / 1e6 << " ms up to its record\n";
+  print_stages(*timing, "stages");
+  std::cout << "meanwhile on the evidence plane\n";
+  print_stages(*timing, "evidence_plane");
   return flushed();
 }
 
@@ -142,9 +173,11 @@ void add_session(CLI::App& app, Run& run) {
     options->where.add_to(*out);
     out->add_option("SESSION", options->session, "session id, as `session list` prints it")->required();
     out->footer(std::string("Example:\n  ") + example);
-    out->callback([options, &run, most] { run = [options, most] { return run_show(*options, most); }; });
+    out->callback([options, &run, most] { run = [options, most] { return options->timing ? run_timing(*options) : run_show(*options, most); }; });
+    return out;
   };
-  single("show", "A session's verdict with all findings", SIZE_MAX, "gatehouse session show 20261124T163105.123-9f86… --json --state state");
+  single("show", "A session's verdict with all findings", SIZE_MAX, "gatehouse session show 20261124T163105.123-9f86… --json --state state")
+      ->add_flag("--timing", options->timing, "what its time went into, stage by stage, in place of the verdict");
   single("why", "What decided a session's verdict, for people", 10, "gatehouse session why 20261124T163105.123-9f86… --state state");
 }
 

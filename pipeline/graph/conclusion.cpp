@@ -305,6 +305,7 @@ void Judgement::check_presence(Verdict& v, const Finish& finish, bool& refused) 
 }
 
 Outcome Judgement::conclude(const Finish& finish) {
+  using Clock = std::chrono::steady_clock;
   const std::lock_guard lock(mutex_);
   Outcome out;
   Verdict& v = out.verdict;
@@ -319,7 +320,9 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.boot.processed = boot_.size();
   keep_worst();
 
+  const auto before = Clock::now();
   QuoteResult quote = check_quote(finish);
+  out.effort.quote = Clock::now() - before;
   v.quote = quote.quote;
   v.checks = std::move(quote.checks);
   v.findings = std::move(quote.findings);

@@ -252,6 +252,9 @@ Result<void> Judgement::look_up(const Batch& batch) {
   counters_.differ += judged.counters.differ;
   counters_.failed += judged.counters.failed;
   counters_.violations += judged.counters.violations;
+  index_answers_.cached_hits += judged.index.cached_hits;
+  index_answers_.cached_misses += judged.index.cached_misses;
+  index_answers_.store_lookups += judged.index.store_lookups;
   const std::size_t first = batch.items.front().index;
   if (statuses_.size() < first + batch.items.size()) statuses_.resize(first + batch.items.size(), Status::absent);
   std::copy(judged.statuses.begin(), judged.statuses.end(), statuses_.begin() + std::ptrdiff_t(first));
@@ -262,6 +265,11 @@ Result<void> Judgement::look_up(const Batch& batch) {
   // So many are shown at most; a list of a million unknown files needn't keep them all.
   if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_worst();
   return {};
+}
+
+IndexAnswers Judgement::index_answers() {
+  const std::lock_guard lock(mutex_);
+  return index_answers_;
 }
 
 // What differs or failed, and then the lowest entries that are only unknown. Whatever was dropped before had so many

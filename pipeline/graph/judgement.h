@@ -43,7 +43,10 @@ class Judgement {
   Result<std::shared_ptr<Batch>> parse_end();
   void extend(const Batch& batch);
   Result<void> look_up(const Batch& batch);
+  // Of effort, its outcome has the quote's.
   Outcome conclude(const Finish& finish);
+  // Of all look-ups so far.
+  IndexAnswers index_answers();
 
  private:
   // judgement.cpp
@@ -95,6 +98,7 @@ class Judgement {
   // Of all look-ups.
   std::mutex mutex_;
   Counters counters_;                       // guarded by mutex_
+  IndexAnswers index_answers_;              // guarded by mutex_
   std::vector<Finding> findings_;           // guarded by mutex_; what differs or failed first
   std::size_t findings_bytes_ = 0;          // guarded by mutex_; of the verdict object
   std::uint64_t findings_total_ = 0;        // guarded by mutex_

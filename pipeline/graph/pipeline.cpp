@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "pipeline/graph/judgement.h"
 
@@ -63,12 +65,39 @@ class Lane {
   std::atomic<std::size_t> pending_{0};
 };
 
+// Nanoseconds between one reading of the clock and the next.
+class Watch {
+ public:
+  std::int64_t lap() {
+    const auto before = std::exchange(at_, Clock::now());
+    return std::chrono::nanoseconds(at_ - before).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point at_ = Clock::now();
+};
+
+// Of a session, and of all that were completed: a session adds its own once.
+template <class Number>
+struct Count {
+  std::atomic<Number> value{0};
+  void add(Number n) { value.fetch_add(n, std::memory_order_relaxed); }
+  Number get() const { return value.load(std::memory_order_relaxed); }
+};
+struct Sums {
+  Count<std::uint64_t> sessions, segments, bytes, cached_hits, cached_misses, store_lookups;
+};
+
 struct Session {
   Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache,
-          std::shared_ptr<SignatureCache> signatures)
-      : judgement(std::move(context), std::move(cache), std::move(signatures)), completion(std::move(done)) {}
+          std::shared_ptr<SignatureCache> signatures, Sums& all)
+      : judgement(std::move(context), std::move(cache), std::move(signatures)), sums(all), completion(std::move(done)) {}
 
   Judgement judgement;
+  Sums& sums;
+  Count<std::int64_t> parse_time, extend_time, lookup_time;
+  Count<std::uint64_t> segments_taken, bytes_taken;
   Completion completion;
   std::atomic<bool> completed{false}, cancelled{false}, failed{false};
   // Work not yet done, and one for the end of the evidence.
@@ -85,6 +114,13 @@ struct Session {
   void complete(Result<Outcome> outcome) noexcept {
     if (completed.exchange(true)) return;
     try {
+      const IndexAnswers answers = judgement.index_answers();
+      sums.sessions.add(1);
+      sums.segments.add(segments_taken.get());
+      sums.bytes.add(bytes_taken.get());
+      sums.cached_hits.add(answers.cached_hits);
+      sums.cached_misses.add(answers.cached_misses);
+      sums.store_lookups.add(answers.store_lookups);
       completion(std::move(outcome));
     } catch (...) {  // the caller's mistake must not end the graph
     }
@@ -141,6 +177,7 @@ struct Pipeline::State {
   std::unique_ptr<flow::graph> graph_owner;
   flow::graph& graph;
   std::atomic<std::size_t> in_flight{0};
+  Sums sums;
   Handover handover;
   std::mutex cache_mutex;
   std::weak_ptr<const refdb::View> cached_view;
@@ -167,7 +204,9 @@ struct Pipeline::State {
     handover.take();
     if (s->extend.drain(16, [&](const std::shared_ptr<const Batch>& batch) {
           try {
+            Watch watch;
             if (!s->stopped()) s->judgement.extend(*batch);
+            s->extend_time.add(watch.lap());
           } catch (const std::exception&) {
             s->stop(out_of_memory());
           }
@@ -180,8 +219,10 @@ struct Pipeline::State {
   Lookup lookup{graph, flow::unlimited, [this](const LookupWork& work) noexcept {
     handover.take();
     try {
+      Watch watch;
       if (!work.session->stopped())
         if (auto judged = work.session->judgement.look_up(*work.batch); !judged) work.session->stop(std::move(judged).error());
+      work.session->lookup_time.add(watch.lap());
     } catch (const std::exception&) {
       work.session->stop(out_of_memory());
     }
@@ -219,12 +260,13 @@ struct Pipeline::State {
     bool handed_on = false;
     try {
       if (!s->stopped()) {
+        Watch watch;
         auto batch = s->judgement.parse(segment);
+        s->parse_time.add(watch.lap());
         if (!batch) {
           s->stop(std::move(batch).error());
         } else if (*batch != nullptr && (*batch)->items.size() <= small_batch && s->extend.idle()) {
-          s->judgement.extend(**batch);
-          if (auto judged = s->judgement.look_up(**batch); !judged) s->stop(std::move(judged).error());
+          judge_here(s, **batch, watch);
         } else if (*batch != nullptr) {
           (*batch)->segment_bytes = size;
           hand_on(s, std::move(*batch));
@@ -239,6 +281,13 @@ struct Pipeline::State {
     arrive_here(s);
   }
 
+  void judge_here(const SessionPtr& s, const Batch& batch, Watch& watch) {
+    s->judgement.extend(batch);
+    s->extend_time.add(watch.lap());
+    if (auto judged = s->judgement.look_up(batch); !judged) s->stop(std::move(judged).error());
+    s->lookup_time.add(watch.lap());
+  }
+
   void hand_on(const SessionPtr& s, std::shared_ptr<Batch> batch) {
     const std::shared_ptr<const Batch> ready = std::move(batch);
     s->outstanding.fetch_add(2, std::memory_order_acq_rel);
@@ -248,24 +297,33 @@ struct Pipeline::State {
 
   flow::continue_msg conclude(const SessionPtr& s) noexcept {
     try {
+      Watch watch;
       if (s->cancelled.load()) {
-        s->complete(std::unexpected(Error{Fault::denied, "cancelled", {}, 0, {}, {}}));
+        s->complete(std::unexpected(Error{Fault::denied, pipeline::cancelled, {}, 0, {}, {}}));
       } else if (s->failed.load(std::memory_order_acquire)) {
         // Already completed with its error.
       } else if (auto last = s->judgement.parse_end(); !last) {
         s->stop(std::move(last).error());
-      } else if (*last != nullptr) {
-        // What only the end of the evidence could complete (a last line without its newline) is judged here.
-        s->judgement.extend(**last);
-        if (auto judged = s->judgement.look_up(**last); !judged) s->stop(std::move(judged).error());
-        else s->complete(s->judgement.conclude(s->finish));
       } else {
-        s->complete(s->judgement.conclude(s->finish));
+        s->parse_time.add(watch.lap());
+        // What only the end of the evidence could complete (a last line without its newline) is judged here.
+        if (*last != nullptr) judge_here(s, **last, watch);
+        if (!s->failed.load(std::memory_order_acquire)) complete(s, watch);
       }
     } catch (const std::exception&) {
       s->stop(out_of_memory());
     }
     return {};
+  }
+
+  static void complete(const SessionPtr& s, Watch& watch) {
+    Outcome outcome = s->judgement.conclude(s->finish);
+    Effort& effort = outcome.effort;
+    effort.parse = std::chrono::nanoseconds(s->parse_time.get());
+    effort.extend = std::chrono::nanoseconds(s->extend_time.get());
+    effort.lookup = std::chrono::nanoseconds(s->lookup_time.get());
+    effort.conclude = std::chrono::nanoseconds(watch.lap()) - effort.quote;
+    s->complete(std::move(outcome));
   }
 
   std::shared_ptr<VerdictCache> cache_for(const Context& context) {
@@ -337,11 +395,13 @@ std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion)
   auto cache = state_->cache_for(context);
   auto signatures = state_->signatures_for(context);
   auto session =
-      std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures));
+      std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures), state_->sums);
   State* const state = state_.get();
   return std::make_unique<EvidenceHandle>(
       std::move(session),
       [state](const SessionPtr& s, Segment segment) {
+        s->segments_taken.add(1);
+        s->bytes_taken.add(segment.bytes.size());
         s->bytes.fetch_add(segment.bytes.size());
         state->in_flight.fetch_add(segment.bytes.size());
         s->outstanding.fetch_add(1, std::memory_order_acq_rel);
@@ -355,5 +415,18 @@ bool Pipeline::has_room(std::size_t bytes) const {
   return used <= state_->limits.budget_bytes && bytes <= state_->limits.budget_bytes - used;
 }
 std::size_t Pipeline::bytes_in_flight() const { return state_->in_flight.load(); }
+std::size_t Pipeline::budget_bytes() const { return state_->limits.budget_bytes; }
+
+Totals Pipeline::totals() const {
+  const Sums& sums = state_->sums;
+  Totals out{.sessions = sums.sessions.get(), .segments = sums.segments.get(), .bytes = sums.bytes.get(),
+             .cached_hits = sums.cached_hits.get(), .cached_misses = sums.cached_misses.get(), .store_lookups = sums.store_lookups.get()};
+  const std::lock_guard lock(state_->cache_mutex);
+  if (state_->signatures) {
+    out.cached_signatures = state_->signatures->hits();
+    out.verified_signatures = state_->signatures->misses();
+  }
+  return out;
+}
 
 }  // namespace gatehouse::pipeline

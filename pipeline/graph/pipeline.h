@@ -18,6 +18,7 @@
 // "cancelled"). A failure inside (store, memory) completes with an error or a verdict that is not allow.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -128,9 +129,16 @@ struct Finish {
   std::string session_failure;
 };
 
+// How long a session's evidence was worked on, all its segments together. Look-ups run beside each other, and beside the
+// endpoint's sending: it isn't time that anybody waited.
+struct Effort {
+  std::chrono::nanoseconds parse{0}, lookup{0}, extend{0}, quote{0}, conclude{0};
+};
+
 // What the caller keeps besides the verdict.
 struct Outcome {
   Verdict verdict;
+  Effort effort;
   // Set when the quote verified (Q1-Q14): what may be proposed as baseline and kept as last quote.
   std::optional<Baseline> measured_boot;
   std::optional<LastQuote> quote;
@@ -149,6 +157,9 @@ class Evidence {
   virtual void wait_until_pending_at_most(std::size_t most) const = 0;
 };
 
+// The reason of who was given up (Fault::denied).
+inline constexpr std::string_view cancelled = "cancelled";
+
 // The error of malformed evidence carries the offset in its segment (plus base_offset).
 using Completion = std::move_only_function<void(Result<Outcome>)>;
 
@@ -156,6 +167,15 @@ struct Limits {
   unsigned threads = 0;  // 0: as many as the machine has
   std::size_t budget_bytes = std::size_t(1) << 30;
   std::size_t session_bytes = std::size_t(64) << 20;
+};
+
+// Sums over the sessions that have been completed since the pipeline was made, however they ended.
+struct Totals {
+  std::uint64_t sessions = 0, segments = 0, bytes = 0;
+  // List entries that the verdict cache knew as known and as unknown, and for which the reference store was asked.
+  std::uint64_t cached_hits = 0, cached_misses = 0, store_lookups = 0;
+  // Signatures that the signature cache knew to be good, and that were verified.
+  std::uint64_t cached_signatures = 0, verified_signatures = 0;
 };
 
 class Pipeline {
@@ -170,6 +190,8 @@ class Pipeline {
   // flight stays within the budget and one batch a session.
   bool has_room(std::size_t bytes) const;
   std::size_t bytes_in_flight() const;
+  std::size_t budget_bytes() const;
+  Totals totals() const;
 
  private:
   struct State;

@@ -5,6 +5,7 @@
 // reference of the path that differs, else any signed file would do in any other's place.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,13 +24,21 @@ struct ImaItem;
 class SignatureCache {
  public:
   explicit SignatureCache(std::size_t slots = 1 << 16) : valid_(slots) {}
-  bool knows(const Digest& key) const { return valid_.find(key, any) != nullptr; }
+  bool knows(const Digest& key) {
+    const bool found = valid_.find(key, any) != nullptr;
+    (found ? hits_ : misses_).fetch_add(1, std::memory_order_relaxed);
+    return found;
+  }
   void insert(const Digest& key) { valid_.insert(key, {}, any); }
+  // How often a signature was known, and how often it wasn't: next to verifying one, counting costs nothing.
+  std::uint64_t hits() const { return hits_.load(std::memory_order_relaxed); }
+  std::uint64_t misses() const { return misses_.load(std::memory_order_relaxed); }
 
  private:
   struct Nothing {};
   static bool any(const Nothing&) { return true; }
   InsertOnlyTable<Nothing> valid_;
+  std::atomic<std::uint64_t> hits_{0}, misses_{0};
 };
 
 class ImaRuleChecks {

@@ -137,6 +137,7 @@ struct Answers {
   std::vector<std::optional<std::string_view>> known;    // items[i]: the name for which its template hash is known
   std::vector<std::optional<std::string_view>> unknown;  // items[i]: the reason why it is unknown, from the cache
   std::vector<bool> cacheable;                           // items[i]: a miss may go into the cache
+  IndexAnswers counted{};
 };
 
 Result<Answers> ask_index(const References& references, const std::vector<ImaItem>& items) {
@@ -161,15 +162,20 @@ Result<Answers> ask_index(const References& references, const std::vector<ImaIte
     if (references.cache) {
       if ((out.known[i] = references.cache->find_hit(item.template_hash))) {
         __builtin_prefetch(out.known[i]->data());  // it is compared once all have been asked for
+        ++out.counted.cached_hits;
         continue;
       }
       // A miss depends on the operator's symlinks, which aren't part of the cache's key.
       out.cacheable[i] = references.symlinks.empty();
-      if (out.cacheable[i] && (out.unknown[i] = references.cache->find_miss(item.template_hash, item.name, item.algorithm))) continue;
+      if (out.cacheable[i] && (out.unknown[i] = references.cache->find_miss(item.template_hash, item.name, item.algorithm))) {
+        ++out.counted.cached_misses;
+        continue;
+      }
     }
     keys.push_back(item.template_hash);
     asked.push_back(i);
   }
+  out.counted.store_lookups = keys.size();
   if (keys.empty()) return out;
   std::vector<refdb::TemplateHit> hits(keys.size());
   GH_CHECK(references.view->find_templates(references.product, references.bank, keys, hits));
@@ -197,6 +203,7 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
   const auto& items = batch.items;
   GH_TRY(const Answers answers, ask_index(references, items));
   Judged out;
+  out.index = answers.counted;
   out.statuses.reserve(items.size());
   Hasher hasher(references.bank);
   for (std::size_t i = 0; i < items.size(); ++i) {

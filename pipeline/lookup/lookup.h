@@ -53,8 +53,14 @@ struct ImaBatch {
   TextArena text{};
 };
 
+// How the entries were answered (pipeline.h, Totals).
+struct IndexAnswers {
+  std::uint64_t cached_hits = 0, cached_misses = 0, store_lookups = 0;
+};
+
 struct Judged {
   Counters counters;
+  IndexAnswers index;
   std::vector<Finding> findings;  // by entry
   std::vector<Status> statuses;   // of items[i]; absent: a boot_aggregate, which isn't counted
   // Entries from the wire that are the template hash over a zero digest: a violation, recorded by a kernel that extended

@@ -103,6 +103,10 @@ class GenerationView final : public View {
     }
   }
   std::uint64_t generation() const override { return number_; }
+  std::int64_t made() const override {
+    struct stat st {};
+    return ::stat(generation_->path().c_str(), &st) == 0 ? st.st_mtime : 0;
+  }
   bool has_product(std::string_view product) const override { return products_.contains(product); }
   std::vector<std::string> products() const override {
     std::vector<std::string> out;

@@ -86,6 +86,8 @@ class View {
   virtual ~View() = default;
 
   virtual std::uint64_t generation() const = 0;
+  // Seconds since 1970: when the generation was made; 0: not known.
+  virtual std::int64_t made() const { return 0; }
   // Some layer of it has references, or is to have those of another product.
   virtual bool has_product(std::string_view product) const = 0;
   virtual std::vector<std::string> products() const { return {}; }

@@ -2,13 +2,13 @@
 
 #include <toml++/toml.h>
 
-#include <charconv>
 #include <filesystem>
 #include <functional>
 #include <map>
 
 #include "base/file.h"
 #include "base/toml.h"
+#include "server/config/listen_address.h"
 
 namespace gatehouse::server {
 namespace {
@@ -42,6 +42,8 @@ std::uint16_t dh_group(std::string_view name) {
     if (known == name) return bit;
   return 0;
 }
+
+constexpr std::string_view no_listen_address = "wants ADDRESS:PORT, with a port up to 65535";
 
 using Use = std::function<void(const toml::node&, const std::string&)>;
 
@@ -83,15 +85,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   const std::map<std::string, std::map<std::string, Use>> known = {
       {"pt_tls",
        {{"listen", strings([&](const toml::node& n, const std::string& k, const std::string& text) {
-           const std::size_t colon = text.rfind(':');
-           std::uint16_t port = 0;
-           const char* const end = text.data() + text.size();
-           const char* const digits = colon == std::string::npos ? end : text.data() + colon + 1;
-           const auto parsed = std::from_chars(digits, end, port);
-           if (colon == std::string::npos || colon == 0 || parsed.ec != std::errc{} || parsed.ptr != end)
-             r.mistake(n.source(), k, "wants ADDRESS:PORT, with a port up to 65535");
-           else
-             c.listen.push_back(text);
+           if (!parse_listen_address(text)) r.mistake(n.source(), k, no_listen_address);
+           else c.listen.push_back(text);
          })},
         {"certificate", file(c.certificate)},
         {"key", file(c.key)},
@@ -197,7 +192,12 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
             if (!n.is_boolean() || !n.value_or(false))
               r.mistake(n.source(), k, "only true is supported by this version");
          }}}},
-      {"metrics", {{"listen", unavailable("metrics are not supported by this version")}}},
+      {"metrics",
+       {{"listen",
+         [&](const toml::node& n, const std::string& k) {
+           c.metrics_listen = n.value_or(std::string());
+           if (!parse_listen_address(c.metrics_listen)) r.mistake(n.source(), k, no_listen_address);
+         }}}},
       {"radius",
        {{"listen", unavailable("RADIUS is not supported by this version")},
         {"client", unavailable("RADIUS is not supported by this version")}}},

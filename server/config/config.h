@@ -21,9 +21,10 @@ struct Config {
   Auth auth = Auth::tls;
   bool tls_13_only = false;
   std::size_t max_connections = 20'000, max_connections_per_address = 2'000;
-  // [refdb], [state], [control]
+  // [refdb], [state], [control], [metrics]
   std::string refdb, state, control_socket;
   std::string keep_evidence = "refused";
+  std::string metrics_listen;  // [metrics] listen; empty: no metrics port
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
   std::string ak_ca, ak_crl;

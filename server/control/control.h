@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "server/metrics/exposition.h"
 #include "server/state/state.h"
 
 namespace gatehouse::server {
@@ -29,6 +30,7 @@ inline constexpr std::size_t max_response_bytes = std::size_t(64) << 20;
 struct Live {
   // Asks every connected endpoint of ours that is this device for another assessment; how many were asked.
   std::function<std::size_t(std::string_view device)> reassess;
+  std::function<std::vector<metrics::Family>()> read_metrics;
 };
 
 // Executes one request on the store; the same code offline and behind the socket. Never fails: an error is a response.

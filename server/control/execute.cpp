@@ -431,12 +431,67 @@ Result<json::object> session_list(State& state, const json::object& request) {
   return out;
 }
 
+// What `top` reads: the families of the metrics port. A bucket is [at most so many seconds, how many].
+json::object to_object(const metrics::Family& family) {
+  json::object out;
+  out["name"] = family.name;
+  out["type"] = metrics::name(family.type);
+  json::array samples;
+  for (const metrics::Sample& sample : family.samples) {
+    json::object one;
+    json::object labels;
+    for (const auto& [label, text] : sample.labels) labels[label] = text;
+    one["labels"] = std::move(labels);
+    one["value"] = sample.value;
+    if (family.type == metrics::Type::histogram) {
+      json::array buckets;
+      for (const auto& [bound, count] : sample.buckets) buckets.push_back({bound, count});
+      one["buckets"] = std::move(buckets);
+      one["count"] = sample.count;
+    }
+    samples.push_back(std::move(one));
+  }
+  out["samples"] = std::move(samples);
+  return out;
+}
+
+Result<json::object> read_metrics(const Live* live, const json::object& request) {
+  GH_CHECK(only(request, {"command"}));
+  if (live == nullptr || !live->read_metrics) return fail(Fault::environment, "no server is running on this state directory");
+  json::array families;
+  for (const metrics::Family& family : live->read_metrics()) families.push_back(to_object(family));
+  json::object out;
+  out["metrics"] = std::move(families);
+  return out;
+}
+
 Result<json::object> session_show(State& state, const json::object& request) {
   GH_CHECK(only(request, {"command", "session"}));
   GH_TRY(const std::string id, needed_text(request, "session"));
   GH_TRY(const auto record, state.session(id));
   if (!record) return fail(Error{Fault::denied, "no such session", {}, 0, escaped(id, 64), {}});
   return item(to_object(*record));
+}
+
+Result<json::object> session_timing(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "session"}));
+  GH_TRY(const std::string id, needed_text(request, "session"));
+  GH_TRY(const auto record, state.session(id));
+  if (!record) return fail(Error{Fault::denied, "no such session", {}, 0, escaped(id, 64), {}});
+  json::object out;
+  out["session"] = record->intent.session;
+  out["timing_ns"] = nullptr;
+  if (record->timing) {
+    json::object stages, work;
+    for (std::size_t i = 0; i < stage_names.size(); ++i)
+      (i < successive_stages ? stages : work)[stage_names[i]] = record->timing->spent[i].count();
+    json::object timing;
+    timing["total"] = record->timing->total().count();
+    timing["stages"] = std::move(stages);
+    timing["evidence_plane"] = std::move(work);
+    out["timing_ns"] = std::move(timing);
+  }
+  return item(std::move(out));
 }
 
 // --- software: what the endpoint claims
@@ -594,6 +649,7 @@ constexpr Command commands[] = {
     {"device.software.history", device_software_history}, {"baseline.list", baseline_list},
     {"baseline.approve", baseline_approve}, {"baseline.diff", baseline_diff},
     {"session.list", session_list},   {"session.show", session_show},
+    {"session.timing", session_timing},
 };
 
 Result<json::object> run(State& state, std::string_view request, const Live* live) {
@@ -605,6 +661,7 @@ Result<json::object> run(State& state, std::string_view request, const Live* liv
   if (object == nullptr) return fail(Fault::malformed, "not a JSON object", document);
   GH_TRY(const std::string command, needed_text(*object, "command"));
   if (command == "device.reassess") return device_reassess(live, *object);
+  if (command == "metrics") return read_metrics(live, *object);
   for (const Command& one : commands)
     if (one.name == command) return one.run(state, *object);
   return bad("unknown command", escaped(command, 64));

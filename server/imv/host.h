@@ -17,6 +17,7 @@
 #include "server/state/state.h"
 #include "wire/pts/pts.h"
 #include "wire/pts/raw_evidence.h"
+#include "wire/pbtnc/pbtnc.h"
 #include "wire/pttls/pttls.h"
 
 namespace gatehouse::server {
@@ -53,6 +54,12 @@ class Host {
   virtual std::optional<ByteVector> fixed_nonce() { return std::nullopt; }
   virtual std::optional<ByteVector> fixed_secret() { return std::nullopt; }
   virtual std::optional<std::uint32_t> fixed_request_id() { return std::nullopt; }
+  // For metrics; nothing is made of them where nobody counts. The verdict as the endpoint is told it; a session that ended
+  // before; errors that were sent or received, whose code is none of the standard's where it is absent.
+  virtual void told(pipeline::Recommendation, pipeline::Evaluation) {}
+  virtual void ended_early() {}
+  virtual void error(Direction, std::optional<pttls::ErrorCode>) {}
+  virtual void error(Direction, std::optional<pbtnc::ErrorCode>) {}
   // For traces (docs/formats/trace.md); nothing is made of them where nobody listens. Each PT-TLS message in order, with
   // its header; of one that is refused or that nobody reads, as much of it as there is. Facts may be secret.
   virtual void trace_message(Direction, Bytes) {}

@@ -52,6 +52,7 @@ void Session::send_batch(pbtnc::BatchType type, Bytes messages) {
 void Session::refuse_batch(const pbtnc::Refusal& refusal) {
   Writer w;
   pbtnc::append_error(w, refusal);
+  host_.error(Direction::server_to_client, std::optional(refusal.code));
   send_batch(pbtnc::BatchType::close, w.view());
   host_.trace_fact("protocol_error", refusal.reason);
   finish_with("PB-TNC " + std::string(pbtnc::name(refusal.code)) + " at offset " + std::to_string(refusal.offset) + ": " + std::string(refusal.reason));
@@ -134,6 +135,7 @@ void Session::record_failure(std::string_view why) {
     record.verdict = pipeline::to_json(verdict_);
   }
   committing_ = true;
+  host_.ended_early();
   host_.commit_result(std::move(record));
 }
 
@@ -155,8 +157,11 @@ void Session::on_batch(Bytes bytes) {
   host_.log(LogLevel::debug, "received PB-TNC " + sizes(*batch, bytes.size()) + "; state transition from '" +
                                  std::string(pbtnc::name(before)) + "' to '" + std::string(pbtnc::name(pb_.state())) + "'");
   for (const pbtnc::Message& m : batch->messages)
-    if (m.is(pbtnc::vendor_ietf, pbtnc::type::error))
-      host_.log(LogLevel::warning, "received PB-TNC error: " + pbtnc::description(pbtnc::pb_error(m)));
+    if (m.is(pbtnc::vendor_ietf, pbtnc::type::error)) {
+      const pbtnc::PbError error = pbtnc::pb_error(m);
+      host_.log(LogLevel::warning, "received PB-TNC error: " + pbtnc::description(error));
+      host_.error(Direction::client_to_server, error.vendor == pbtnc::vendor_ietf ? std::optional(pbtnc::ErrorCode(error.code)) : std::nullopt);
+    }
   if (pbtnc::fatal_error(*batch)) {
     host_.trace_fact("protocol_error", "fatal PB-TNC error from the endpoint");
     return finish_with("the endpoint sent a fatal PB-TNC error");
@@ -175,6 +180,7 @@ void Session::on_batch(Bytes bytes) {
     host_.log(LogLevel::warning, "PB-TNC message ignored at offset " + std::to_string(remark.offset) + ": " + std::string(remark.reason));
     Writer w;
     pbtnc::append_error(w, remark);
+    host_.error(Direction::server_to_client, std::optional(remark.code));
     (void)queue_.push(std::move(w).take());
   }
   answer_due_ = true;
@@ -373,6 +379,7 @@ void Session::send_result() {
     result_->extras.push_back(std::move(w).take());
   }
   log_verdict();
+  host_.told(verdict_.recommendation, verdict_.evaluation);
   send_what_fits();
 }
 

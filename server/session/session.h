@@ -54,7 +54,11 @@ class Session {
 
   bool ended() const { return phase_ == Phase::ended; }
   // While false, nothing more has to be read from the peer: TCP does the rest.
-  bool wants_data() const { return phase_ != Phase::ended && !answer_due_ && !(sasl_ && sasl_->waiting()); }
+  bool wants_data() const { return phase_ != Phase::ended && !answer_due_ && !checking_password(); }
+  // What it is at: the negotiation of PT-TLS, a password that is checked, or between its verdict and another assessment.
+  bool negotiating() const { return phase_ == Phase::version || phase_ == Phase::authentication; }
+  bool checking_password() const { return sasl_ && sasl_->waiting(); }
+  bool decided() const { return phase_ == Phase::data && pb_.state() == pbtnc::State::decided; }
   const std::string& id() const { return conversation_.session; }
   // As claimed; empty: none, or not said yet.
   std::string device() const { return conversation_.info.device_id.value_or(""); }

@@ -60,6 +60,7 @@ void Session::send_message(pttls::Type type, Bytes value) {
 void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why, std::size_t offset) {
   Writer w;
   pttls::append_error(w, code, offending);
+  host_.error(Direction::server_to_client, std::optional(code));
   send_message(pttls::Type::error, w.view());
   host_.trace_fact("protocol_error", why);
   finish_with("PT-TLS error " + std::to_string(std::uint32_t(code)) + " at offset " + std::to_string(offset) + ": " + std::string(why));
@@ -88,6 +89,7 @@ void Session::on_message(const pttls::Message& m) {
       if (++transport_errors_ > pttls::max_answers) return finish_with("PT-TLS: too many unknown messages");
       Writer w;
       pttls::append_error(w, ruling.code, m.whole);
+      host_.error(Direction::server_to_client, std::optional(ruling.code));
       return send_message(pttls::Type::error, w.view());
     }
     case pttls::Ruling::Act::refuse: return refuse_transport(ruling.code, m.whole, "message not allowed in this phase");
@@ -97,6 +99,7 @@ void Session::on_message(const pttls::Message& m) {
         host_.trace_fact("protocol_error", "malformed PT-TLS error");
         return finish_with("the endpoint sent a malformed PT-TLS error");
       }
+      host_.error(Direction::client_to_server, error->vendor == 0 ? std::optional(pttls::ErrorCode(error->code)) : std::nullopt);
       const std::string what = "the endpoint sent PT-TLS error " + std::to_string(error->vendor) + "/" + std::to_string(error->code);
       if (pttls::fatal(*error, phase)) {
         host_.trace_fact("protocol_error", what);

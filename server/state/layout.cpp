@@ -6,6 +6,9 @@
 namespace gatehouse::server::layout {
 namespace {
 
+// Of session records with timing; those of formats 1 and 2 have the layout of all others.
+constexpr std::uint8_t timed_session_version = 2;
+
 std::string raw(std::string_view hex) {
   const auto bytes = from_hex(hex);
   return bytes ? std::string(as_text(*bytes)) : std::string();
@@ -203,7 +206,7 @@ Result<pipeline::LastQuote> decode_quote(std::string_view value) {
 std::string encode(const SessionRecord& value) {
   Writer w;
   const SessionIntent& intent = value.intent;
-  w.put(layout_version);
+  w.put(timed_session_version);
   w.put(std::uint8_t(value.state));
   for (const std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
                                   &intent.identity_type, &intent.key_pin, &intent.policy})
@@ -213,6 +216,9 @@ std::string encode(const SessionRecord& value) {
   w.put(std::uint64_t(intent.started));
   w.put(std::uint64_t(value.finished));
   put_text(w, value.verdict);
+  w.put(std::uint8_t(value.timing ? 1 : 0));
+  if (value.timing)
+    for (const std::chrono::nanoseconds spent : value.timing->spent) w.put(std::uint64_t(spent.count()));
   return taken(std::move(w));
 }
 
@@ -220,7 +226,8 @@ Result<SessionRecord> decode_session(std::string_view value) {
   Reader r(as_bytes(value), document);
   SessionRecord out;
   SessionIntent& intent = out.intent;
-  GH_CHECK(get_version(r));
+  GH_TRY(const auto version, r.get<std::uint8_t>());
+  if (version != layout_version && version != timed_session_version) return r.fail("record of another layout version");
   GH_TRY(out.state, get_enum(r, SessionState::complete));
   for (std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
                             &intent.identity_type, &intent.key_pin, &intent.policy}) {
@@ -232,6 +239,16 @@ Result<SessionRecord> decode_session(std::string_view value) {
   GH_TRY(intent.started, get_time(r));
   GH_TRY(out.finished, get_time(r));
   GH_TRY(out.verdict, get_text(r));
+  if (version == timed_session_version) {
+    GH_TRY(const bool has_timing, get_bool(r));
+    if (has_timing) {
+      out.timing.emplace();
+      for (std::chrono::nanoseconds& spent : out.timing->spent) {
+        GH_TRY(const auto count, r.get<std::uint64_t>());
+        spent = std::chrono::nanoseconds(count);
+      }
+    }
+  }
   GH_CHECK(r.finish());
   return out;
 }

@@ -73,7 +73,7 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (!acceptable_session_id(result.intent.session) || result.intent.started < 0)
     return fail(Fault::internal, "not a session id");
   if (result.verdict.size() > max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
-  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict};
+  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict, result.timing};
   record.intent.device = recorded_device(result.intent.device);
   GH_TRY(const auto known, batch.read(layout::session_key(record.intent.session)));
   if (known) {

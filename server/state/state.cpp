@@ -3,10 +3,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <ctime>
 #include <filesystem>
 #include <future>
+#include <numeric>
 
 #include "base/file.h"
 #include "base/hex.h"
@@ -18,6 +20,12 @@ namespace {
 constexpr std::string_view format_text = "gatehouse-state ";
 constexpr std::size_t page_bytes = std::size_t(4) << 20;
 
+// That are read.
+constexpr auto formats = [] {
+  std::array<unsigned, state_format - oldest_state_format + 1> out{};
+  std::iota(out.begin(), out.end(), oldest_state_format);
+  return out;
+}();
 std::string format_line(unsigned format) { return std::string(format_text) + std::to_string(format) + "\n"; }
 
 bool exists(const std::string& path) {
@@ -137,11 +145,11 @@ Result<void> State::Impl::check_format(bool fresh) {
   if (fresh || !exists(file)) return {};  // made here, or judged by the key in the database
   GH_TRY(const ByteVector content, read_file(file, 64));
   const std::string_view text = as_text(content);
-  if (text != format_line(state_format) && text != format_line(oldest_state_format))
+  if (std::none_of(formats.begin(), formats.end(), [&](unsigned format) { return text == format_line(format); }))
     return fail(Error{Fault::environment, "state format isn't one that this version reads", "docs/formats/state.md", 0,
                       file, "it says \"" + escaped(text.substr(0, text.find('\n')), 40) + "\", this version reads " +
-                                std::string(format_text) + std::to_string(state_format) + " and takes over " +
-                                std::to_string(oldest_state_format)});
+                                std::string(format_text) + std::to_string(state_format) + " and takes over those from " +
+                                std::to_string(oldest_state_format) + " on"});
   if (!exists(options.path + "/db/CURRENT"))
     return fail(Error{Fault::environment, "the state's database is missing", "docs/formats/state.md", 0,
                       options.path + "/db", {}});
@@ -156,7 +164,8 @@ Result<void> State::Impl::begin_life() {
   bool empty = true;
   if (!format) GH_CHECK(view.each("", "", [&](auto, auto) { return empty = false; }));
   const bool ours = format == layout::number32(state_format);
-  if (format ? !ours && *format != layout::number32(oldest_state_format) : !empty)
+  const bool known = format && std::any_of(formats.begin(), formats.end(), [&](unsigned n) { return *format == layout::number32(n); });
+  if (format ? !known : !empty)
     return fail(Error{Fault::environment, "state format isn't one that this version reads", "docs/formats/state.md", 0,
                       {}, format ? "the database has another number" : "the database has no number"});
 
@@ -211,7 +220,7 @@ Result<void> State::Impl::begin_life() {
       return {};
     }));
   }
-  // After the number in the database: a store that says 1 here and has the other number is taken over once more.
+  // After the number in the database: a store that says an older one here and has the other number is taken over once more.
   const std::string file = options.path + "/format", text = format_line(state_format);
   const auto said = read_file(file, 64);
   if (!said || as_text(*said) != text) GH_CHECK(write_file_atomically(file, as_bytes(text), 0600));
@@ -223,6 +232,7 @@ Result<void> State::announce_socket(const std::string& path) {
   const auto absolute = std::filesystem::absolute(path, code);
   return impl_->lock.describe(code ? path : absolute.string());
 }
+std::size_t State::writes_waiting() const { return impl_->store->waiting(); }
 const std::string& State::path() const { return impl_->options.path; }
 
 // --- reading

@@ -31,10 +31,11 @@
 #include "base/public_key.h"
 #include "pipeline/graph/pipeline.h"
 #include "server/state/software.h"
+#include "server/state/timing.h"
 
 namespace gatehouse::server {
 
-inline constexpr unsigned state_format = 2;
+inline constexpr unsigned state_format = 3;
 inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };
@@ -156,6 +157,7 @@ struct SessionResult {
   std::vector<ItemResult> items;           // at most 256, of different policies
   std::optional<SoftwareUpdate> software;  // absent: what was staged is dropped
   std::vector<LearnedFiles> learned_files;  // replaces what was learned before; of enrolled devices only
+  std::optional<SessionTiming> timing;      // until the result was handed over
 };
 
 enum class SessionState : std::uint8_t { open, interrupted, complete };
@@ -166,6 +168,7 @@ struct SessionRecord {
   SessionIntent intent;
   std::int64_t finished = 0;
   std::string verdict;  // empty unless complete
+  std::optional<SessionTiming> timing{};  // absent: not complete, or recorded before format 3
 };
 
 // A place in a list, newest first; opaque.
@@ -288,6 +291,8 @@ class State {
 
   // Other processes learn from the directory's lock file where this process listens.
   Result<void> announce_socket(const std::string& path);
+  // Writes that wait for the disk.
+  std::size_t writes_waiting() const;
   const std::string& path() const;
 
  private:

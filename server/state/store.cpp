@@ -177,6 +177,11 @@ StoreView Store::view() const {
   return {families_, nullptr, std::move(open)};
 }
 
+std::size_t Store::waiting() const {
+  const std::lock_guard guard(mutex_);
+  return queue_.size();
+}
+
 void Store::start(Tallies tallies) {
   tallies_ = tallies;
   thread_ = std::thread([this] { run(); });

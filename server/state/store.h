@@ -112,6 +112,7 @@ class Store {
   // Waits until it is on disk.
   Result<void> submit_blocking(Change change);
   StoreView view() const;
+  std::size_t waiting() const;
   // Before the first change.
   void start(Tallies tallies);
 
@@ -141,7 +142,7 @@ class Store {
   Families families_;
   Tallies tallies_;            // of the writing thread
   bool broken_ = false;        // of the writing thread: a write failed
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Waiting> queue_;  // guarded by mutex_
   bool closing_ = false;       // guarded by mutex_

@@ -18,7 +18,10 @@
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "server/config/listen_address.h"
 #include "server/control/control.h"
+#include "server/metrics/http_server.h"
+#include "server/metrics/metrics.h"
 #include "server/session/session.h"
 #include "server/state/state.h"
 #include "server/state/users.h"
@@ -34,6 +37,7 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
 using namespace std::chrono_literals;
+using metrics::Doing;
 
 constexpr auto handshake_deadline = 15s;
 constexpr auto closing_deadline = 2s;
@@ -48,6 +52,10 @@ log::Level native(LogLevel level) {
     case LogLevel::error: return log::Level::error;
   }
   return log::Level::error;
+}
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 class Connection;
@@ -73,6 +81,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   asio::thread_pool workers;  // password checks: milliseconds each, apart from the sessions' threads
   std::unique_ptr<ControlServer> control;
   std::atomic<bool> stopping{false};
+  metrics::Metrics counted;
+  const std::int64_t started = now_ms();  // milliseconds since 1970
+  std::unique_ptr<metrics::HttpServer> metrics_port;  // null: none is configured
 
   // What SIGHUP replaces; sessions keep what they began with.
   mutable std::mutex mutex;
@@ -97,6 +108,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void await_refresh();
   void begin_stop();
   std::size_t reassess(std::string_view device);
+  // On the thread of the metrics port or of the control socket.
+  std::vector<metrics::Family> read_metrics() const;
   void maybe_done();
 };
 
@@ -117,10 +130,15 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
 
   void start() {
-    arm(std::min<std::chrono::steady_clock::duration>(handshake_deadline, server_->config.idle_deadline), [](Connection& c) { c.abort("TLS handshake took too long"); });
+    arm(std::min<std::chrono::steady_clock::duration>(handshake_deadline, server_->config.idle_deadline), [](Connection& c) {
+      c.server_->counted.handshakes_late.add();
+      c.abort("TLS handshake took too long");
+    });
     stream_.handshake([self = shared_from_this()](const TlsResult& r) {
       if (self->gone_) return;
       if (!r.failure.empty()) {
+        self->server_->counted.handshakes_failed.add();
+        self->clock_.enter(Doing::closing);
         const std::string refused = refused_certificate(self->stream_.native());
         log::write(log::Level::warning, {}, "TLS handshake with " + self->address_ + " failed: " + r.failure + (refused.empty() ? "" : ": " + refused));
         // The alert was sent: it has to arrive.
@@ -135,6 +153,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     asio::post(strand_, [self = shared_from_this()] {
       if (self->gone_) return;
       if (!self->session_) return self->abort({});
+      self->clock_.enter(Doing::protocol);
       self->session_->on_stop();
       self->after();
     });
@@ -147,6 +166,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       if (asked) self->after();
     });
   }
+  // On any thread.
+  Doing doing_now() const { return clock_.doing(); }
   void cut() {
     asio::post(strand_, [self = shared_from_this()] { self->abort("the server stops"); });
   }
@@ -161,6 +182,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
   void close() override {
     closing_ = true;
+    clock_.enter(Doing::closing);
     arm(closing_deadline, [](Connection& c) { c.abort({}); });
     if (!writing_) shut_down();
   }
@@ -168,6 +190,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   void set_deadline(std::chrono::milliseconds from_now) override {
     if (closing_) return;
     arm(from_now, [](Connection& c) {
+      c.clock_.enter(Doing::protocol);
       if (c.session_) c.session_->on_deadline();
       c.after();
     });
@@ -178,6 +201,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       const bool good = self->users_ && self->users_->check_blocking(user, *shared);
       asio::post(self->strand_, [self, good] {
         if (self->gone_ || !self->session_) return;
+        self->clock_.enter(Doing::protocol);
         self->session_->on_password(good);
         self->after();
       });
@@ -188,6 +212,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     return users_ ? users_->scram_record(user) : nobody.scram_record(user);
   }
   void password_attempt(bool good) override {
+    (good ? server_->counted.passwords_accepted : server_->counted.passwords_refused).add();
     const std::lock_guard lock(server_->mutex);
     if (good) server_->backoff.succeeded(host_);
     else server_->backoff.failed(host_, Backoff::Clock::now());
@@ -200,6 +225,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       asio::post(strand, [weak, shared, id] {
         const auto self = weak.lock();
         if (!self || !self->session_) return;
+        if (!self->gone_) self->clock_.enter(Doing::protocol);
+        if (*shared) self->note((*shared)->effort);
+        else if (shared->error().reason != pipeline::cancelled) self->server_->counted.evidence_faults[std::size_t(shared->error().fault)].add();
         self->session_->on_outcome(id, std::move(*shared));
         self->after();
       });
@@ -207,22 +235,33 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
   void begin_session(SessionIntent intent) override {
     const std::string id = intent.session;
+    ++writes_;
     server_->state->begin_session(std::move(intent), completion([id](Session& s, Result<void> r) { s.on_session_begun(id, std::move(r)); }));
   }
   void commit_result(SessionResult result) override {
     if (recording_) recording_->result(result);
     const std::string id = result.intent.session;
-    server_->state->commit_result(std::move(result), completion([id](Session& s, Result<void> r) { s.on_result_committed(id, std::move(r)); }));
+    result.timing = clock_.timing();
+    ++writes_;
+    const auto began = std::chrono::steady_clock::now();
+    server_->state->commit_result(std::move(result), completion([id, began, counted = &server_->counted](Session& s, Result<void> r) {
+      counted->commit.observe(std::chrono::steady_clock::now() - began);
+      s.on_result_committed(id, std::move(r));
+    }));
   }
   void stage_software(SoftwareChunk chunk) override {
     std::string id = chunk.session;
+    ++writes_;
     server_->state->stage_software(std::move(chunk), completion([id](Session& s, Result<void> r) { s.on_staged(id, std::move(r)); }));
   }
   bool has_room(std::size_t pending) override {
     if (pending <= max_session_pending && server_->pipeline->has_room(settings_.max_batch)) return true;
+    held_back_ = true;
     room_timer_.expires_after(10ms);
     room_timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
+      self->held_back_ = false;
       if (ec || self->gone_ || !self->session_) return;
+      self->clock_.enter(Doing::protocol);
       self->session_->on_room();
       self->after();
     }));
@@ -231,13 +270,23 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   std::shared_ptr<const refdb::View> references() override { return view_; }
   void renew() override {
     if (!session_) return;  // it begins with what is current
+    clock_.begin();
     settings_ = *server_->current(server_->settings);
     view_ = server_->current(server_->view);
   }
-  std::int64_t now_ms() override {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  }
+  std::int64_t now_ms() override { return server::now_ms(); }
   ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
+  void told(pipeline::Recommendation recommendation, pipeline::Evaluation evaluation) override {
+    server_->counted.told[std::size_t(recommendation)][std::size_t(evaluation)].add();
+    server_->counted.observe(clock_.timing());
+  }
+  void ended_early() override { server_->counted.ended_early.add(); }
+  void error(Direction direction, std::optional<pttls::ErrorCode> code) override {
+    server_->counted.pt_tls_errors[std::size_t(direction)].add(code ? std::optional(std::uint32_t(*code)) : std::nullopt);
+  }
+  void error(Direction direction, std::optional<pbtnc::ErrorCode> code) override {
+    server_->counted.pb_tnc_errors[std::size_t(direction)].add(code ? std::optional(std::uint32_t(*code)) : std::nullopt);
+  }
   void trace_message(Direction direction, Bytes whole) override {
     if (recording_) recording_->message(direction, whole);
   }
@@ -262,6 +311,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     return [self = shared_from_this(), body](Result<void> result) {
       auto shared = std::make_shared<Result<void>>(std::move(result));
       asio::post(self->strand_, [self, body, shared] {
+        --self->writes_;
+        if (!self->gone_) self->clock_.enter(Doing::protocol);
+        if (!*shared) self->server_->counted.state_faults[std::size_t(shared->error().fault)].add();
         if (!*shared && self->gone_) log::write(log::Level::error, {}, "a session's result isn't recorded: " + shared->error().text());
         if (self->session_) body(*self->session_, std::move(*shared));
         self->after();
@@ -269,6 +321,8 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     };
   }
   void established() {
+    server_->counted.handshakes_done.add();
+    server_->counted.handshake.observe(clock_.enter(Doing::protocol));
     SSL* const ssl = stream_.native();
     const std::string subject = peer_subject(ssl);
     Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
@@ -277,12 +331,13 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     if (server_->recorder) begin_trace(ssl, subject);
     const bool password = settings_.auth == Auth::sasl || settings_.auth == Auth::tls_and_sasl ||
                           (settings_.auth == Auth::tls_or_sasl && subject.empty());
-    if (!password) return read();
+    if (!password) return after();
     const auto wait = next_attempt();
     if (!wait) {
       return session_->refuse("too many wrong passwords came from this address");
     }
-    if (wait->count() == 0) return read();
+    if (wait->count() == 0) return after();
+    clock_.enter(Doing::negotiation);
     log(LogLevel::warning, "waits " + std::to_string(wait->count()) + " ms: wrong passwords came from this address");
     room_timer_.expires_after(*wait);
     room_timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
@@ -315,13 +370,29 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
         self->session_->on_peer_gone();
         return self->close();
       }
+      self->clock_.enter(Doing::protocol);
       self->session_->feed(Bytes(self->in_.data(), r.size));
       self->after();
     });
   }
+  // What the session does or waits for, once it has done what it could.
+  Doing doing() const {
+    if (session_->ended()) return Doing::closing;
+    if (session_->negotiating()) return session_->checking_password() ? Doing::password : Doing::negotiation;
+    if (session_->wants_data()) return session_->decided() ? Doing::kept : Doing::peer;
+    return writes_ != 0 ? Doing::state : held_back_ ? Doing::room : Doing::evidence;
+  }
+  void note(const pipeline::Effort& effort) {
+    clock_.add(Stage::parse, effort.parse);
+    clock_.add(Stage::lookup, effort.lookup);
+    clock_.add(Stage::extend, effort.extend);
+    clock_.add(Stage::quote, effort.quote);
+    clock_.add(Stage::conclude, effort.conclude);
+  }
   // After anything that may have changed what the session wants.
   void after() {
     if (gone_) return;
+    if (session_) clock_.enter(doing());
     if (session_ && session_->wants_data()) read();
     else if (session_ && !session_->ended() && !reading_) in_ = {};
   }
@@ -371,6 +442,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     if (gone_) return;
     if (!why.empty()) log::write(log::Level::warning, session_ ? session_->id() : std::string(), address_ + ": " + why);
     gone_ = true;
+    clock_.enter(Doing::closing);
     timer_.cancel();
     room_timer_.cancel();
     stream_.close();
@@ -393,6 +465,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   ByteVector in_, current_;
   std::deque<ByteVector> out_;
   std::size_t queued_ = 0;
+  metrics::SessionClock clock_;
+  unsigned writes_ = 0;     // of state, that aren't on disk yet
+  bool held_back_ = false;  // the evidence plane has no room
   bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false;
 };
 
@@ -405,19 +480,11 @@ Error policy_error(const policy::Mistakes& mistakes, const std::string& file) {
 }
 
 Result<tcp::endpoint> endpoint_of(const std::string& text) {
-  const std::size_t colon = text.rfind(':');
-  std::string host = text.substr(0, colon);
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  if (host == "*") host = "::";
+  const auto where = parse_listen_address(text);
   error_code ec;
-  const auto address = asio::ip::make_address(host, ec);
-  unsigned port = 0;
-  for (const char c : text.substr(colon + 1)) {
-    if (c < '0' || c > '9' || port > 65535) return fail(Error{Fault::usage, "not an ADDRESS:PORT to listen on", {}, 0, text, {}});
-    port = port * 10 + unsigned(c - '0');
-  }
-  if (ec || port > 65535) return fail(Error{Fault::usage, "not an ADDRESS:PORT to listen on", {}, 0, text, {}});
-  return tcp::endpoint(address, std::uint16_t(port));
+  const auto address = asio::ip::make_address(where ? where->host : std::string(), ec);
+  if (!where || ec) return fail(Error{Fault::usage, "not an ADDRESS:PORT to listen on", {}, 0, text, {}});
+  return tcp::endpoint(address, where->port);
 }
 
 }  // namespace
@@ -494,6 +561,7 @@ void Server::Impl::accept(std::size_t which) {
     if (self->stopping) return;
     if (ec) {
       // Out of descriptors or memory: those that are served go on, new ones wait.
+      self->counted.accept_failures.add();
       log::write(log::Level::error, {}, "accept failed: " + ec.message());
       self->pauses[which]->expires_after(100ms);
       self->pauses[which]->async_wait([self, which](error_code stopped) {
@@ -508,13 +576,16 @@ void Server::Impl::accept(std::size_t which) {
     const std::string host = remote.address().to_string();
     {
       const std::lock_guard lock(self->mutex);
-      if (self->open.size() >= self->config.max_connections || self->per_address[host] >= self->config.max_connections_per_address) {
+      const bool full = self->open.size() >= self->config.max_connections;
+      if (full || self->per_address[host] >= self->config.max_connections_per_address) {
+        (full ? self->counted.refused_for_all : self->counted.refused_for_address).add();
         if (self->per_address[host] == 0) self->per_address.erase(host);
         log::write(log::Level::warning, {}, "connection from " + host + " refused: too many connections");
         return;
       }
       ++self->per_address[host];
     }
+    self->counted.connections.add();
     socket.set_option(tcp::no_delay(true), gone);
     // A peer that is gone is noticed after a minute of silence and three probes (spec part 1a §1.8).
     socket.set_option(asio::socket_base::keep_alive(true), gone);
@@ -623,6 +694,26 @@ std::size_t Server::Impl::reassess(std::string_view device) {
   return count->asked;
 }
 
+std::vector<metrics::Family> Server::Impl::read_metrics() const {
+  metrics::Readings now;
+  now.started = started;
+  if (state) now.state_writes_waiting = state->writes_waiting();
+  if (pipeline) {
+    now.evidence = pipeline->totals();
+    now.evidence_pending_bytes = pipeline->bytes_in_flight();
+    now.evidence_budget_bytes = pipeline->budget_bytes();
+  }
+  const auto references = current(view);
+  now.generation = references->generation();
+  now.generation_made = references->made();
+  {
+    const std::lock_guard lock(mutex);
+    // One that is about to end waits for this lock before it is gone.
+    for (const auto& [connection, _] : open) ++now.connections[std::size_t(connection->doing_now())];
+  }
+  return metrics::families(counted, now);
+}
+
 void Server::Impl::maybe_done() {
   if (!stopping) return;
   const std::lock_guard lock(mutex);
@@ -631,11 +722,14 @@ void Server::Impl::maybe_done() {
 
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() {
-  if (impl_) impl_->workers.join();
+  if (!impl_) return;
+  impl_->metrics_port.reset();
+  impl_->workers.join();
 }
 
 Result<void> Server::check(const Config& config) {
   for (const std::string& address : config.listen) GH_CHECK(endpoint_of(address));
+  if (!config.metrics_listen.empty()) GH_CHECK(endpoint_of(config.metrics_listen));
   GH_CHECK(TlsContext::make(config));
   if (!config.ak_ca.empty()) GH_CHECK(TrustAnchors::load(config.ak_ca, config.ak_crl));
   if (!config.users.empty()) GH_CHECK(UserFile::load(config.users));
@@ -661,14 +755,25 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   impl->signals.add(SIGHUP);
   State* const state = impl->state.get();
   const std::weak_ptr<Impl> weak = impl;
-  const Live live{[weak](std::string_view device) {
+  const auto read_metrics = [weak] {
     const auto server = weak.lock();
-    return server ? server->reassess(device) : 0;
-  }};
+    return server ? server->read_metrics() : std::vector<metrics::Family>();
+  };
+  const Live live{[weak](std::string_view device) {
+                    const auto server = weak.lock();
+                    return server ? server->reassess(device) : 0;
+                  },
+                  read_metrics};
   GH_TRY(impl->control, ControlServer::start(impl->config.control_socket,
                                              [state, live](std::string_view request) { return execute(*state, request, &live); }));
   GH_CHECK(impl->state->announce_socket(impl->config.control_socket));
   GH_CHECK(impl->listen());
+  if (!impl->config.metrics_listen.empty()) {
+    GH_TRY(const tcp::endpoint where, endpoint_of(impl->config.metrics_listen));
+    GH_TRY(impl->metrics_port, metrics::HttpServer::start(where.address().to_string(), where.port(),
+                                                          [read_metrics] { return metrics::exposition(read_metrics()); }));
+    log::write(log::Level::info, {}, "metrics on " + where.address().to_string() + ":" + std::to_string(impl->metrics_port->port()));
+  }
   impl->await_signal();
   impl->await_refresh();
   return std::unique_ptr<Server>(new Server(std::move(impl)));
@@ -681,6 +786,7 @@ void Server::run() {
   impl_->io.run();
   threads.clear();
   impl_->control.reset();
+  impl_->metrics_port.reset();  // it reads what follows
   impl_->pipeline.reset();  // waits for what is in flight
   impl_->state.reset();     // writes what waits
   log::write(log::Level::info, {}, "stopped");
@@ -690,6 +796,7 @@ void Server::stop() {
   asio::post(impl_->own, [impl = impl_] { impl->begin_stop(); });
 }
 std::uint16_t Server::port() const { return impl_->ports.front(); }
+std::uint16_t Server::metrics_port() const { return impl_->metrics_port ? impl_->metrics_port->port() : 0; }
 std::size_t Server::connections() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->open.size();

@@ -98,6 +98,45 @@ TEST(Graph, BudgetIsAnswered) {
   EXPECT_EQ(graph.bytes_in_flight(), 0U);
 }
 
+// What a fleet of one distribution costs: the second session's files are known from the first.
+TEST(Graph, CountsWhatItTookAndWhoAnswered) {
+  pipeline::Pipeline graph({.threads = 2});
+  const Recording r = read_recording("sasl-rsa");
+  const auto view = references();
+  std::size_t bytes = 0;
+  for (const ByteVector& message : r.messages) bytes += message.size();
+  pipeline::Totals before;
+  for (int n = 1; n <= 2; ++n) {
+    const auto began = std::chrono::steady_clock::now();
+    const auto outcome = judge(graph, serve_context(r, view), r);
+    const std::chrono::nanoseconds whole = std::chrono::steady_clock::now() - began;
+    ASSERT_TRUE(outcome);
+    const pipeline::Effort& effort = outcome->effort;
+    for (const std::chrono::nanoseconds part : {effort.parse, effort.lookup, effort.extend, effort.quote, effort.conclude}) EXPECT_GT(part.count(), 0);
+    // Small segments are judged where they were parsed: nothing of it ran beside anything else.
+    EXPECT_LE(effort.parse + effort.lookup + effort.extend + effort.quote + effort.conclude, whole);
+    const pipeline::Totals now = graph.totals();
+    EXPECT_EQ(now.sessions, std::uint64_t(n));
+    EXPECT_EQ(now.segments, n * r.messages.size());
+    EXPECT_EQ(now.bytes, n * bytes);
+    const std::uint64_t answered = now.cached_hits + now.cached_misses + now.store_lookups -
+                                   (before.cached_hits + before.cached_misses + before.store_lookups);
+    EXPECT_EQ(answered, 1732U);
+    if (n == 1) {
+      EXPECT_EQ(now.store_lookups, 1732U);
+    } else {
+      EXPECT_EQ(now.cached_hits, 1625U);
+      EXPECT_EQ(now.cached_misses, 107U);
+    }
+    before = now;
+  }
+  EXPECT_EQ(before.cached_signatures + before.verified_signatures, 0U) << "no rule has keys";
+  auto dropped = graph.open(serve_context(r, view), [](Result<Outcome>) {});
+  dropped->submit({Stream::ima, Format::pa_tnc, r.messages.front(), 0});
+  dropped.reset();
+  while (graph.totals().sessions != 3) std::this_thread::yield();
+}
+
 TEST(Graph, CompletionThatThrowsEndsNothing) {
   pipeline::Pipeline graph({.threads = 1});
   const Recording r = read_recording("sasl-rsa");

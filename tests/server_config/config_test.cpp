@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "server/config/listen_address.h"
+
 namespace gatehouse::server {
 namespace {
 
@@ -53,6 +55,27 @@ TEST_F(ConfigFile, TracesGoWhereTheFileSaysFromItsFolder) {
   EXPECT_EQ(read(least + rest + "[server]\ntrace = \"traces\"\n")->trace, folder_ + "/traces");
   EXPECT_EQ(mistakes(least + rest + "[server]\ntrace = true\n"),
             std::vector<std::string>{"10: server.trace: wants a path"});
+}
+
+TEST_F(ConfigFile, MetricsHaveAnAddressOrAreOff) {
+  EXPECT_EQ(read(least + rest)->metrics_listen, "");
+  EXPECT_EQ(read(least + rest + "[metrics]\nlisten = \"[::1]:9271\"\n")->metrics_listen, "[::1]:9271");
+  for (const char* const bad : {"true", "9271", "[\"127.0.0.1:9271\"]", "\"9271\"", "\":9271\"", "\"127.0.0.1:\"", "\"127.0.0.1:65536\"", "\"\""})
+    EXPECT_EQ(mistakes(least + rest + "[metrics]\nlisten = " + bad + "\n"),
+              std::vector<std::string>{"10: metrics.listen: wants ADDRESS:PORT, with a port up to 65535"}) << bad;
+  EXPECT_EQ(mistakes(least + rest + "[metrics]\nport = 9271\n"), std::vector<std::string>{"10: metrics.port: unknown key"});
+}
+
+TEST_F(ConfigFile, ListenAddressesAreTakenApart) {
+  const auto parts = [](std::string_view text) {
+    const auto where = parse_listen_address(text);
+    return where ? where->host + " " + std::to_string(where->port) : "";
+  };
+  EXPECT_EQ(parts("127.0.0.1:271"), "127.0.0.1 271");
+  EXPECT_EQ(parts("[::1]:0"), "::1 0");
+  EXPECT_EQ(parts("*:65535"), ":: 65535");
+  for (const char* const bad : {"", ":", "x", ":271", "127.0.0.1", "127.0.0.1:", "127.0.0.1:-1", "127.0.0.1: 1", "127.0.0.1:65536", "127.0.0.1:1x"})
+    EXPECT_EQ(parts(bad), "") << bad;
 }
 
 TEST_F(ConfigFile, AuthenticationIsWhatAuthoritiesAndUsersAllow) {

@@ -35,6 +35,8 @@ SessionRecord sample_session() {
   SessionRecord out{.state = SessionState::complete, .intent = intent("s1", "d1", 1000)};
   out.finished = 1100;
   out.verdict = "{}";
+  out.timing.emplace();
+  for (std::size_t i = 0; i < out.timing->spent.size(); ++i) out.timing->spent[i] = std::chrono::nanoseconds(1000 + i);
   return out;
 }
 
@@ -72,7 +74,24 @@ TEST(Layout, ReadsBackWhatItWrote) {
   const auto session = layout::decode_session(layout::encode(sample_session()));
   ASSERT_TRUE(session);
   EXPECT_EQ(layout::encode(*session), layout::encode(sample_session()));
+  EXPECT_EQ(session->timing, sample_session().timing);
   EXPECT_EQ(layout::decode_quote(layout::encode(pipeline::LastQuote{1, 2, 3, 4}))->firmware_version, 4U);
+}
+
+// Formats 1 and 2 had no timing: the value ended with the verdict.
+TEST(Layout, ReadsSessionsOfEarlierFormats) {
+  SessionRecord untimed = sample_session();
+  untimed.timing.reset();
+  std::string value = layout::encode(untimed);
+  ASSERT_EQ(value.front(), 2);
+  value.front() = 1;
+  EXPECT_FALSE(layout::decode_session(value)) << "a field too many";
+  value.pop_back();
+  const auto session = layout::decode_session(value);
+  ASSERT_TRUE(session) << session.error().text();
+  EXPECT_EQ(layout::encode(*session), layout::encode(untimed));
+  value.front() = 3;
+  EXPECT_FALSE(layout::decode_session(value));
 }
 
 // Whatever a damaged disk holds: an error, or a value that is written back as the same bytes.

@@ -91,6 +91,8 @@ void attest(State& state, const std::string& keys) {
   good.quote_key = ecc;
   good.quote = pipeline::LastQuote{1'605'240'773, 275, 0, 0x0001010102000000};
   good.proposed_baseline = baseline(2);
+  good.timing.emplace();
+  for (std::size_t i = 0; i < good.timing->spent.size(); ++i) good.timing->spent[i] = std::chrono::nanoseconds(i + 1);
   commit(state, std::move(good));
   commit(state, session("s-good-2", "d-trusted", start + 3000));
   std::promise<Result<void>> begun;

@@ -270,13 +270,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 3\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 4\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 3"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 2 and takes over 1"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 4"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 3 and takes over those from 1 on"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
@@ -289,7 +289,7 @@ TEST(Opening, AnotherFormatIsNamed) {
   EXPECT_EQ(lost.error().reason, "the state's database is missing");
 }
 
-// What the fixtures of both formats hold (make_fixture.cpp).
+// What the fixtures of all formats hold (make_fixture.cpp).
 void expect_fixture(const State& state, const std::vector<std::string>& sessions) {
   const auto devices = *state.devices("", 10);
   ASSERT_EQ(devices.size(), 4U);
@@ -337,7 +337,7 @@ TEST(Opening, TheStoreOfFormat1IsTakenOver) {
     EXPECT_FALSE(*state->software_head("d-trusted"));
     const auto format = read_file(folder / "state/format", 64);
     ASSERT_TRUE(format);
-    EXPECT_EQ(as_text(*format), "gatehouse-state 2\n");
+    EXPECT_EQ(as_text(*format), "gatehouse-state 3\n");
     // Cut between the database and the file: taken over once more.
     if (time == 1) {
       ASSERT_TRUE(write_file_atomically(folder / "state/format", as_bytes("gatehouse-state 1\n")));
@@ -345,9 +345,8 @@ TEST(Opening, TheStoreOfFormat1IsTakenOver) {
   }
 }
 
-TEST(Opening, TheStoreOfFormat2IsRead) {
-  const Folder folder;
-  const auto state = open_fixture(folder, "v2");
+// What the fixtures have since format 2.
+void expect_software_fixture(const std::unique_ptr<State>& state) {
   ASSERT_TRUE(state);
   expect_fixture(*state, {"s-events", "s-inventory", "s-open", "s-good-2", "s-good", "s-pending"});
   const auto head = *state->software_head("d-trusted");
@@ -367,6 +366,33 @@ TEST(Opening, TheStoreOfFormat2IsRead) {
   EXPECT_EQ(state->software_tags("strongswan.org__Debian_12-x86_64-dpkg-1.21.23")->size(), 1U);
   EXPECT_EQ(state->item_results("d-trusted", "software")->at(0).result.text,
             "received inventory of 2 SW IDs and 0 SWID tags");
+}
+
+TEST(Opening, TheStoreOfFormat2IsTakenOver) {
+  const Folder folder;
+  const auto state = open_fixture(folder, "v2");
+  expect_software_fixture(state);
+  const auto format = read_file(folder / "state/format", 64);
+  ASSERT_TRUE(format);
+  EXPECT_EQ(as_text(*format), "gatehouse-state 3\n");
+  // Its records stay as they are; what is written from now on has its timing, and both are read.
+  SessionResult timed = result_of(intent("s-timed", "d-trusted", 1'800'000'000'000));
+  timed.timing.emplace();
+  (*timed.timing)[Stage::lookup] = std::chrono::nanoseconds(7);
+  ASSERT_TRUE(commit(*state, timed));
+  EXPECT_EQ((**state->session("s-timed")).timing, timed.timing);
+  EXPECT_FALSE((**state->session("s-good")).timing);
+}
+
+TEST(Opening, TheStoreOfFormat3IsRead) {
+  const Folder folder;
+  const auto state = open_fixture(folder, "v3");
+  expect_software_fixture(state);
+  const auto timing = (**state->session("s-good")).timing;
+  ASSERT_TRUE(timing);
+  EXPECT_EQ((*timing)[Stage::handshake], std::chrono::nanoseconds(1));
+  EXPECT_EQ((*timing)[Stage::conclude], std::chrono::nanoseconds(13));
+  EXPECT_EQ(timing->total(), std::chrono::nanoseconds(36));
 }
 
 TEST(SessionId, SortsByTime) {

@@ -1,0 +1,141 @@
+// The families that are told, and what of the process is read for them.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "server/metrics/metrics.h"
+
+namespace gatehouse::server::metrics {
+namespace {
+
+constexpr std::array<std::string_view, 7> codes = {"0", "1", "2", "3", "4", "5", "6"};
+constexpr std::array<std::string_view, 2> directions = {"received", "sent"};
+constexpr std::size_t first_pt_tls_code = 1;
+
+double seconds(std::chrono::nanoseconds span) { return std::chrono::duration<double>(span).count(); }
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto of = [](const timeval& t) { return double(t.tv_sec) + double(t.tv_usec) / 1e6; };
+  return of(usage.ru_utime) + of(usage.ru_stime);
+}
+
+// 0: it can't be read.
+double resident_bytes() {
+  unsigned long size = 0, resident = 0;
+  if (std::FILE* const file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%lu %lu", &size, &resident) != 2) resident = 0;
+    std::fclose(file);
+  }
+  return double(resident) * double(::sysconf(_SC_PAGESIZE));
+}
+
+double value(const Counter& counter) { return double(counter.value()); }
+
+template <std::size_t Codes>
+void add_codes(Family& family, std::string_view protocol, const std::array<ByCode<Codes>, 2>& errors, std::size_t first) {
+  for (std::size_t d = 0; d < errors.size(); ++d)
+    for (std::size_t code = first; code <= Codes; ++code)
+      family.samples.push_back({{{"protocol", protocol}, {"direction", directions[d]}, {"code", code == Codes ? "other" : codes[code]}},
+                                value(errors[d].counters[code])});
+}
+
+void add_faults(Family& family, std::string_view part, const std::array<Counter, 7>& faults) {
+  for (std::size_t fault = 0; fault < faults.size(); ++fault)
+    family.samples.push_back({{{"part", part}, {"fault", name(Fault(fault))}}, value(faults[fault])});
+}
+
+}  // namespace
+
+Sample Histogram::sample(std::vector<std::pair<std::string_view, std::string_view>> labels) const {
+  Sample out{std::move(labels), seconds(std::chrono::nanoseconds(sum_.value()))};
+  for (std::size_t i = 0; i < bounds.size(); ++i) {
+    out.count += counts_[i].value();
+    out.buckets.emplace_back(seconds(std::chrono::nanoseconds(bounds[i])), out.count);
+  }
+  out.count += counts_.back().value();
+  return out;
+}
+
+void Metrics::observe(const SessionTiming& timing) {
+  session.observe(timing.total());
+  for (std::size_t stage = 0; stage < stages.size(); ++stage)
+    if (Stage(stage) != Stage::handshake && timing.spent[stage].count() != 0) stages[stage].observe(timing.spent[stage]);
+}
+
+std::vector<Family> families(const Metrics& m, const Readings& r) {
+  std::vector<Family> out;
+  const auto family = [&](std::string_view name, Type type, std::string_view help) -> Family& {
+    return out.emplace_back(Family{name, help, type, {}});
+  };
+  const auto single = [&](std::string_view name, Type type, std::string_view help, double value) {
+    family(name, type, help).samples.push_back({{}, value});
+  };
+
+  Family& connections = family("gatehouse_connections", Type::gauge, "Open PT-TLS connections by what they do or wait for.");
+  for (std::size_t i = 0; i < doing_names.size(); ++i)
+    connections.samples.push_back({{{"state", doing_names[i]}}, double(r.connections[i])});
+  single("gatehouse_connections_accepted_total", Type::counter, "Connections that were taken.", value(m.connections));
+  family("gatehouse_connections_refused_total", Type::counter, "Connections that were closed at once, by the limit that they met.").samples = {
+      {{{"reason", "all"}}, value(m.refused_for_all)},
+      {{{"reason", "address"}}, value(m.refused_for_address)},
+      {{{"reason", "system"}}, value(m.accept_failures)}};
+  family("gatehouse_tls_handshakes_total", Type::counter, "TLS handshakes that ended, by how.").samples = {
+      {{{"result", "done"}}, value(m.handshakes_done)},
+      {{{"result", "failed"}}, value(m.handshakes_failed)},
+      {{{"result", "late"}}, value(m.handshakes_late)}};
+  single("gatehouse_tls_handshakes_in_flight", Type::gauge, "TLS handshakes that haven't ended.",
+         double(r.connections[std::size_t(Doing::handshake)]));
+  family("gatehouse_tls_handshake_seconds", Type::histogram, "TLS handshakes that were done, waits for the endpoint included.")
+      .samples.push_back(m.handshake.sample());
+  family("gatehouse_password_attempts_total", Type::counter, "Attempts at SASL authentication.").samples = {
+      {{{"result", "accepted"}}, value(m.passwords_accepted)}, {{{"result", "refused"}}, value(m.passwords_refused)}};
+
+  Family& told = family("gatehouse_attestations_total", Type::counter, "Verdicts that endpoints were told.");
+  for (std::size_t i = 0; i < m.told.size(); ++i)
+    for (std::size_t j = 0; j < m.told[i].size(); ++j)
+      told.samples.push_back({{{"recommendation", pipeline::name(pipeline::Recommendation(i))},
+                               {"evaluation", pipeline::name(pipeline::Evaluation(j))}},
+                              value(m.told[i][j])});
+  single("gatehouse_sessions_ended_early_total", Type::counter, "Sessions that ended before their verdict.", value(m.ended_early));
+  family("gatehouse_session_seconds", Type::histogram, "Sessions with a verdict, from the connection or the retry to the verdict.")
+      .samples.push_back(m.session.sample());
+  Family& stages = family("gatehouse_session_stage_seconds", Type::histogram, "Time of such a session by stage; a stage that it didn't have doesn't count.");
+  for (std::size_t i = 0; i < m.stages.size(); ++i)
+    if (Stage(i) != Stage::handshake) stages.samples.push_back(m.stages[i].sample({{"stage", stage_names[i]}}));
+
+  Family& errors = family("gatehouse_protocol_errors_total", Type::counter, "Errors of PT-TLS and PB-TNC by their code in the standard.");
+  add_codes(errors, "pt-tls", m.pt_tls_errors, first_pt_tls_code);
+  add_codes(errors, "pb-tnc", m.pb_tnc_errors, 0);
+  Family& faults = family("gatehouse_faults_total", Type::counter, "What the evidence plane and the state store answered instead of a result.");
+  add_faults(faults, "evidence", m.evidence_faults);
+  add_faults(faults, "state", m.state_faults);
+
+  single("gatehouse_evidence_pending_bytes", Type::gauge, "Evidence that isn't judged yet.", double(r.evidence_pending_bytes));
+  single("gatehouse_evidence_budget_bytes", Type::gauge, "How much of it there may be.", double(r.evidence_budget_bytes));
+  single("gatehouse_evidence_sessions_total", Type::counter, "Sessions whose evidence was judged or given up.", double(r.evidence.sessions));
+  single("gatehouse_evidence_segments_total", Type::counter, "Segments of their evidence.", double(r.evidence.segments));
+  single("gatehouse_evidence_bytes_total", Type::counter, "Bytes of their evidence.", double(r.evidence.bytes));
+  family("gatehouse_lookups_total", Type::counter, "List entries by who answered: the verdict cache or the reference store.").samples = {
+      {{{"answer", "cached_known"}}, double(r.evidence.cached_hits)},
+      {{{"answer", "cached_unknown"}}, double(r.evidence.cached_misses)},
+      {{{"answer", "store"}}, double(r.evidence.store_lookups)}};
+  family("gatehouse_file_signatures_total", Type::counter, "Files' signatures by who answered: the signature cache or a verification.").samples = {
+      {{{"answer", "cached"}}, double(r.evidence.cached_signatures)},
+      {{{"answer", "verified"}}, double(r.evidence.verified_signatures)}};
+
+  single("gatehouse_reference_generation", Type::gauge, "Number of the reference generation that new sessions are judged by.", double(r.generation));
+  single("gatehouse_reference_generation_made_timestamp_seconds", Type::gauge, "When it was made, in seconds since 1970; 0: not known.",
+         double(r.generation_made));
+  family("gatehouse_state_commit_seconds", Type::histogram, "From a session's result to its record on disk.").samples.push_back(m.commit.sample());
+  single("gatehouse_state_writes_waiting", Type::gauge, "Changes of state that wait for the disk.", double(r.state_writes_waiting));
+
+  single("process_cpu_seconds_total", Type::counter, "Processor time of the server.", cpu_seconds());
+  single("process_resident_memory_bytes", Type::gauge, "Its resident memory.", resident_bytes());
+  single("process_start_time_seconds", Type::gauge, "When it was started, in seconds since 1970.", double(r.started) / 1e3);
+  return out;
+}
+
+}  // namespace gatehouse::server::metrics

@@ -1,0 +1,91 @@
+// What a running server counts. Counting is a relaxed addition; a session keeps its times to itself (session_clock.h) and
+// adds them once, when its verdict is told. Safe from any thread.
+//
+//   metrics.connections.add();
+//   metrics.commit.observe(took);
+//   const std::string text = exposition(families(metrics, readings));
+//
+// No label has a value that a peer chooses: codes that aren't the standard's are "other". No name of a device, an identity or
+// an address is in here. docs/operations.md has the table of all families.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include "pipeline/graph/pipeline.h"
+#include "server/metrics/exposition.h"
+#include "server/metrics/session_clock.h"
+
+namespace gatehouse::server::metrics {
+
+class Counter {
+ public:
+  void add(std::uint64_t n = 1) { value_.fetch_add(n, std::memory_order_relaxed); }
+  std::uint64_t value() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> value_{0};
+};
+
+class alignas(64) Histogram {
+ public:
+  // Nanoseconds, from 10 µs to 2 minutes.
+  static constexpr std::array<std::int64_t, 20> bounds = {
+      10'000,        25'000,        50'000,         100'000,        250'000,         500'000,      1'000'000,
+      2'500'000,     5'000'000,     10'000'000,     25'000'000,     50'000'000,      100'000'000,  250'000'000,
+      500'000'000,   1'000'000'000, 2'500'000'000,  10'000'000'000, 30'000'000'000,  120'000'000'000};
+
+  void observe(std::chrono::nanoseconds took) {
+    const auto at = std::lower_bound(bounds.begin(), bounds.end(), took.count());
+    counts_[std::size_t(at - bounds.begin())].add();
+    sum_.add(std::uint64_t(std::max<std::int64_t>(took.count(), 0)));
+  }
+  Sample sample(std::vector<std::pair<std::string_view, std::string_view>> labels = {}) const;
+
+ private:
+  std::array<Counter, bounds.size() + 1> counts_;  // the last one: of what is longer
+  Counter sum_;
+};
+
+// Codes from 0 on; the last place is for all others.
+template <std::size_t Codes>
+struct ByCode {
+  std::array<Counter, Codes + 1> counters;
+  void add(std::optional<std::uint32_t> code) { counters[std::min<std::size_t>(code.value_or(Codes), Codes)].add(); }
+};
+
+struct Metrics {
+  Counter connections, refused_for_all, refused_for_address, accept_failures;
+  Counter handshakes_done, handshakes_failed, handshakes_late;
+  Counter passwords_accepted, passwords_refused;
+  std::array<std::array<Counter, 5>, 4> told;  // by recommendation and evaluation
+  Counter ended_early;
+  // By direction: received, sent.
+  std::array<ByCode<7>, 2> pt_tls_errors;  // RFC 6876 section 3.9: from 1
+  std::array<ByCode<5>, 2> pb_tnc_errors;  // RFC 5793 section 4.9
+  std::array<Counter, 7> evidence_faults, state_faults;
+  Histogram handshake, session, commit;
+  std::array<Histogram, stage_names.size()> stages;  // the handshake's is unused
+
+  // A session whose verdict was told.
+  void observe(const SessionTiming& timing);
+};
+
+// What is read when somebody asks.
+struct Readings {
+  std::array<std::uint64_t, doing_names.size()> connections{};  // open, by what they do
+  pipeline::Totals evidence;
+  std::uint64_t evidence_pending_bytes = 0, evidence_budget_bytes = 0;
+  std::uint64_t state_writes_waiting = 0;
+  std::uint64_t generation = 0;
+  std::int64_t generation_made = 0;  // seconds since 1970
+  std::int64_t started = 0;          // the server, milliseconds since 1970
+};
+
+std::vector<Family> families(const Metrics& metrics, const Readings& readings);
+
+}  // namespace gatehouse::server::metrics
