@@ -69,6 +69,13 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       slot = std::remove_reference_t<decltype(slot)>(*v);
     };
   };
+  const auto span = [&](auto& slot, std::int64_t least, std::int64_t most) -> Use {
+    return [&slot, count, least, most](const toml::node& n, const std::string& k) {
+      std::int64_t v = slot.count();
+      count(v, least, most)(n, k);
+      slot = std::remove_reference_t<decltype(slot)>(v);
+    };
+  };
   const auto strings = [&](std::function<void(const toml::node&, const std::string&, const std::string&)> each) -> Use {
     return [&r, each](const toml::node& n, const std::string& k) {
       const toml::array* const list = n.as_array();
@@ -117,7 +124,10 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
            c.tls_13_only = v == "1.3";
          }},
         {"max_connections", count(c.max_connections, 1, 1'000'000)},
-        {"max_connections_per_address", count(c.max_connections_per_address, 1, 1'000'000)}}},
+        {"max_connections_per_address", count(c.max_connections_per_address, 1, 1'000'000)},
+        {"max_handshakes", count(c.max_handshakes, 1, 1'000'000)},
+        {"max_waiting", count(c.max_waiting, 1, 1'000'000)},
+        {"max_waiting_per_address", count(c.max_waiting_per_address, 1, 1'000'000)}}},
       {"refdb", {{"path", file(c.refdb)}}},
       {"state",
        {{"path", file(c.state)},
@@ -166,24 +176,10 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       {"server",
        {{"threads", count(c.threads, 1, 1024)},
         {"trace", file(c.trace)},
-        {"grace_seconds",
-         [&](const toml::node& n, const std::string& k) {
-           std::int64_t v = 30;
-           count(v, 0, 3600)(n, k);
-           c.grace = std::chrono::seconds(v);
-         }},
-        {"idle_seconds",
-         [&](const toml::node& n, const std::string& k) {
-           std::int64_t v = 120;
-           count(v, 1, 3600)(n, k);
-           c.idle_deadline = std::chrono::seconds(v);
-         }},
-        {"total_seconds",
-         [&](const toml::node& n, const std::string& k) {
-           std::int64_t v = 600;
-           count(v, 1, 86400)(n, k);
-           c.total_deadline = std::chrono::seconds(v);
-         }}}},
+        {"max_delay_ms", span(c.max_delay, 1, 60'000)},
+        {"grace_seconds", span(c.grace, 0, 3600)},
+        {"idle_seconds", span(c.idle_deadline, 1, 3600)},
+        {"total_seconds", span(c.total_deadline, 1, 86400)}}},
       {"policy",
         {{"file", file(c.policy_file)},
          {"shadow", unavailable("a second policy is not supported by this version")},

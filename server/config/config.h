@@ -21,6 +21,7 @@ struct Config {
   Auth auth = Auth::tls;
   bool tls_13_only = false;
   std::size_t max_connections = 20'000, max_connections_per_address = 2'000;
+  std::size_t max_handshakes = 512, max_waiting = 8'192, max_waiting_per_address = 2'048;
   // [refdb], [state], [control], [metrics]
   std::string refdb, state, control_socket;
   std::string keep_evidence = "refused";
@@ -41,6 +42,7 @@ struct Config {
   std::string trace;     // folder for each session's conversation; empty: none is kept
   unsigned threads = 0;  // 0: as many as the machine has
   std::chrono::seconds grace{30};
+  std::chrono::milliseconds max_delay{100};
   std::chrono::seconds idle_deadline{120}, total_deadline{600};
 };
 

@@ -81,11 +81,16 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   family("gatehouse_connections_refused_total", Type::counter, "Connections that were closed at once, by the limit that they met.").samples = {
       {{{"reason", "all"}}, value(m.refused_for_all)},
       {{{"reason", "address"}}, value(m.refused_for_address)},
+      {{{"reason", "load"}}, value(m.refused_for_load)},
+      {{{"reason", "late"}}, value(m.waited_too_long)},
       {{{"reason", "system"}}, value(m.accept_failures)}};
   family("gatehouse_tls_handshakes_total", Type::counter, "TLS handshakes that ended, by how.").samples = {
       {{{"result", "done"}}, value(m.handshakes_done)},
       {{{"result", "failed"}}, value(m.handshakes_failed)},
       {{{"result", "late"}}, value(m.handshakes_late)}};
+  single("gatehouse_connections_waiting", Type::gauge, "Connections that wait for their handshake to begin.", double(r.waiting_for_handshake));
+  single("gatehouse_behind", Type::gauge, "1 while nobody new is begun with, for the work that is there.", r.behind ? 1 : 0);
+  single("gatehouse_scheduling_delay_seconds", Type::gauge, "How long what was ready waited for a thread, at the last look.", seconds(r.delay));
   single("gatehouse_tls_handshakes_in_flight", Type::gauge, "TLS handshakes that haven't ended.",
          double(r.connections[std::size_t(Doing::handshake)]));
   family("gatehouse_tls_handshake_seconds", Type::histogram, "TLS handshakes that were done, waits for the endpoint included.")

@@ -59,7 +59,7 @@ struct ByCode {
 };
 
 struct Metrics {
-  Counter connections, refused_for_all, refused_for_address, accept_failures;
+  Counter connections, refused_for_all, refused_for_address, refused_for_load, waited_too_long, accept_failures;
   Counter handshakes_done, handshakes_failed, handshakes_late;
   Counter passwords_accepted, passwords_refused;
   std::array<std::array<Counter, 5>, 4> told;  // by recommendation and evaluation
@@ -78,6 +78,9 @@ struct Metrics {
 // What is read when somebody asks.
 struct Readings {
   std::array<std::uint64_t, doing_names.size()> connections{};  // open, by what they do
+  std::uint64_t waiting_for_handshake = 0;  // connections
+  std::chrono::nanoseconds delay{0};        // until what is ready gets a thread, at the last look
+  bool behind = false;                      // nobody new is begun with
   pipeline::Totals evidence;
   std::uint64_t evidence_pending_bytes = 0, evidence_budget_bytes = 0;
   std::uint64_t state_writes_waiting = 0;

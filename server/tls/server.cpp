@@ -14,6 +14,7 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 
 #include "base/hash.h"
 #include "base/hex.h"
@@ -25,6 +26,7 @@
 #include "server/session/session.h"
 #include "server/state/state.h"
 #include "server/state/users.h"
+#include "server/tls/admission.h"
 #include "server/tls/backoff.h"
 #include "server/tls/tls_context.h"
 #include "server/tls/tls_stream.h"
@@ -43,6 +45,12 @@ constexpr auto handshake_deadline = 15s;
 constexpr auto closing_deadline = 2s;
 constexpr std::size_t max_queued_bytes = std::size_t(8) << 20;
 constexpr std::size_t max_session_pending = std::size_t(4) << 20;
+// How often it is looked whether the machine keeps up: with connections, and without.
+constexpr auto probe_interval = 25ms, idle_probe_interval = 500ms;
+// Password checks that wait, each some milliseconds of a thread of their own: with more of them the machine is behind.
+constexpr std::size_t max_waiting_checks = 64;
+// Of connections that are refused, the log tells how many there were in so long.
+constexpr auto refusals_interval = 10s;
 
 log::Level native(LogLevel level) {
   switch (level) {
@@ -58,13 +66,34 @@ std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+// The addresses whose connections count together: an IPv6 host has a whole /64 to itself.
+std::string crowd_of(const asio::ip::address& address) {
+  if (!address.is_v6() || address.to_v6().is_v4_mapped()) return address.to_string();
+  asio::ip::address_v6::bytes_type bytes = address.to_v6().to_bytes();
+  std::fill(bytes.begin() + 8, bytes.end(), std::uint8_t(0));
+  return asio::ip::make_address_v6(bytes).to_string() + "/64";
+}
+
+// Taken from the listener, its handshake not begun.
+struct Arrived {
+  tcp::socket socket;
+  tcp::endpoint remote;
+};
+
 class Connection;
+struct Open {
+  const Connection* connection;
+  std::weak_ptr<Connection> weak;
+};
 
 }  // namespace
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Impl(Config c, ReferenceSource r)
-      : config(std::move(c)), source(std::move(r)), own(asio::make_strand(io)), signals(own), refresh(own), grace(own), workers(1) {}
+      : config(std::move(c)), source(std::move(r)), own(asio::make_strand(io)), signals(own), refresh(own), grace(own), probe(own), workers(1),
+        admission({.connections = config.max_connections, .connections_per_address = config.max_connections_per_address,
+                   .handshakes = config.max_handshakes, .waiting = config.max_waiting, .waiting_per_address = config.max_waiting_per_address}),
+        pace(config.max_delay) {}
 
   Config config;
   ReferenceSource source;
@@ -74,7 +103,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
   asio::signal_set signals;
-  asio::steady_timer refresh, grace;
+  asio::steady_timer refresh, grace, probe;
   std::vector<tcp::acceptor> acceptors;  // each of its executor, a strand
   std::vector<std::uint16_t> ports;
   std::vector<std::unique_ptr<asio::steady_timer>> pauses;
@@ -91,9 +120,16 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<const Settings> settings;          // guarded by mutex
   std::shared_ptr<const UserFile> users;             // guarded by mutex
   std::shared_ptr<const refdb::View> view;           // guarded by mutex
-  std::map<std::string, std::size_t> per_address;    // guarded by mutex
   Backoff backoff;                                   // guarded by mutex
-  std::map<const Connection*, std::weak_ptr<Connection>> open;  // guarded by mutex
+  Admission admission;                               // guarded by mutex
+  std::unordered_map<Admission::Id, Arrived> arrived;                // guarded by mutex: those that wait
+  std::unordered_map<Admission::Id, Open> open;  // guarded by mutex: those that have begun
+  Pace pace;                                         // on `own`
+  std::atomic<bool> behind{false};                   // the machine, with those it has
+  std::atomic<std::int64_t> delay_ns{0};             // how long what was ready waited for a thread, last
+  std::atomic<std::size_t> waiting_checks{0};
+  std::size_t refused = 0;                           // guarded by mutex: connections that no line of the log tells of yet
+  std::chrono::steady_clock::time_point told_refused{};  // guarded by mutex
 
   template <class T>
   T current(const T& member) const {
@@ -104,6 +140,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Result<void> reload_references();
   Result<void> listen();
   void accept(std::size_t which);
+  void arrive(tcp::socket socket);
+  // Begins with those that wait, as far as may be.
+  void begin_next();
+  void refuse(const tcp::endpoint& remote, Admission::Refusal why);
+  void await_probe(std::chrono::steady_clock::duration interval);
   void await_signal();
   void await_refresh();
   void begin_stop();
@@ -117,18 +158,27 @@ namespace {
 
 class Connection : public Host, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(std::shared_ptr<Server::Impl> server, tcp::socket socket, std::string address, std::string host)
-      : server_(std::move(server)), tls_(server_->current(server_->tls)), settings_(*server_->current(server_->settings)),
+  Connection(std::shared_ptr<Server::Impl> server, Admission::Id id, tcp::socket socket, std::string address, std::string host)
+      : server_(std::move(server)), id_(id), tls_(server_->current(server_->tls)), settings_(*server_->current(server_->settings)),
         users_(server_->current(server_->users)), view_(server_->current(server_->view)), work_(server_->io.get_executor()),
         strand_(socket.get_executor()), stream_(std::move(socket), tls_->native()), timer_(strand_), room_timer_(strand_),
         address_(std::move(address)), host_(std::move(host)) {}
   ~Connection() override {
     const std::lock_guard lock(server_->mutex);
-    if (--server_->per_address[host_] == 0) server_->per_address.erase(host_);
-    server_->open.erase(this);
-    asio::post(server_->own, [server = server_] { server->maybe_done(); });
+    server_->admission.gone(id_);
+    server_->open.erase(id_);
+    asio::post(server_->own, [server = server_] {
+      server->begin_next();
+      server->maybe_done();
+    });
   }
 
+  // On its strand: where the peer has waited, its part of the handshake is there.
+  void begin() {
+    asio::post(strand_, [self = shared_from_this()] {
+      if (!self->gone_) self->start();
+    });
+  }
   void start() {
     arm(std::min<std::chrono::steady_clock::duration>(handshake_deadline, server_->config.idle_deadline), [](Connection& c) {
       c.server_->counted.handshakes_late.add();
@@ -136,6 +186,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     });
     stream_.handshake([self = shared_from_this()](const TlsResult& r) {
       if (self->gone_) return;
+      self->handshake_over();
       if (!r.failure.empty()) {
         self->server_->counted.handshakes_failed.add();
         self->clock_.enter(Doing::closing);
@@ -146,6 +197,14 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
         return self->linger();
       }
       self->established();
+    });
+  }
+  // Others wait for its place, and it has had its time.
+  void give_way() {
+    asio::post(strand_, [self = shared_from_this()] {
+      if (self->gone_ || self->session_) return;
+      self->server_->counted.handshakes_late.add();
+      self->abort("TLS handshake gives way to others that wait");
     });
   }
   // The server stops: what is between assessments ends now, an assessment when its verdict is told.
@@ -197,7 +256,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
   void check_password(std::string user, Secret password) override {
     auto shared = std::make_shared<Secret>(std::move(password));
+    ++server_->waiting_checks;
     asio::post(server_->workers, [self = shared_from_this(), user = std::move(user), shared] {
+      --self->server_->waiting_checks;
       const bool good = self->users_ && self->users_->check_blocking(user, *shared);
       asio::post(self->strand_, [self, good] {
         if (self->gone_ || !self->session_) return;
@@ -319,6 +380,14 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
         self->after();
       });
     };
+  }
+  void handshake_over() {
+    {
+      const std::lock_guard lock(server_->mutex);
+      server_->admission.established(id_);
+      if (server_->admission.waiting() == 0) return;
+    }
+    server_->begin_next();
   }
   void established() {
     server_->counted.handshakes_done.add();
@@ -450,6 +519,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   }
 
   const std::shared_ptr<Server::Impl> server_;
+  const Admission::Id id_;
   const std::shared_ptr<const TlsContext> tls_;
   Settings settings_;
   const std::shared_ptr<const UserFile> users_;
@@ -570,38 +640,112 @@ void Server::Impl::accept(std::size_t which) {
       return;
     }
     self->accept(which);
-    error_code gone;
-    const tcp::endpoint remote = socket.remote_endpoint(gone);
-    if (gone) return;
-    const std::string host = remote.address().to_string();
+    self->arrive(std::move(socket));
+  });
+}
+
+void Server::Impl::arrive(tcp::socket socket) {
+  error_code gone;
+  const tcp::endpoint remote = socket.remote_endpoint(gone);
+  if (gone) return;
+  {
+    const std::lock_guard lock(mutex);
+    const auto id = admission.arrive(crowd_of(remote.address()), Admission::Clock::now());
+    if (!id) return refuse(remote, id.error());
+    arrived.emplace(*id, Arrived{std::move(socket), remote});
+  }
+  begin_next();
+}
+
+// With the mutex held.
+void Server::Impl::refuse(const tcp::endpoint& remote, Admission::Refusal why) {
+  std::string_view reason;
+  switch (why) {
+    case Admission::Refusal::connections:
+      counted.refused_for_all.add();
+      reason = "too many connections";
+      break;
+    case Admission::Refusal::address:
+      counted.refused_for_address.add();
+      reason = "too many connections from there";
+      break;
+    case Admission::Refusal::waiting:
+      counted.refused_for_load.add();
+      reason = "too many wait for their handshake";
+      break;
+  }
+  ++refused;
+  const auto now = std::chrono::steady_clock::now();
+  if (now - told_refused < refusals_interval) return;
+  told_refused = now;
+  log::write(log::Level::warning, {}, "connection from " + remote.address().to_string() + " refused: " + std::string(reason) +
+                                          (refused > 1 ? "; with it " + std::to_string(refused) + " since this was last said" : ""));
+  refused = 0;
+}
+
+void Server::Impl::begin_next() {
+  for (;;) {
+    std::optional<Admission::Turn> turn;
+    std::unordered_map<Admission::Id, Arrived>::node_type one;
+    std::shared_ptr<Connection> gives_way;
     {
-      const std::lock_guard lock(self->mutex);
-      const bool full = self->open.size() >= self->config.max_connections;
-      if (full || self->per_address[host] >= self->config.max_connections_per_address) {
-        (full ? self->counted.refused_for_all : self->counted.refused_for_address).add();
-        if (self->per_address[host] == 0) self->per_address.erase(host);
-        log::write(log::Level::warning, {}, "connection from " + host + " refused: too many connections");
-        return;
-      }
-      ++self->per_address[host];
+      const std::lock_guard lock(mutex);
+      if (stopping) return;
+      turn = admission.next(Admission::Clock::now(), behind);
+      if (!turn) return;
+      one = arrived.extract(turn->id);
+      if (turn->late) admission.gone(turn->id);
+      if (turn->gives_way)
+        if (const auto old = open.find(*turn->gives_way); old != open.end()) gives_way = old->second.weak.lock();
     }
-    self->counted.connections.add();
-    socket.set_option(tcp::no_delay(true), gone);
+    if (turn->late) {
+      counted.waited_too_long.add();
+      continue;
+    }
+    if (gives_way) gives_way->give_way();
+    tcp::socket& socket = one.mapped().socket;
+    error_code ignored;
+    socket.set_option(tcp::no_delay(true), ignored);
     // A peer that is gone is noticed after a minute of silence and three probes (spec part 1a §1.8).
-    socket.set_option(asio::socket_base::keep_alive(true), gone);
+    socket.set_option(asio::socket_base::keep_alive(true), ignored);
     const auto keep_alive = [&](int option, int value) {
       (void)::setsockopt(socket.native_handle(), IPPROTO_TCP, option, &value, sizeof value);
     };
     keep_alive(TCP_KEEPIDLE, 60);
     keep_alive(TCP_KEEPINTVL, 20);
     keep_alive(TCP_KEEPCNT, 3);
-    const auto connection = std::make_shared<Connection>(self, std::move(socket), host + ":" + std::to_string(remote.port()), host);
+    const tcp::endpoint& remote = one.mapped().remote;
+    const std::string host = remote.address().to_string();
+    const auto connection = std::make_shared<Connection>(shared_from_this(), turn->id, std::move(socket),
+                                                         host + ":" + std::to_string(remote.port()), host);
+    counted.connections.add();
+    {
+      const std::lock_guard lock(mutex);
+      open[turn->id] = {connection.get(), connection};
+    }
+    connection->begin();
+    if (stopping) connection->drain();
+  }
+}
+
+// A timer whose time has come waits for a thread like anything that is ready.
+void Server::Impl::await_probe(std::chrono::steady_clock::duration interval) {
+  probe.expires_after(interval);
+  probe.async_wait([self = shared_from_this()](error_code ec) {
+    if (ec || self->stopping) return;
+    const auto delay = std::chrono::steady_clock::now() - self->probe.expiry();
+    self->delay_ns = std::chrono::nanoseconds(delay).count();
+    const bool slow = self->pace.note(delay);
+    self->behind = slow || self->waiting_checks > max_waiting_checks ||
+                   self->pipeline->bytes_in_flight() > self->pipeline->budget_bytes() / 2;
+    // Also where nobody went: a handshake may have had its time.
+    self->begin_next();
+    bool idle = false;
     {
       const std::lock_guard lock(self->mutex);
-      self->open[connection.get()] = connection;
+      idle = self->admission.connections() == 0;
     }
-    connection->start();
-    if (self->stopping) connection->drain();
+    self->await_probe(idle ? idle_probe_interval : probe_interval);
   });
 }
 
@@ -643,12 +787,14 @@ void Server::Impl::begin_stop() {
     });
   signals.cancel(ignored);
   refresh.cancel();
+  probe.cancel();
   control.reset();
   std::vector<std::shared_ptr<Connection>> live;
   {
     const std::lock_guard lock(mutex);
-    for (const auto& [_, weak] : open)
-      if (auto connection = weak.lock()) live.push_back(std::move(connection));
+    for (const auto& [id, _] : std::exchange(arrived, {})) admission.gone(id);
+    for (const auto& [_, one] : open)
+      if (auto connection = one.weak.lock()) live.push_back(std::move(connection));
   }
   for (const auto& connection : live) connection->drain();
   grace.expires_after(config.grace);
@@ -657,8 +803,8 @@ void Server::Impl::begin_stop() {
     std::vector<std::shared_ptr<Connection>> left;
     {
       const std::lock_guard lock(self->mutex);
-      for (const auto& [_, weak] : self->open)
-        if (auto connection = weak.lock()) left.push_back(std::move(connection));
+      for (const auto& [_, one] : self->open)
+        if (auto connection = one.weak.lock()) left.push_back(std::move(connection));
     }
     log::write(log::Level::warning, {}, "the grace period is over: " + std::to_string(left.size()) + " sessions are cut");
     for (const auto& connection : left) connection->cut();
@@ -678,7 +824,7 @@ std::size_t Server::Impl::reassess(std::string_view device) {
   {
     const std::lock_guard lock(mutex);
     for (const auto& [_, one] : open)
-      if (auto connection = one.lock()) live.push_back(std::move(connection));
+      if (auto connection = one.weak.lock()) live.push_back(std::move(connection));
   }
   count->pending = live.size();
   for (const auto& connection : live)
@@ -697,6 +843,8 @@ std::size_t Server::Impl::reassess(std::string_view device) {
 std::vector<metrics::Family> Server::Impl::read_metrics() const {
   metrics::Readings now;
   now.started = started;
+  now.delay = std::chrono::nanoseconds(delay_ns.load());
+  now.behind = behind;
   if (state) now.state_writes_waiting = state->writes_waiting();
   if (pipeline) {
     now.evidence = pipeline->totals();
@@ -708,8 +856,9 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   now.generation_made = references->made();
   {
     const std::lock_guard lock(mutex);
+    now.waiting_for_handshake = admission.waiting();
     // One that is about to end waits for this lock before it is gone.
-    for (const auto& [connection, _] : open) ++now.connections[std::size_t(connection->doing_now())];
+    for (const auto& [_, one] : open) ++now.connections[std::size_t(one.connection->doing_now())];
   }
   return metrics::families(counted, now);
 }
@@ -776,6 +925,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   }
   impl->await_signal();
   impl->await_refresh();
+  impl->await_probe(probe_interval);
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

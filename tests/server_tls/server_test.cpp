@@ -486,5 +486,28 @@ TEST_F(ServerTest, RefusesMoreConnectionsThanConfigured) {
   while (!good) good = TlsPeer(server->port(), with("client")).good();
 }
 
+// They have all places for handshakes, and their crowd a queue for more.
+TEST_F(ServerTest, PeersThatSayNothingKeepNobodyOut) {
+  config.max_handshakes = 2;
+  start();
+  std::vector<std::unique_ptr<TlsPeer>> silent;
+  for (int i = 0; i < 8; ++i) silent.push_back(std::make_unique<TlsPeer>(server->port()));
+  TlsWanted wanted = with("client");
+  wanted.from = "127.0.0.2";
+  EXPECT_TRUE(TlsPeer(server->port(), wanted).good());
+  EXPECT_TRUE(log->has("TLS handshake gives way to others that wait"));
+}
+
+TEST_F(ServerTest, MoreThanMayWaitForTheirHandshakeAreRefused) {
+  config.max_handshakes = 1;
+  config.max_waiting = 1;
+  start();
+  const auto refused = [&] { return log->has("refused: too many wait for their handshake"); };
+  // One has the place and one waits. Where the machine is so slow that the first one's second is over, the next are others.
+  std::vector<std::unique_ptr<TlsPeer>> silent;
+  while (!refused())
+    if (silent.size() < 100) silent.push_back(std::make_unique<TlsPeer>(server->port()));
+}
+
 }  // namespace
 }  // namespace gatehouse::test

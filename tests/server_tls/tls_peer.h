@@ -20,20 +20,24 @@ struct TlsWanted {
   std::string ciphers;           // of TLS 1.2; empty: the library's
   std::string certificate, key;  // PEM; empty: none
   bool renegotiation = false;
+  std::string from{};  // address; empty: any
 };
 
 class TlsPeer {
  public:
   // TCP only.
-  explicit TlsPeer(std::uint16_t port) {
+  explicit TlsPeer(std::uint16_t port, const std::string& from = {}) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
+    if (!from.empty() && (::inet_pton(AF_INET, from.c_str(), &address.sin_addr) != 1 ||
+                          ::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0))
+      return;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   }
-  TlsPeer(std::uint16_t port, const TlsWanted& wanted) : TlsPeer(port) {
+  TlsPeer(std::uint16_t port, const TlsWanted& wanted) : TlsPeer(port, wanted.from) {
     context_ = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_security_level(context_, 0);  // old versions and weak ciphers are what some tests offer
     SSL_CTX_set_min_proto_version(context_, wanted.version);
