@@ -176,6 +176,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       {"server",
        {{"threads", count(c.threads, 1, 1024)},
         {"trace", file(c.trace)},
+        {"max_assessments_per_device", count(c.max_assessments_per_device, 1, 1'000'000)},
         {"max_delay_ms", span(c.max_delay, 1, 60'000)},
         {"grace_seconds", span(c.grace, 0, 3600)},
         {"idle_seconds", span(c.idle_deadline, 1, 3600)},

@@ -43,6 +43,7 @@ struct Config {
   unsigned threads = 0;  // 0: as many as the machine has
   std::chrono::seconds grace{30};
   std::chrono::milliseconds max_delay{100};
+  std::size_t max_assessments_per_device = 4;
   std::chrono::seconds idle_deadline{120}, total_deadline{600};
 };
 

@@ -121,6 +121,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<const UserFile> users;             // guarded by mutex
   std::shared_ptr<const refdb::View> view;           // guarded by mutex
   Backoff backoff;                                   // guarded by mutex
+  std::unordered_map<std::string, std::size_t> assessments;  // guarded by mutex: in progress, by who is assessed
   Admission admission;                               // guarded by mutex
   std::unordered_map<Admission::Id, Arrived> arrived;                // guarded by mutex: those that wait
   std::unordered_map<Admission::Id, Open> open;  // guarded by mutex: those that have begun
@@ -165,6 +166,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
         address_(std::move(address)), host_(std::move(host)) {}
   ~Connection() override {
     const std::lock_guard lock(server_->mutex);
+    end_assessment();
     server_->admission.gone(id_);
     server_->open.erase(id_);
     asio::post(server_->own, [server = server_] {
@@ -297,6 +299,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   void begin_session(SessionIntent intent) override {
     const std::string id = intent.session;
     ++writes_;
+    if (!begin_assessment(intent))
+      return completion([id](Session& s, Result<void> r) { s.on_session_begun(id, std::move(r)); })(
+          fail(Fault::limit, "too many assessments of this device at once"));
     server_->state->begin_session(std::move(intent), completion([id](Session& s, Result<void> r) { s.on_session_begun(id, std::move(r)); }));
   }
   void commit_result(SessionResult result) override {
@@ -305,6 +310,10 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
     result.timing = clock_.timing();
     ++writes_;
     const auto began = std::chrono::steady_clock::now();
+    {
+      const std::lock_guard lock(server_->mutex);
+      end_assessment();
+    }
     server_->state->commit_result(std::move(result), completion([id, began, counted = &server_->counted](Session& s, Result<void> r) {
       counted->commit.observe(std::chrono::steady_clock::now() - began);
       s.on_result_committed(id, std::move(r));
@@ -388,6 +397,24 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
       if (server_->admission.waiting() == 0) return;
     }
     server_->begin_next();
+  }
+  // Counted by the identity that it proved, or else by its address: a name that somebody claims takes nobody's place.
+  bool begin_assessment(const SessionIntent& intent) {
+    std::string whose = (intent.identity.empty() ? host_ : intent.identity) + '\0' + intent.device;
+    const std::lock_guard lock(server_->mutex);
+    end_assessment();
+    std::size_t& count = server_->assessments[whose];
+    if (count >= server_->config.max_assessments_per_device) return false;
+    ++count;
+    assessed_ = std::move(whose);
+    return true;
+  }
+  // With the server's mutex held.
+  void end_assessment() {
+    if (assessed_.empty()) return;
+    const auto of = server_->assessments.find(assessed_);
+    if (--of->second == 0) server_->assessments.erase(of);
+    assessed_.clear();
   }
   void established() {
     server_->counted.handshakes_done.add();
@@ -530,6 +557,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   TlsStream stream_;
   asio::steady_timer timer_, room_timer_;
   const std::string address_, host_;
+  std::string assessed_;  // guarded by the server's mutex; empty: nobody is
   std::unique_ptr<Session> session_;
   std::unique_ptr<trace::Recording> recording_;
   ByteVector in_, current_;

@@ -509,5 +509,27 @@ TEST_F(ServerTest, MoreThanMayWaitForTheirHandshakeAreRefused) {
     if (silent.size() < 100) silent.push_back(std::make_unique<TlsPeer>(server->port()));
 }
 
+TEST_F(ServerTest, AnotherAssessmentOfADeviceThatHasItsShareIsNotAllowed) {
+  config.max_assessments_per_device = 1;
+  start();
+  TlsPeer peer(server->port(), with("client"));
+  Client client(*endpoint);
+  endpoint::Session& at_work = client.session();
+  endpoint::Session::Step step = at_work.start();
+  const auto go_on = [&] {
+    peer.write(step.send);
+    const ByteVector answer = peer.read();
+    step = answer.empty() ? at_work.end_of_stream() : at_work.feed(answer);
+  };
+  while (!step.ended && !log->has("Request Functional Component Evidence")) go_on();
+  ASSERT_FALSE(step.ended) << log->text();
+  EXPECT_FALSE(allowed());
+  EXPECT_TRUE(log->has("too many assessments of this device at once"));
+  while (!step.ended && !at_work.outcome()) go_on();
+  ASSERT_TRUE(at_work.outcome()) << log->text();
+  EXPECT_EQ(at_work.outcome()->recommendation, endpoint::Recommendation::allow) << "the first one isn't disturbed";
+  EXPECT_TRUE(allowed());
+}
+
 }  // namespace
 }  // namespace gatehouse::test
