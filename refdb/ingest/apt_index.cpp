@@ -40,6 +40,11 @@ std::string_view word(std::string_view& rest) {
   rest.remove_prefix(end);
   return out;
 }
+bool has_word(std::string_view text, std::string_view wanted) {
+  for (std::string_view one = word(text); !one.empty(); one = word(text))
+    if (one == wanted) return true;
+  return false;
+}
 std::optional<Digest> sha256(std::string_view hex) {
   if (hex.size() != 64) return std::nullopt;
   const auto bytes = from_hex(hex);
@@ -166,7 +171,10 @@ Result<Release> parse_release(Bytes text) {
   out.suite = value_of(fields, "Suite").substr(0, 255);
   out.codename = value_of(fields, "Codename").substr(0, 255);
   out.by_hash = value_of(fields, "Acquire-By-Hash") == "yes";
-  out.has_own_all = value_of(fields, "No-Support-for-Architecture-all") != "Packages";
+  // As apt does: an index that is listed without either is as little kept up as it is read, also by mirrors.
+  const ControlField* const architectures = find(fields, "Architectures");
+  out.has_own_all = value_of(fields, "No-Support-for-Architecture-all") != "Packages" &&
+                    (architectures == nullptr || has_word(architectures->value, "all"));
   const ControlField* const date = find(fields, "Date");
   if (date == nullptr) return bad("the Release file has no date", 0);
   const auto made = parse_date(date->value);

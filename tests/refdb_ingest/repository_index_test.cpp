@@ -150,6 +150,19 @@ TEST(ReleaseFile, NamesIndexesWithTheirDigests) {
   EXPECT_EQ(release->files.at("main/a file").size, 123456U);
 }
 
+// One that Debian's security archive lists without naming the architecture is an old one at some mirrors.
+TEST(ReleaseFile, AnIndexOfAllIsReadWhereTheArchitecturesNameIt) {
+  const auto has_own_all = [](const std::string& fields) {
+    return parse_release(as_bytes(release_head + fields + "SHA256:\n " + a + " 7 main/binary-all/Packages\n")).value().has_own_all;
+  };
+  EXPECT_TRUE(has_own_all(""));
+  EXPECT_TRUE(has_own_all("Architectures: all amd64\n"));
+  EXPECT_TRUE(has_own_all("Architectures: amd64 all\n"));
+  EXPECT_FALSE(has_own_all("Architectures: amd64 arm64\n"));
+  EXPECT_FALSE(has_own_all("Architectures: amd64 alles\n"));
+  EXPECT_FALSE(has_own_all("Architectures: all amd64\nNo-Support-for-Architecture-all: Packages\n"));
+}
+
 TEST(ReleaseFile, WithoutWhatCountsIsRefusedAtItsPlace) {
   const auto refusal = [](const std::string& content) {
     const auto release = parse_release(as_bytes(content));
