@@ -10,14 +10,19 @@
 #include <future>
 #include <random>
 
+#include "base/file.h"
 #include "base/sha256_chains.h"
 #include "pipeline/graph/judgement.h"
 #include "tests/pipeline_graph/fake_view.h"
-#include "tests/pipeline_graph/recording.h"
+#include "wire/patnc/patnc.h"
+#include "wire/pts/pts.h"
 #include "wire/ima/ima.h"
 
 namespace gatehouse {
 namespace {
+
+const std::string data_folder = GATEHOUSE_TEST_DATA "/interop/";
+ByteVector file_of(const std::string& path) { return read_file(path, std::size_t(1) << 30).value(); }
 
 constexpr std::size_t attributes_a_message = 250;
 constexpr std::size_t sessions_at_once = 16;
@@ -30,8 +35,8 @@ struct Evidence {
   std::size_t entries = 0;
 
   explicit Evidence(std::size_t count) : entries(count) {
-    view->add_rows(testing::data_folder + "evidence/base/refs.tsv", "Debian 12 x86_64");
-    const ByteVector list = testing::file_of(testing::data_folder + "evidence/base/binary_runtime_measurements");
+    view->add_rows(data_folder + "evidence/base/refs.tsv", "Debian 12 x86_64");
+    const ByteVector list = file_of(data_folder + "evidence/base/binary_runtime_measurements");
     Hasher hasher(HashAlgorithm::sha256);
     Writer message;
     std::size_t attributes = 0;
