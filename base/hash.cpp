@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/hex.h"
+#include "base/sha256_chains.h"
 
 namespace gatehouse {
 namespace {
@@ -134,26 +135,8 @@ Digest Hasher::operator()(std::span<const Bytes> pieces) {
 }
 
 void Hasher::extend(Digest& pcr, Bytes digest) {
-  constexpr std::size_t half = SHA256_DIGEST_LENGTH;
-  if (state_->context == nullptr && pcr.size == half && digest.size() == half) {
-    // Two blocks, the second of them always the same: nothing is left to be kept or padded.
-    static constexpr std::array<unsigned char, 2 * half> padding = [] {
-      std::array<unsigned char, 2 * half> out{};
-      out[0] = 0x80;
-      out[62] = 2;  // 512 bits, big-endian
-      return out;
-    }();
-    std::array<unsigned char, 2 * half> message;
-    std::memcpy(message.data(), pcr.bytes.data(), half);
-    std::memcpy(message.data() + half, digest.data(), half);
-    SHA256_CTX& sha256 = state_->sha256;
-    GH_ASSERT(SHA256_Init(&sha256) == 1);
-    SHA256_Transform(&sha256, message.data());
-    SHA256_Transform(&sha256, padding.data());
-    for (std::size_t i = 0; i < half; ++i) pcr.bytes[i] = std::byte(sha256.h[i / 4] >> (24 - 8 * (i % 4)));
-    state_->started = false;
-    return;
-  }
+  if (algorithm_ == HashAlgorithm::sha256 && pcr.size == sha256_size && digest.size() == sha256_size)
+    return extend_sha256(pcr.bytes.data(), digest.data());
   start();
   update(pcr.view());
   update(digest);

@@ -42,11 +42,10 @@ std::size_t printable_length(std::string_view text) {
 }  // namespace
 
 std::string to_hex(Bytes bytes) {
-  std::string out;
-  out.reserve(bytes.size() * 2);
-  for (const std::byte b : bytes) {
-    out += lower[std::to_integer<unsigned>(b) >> 4];
-    out += lower[std::to_integer<unsigned>(b) & 15];
+  std::string out(bytes.size() * 2, '0');
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    out[2 * i] = lower[std::to_integer<unsigned>(bytes[i]) >> 4];
+    out[2 * i + 1] = lower[std::to_integer<unsigned>(bytes[i]) & 15];
   }
   return out;
 }

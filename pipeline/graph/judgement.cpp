@@ -45,7 +45,7 @@ Result<void> Judgement::add_boot(std::uint32_t pcr, Digest digest, std::size_t o
   return {};
 }
 
-Result<void> Judgement::add_item(Batch& batch, ImaItem&& item, std::size_t offset) {
+Result<void> Judgement::add_item(ImaItem& item, std::size_t offset) {
   if (items_ >= context_.max_ima_items) return fail(Fault::limit, "more list entries than allowed", evidence_spec, offset);
   item.index = items_++;
   if (item.name == ima::boot_aggregate && item.kind == ImaItem::Kind::file) {
@@ -61,7 +61,6 @@ Result<void> Judgement::add_item(Batch& batch, ImaItem&& item, std::size_t offse
       aggregate_trouble_ = "entry " + std::to_string(item.index) + " is another boot_aggregate than the first one";
     }
   }
-  batch.items.push_back(std::move(item));
   return {};
 }
 
@@ -144,7 +143,7 @@ Result<void> Judgement::parse_pa_tnc(std::size_t base_offset, Batch& batch) {
       ima_given_ = ima_on_wire_ = true;
       if (e.has_pcr_values) batch.claims.push_back({items_, e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
       if (batch.items.empty()) batch.items.reserve(r.remaining() / usual_attribute + 1);
-      ImaItem item;
+      ImaItem& item = batch.items.emplace_back();
       item.pcr = e.pcr;
       item.template_hash = Digest(e.measurement);
       item.name = uri->name;
@@ -154,7 +153,7 @@ Result<void> Judgement::parse_pa_tnc(std::size_t base_offset, Batch& batch) {
       item.on_wire = true;
       // What a kernel extends for a violation (spec part 2 §7.5); no template hashes to it.
       if (all_of_value(e.measurement, std::byte{0xFF})) item.kind = ImaItem::Kind::violation;
-      GH_CHECK(add_item(batch, std::move(item), at));
+      GH_CHECK(add_item(item, at));
       if (items_ == 1 && !aggregate_) return refuse(42, "the first IMA measurement isn't boot_aggregate");
     } else {
       return refuse(4, "evidence of a component that wasn't asked for");
@@ -183,7 +182,7 @@ Result<void> Judgement::read_list(Batch& batch) {
     if (!read) return fail(std::move(read).error().from(list_source));
     const ima::Entry* const entry = *read;
     if (entry == nullptr) return {};
-    ImaItem item;
+    ImaItem& item = batch.items.emplace_back();
     item.pcr = entry->pcr;
     item.name = batch.text.keep(entry->fields.name);
     item.algorithm = batch.text.keep(entry->fields.algorithm);
@@ -215,7 +214,7 @@ Result<void> Judgement::read_list(Batch& batch) {
           item.contradiction = "the buffer's digest isn't that of its content";
       }
     }
-    if (auto added = add_item(batch, std::move(item), entry->offset); !added)
+    if (auto added = add_item(item, entry->offset); !added)
       return fail(std::move(added).error().from(list_source));
   }
 }

@@ -54,7 +54,8 @@ class Judgement {
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
-  Result<void> add_item(Batch& batch, ImaItem&& item, std::size_t offset);
+  // `item` is the last of its batch.
+  Result<void> add_item(ImaItem& item, std::size_t offset);
 
   void keep_worst();
 

@@ -1,6 +1,7 @@
 #include "pipeline/lookup/lookup.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "wire/ima/ima.h"
@@ -132,59 +133,89 @@ bool has_zero_digest(Hasher& hasher, const ImaItem& item) {
   return false;
 }
 
-// What the index and the cache say of the batch's entries: one question for all of them.
-struct Answers {
-  std::vector<std::optional<std::string_view>> known;    // items[i]: the name for which its template hash is known
-  std::vector<std::optional<std::string_view>> unknown;  // items[i]: the reason why it is unknown, from the cache
-  std::vector<bool> cacheable;                           // items[i]: a miss may go into the cache
-  IndexAnswers counted{};
+// An entry for which it isn't enough that its template hash is known for its name.
+struct Open {
+  std::size_t at = 0;                       // in the batch
+  std::optional<std::string_view> known;    // the name for which its template hash is known
+  std::optional<std::string_view> unknown;  // the reason why it is unknown, from the cache
+  bool cacheable = false;                   // a miss may go into the cache
 };
 
-Result<Answers> ask_index(const References& references, const std::vector<ImaItem>& items) {
-  Answers out;
-  out.known.resize(items.size());
-  out.unknown.resize(items.size());
-  out.cacheable.resize(items.size());
-  if (references.view == nullptr) return out;
-  const std::string_view bank_name = name(references.bank);
-  std::vector<Digest> keys;
-  std::vector<std::size_t> asked;
-  // As far ahead as a line takes to come.
-  constexpr std::size_t ahead = 12;
-  for (std::size_t i = 0; references.cache && i < std::min(ahead, items.size()); ++i)
-    references.cache->prefetch_hit(items[i].template_hash);
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const ImaItem& item = items[i];
-    if (references.cache && i + ahead < items.size()) references.cache->prefetch_hit(items[i + ahead].template_hash);
-    if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction.empty()) continue;
-    // Over the wire the algorithm is no more than a word beside the hash: with another word a known T is asked for, too.
-    if (!item.on_wire && (!item.plain_ng || item.algorithm != bank_name)) continue;
-    if (references.cache) {
-      if ((out.known[i] = references.cache->find_hit(item.template_hash))) {
-        __builtin_prefetch(out.known[i]->data());  // it is compared once all have been asked for
-        ++out.counted.cached_hits;
-        continue;
+// T binds path and content: known for the claimed name it is ok, and there is nothing more to say.
+bool is_good(const References& references, const ImaItem& item, std::string_view known) {
+  return known == item.name && item.plain_ng && item.algorithm == name(references.bank);
+}
+
+// Whether the index is asked for the entry's template hash at all.
+bool has_key(const References& references, const ImaItem& item) {
+  if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction.empty()) return false;
+  // Over the wire the algorithm is no more than a word beside the hash: with another word a known T is asked for, too.
+  return item.on_wire || (item.plain_ng && item.algorithm == name(references.bank));
+}
+
+// Settles the entries that the cache knows to be ok: nearly all. The others are left.
+std::vector<Open> ask_cache(const References& references, const std::vector<ImaItem>& items, Judged& out) {
+  const VerdictCache* const cache = references.view == nullptr ? nullptr : references.cache.get();
+  // As far ahead as a line takes to come: the slot, and then the name that it points to.
+  constexpr std::size_t slot_ahead = 16, name_ahead = 8;
+  std::array<std::optional<std::string_view>, name_ahead> names;
+  std::vector<Open> open;
+  for (std::size_t i = 0; cache != nullptr && i < std::min(slot_ahead, items.size()); ++i) cache->prefetch_hit(items[i].template_hash);
+  for (std::size_t i = 0; i < items.size() + name_ahead; ++i) {
+    if (i >= name_ahead) {
+      const std::size_t at = i - name_ahead;
+      const ImaItem& item = items[at];
+      const std::optional<std::string_view>& known = names[at % name_ahead];
+      if (item.kind == ImaItem::Kind::aggregate) {
+        out.statuses[at] = Status::absent;
+      } else if (known && !references.rules.may_refuse() && is_good(references, item, *known)) {
+        ++out.counters.ok;
+      } else {
+        open.push_back({at, known, {}, false});
       }
+    }
+    if (i >= items.size()) continue;
+    names[i % name_ahead].reset();
+    if (cache == nullptr) continue;
+    if (i + slot_ahead < items.size()) cache->prefetch_hit(items[i + slot_ahead].template_hash);
+    if (!has_key(references, items[i])) continue;
+    names[i % name_ahead] = cache->find_hit(items[i].template_hash);
+    if (!names[i % name_ahead]) continue;
+    ++out.index.cached_hits;
+    __builtin_prefetch(names[i % name_ahead]->data());
+  }
+  return open;
+}
+
+// One question for all that the cache knows nothing of.
+Result<void> ask_index(const References& references, const std::vector<ImaItem>& items, std::vector<Open>& open, IndexAnswers& counted) {
+  if (references.view == nullptr) return {};
+  std::vector<Digest> keys;
+  std::vector<Open*> asked;
+  for (Open& one : open) {
+    const ImaItem& item = items[one.at];
+    if (one.known || !has_key(references, item)) continue;
+    if (references.cache) {
       // A miss depends on the operator's symlinks, which aren't part of the cache's key.
-      out.cacheable[i] = references.symlinks.empty();
-      if (out.cacheable[i] && (out.unknown[i] = references.cache->find_miss(item.template_hash, item.name, item.algorithm))) {
-        ++out.counted.cached_misses;
+      one.cacheable = references.symlinks.empty();
+      if (one.cacheable && (one.unknown = references.cache->find_miss(item.template_hash, item.name, item.algorithm))) {
+        ++counted.cached_misses;
         continue;
       }
     }
     keys.push_back(item.template_hash);
-    asked.push_back(i);
+    asked.push_back(&one);
   }
-  out.counted.store_lookups = keys.size();
-  if (keys.empty()) return out;
+  counted.store_lookups = keys.size();
+  if (keys.empty()) return {};
   std::vector<refdb::TemplateHit> hits(keys.size());
   GH_CHECK(references.view->find_templates(references.product, references.bank, keys, hits));
   for (std::size_t n = 0; n < asked.size(); ++n) {
     if (!hits[n].found) continue;
-    out.known[asked[n]] = hits[n].name;
+    asked[n]->known = hits[n].name;
     if (references.cache) references.cache->insert_hit(keys[n], hits[n].name);
   }
-  return out;
+  return {};
 }
 
 void count(Counters& counters, Status status) {
@@ -201,23 +232,17 @@ void count(Counters& counters, Status status) {
 
 Result<Judged> judge(const References& references, const ImaBatch& batch) {
   const auto& items = batch.items;
-  GH_TRY(const Answers answers, ask_index(references, items));
   Judged out;
-  out.index = answers.counted;
-  out.statuses.reserve(items.size());
+  out.statuses.assign(items.size(), Status::ok);
+  std::vector<Open> left = ask_cache(references, items, out);
+  GH_CHECK(ask_index(references, items, left, out.index));
+  out.counters.processed = out.counters.ok + left.size();
   Hasher hasher(references.bank);
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const ImaItem& item = items[i];
-    if (item.kind == ImaItem::Kind::aggregate) {
-      out.statuses.push_back(Status::absent);
-      continue;
-    }
-    ++out.counters.processed;
-    // T binds path and content: known for the claimed name it is ok, and there is nothing more to say.
-    const bool same_name = answers.known[i] && *answers.known[i] == item.name;
-    const bool good = same_name && item.plain_ng && item.algorithm == name(references.bank);
+  for (const Open& open : left) {
+    const ImaItem& item = items[open.at];
+    const bool same_name = open.known && *open.known == item.name;
+    const bool good = open.known && is_good(references, item, *open.known);
     if (good && !references.rules.may_refuse()) {
-      out.statuses.push_back(Status::ok);
       ++out.counters.ok;
       continue;
     }
@@ -237,23 +262,23 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
       finding.reason = "no reference store was given";
     } else if (item.verity) {
       finding.reason = "an fs-verity digest: references are of the content";
-    } else if (answers.known[i]) {
+    } else if (open.known) {
       // A known T under another name, or as another algorithm's, is a lie (design §6.7); in a raw list it can't happen.
       status = Status::failed;
       finding.reason = same_name ? "the template hash is that of another algorithm" : "the template hash is that of another path";
-    } else if (answers.unknown[i]) {
-      finding.reason = *answers.unknown[i];
+    } else if (open.unknown) {
+      finding.reason = *open.unknown;
     } else {
       GH_TRY(status, judge_by_path(references, item, hasher, finding));
     }
-    if (status != Status::ok && !answers.unknown[i] && has_zero_digest(hasher, item))
+    if (status != Status::ok && !open.unknown && has_zero_digest(hasher, item))
       out.zero_digests.push_back(item.index);
-    else if (status == Status::unknown && answers.cacheable[i] && !answers.unknown[i] && !answers.known[i] && finding.package.empty())
+    else if (status == Status::unknown && open.cacheable && !open.unknown && !open.known && finding.package.empty())
       references.cache->insert_miss(item.template_hash, item.name, item.algorithm,
                                     finding.reason == no_reference ? no_reference : no_reference_in_algorithm);
     references.rules.judge(item, status, finding);
     count(out.counters, status);
-    out.statuses.push_back(status);
+    out.statuses[open.at] = status;
     if (status == Status::ok) continue;
     finding.status = status;
     if (status != Status::differ) finding.expected.clear();

@@ -4,8 +4,11 @@
 // sends, and the misses that it can make up crowd out no hit. Safe for concurrent use, without locks.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,18 +18,13 @@
 
 namespace gatehouse::pipeline {
 
-// Insert-only, open addressing. A slot is written by who claims it and read only when it is ready.
+// Insert-only, open addressing; a full neighbourhood takes no more. A slot is written by who claims it and read only when
+// it is ready.
 template <class Entry>
 class InsertOnlyTable {
  public:
   explicit InsertOnlyTable(std::size_t slots) : slots_(slots) {}  // a power of two
 
-  // Brings what find() will look at first.
-  void prefetch(const Digest& key) const {
-    const auto* const at = reinterpret_cast<const char*>(&slots_[start(key)]);
-    __builtin_prefetch(at);
-    __builtin_prefetch(at + 64);
-  }
   template <class Matches>
   const Entry* find(const Digest& key, Matches&& matches) const {
     for (std::size_t i = 0, at = start(key); i < probes; ++i, at = (at + 1) & (slots_.size() - 1)) {
@@ -66,18 +64,91 @@ class InsertOnlyTable {
   std::vector<Slot> slots_;
 };
 
+// Template digests and the names for which they are known. What tells digests apart is their first 128 bits, so a slot
+// is 32 bytes. As small as a core's cache to begin with, and twice as large whenever it is half full; who still reads a
+// smaller one finds there what was in it, so that one is kept.
+class KnownTemplates {
+ public:
+  // The most that it takes in; a power of two.
+  explicit KnownTemplates(std::size_t most) : most_(most) { grow(std::min(most, std::size_t(4096))); }
+
+  // Brings what find() will look at first.
+  void prefetch(const Digest& key) const {
+    const Table& table = *current_.load(std::memory_order_acquire);
+    __builtin_prefetch(&table.slots[word(key, 0) & table.mask]);
+  }
+  std::optional<std::string_view> find(const Digest& key) const {
+    const Table& table = *current_.load(std::memory_order_acquire);
+    const std::uint64_t first = word(key, 0), second = word(key, 1);
+    for (std::size_t at = first & table.mask;; at = (at + 1) & table.mask) {
+      const Slot& slot = table.slots[at];
+      const std::uint32_t length = slot.length_and_one.load(std::memory_order_acquire);
+      if (length == 0) return std::nullopt;
+      if (slot.tag[0] == first && slot.tag[1] == second) return std::string_view(slot.name, length - 1);
+    }
+  }
+  // `name` lives as long as this.
+  void insert(const Digest& key, std::string_view name) {
+    const std::lock_guard lock(mutex_);
+    if (count_ == most_ || find(key)) return;
+    if (count_ == tables_.back()->capacity()) grow(2 * count_);
+    tables_.back()->put({word(key, 0), word(key, 1)}, name.data(), std::uint32_t(name.size() + 1));
+    ++count_;
+  }
+
+ private:
+  struct Slot {
+    std::uint64_t tag[2] = {};
+    const char* name = nullptr;
+    std::atomic<std::uint32_t> length_and_one{0};  // of the name; 0: nothing is here
+  };
+  static_assert(sizeof(Slot) == 32);
+  struct Table {
+    explicit Table(std::size_t capacity) : mask(2 * capacity - 1), slots(2 * capacity) {}
+    std::size_t capacity() const { return slots.size() / 2; }
+    void put(const std::uint64_t (&tag)[2], const char* name, std::uint32_t length_and_one) {
+      std::size_t at = tag[0] & mask;
+      while (slots[at].length_and_one.load(std::memory_order_relaxed) != 0) at = (at + 1) & mask;
+      slots[at].tag[0] = tag[0];
+      slots[at].tag[1] = tag[1];
+      slots[at].name = name;
+      slots[at].length_and_one.store(length_and_one, std::memory_order_release);
+    }
+    std::size_t mask;
+    std::vector<Slot> slots;
+  };
+  static std::uint64_t word(const Digest& key, std::size_t which) {
+    std::uint64_t out;
+    std::memcpy(&out, key.bytes.data() + which * sizeof out, sizeof out);
+    return out;
+  }
+  void grow(std::size_t capacity) {
+    auto table = std::make_unique<Table>(capacity);
+    if (!tables_.empty())
+      for (const Slot& slot : tables_.back()->slots)
+        if (const std::uint32_t length = slot.length_and_one.load(std::memory_order_relaxed); length != 0)
+          table->put(slot.tag, slot.name, length);
+    tables_.push_back(std::move(table));
+    current_.store(tables_.back().get(), std::memory_order_release);
+  }
+
+  const std::size_t most_;
+  std::atomic<const Table*> current_{nullptr};
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Table>> tables_;  // guarded by mutex_
+  std::size_t count_ = 0;                       // guarded by mutex_
+};
+
 class VerdictCache {
  public:
-  explicit VerdictCache(std::size_t hits = 1 << 16, std::size_t misses = 1 << 13) : hits_(hits), misses_(misses) {}
+  // Powers of two. A hit takes up to 128 bytes, those of smaller tables included.
+  explicit VerdictCache(std::size_t hits = 1 << 18, std::size_t misses = 1 << 13) : hits_(hits), misses_(misses) {}
 
   // Ahead of find_hit(): the table is larger than a core's cache.
   void prefetch_hit(const Digest& key) const { hits_.prefetch(key); }
   // The name for which the digest is known; it lives as long as the generation's view.
-  std::optional<std::string_view> find_hit(const Digest& key) const {
-    const auto* const found = hits_.find(key, any);
-    return found ? std::optional(*found) : std::nullopt;
-  }
-  void insert_hit(const Digest& key, std::string_view name) { hits_.insert(key, name, any); }
+  std::optional<std::string_view> find_hit(const Digest& key) const { return hits_.find(key); }
+  void insert_hit(const Digest& key, std::string_view name) { hits_.insert(key, name); }
 
   // Why this digest under this name is unknown (a literal); the references know neither.
   std::optional<std::string_view> find_miss(const Digest& key, std::string_view name, std::string_view algorithm) const {
@@ -92,12 +163,11 @@ class VerdictCache {
 
  private:
   static constexpr std::size_t max_miss_name = 512;
-  static bool any(std::string_view) { return true; }
   struct Miss {
     std::string name, algorithm;
     std::string_view reason;
   };
-  InsertOnlyTable<std::string_view> hits_;
+  KnownTemplates hits_;
   InsertOnlyTable<Miss> misses_;
 };
 

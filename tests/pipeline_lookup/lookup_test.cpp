@@ -138,6 +138,36 @@ TEST(Lookup, CacheFromManyThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
+// Who looks something up while others make the table larger finds what was in it before.
+TEST(Lookup, CacheGrowsUnderItsReaders) {
+  constexpr int each = 10'000, writers = 3;
+  pipeline::VerdictCache cache;
+  std::vector<std::string> names;
+  for (int n = 0; n < each * writers; ++n) names.push_back("/usr/bin/" + std::to_string(n));
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < writers; ++t)
+    threads.emplace_back([&, t] {
+      for (int n = t * each; n < (t + 1) * each; ++n) {
+        const Digest key = content(names[std::size_t(n)]);
+        if (cache.find_hit(key)) ++wrong;
+        cache.prefetch_hit(key);
+        cache.insert_hit(key, names[std::size_t(n)]);
+        const std::string& earlier = names[std::size_t(t * each + (n - t * each) / 2)];
+        if (cache.find_hit(content(earlier)) != earlier) ++wrong;
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
+  for (const std::string& name : names) ASSERT_EQ(cache.find_hit(content(name)), name);
+}
+
+TEST(Lookup, CacheTakesNoMoreThanItsMost) {
+  pipeline::VerdictCache cache(64, 64);
+  for (int n = 0; n < 1000; ++n) cache.insert_hit(content(std::to_string(n)), "/usr/bin/a");
+  for (int n = 0; n < 1000; ++n) EXPECT_EQ(cache.find_hit(content(std::to_string(n))).has_value(), n < 64) << n;
+}
+
 TEST(Lookup, OperatorSymlinksOnce) {
   const std::vector<pipeline::SymlinkPair> pairs{{"/lib32", "/usr/lib32"}, {"/lib", "/usr/lib"}, {"/usr/sbin", "/usr/bin"}, {"/data", "/srv/data"}};
   const auto paths = [&](const std::string& path) { return pipeline::candidate_paths(path, pairs); };

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include "base/hex.h"
@@ -21,11 +23,18 @@ Refusal invalid(std::size_t offset, std::string_view reason) {
 std::optional<Refusal> parse_attribute(Reader& r, Attribute& out) {
   const std::size_t at = r.offset();
   if (r.remaining() < attribute_header_size) return invalid(at, "truncated attribute header");
+  // All of the header is there, and there are thousands in a session: its fields are read where they are.
+  const Bytes head = *r.take(attribute_header_size);
+  const auto word = [&](std::size_t i) {
+    std::uint32_t big;
+    std::memcpy(&big, head.data() + i, sizeof big);
+    return std::byteswap(big);
+  };
   out.offset = at;
-  out.flags = *r.get<std::uint8_t>();
-  out.vendor = *r.get24();
-  out.type = *r.get<std::uint32_t>();
-  const std::uint32_t length = *r.get<std::uint32_t>();
+  out.flags = std::uint8_t(word(0) >> 24);
+  out.vendor = word(0) & 0xFFFFFF;
+  out.type = word(4);
+  const std::uint32_t length = word(8);
   if (length < attribute_header_size) return invalid(at + 8, "attribute length below its header");
   if (length - attribute_header_size > r.remaining()) return invalid(at + 8, "attribute longer than the message");
   if (out.vendor == vendor_reserved) return invalid(at + 1, "reserved attribute vendor");

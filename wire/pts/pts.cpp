@@ -2,12 +2,26 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdio>
+#include <cstring>
 
 namespace gatehouse::pts {
 namespace {
 
 constexpr std::size_t evidence_head = 40;
+constexpr std::string_view not_enumeration = "functional name family isn't binary enumeration";
+
+// Whether each of eight characters is within its bounds, which are ASCII.
+bool between(const char* text, const char* least, const char* most) {
+  constexpr std::uint64_t high = 0x8080808080808080U;
+  std::uint64_t t, l, m;
+  std::memcpy(&t, text, sizeof t);
+  std::memcpy(&l, least, sizeof l);
+  std::memcpy(&m, most, sizeof m);
+  // The high bits lend where a byte is too small; one that has its own is refused for that.
+  return (((t | high) - l) & ((m | high) - t) & ~t & high) == high;
+}
 
 }  // namespace
 
@@ -153,7 +167,7 @@ Result<Component> parse_component(Reader& r) {
   GH_TRY(c.vendor, r.get24());
   const auto at = r;
   GH_TRY(const auto qualifier, r.get<std::uint8_t>());
-  if ((qualifier & 0xC0) != 0) return at.fail("functional name family isn't binary enumeration");
+  if ((qualifier & 0xC0) != 0) return at.fail(not_enumeration);
   c.qualifier = qualifier;
   GH_TRY(c.name, r.get<std::uint32_t>());
   return c;
@@ -198,21 +212,25 @@ Result<SimpleComponentEvidence> parse_simple_component_evidence(Reader& r) {
   };
   GH_TRY(const Bytes head, r.take(evidence_head));
   const auto byte = [&](std::size_t i) { return std::to_integer<std::uint32_t>(head[i]); };
-  const auto three = [&](std::size_t i) { return byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2); };
+  const auto word = [&](std::size_t i) {
+    std::uint32_t big;
+    std::memcpy(&big, head.data() + i, sizeof big);
+    return std::byteswap(big);
+  };
   SimpleComponentEvidence v;
   v.has_pcr_values = (byte(0) & 0x80) != 0;
   v.validation = Validation(byte(0) >> 5 & 3);
-  v.depth = three(1);
-  Reader component = at(4);
-  GH_TRY(v.component, parse_component(component));
+  v.depth = word(0) & 0xFFFFFF;
+  if ((byte(7) & 0xC0) != 0) return at(7).fail(not_enumeration);
+  v.component = {word(4) >> 8, std::uint8_t(byte(7)), word(8)};
   if (byte(12) != 0x80) return at(12).fail("measurement type isn't a hash");
-  v.pcr = three(13);
+  v.pcr = word(12) & 0xFFFFFF;
   v.algorithm = std::uint16_t(byte(16) << 8 | byte(17));
   v.transform = std::uint8_t(byte(18));
   v.time = as_text(head.subspan(20, 20));
-  constexpr std::string_view least = "0000-00-00T00:00:00Z", most = "9999-99-99T99:99:99Z";
-  bool is_time = true;
-  for (std::size_t i = 0; i < least.size(); ++i) is_time &= v.time[i] >= least[i] && v.time[i] <= most[i];
+  constexpr char least[] = "0000-00-00T00:00:00Z", most[] = "9999-99-99T99:99:99Z";
+  const char* const time = v.time.data();
+  const bool is_time = between(time, least, most) && between(time + 8, least + 8, most + 8) && between(time + 12, least + 12, most + 12);
   if (!is_time) return at(20).fail("measurement time isn't an RFC 3339 time");
   if (v.validation == Validation::failed || v.validation == Validation::passed) {
     const Reader here = r;
