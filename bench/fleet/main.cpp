@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "bench/fleet/run.h"
+#include "fleet/run.h"
 
 namespace {
 

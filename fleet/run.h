@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/fleet/fleet.h"
+#include "fleet/fleet.h"
 
 namespace gatehouse::fleet {
 

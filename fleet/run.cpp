@@ -1,4 +1,4 @@
-#include "bench/fleet/run.h"
+#include "fleet/run.h"
 
 #include <netdb.h>
 #include <openssl/err.h>
@@ -17,8 +17,8 @@
 
 #include "base/file.h"
 #include "base/secret.h"
-#include "bench/fleet/connection.h"
-#include "bench/fleet/progress.h"
+#include "fleet/connection.h"
+#include "fleet/progress.h"
 
 namespace gatehouse::fleet {
 namespace {

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "base/file.h"
-#include "bench/fleet/fleet.h"
+#include "fleet/fleet.h"
 
 namespace gatehouse::fleet {
 namespace {

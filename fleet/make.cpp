@@ -9,9 +9,9 @@
 #include <thread>
 
 #include "base/file.h"
-#include "bench/fleet/fleet.h"
-#include "bench/fleet/progress.h"
 #include "endpoint/tpm/software.h"
+#include "fleet/fleet.h"
+#include "fleet/progress.h"
 #include "wire/eventlog/eventlog.h"
 
 namespace gatehouse::fleet {
