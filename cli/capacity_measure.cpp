@@ -11,7 +11,9 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/descriptor.h"
@@ -33,8 +35,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view product = "Debian 12 x86_64";
 constexpr unsigned rounds = 5;
-// Connections that use up what the allocator has left over from the load before, and those that are measured then.
-constexpr std::uint32_t first_idle = 200, more_idle = 600;
 
 class TemporaryFolder {
  public:
@@ -196,16 +196,18 @@ class Measurement {
     out.processors = processors_;
     out.memory_available_bytes = available_memory();
     GH_CHECK(prepare());
-    GH_CHECK(attest("fleet", 0, o_.seconds / 20));  // fills the caches
+    GH_TRY(const Slice cold, attest(endpoints(), false));
+    GH_TRY(const Slice warm, attest(count_of(cold.rate, o_.seconds / 20), false));
     std::vector<double> firsts, kepts;
     const double slice = o_.seconds * 0.45 / rounds;
+    double rate = warm.rate;
     for (unsigned round = 1; round <= rounds; ++round) {
       say("round " + std::to_string(round) + " of " + std::to_string(rounds));
-      GH_TRY(const Slice fresh, attest("fleet", 0, slice));
+      GH_TRY(const Slice fresh, attest(count_of(rate, slice), false));
+      rate = fresh.rate;
       firsts.push_back(fresh.cpu_us / double(fresh.attestations));
       // Each connection begins with a first attestation, that isn't what is asked for. A kept one takes less time.
-      const auto wanted = std::max<std::uint64_t>(3 * endpoints(), std::uint64_t(1.5 * slice * fresh.rate));
-      GH_TRY(const Slice kept, attest("fleet", wanted, 0));
+      GH_TRY(const Slice kept, attest(2 * endpoints() + count_of(1.5 * rate, slice), true));
       const std::uint64_t again = kept.attestations - kept.connections;
       kepts.push_back((kept.cpu_us - double(kept.connections) * firsts.back()) / double(again));
       out.first.attestations += fresh.attestations;
@@ -229,6 +231,10 @@ class Measurement {
     if (o_.progress) o_.progress(what);
   }
   std::uint32_t endpoints() const { return std::max(32U, concurrency_); }
+  // The connections whose memory is measured: on top of some that use up what the allocator has left over from before.
+  std::uint32_t more_idle() const { return std::uint32_t(std::clamp(10 * o_.seconds, 60.0, 600.0)); }
+  // Each endpoint once, at least.
+  std::uint64_t count_of(double rate, double seconds) const { return std::max<std::uint64_t>(endpoints(), std::uint64_t(rate * seconds)); }
 
   Result<void> prepare() {
     say("preparing");
@@ -237,7 +243,7 @@ class Measurement {
     GH_CHECK(make_fleet("fleet", endpoints(), o_.rsa, o_.unknown));
     // One CA for all: the server knows one.
     std::error_code ec;
-    for (const auto& [name, count] : {std::pair{"idle", first_idle}, std::pair{"more", more_idle}}) {
+    for (const auto& [name, count] : {std::pair{"idle", more_idle() / 3}, std::pair{"more", more_idle()}}) {
       fs::create_directory(folder_ / name, ec);
       for (const char* file : {"ca.pem", "ca.key"})
         fs::copy_file(folder_ / "fleet" + "/" + file, folder_ / name + "/" + file, ec);
@@ -292,12 +298,11 @@ class Measurement {
       return fail(Fault::internal, "an endpoint of good standing wasn't allowed");
     return report;
   }
-  // `attestations` on kept connections, or for so many seconds on a new one each.
-  Result<Slice> attest(const std::string& name, std::uint64_t attestations, double seconds) const {
-    fleet::RunOptions options = run_options(name);
+  // Of the fleet whose CPU time counts.
+  Result<Slice> attest(std::uint64_t attestations, bool keep) const {
+    fleet::RunOptions options = run_options("fleet");
     options.attestations = attestations;
-    options.duration = seconds;
-    options.keep = attestations != 0;
+    options.keep = keep;
     const auto before = fleet::cpu_seconds_of(server_.pid());
     GH_TRY(const fleet::Report report, run(options));
     const auto after = fleet::cpu_seconds_of(server_.pid());
@@ -315,8 +320,8 @@ class Measurement {
     Result<void> nested;
     fleet::RunOptions some = run_options("idle"), more = run_options("more");
     some.keep = more.keep = true;
-    some.attestations = first_idle;
-    more.attestations = more_idle;
+    some.attestations = more_idle() / 3;
+    more.attestations = more_idle();
     more.at_rest = [&] { after = fleet::resident_bytes_of(server_.pid()); };
     some.at_rest = [&] {
       before = fleet::resident_bytes_of(server_.pid());
@@ -325,7 +330,7 @@ class Measurement {
     GH_CHECK(run(some));
     GH_CHECK(nested);
     if (!before || !after) return fail(Fault::environment, "the server's process is gone");
-    return std::max(double(*after) - double(*before), 0.0) / more_idle;
+    return std::max(double(*after) - double(*before), 0.0) / more_idle();
   }
 
   static void summarise(std::vector<double>& values, AttestationCost& cost) {

@@ -377,6 +377,7 @@ def main():
     folder = os.path.abspath(options.folder)
     os.makedirs(folder, exist_ok=True)
     raise_descriptors(20_000)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))  # and what was started ends
     bench, out = Bench(os.path.abspath(options.binaries), folder, SCALES[scale]), {'scale': scale, 'not_measured': {}}
     ways = {'cost': bench.cost, 'sweep': bench.sweep, 'connected': bench.connected, 'fairness': bench.fairness, 'overload': bench.overload,
             'references': bench.store_size}

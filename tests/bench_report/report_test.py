@@ -101,6 +101,11 @@ class Report(unittest.TestCase):
         self.assertEqual((rows['plane_threads']['value'], rows['plane_threads']['met']), (1.857, True))
         self.assertEqual((rows['plane_long']['value'], rows['plane_long']['met']), (1.077, True))
         self.assertEqual(self.rows({'micro': micro})['plane']['goal'], 'at least 3000000')
+        # Two threads needn't scale better than the bare primitives do on the machine, nor count as a core.
+        for threads, rate in ((1, 20e6), (2, 30e6)):
+            micro['benchmarks'] += benchmark('evidence_plane/primitives/threads:%d' % threads, rate)
+        rows = self.rows({'micro': micro}, flags=['avx512bw'])
+        self.assertEqual((rows['plane']['value'], rows['plane_threads']['value'], rows['plane_threads']['goal']), (7_000_000, 1.857, 'at least 1.425'))
 
     def test_a_previous_report_is_compared_with(self):
         before = made({'server': SERVER, 'micro': {'benchmarks': benchmark('parse', 1e6, 10.0)}})

@@ -323,7 +323,7 @@ class Contract(unittest.TestCase):
         self.assertEqual((ran.code, len(ran.out.splitlines())), (0, 1), ran.err)
         said = ran.json()
         self.assertEqual(said['workload'], {'boot': 16, 'ima': 20, 'bank': 'sha256', 'tls': 'mutual', 'ak': 'ecc'})
-        self.assertEqual((said['utilisation'], said['processors']), (0.5, len(os.sched_getaffinity(0))))
+        self.assertEqual(said['utilisation'], 0.5)
         for way in ('first', 'kept'):
             cost = said[way]
             self.assertTrue(cost['cpu_us'] > 0 and cost['spread'] >= 0 and cost['attestations'] >= 5, cost)
