@@ -10,6 +10,7 @@ set(commands
   "top:gatehouse_control gatehouse_config"
   "user:gatehouse_state"
   "policy:gatehouse_policy"
+  "capacity:gatehouse_tls gatehouse_config gatehouse_control gatehouse_refdb_store gatehouse_fleet_endpoints"
   "trace:gatehouse_trace gatehouse_refdb_store gatehouse_control gatehouse_config"
 )
 add_executable(gatehouse main.cpp)
@@ -39,6 +40,9 @@ endif()
 # Subcommands of refdb with a file of their own.
 if(TARGET gatehouse_refdb_ingest AND TARGET gatehouse_refdb_store)
   target_sources(gatehouse PRIVATE refdb_transfer.cpp)
+endif()
+if(TARGET gatehouse_fleet_endpoints)
+  target_sources(gatehouse PRIVATE capacity_measure.cpp)
 endif()
 # What device and session share: the way to a state directory.
 if(TARGET gatehouse_control AND TARGET gatehouse_config)

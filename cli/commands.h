@@ -28,6 +28,7 @@ void add_top(CLI::App& app, Run& run);
 void add_user(CLI::App& app, Run& run);
 void add_policy(CLI::App& app, Run& run);
 void add_trace(CLI::App& app, Run& run);
+void add_capacity(CLI::App& app, Run& run);
 
 // Prints "gatehouse: <text>" on stderr and returns the exit code of the fault.
 int complain(const Error& error);

@@ -69,6 +69,9 @@ constexpr Command commands[] = {
 #ifdef GATEHOUSE_CLI_TRACE
     {add_trace},
 #endif
+#ifdef GATEHOUSE_CLI_CAPACITY
+    {add_capacity},
+#endif
 };
 
 int run_command(int argc, char** argv) {

@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <thread>
 
-#include "bench/fleet/run.h"
+#include "fleet/run.h"
 
 namespace {
 
@@ -42,7 +42,13 @@ std::string to_json(const Counts& counts) {
   return json::serialize(out);
 }
 
-void print(const fleet::Report& report, std::optional<double> server, bool as_json) {
+// The server's process, where it is ours to see: before the first attestation, and after the last one.
+struct Server {
+  std::optional<double> cpu_seconds;                         // in between
+  std::optional<std::uint64_t> resident_before, resident_at_rest;  // bytes; at rest: kept connections are still there
+};
+
+void print(const fleet::Report& report, const Server& server, bool as_json) {
   const fleet::Tally& t = report.tally;
   std::uint64_t attestations = 0;
   for (const auto& [_, n] : t.verdicts) attestations += n;
@@ -63,7 +69,7 @@ void print(const fleet::Report& report, std::optional<double> server, bool as_js
     if (t.wrong != 0) std::printf("bad evidence that was allowed: %llu\n", static_cast<unsigned long long>(t.wrong));
     std::printf("%llu bytes sent for each; CPU %.2f s here", static_cast<unsigned long long>(bytes),
                 report.cpu_seconds);
-    if (server) std::printf(", %.2f s of the server", *server);
+    if (server.cpu_seconds) std::printf(", %.2f s of the server", *server.cpu_seconds);
     std::puts("");
     return;
   }
@@ -76,7 +82,11 @@ void print(const fleet::Report& report, std::optional<double> server, bool as_js
       to_json(t.verdicts).c_str(), to_json(t.failures).c_str(), to_json(t.disturbers).c_str(),
       static_cast<unsigned long long>(t.wrong), static_cast<unsigned long long>(t.connections),
       static_cast<unsigned long long>(bytes), report.cpu_seconds);
-  if (server) std::printf(",\"server_cpu_seconds\":%.3f", *server);
+  if (server.cpu_seconds) std::printf(",\"server_cpu_seconds\":%.3f", *server.cpu_seconds);
+  if (server.resident_before && server.resident_at_rest)
+    std::printf(",\"server_resident_bytes\":{\"before\":%llu,\"at_rest\":%llu}",
+                static_cast<unsigned long long>(*server.resident_before),
+                static_cast<unsigned long long>(*server.resident_at_rest));
   std::puts("}");
 }
 
@@ -135,7 +145,7 @@ int main(int argc, char** argv) {
   running->add_option("--threads", run.threads, "default: the processors")->check(CLI::Range(1, 256));
   running->add_option("--expect", expect, "the verdict of every honest endpoint; another one, or a failure: exit 1")
       ->check(CLI::IsMember({"allow", "isolate", "block", "none"}));
-  running->add_option("--server-pid", pid, "process whose CPU time is told");
+  running->add_option("--server-pid", pid, "process whose CPU time and memory are told");
   const std::pair<const char*, std::pair<double*, const char*>> shares[] = {
       {"--changed", {&run.changed, "share of attestations in which a file has other content"}},
       {"--forged", {&run.forged, "share in which the list isn't the one that the quote covers"}},
@@ -179,10 +189,17 @@ int main(int argc, char** argv) {
   const auto before = pid != 0 ? fleet::cpu_seconds_of(pid) : std::nullopt;
   if (pid != 0 && !before)
     return give_up({Fault::usage, "there is no such process, or it isn't ours to see", {}, 0, std::to_string(pid), {}});
+  Server seen;
+  if (before) {
+    seen.resident_before = fleet::resident_bytes_of(pid);
+    run.at_rest = [&] {
+      if (const auto after = fleet::cpu_seconds_of(pid)) seen.cpu_seconds = *after - *before;
+      seen.resident_at_rest = fleet::resident_bytes_of(pid);
+    };
+  }
   const auto report = fleet::run_fleet(run, stop);
   if (!report) return give_up(report.error());
-  const auto after = before ? fleet::cpu_seconds_of(pid) : std::nullopt;
-  print(*report, before && after ? std::optional(*after - *before) : std::nullopt, as_json);
+  print(*report, seen, as_json);
   const fleet::Tally& t = report->tally;
   if (t.verdicts.empty() && !t.failures.empty()) return 4;
   if (t.wrong != 0) return 1;

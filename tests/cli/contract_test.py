@@ -11,7 +11,8 @@ COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup'
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
             'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',
-            'user remove', 'user list', 'trace', 'trace show', 'trace replay', 'serve']
+            'user remove', 'user list', 'trace', 'trace show', 'trace replay', 'serve',
+            'capacity']
 
 
 class Ran:
@@ -314,6 +315,46 @@ class Contract(unittest.TestCase):
         self.assertEqual(run(*ingest, *sources).code, 0)
         self.assertEqual(digest(), last)
         self.assertNotIn('table.new', os.listdir(refdb))
+
+    def test_capacity_says_what_follows_from_what_it_measured(self):
+        # The smallest measurement there is: whether its figures are right is bench's business, that they agree is ours.
+        small = ['capacity', '--seconds', '0.1', '--bios', '16', '--ima', '20', '--unknown', '2', '--ak', 'ecc', '--folder', self.folder]
+        ran = run(*small, '--utilisation', '50', '--json')
+        self.assertEqual((ran.code, len(ran.out.splitlines())), (0, 1), ran.err)
+        said = ran.json()
+        self.assertEqual(said['workload'], {'boot': 16, 'ima': 20, 'bank': 'sha256', 'tls': 'mutual', 'ak': 'ecc'})
+        self.assertEqual(said['utilisation'], 0.5)
+        for way in ('first', 'kept'):
+            cost = said[way]
+            self.assertTrue(cost['cpu_us'] > 0 and cost['spread'] >= 0 and cost['attestations'] >= 5, cost)
+            self.assertAlmostEqual(cost['per_second'] * cost['cpu_us'] / 1e6, 0.5 * said['processors'])
+        self.assertEqual([row['interval_seconds'] for row in said['intervals']], [300, 900, 3600, 14400, 86400])
+        memory = 0.5 * said['memory_available_bytes'] / max(said['idle_connection_bytes'], 1)
+        for row in said['intervals']:
+            self.assertAlmostEqual(row['first']['endpoints'], said['first']['per_second'] * row['interval_seconds'], delta=1)
+            cpu = said['kept']['per_second'] * row['interval_seconds']
+            if row['kept']['limit'] == 'cpu':
+                self.assertAlmostEqual(row['kept']['endpoints'], cpu, delta=1)
+            else:
+                self.assertEqual(row['kept']['limit'], 'memory')
+                self.assertLess(row['kept']['endpoints'], cpu)
+                self.assertAlmostEqual(row['kept']['endpoints'] / memory, 1, delta=0.01)
+        self.assertEqual(os.listdir(self.folder), [])
+        text = run(*small).out.decode()
+        for word in ('new connection', 'kept connection', '15 min', '24 h'):
+            self.assertIn(word, text)
+
+    def test_capacity_gives_up_cleanly(self):
+        for arguments in (['--seconds', '0'], ['--utilisation', '101'], ['--ak', 'dsa'], ['--ima', '5', '--unknown', '6'], ['--folder', self.path('absent')]):
+            refused = run('capacity', *arguments)
+            self.assertEqual((refused.code, refused.out), (2, b''), arguments)
+        stopped = subprocess.Popen([GATEHOUSE, 'capacity', '--folder', self.folder], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertIn(b'measuring', stopped.stderr.readline())
+        stopped.send_signal(signal.SIGTERM)
+        out, err = stopped.communicate()
+        self.assertEqual((stopped.returncode, out), (4, b''))
+        self.assertIn(b'interrupted', err)
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_serve_checks_what_it_would_use(self):
         config = self.write('g.toml', b'[pt_tls]\nlisten = ["127.0.0.1:0"]\ncertificate = "c.pem"\nkey = "k.pem"\n'

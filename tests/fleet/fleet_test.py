@@ -90,6 +90,11 @@ class Fleet(unittest.TestCase):
         last = json.loads(run(GATEHOUSE, 'session', 'list', '--last', '1', '--json', '--state', self.at('state')).stdout)
         self.assertEqual(last['ima']['ok'], 113 + 5)
 
+    def test_what_the_server_takes_is_seen_while_connections_are_there(self):
+        report = self.attest('--keep', '--concurrency', '6', '--attestations', '6', '--hold', '0.5', '--server-pid', str(self.server.pid))
+        resident = report['server_resident_bytes']
+        self.assertTrue(resident['before'] > 1 << 20 and resident['at_rest'] > 1 << 20)
+
     def test_bad_evidence_is_not_allowed(self):
         for manner in ('--changed', '--forged'):
             report = self.attest(manner, '1', '--concurrency', '2', '--attestations', '6', '--expect', 'allow')

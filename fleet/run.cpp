@@ -1,4 +1,4 @@
-#include "bench/fleet/run.h"
+#include "fleet/run.h"
 
 #include <netdb.h>
 #include <openssl/err.h>
@@ -17,8 +17,8 @@
 
 #include "base/file.h"
 #include "base/secret.h"
-#include "bench/fleet/connection.h"
-#include "bench/fleet/progress.h"
+#include "fleet/connection.h"
+#include "fleet/progress.h"
 
 namespace gatehouse::fleet {
 namespace {
@@ -51,6 +51,13 @@ Result<std::unique_ptr<SSL_CTX, FreeSsl>> tls_context(const RunOptions& o) {
   return out;
 }
 
+// When the last attestation is over, workers that keep their connections know it of each other.
+struct Rest {
+  std::atomic<unsigned> working{0};  // workers that have attestations left
+  Clock::time_point end;             // of the last attestation; written by the last worker alone
+  std::atomic<bool> begun{false};    // and at_rest has returned
+};
+
 // What all workers share, and read only.
 struct World {
   const RunOptions& options;
@@ -62,6 +69,7 @@ struct World {
   Secret password;
   Clock::time_point start;
   Progress* progress = nullptr;
+  Rest* rest = nullptr;
   const std::atomic<bool>& stop;
 };
 
@@ -360,14 +368,22 @@ void Worker::on_timer(const Timer& timer) {
 
 void Worker::run() {
   std::array<epoll_event, 256> events;
+  const bool holds = o_.hold > 0 || o_.at_rest;
+  bool done = false;
   std::optional<Clock::time_point> hold;
   for (;;) {
     const Clock::time_point now = Clock::now();
     start_due(now);
     const bool more = more_to_start();
     if (busy_ == 0 && !more) {
-      if (!hold) hold = now + seconds(o_.hold);
-      if (now >= *hold || world_.stop) break;
+      if (!done && world_.rest->working.fetch_sub(1) == 1) {
+        world_.rest->end = Clock::now();
+        if (o_.at_rest) o_.at_rest();
+        world_.rest->begun = true;
+      }
+      done = true;
+      if (!hold && world_.rest->begun) hold = now + seconds(o_.hold);
+      if (!holds || (hold && now >= *hold) || world_.stop) break;
     }
     Clock::time_point until = now + std::chrono::milliseconds(200);  // whether to stop is asked so often
     if (hold) until = std::min(until, *hold);
@@ -450,6 +466,14 @@ std::optional<double> cpu_seconds_of(int pid) {
   return double(now.tv_sec) + double(now.tv_nsec) / 1e9;
 }
 
+std::optional<std::uint64_t> resident_bytes_of(int pid) {
+  constexpr std::size_t line = 4096;
+  const auto text = read_file("/proc/" + std::to_string(pid) + "/statm", line);
+  unsigned long long pages = 0;
+  if (!text || std::sscanf(std::string(as_text(*text)).c_str(), "%*u %llu", &pages) != 1) return std::nullopt;
+  return pages * std::uint64_t(::sysconf(_SC_PAGESIZE));
+}
+
 Result<Report> run_fleet(const RunOptions& options, const std::atomic<bool>& stop) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -466,15 +490,18 @@ Result<Report> run_fleet(const RunOptions& options, const std::atomic<bool>& sto
   }
   Report out;
   const double cpu = own_cpu_seconds();
+  Rest rest;
+  rest.working = threads;
+  world.rest = &rest;
   world.start = Clock::now();
   {
-    Progress progress("attestations", options.attestations);
-    world.progress = &progress;
+    std::optional<Progress> progress;
+    if (!options.quiet) world.progress = &progress.emplace("attestations", options.attestations);
     std::vector<std::jthread> running;
     for (const auto& worker : workers) running.emplace_back([&worker] { worker->run(); });
   }
-  out.seconds = std::chrono::duration<double>(Clock::now() - world.start).count();
   out.cpu_seconds = own_cpu_seconds() - cpu;
+  out.seconds = std::chrono::duration<double>(rest.end - world.start).count();
   for (const auto& worker : workers) out.tally.add(worker->take());
   std::ranges::sort(out.tally.latencies_ms);
   return out;

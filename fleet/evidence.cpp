@@ -1,4 +1,4 @@
-#include "bench/fleet/evidence.h"
+#include "fleet/evidence.h"
 
 #include "base/file.h"
 #include "wire/ima/ima.h"

@@ -1,4 +1,4 @@
-#include "bench/fleet/connection.h"
+#include "fleet/connection.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

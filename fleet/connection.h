@@ -11,10 +11,10 @@
 
 #include "base/descriptor.h"
 #include "base/error.h"
-#include "bench/fleet/evidence.h"
 #include "endpoint/client/session.h"
 #include "endpoint/imc/attestation/attestation_imc.h"
 #include "endpoint/imc/os/os_imc.h"
+#include "fleet/evidence.h"
 
 namespace gatehouse::fleet {
 

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "base/writer.h"
-#include "bench/fleet/fleet.h"
 #include "endpoint/tpm/software.h"
+#include "fleet/fleet.h"
 #include "refdb/alias/alias.h"
 #include "refdb/store/generation.h"
 #include "refdb/store/open.h"

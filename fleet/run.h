@@ -3,13 +3,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "bench/fleet/fleet.h"
+#include "fleet/fleet.h"
 
 namespace gatehouse::fleet {
 
@@ -31,6 +32,10 @@ struct RunOptions {
   // that read and write a little at a time; that say nothing after the handshake; that are gone in the middle.
   double changed = 0, forged = 0, slow = 0, stalled = 0, vanishing = 0;
   std::uint32_t grow = 0;  // entries that an endpoint's list gets from one of its attestations to the next
+  bool quiet = false;      // nothing on standard error
+  // Called once, when the last attestation is over and the connections that are kept are still there: in some thread,
+  // and they stay until it returns.
+  std::function<void()> at_rest;
 };
 
 // What the report counts apart.
@@ -49,12 +54,14 @@ struct Tally {
 
 struct Report {
   Tally tally;
-  double seconds = 0, cpu_seconds = 0;
+  double seconds = 0, cpu_seconds = 0;  // until the last attestation was over
 };
 // Until it is done, or `stop` is set.
 Result<Report> run_fleet(const RunOptions& options, const std::atomic<bool>& stop);
 
 // A process's CPU seconds so far; nullopt: there is no such process, or it isn't ours to see.
 std::optional<double> cpu_seconds_of(int pid);
+// Its resident memory in bytes; likewise.
+std::optional<std::uint64_t> resident_bytes_of(int pid);
 
 }  // namespace gatehouse::fleet

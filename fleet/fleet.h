@@ -49,6 +49,7 @@ struct MakeOptions {
   Fleet fleet;
   std::string references;  // the reference store
   unsigned threads = 0;    // 0: as many as there are processors
+  bool quiet = false;      // nothing on standard error
 };
 // What is there of an earlier run that was interrupted is used; keys are never made twice. Fault::usage: there is a
 // fleet that was made otherwise, or the product has too few references.
@@ -60,7 +61,7 @@ struct Image {
 };
 Result<std::vector<Image>> make_images(const Fleet& fleet, const std::string& references);
 
-// A CA and its client certificates, PEM.
+// A CA and its certificates, PEM.
 class ClientCa {
  public:
   // Read from DIR/ca.pem and ca.key, or made there.
@@ -68,7 +69,8 @@ class ClientCa {
   ClientCa(ClientCa&&) noexcept;
   ~ClientCa();
   // Certificate and key, PEM; the name is the certificate's common name. Safe for concurrent use.
-  Result<std::string> issue(const std::string& name, std::uint64_t serial) const;
+  enum class Use : std::uint8_t { client, server };
+  Result<std::string> issue(const std::string& name, std::uint64_t serial, Use use = Use::client) const;
 
  private:
   struct State;

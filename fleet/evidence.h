@@ -5,10 +5,10 @@
 #include <mutex>
 #include <vector>
 
-#include "bench/fleet/fleet.h"
-#include "bench/fleet/run.h"
 #include "endpoint/imc/attestation/evidence.h"
 #include "endpoint/tpm/software.h"
+#include "fleet/fleet.h"
+#include "fleet/run.h"
 
 namespace gatehouse::fleet {
 

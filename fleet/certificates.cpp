@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "base/file.h"
-#include "bench/fleet/fleet.h"
+#include "fleet/fleet.h"
 
 namespace gatehouse::fleet {
 namespace {
@@ -99,17 +99,17 @@ Result<ClientCa> ClientCa::open(const Fleet& fleet) {
   return ClientCa(std::move(state));
 }
 
-Result<std::string> ClientCa::issue(const std::string& name, std::uint64_t serial) const {
+Result<std::string> ClientCa::issue(const std::string& name, std::uint64_t serial, Use use) const {
   const Owned<EVP_PKEY> key(EVP_EC_gen("P-256"));
   if (!key) return failed("OpenSSL can't make a key");
   const Owned<X509> made = begin_certificate(key.get(), name, serial, state_->certificate.get());
   X509* const ca = state_->certificate.get();
   if (!made || !add_extension(made.get(), ca, NID_basic_constraints, "critical,CA:FALSE") ||
       !add_extension(made.get(), ca, NID_key_usage, "critical,digitalSignature") ||
-      !add_extension(made.get(), ca, NID_ext_key_usage, "clientAuth") ||
+      !add_extension(made.get(), ca, NID_ext_key_usage, use == Use::client ? "clientAuth" : "serverAuth") ||
       !add_extension(made.get(), ca, NID_authority_key_identifier, "keyid:always") ||
       X509_sign(made.get(), state_->key.get(), EVP_sha256()) == 0)
-    return failed("OpenSSL can't make a client certificate");
+    return failed("OpenSSL can't make a certificate");
   return pem_of(made.get()) + pem_of(key.get());
 }
 

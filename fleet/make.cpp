@@ -6,12 +6,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/file.h"
-#include "bench/fleet/fleet.h"
-#include "bench/fleet/progress.h"
 #include "endpoint/tpm/software.h"
+#include "fleet/fleet.h"
+#include "fleet/progress.h"
 #include "wire/eventlog/eventlog.h"
 
 namespace gatehouse::fleet {
@@ -31,8 +32,9 @@ Result<void> make_folder(const std::string& path) {
 
 // Each number from 0 in some thread. The first error ends it.
 template <class Work>
-Result<void> for_each(std::uint32_t count, unsigned threads, std::string_view what, const Work& work) {
-  Progress progress(what, count);
+Result<void> for_each(std::uint32_t count, unsigned threads, bool quiet, const Work& work) {
+  std::optional<Progress> progress;
+  if (!quiet) progress.emplace("attestation keys and certificates", count);
   std::atomic<std::uint32_t> next{0};
   std::atomic<bool> stop{false};
   std::mutex mutex;
@@ -41,12 +43,14 @@ Result<void> for_each(std::uint32_t count, unsigned threads, std::string_view wh
     std::vector<std::jthread> workers;
     for (unsigned t = 0; t < threads; ++t)
       workers.emplace_back([&] {
-        for (std::uint32_t i; !stop && (i = next++) < count; progress.add(1))
+        for (std::uint32_t i; !stop && (i = next++) < count;) {
           if (auto done = work(i); !done) {
             const std::lock_guard lock(mutex);
             out = std::unexpected(std::move(done).error());
             stop = true;
           }
+          if (progress) progress->add(1);
+        }
       });
   }
   return out;
@@ -177,7 +181,7 @@ Result<void> make_fleet(const MakeOptions& options) {
   GH_TRY(const ClientCa ca, ClientCa::open(fleet));
   std::vector<std::string> devices(fleet.endpoints);
   GH_CHECK(
-      for_each(fleet.endpoints, threads, "attestation keys and certificates", [&](std::uint32_t i) -> Result<void> {
+      for_each(fleet.endpoints, threads, options.quiet, [&](std::uint32_t i) -> Result<void> {
         GH_TRY(const PublicKey key, attestation_key(fleet, i));
         json::object device;
         device["device"] = key.key_id();

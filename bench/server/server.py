@@ -1,0 +1,399 @@
+#!/usr/bin/env python3
+"""What a running server costs and bears: gatehouse serve on the loopback interface under gatehouse-fleet.
+
+Prints one JSON object with what was measured, round by round; bench/report makes rows and ratios of it. Each part is
+measured for itself: one that fails or can't be run is named in "not_measured" with the reason, and the others go on.
+The server's CPU time is its process's (utime + stime) over the attestations of a run."""
+import argparse
+import contextlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+PRODUCT = 'Debian 12 x86_64'
+USER = 'endpoint'
+
+SCALES = {
+    'quick': {'rounds': 3, 'attestations': 250, 'roofline_rounds': 21, 'sweep_seconds': 1.5, 'sweep_rounds': 1, 'connected': 1000,
+              'active': 100, 'idle': 500, 'stalled': 200, 'slow': 40, 'fairness_seconds': 3, 'overload_seconds': 4, 'overload_rounds': 1,
+              'references': (20_000, 200_000)},
+    'full': {'rounds': 9, 'attestations': 1500, 'roofline_rounds': 101, 'sweep_seconds': 6, 'sweep_rounds': 3, 'connected': 10_000,
+             'active': 100, 'idle': 3300, 'stalled': 1300, 'slow': 300, 'fairness_seconds': 8, 'overload_seconds': 20, 'overload_rounds': 3,
+             'references': (100_000, 10_000_000)},
+}
+PARTS = ('cost', 'sweep', 'connected', 'fairness', 'overload', 'references')
+MAIN_ENDPOINTS = 128  # the sweep's most
+
+
+class NotMeasured(Exception):
+    pass
+
+
+def say(text):
+    print('bench/server: ' + text, file=sys.stderr, flush=True)
+
+
+def run(*command, code=0):
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if ran.returncode != code:
+        raise NotMeasured('%s %s ended with %d: %s' % (os.path.basename(command[0]), ' '.join(command[1:3]), ran.returncode, ran.stderr.strip()[-400:]))
+    return ran.stdout
+
+
+def raise_descriptors(wanted):
+    """As many descriptors as are allowed; children inherit them. Returns the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # root may have more than the limit says
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def established(port):
+    """Connections to a local port, as the kernel lists them."""
+    count, want = 0, ':%04X' % port
+    with open('/proc/net/tcp', encoding='ascii') as table:
+        next(table)
+        for line in table:
+            fields = line.split()
+            count += fields[1].endswith(want) and fields[3] == '01'
+    return count
+
+
+def port_of(log, server, name):
+    """The server says where it listens as soon as it does."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        with open(log, encoding='utf-8', errors='replace') as file:
+            for line in file:
+                if 'PT-TLS listening on 127.0.0.1:' in line:
+                    return int(line.rsplit(':', 1)[1])
+        if server.poll() is not None:
+            break
+        time.sleep(0.05)
+    with open(log, encoding='utf-8', errors='replace') as file:
+        raise NotMeasured('the server %s doesn\'t start: %s' % (name, file.read()[-400:]))
+
+
+class Server:
+    """One gatehouse serve, with a state of its own."""
+
+    def __init__(self, bench, name, refdb, fleets, password=False):
+        self.name, folder = name, bench.path('servers', name)
+        shutil.rmtree(folder, True)
+        os.makedirs(folder)
+        at = lambda file: os.path.join(folder, file)
+        run('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', at('server.key'), '-out',
+            at('server.pem'), '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-days', '2')
+        who = 'client_ca = "ca.pem"\nauth = "tls"'
+        if password:
+            bench.password = at('password')
+            with open(bench.password, 'w', encoding='ascii') as file:
+                file.write('a password of some length\n')
+            run(bench.gatehouse, 'user', 'add', USER, '--users', at('users.db'), '--password-file', bench.password)
+            who = 'users = "users.db"\nauth = "sasl"'
+        with open(at('ca.pem'), 'w', encoding='ascii') as out:
+            for fleet in fleets:
+                with open(os.path.join(bench.path(fleet), 'ca.pem'), encoding='ascii') as ca:
+                    out.write(ca.read())
+        with open(at('gatehouse.toml'), 'w', encoding='utf-8') as config:
+            config.write('[pt_tls]\nlisten = ["127.0.0.1:0"]\ncertificate = "server.pem"\nkey = "server.key"\n%s\ntls_min = "1.3"\n'
+                         'max_connections_per_address = 20000\n[refdb]\npath = "%s"\n[state]\npath = "state"\nkeep_evidence = "none"\n' %
+                         (who, os.path.abspath(bench.path(refdb))))
+        for fleet in fleets:
+            run(bench.gatehouse, 'device', 'import', '--state', at('state'), os.path.join(bench.path(fleet), 'devices.jsonl'))
+        with open(at('log'), 'w', encoding='utf-8') as log:
+            self.process = subprocess.Popen([bench.gatehouse, 'serve', '--config', at('gatehouse.toml')], stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            self.port = port_of(at('log'), self.process, name)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Bench:
+    def __init__(self, binaries, folder, scale):
+        self.gatehouse, self.fleet_program = os.path.join(binaries, 'gatehouse'), os.path.join(binaries, 'gatehouse-fleet')
+        self.roofline_program, self.store_bench = os.path.join(binaries, 'gatehouse-roofline'), os.path.join(binaries, 'gatehouse-store-bench')
+        self.folder, self.scale, self.number = folder, scale, random.Random(1)
+        self.servers, self.started, self.password, self.limit_rate = {}, [], None, None
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    # What there is to begin with
+
+    def references(self, name, files):
+        """A store of synthetic references in the shape of Debian's archive; one that is there is used again."""
+        store = self.path(name)
+        with contextlib.suppress(NotMeasured, ValueError, KeyError):
+            if json.loads(run(self.gatehouse, 'refdb', 'stats', '--refdb', store, '--json'))['files'] >= 0.9 * files and os.path.exists(store + '.made'):
+                return
+        if shutil.disk_usage(self.folder).free < 600 * files:
+            raise NotMeasured('a store of %d references needs more room than there is' % files)
+        say('a store of %d references' % files)
+        run(self.store_bench, '--files', str(files), '--store', store, '--insert-only', '--keep')
+        with open(store + '.made', 'w', encoding='ascii'):
+            pass
+
+    def make(self, name, endpoints, ak='ecc', refdb='references', keys=None):
+        """A fleet; one that was made alike is used again, and keys are used again in any case: to make those takes longest."""
+        keys = os.path.abspath(keys or self.path('keys-' + name))
+        command = [self.fleet_program, 'make', self.path(name), '--endpoints', str(endpoints), '--ak', ak, '--images', '4', '--refdb', self.path(refdb),
+                   '--product', PRODUCT, '--keys', keys]
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if ran.returncode == 2:
+            shutil.rmtree(self.path(name), True)
+            run(*command)
+        elif ran.returncode != 0:
+            raise NotMeasured('gatehouse-fleet make ended with %d: %s' % (ran.returncode, ran.stderr.strip()[-400:]))
+
+    def main_fleet(self):
+        self.references('references', self.scale['references'][0])
+        self.make('main', MAIN_ENDPOINTS, 'rsa')
+
+    def server(self, name, **options):
+        if name not in self.servers:
+            say('starting the server ' + name)
+            self.servers[name] = Server(self, name, **options)
+        return self.servers[name]
+
+    def main_server(self):
+        """With the fleet whose workload is the seed's: 136 + 1,732 items, RSA keys, ECDSA certificates."""
+        self.main_fleet()
+        return self.server('main', refdb='references', fleets=['main'])
+
+    def many(self):
+        """With the fleets of many endpoints. ECC keys: of RSA keys so many take half an hour to make."""
+        self.main_fleet()
+        s = self.scale
+        self.make('many', max(s['connected'], s['idle']))
+        self.make('stalled', s['stalled'])
+        self.make('slow', s['slow'])
+        return self.server('many', refdb='references', fleets=['main', 'many', 'stalled', 'slow'])
+
+    def close(self):
+        for process in self.started:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        for server in self.servers.values():
+            server.stop()
+
+    # Running
+
+    def command(self, fleet, server, concurrency, *options):
+        out = [self.fleet_program, 'run', self.path(fleet), '--server', '127.0.0.1:%d' % server.port, '--concurrency', str(concurrency), '--json', *options]
+        if server.name == 'password':
+            out += ['--no-certificate', '--user', USER, '--password-file', self.password]
+        return out
+
+    def attest(self, fleet, server, concurrency, *options, good=True):
+        """A run's report; `good`: everybody has to be allowed, and nobody to fail."""
+        expected = ['--expect', 'allow'] if good else []
+        ran = subprocess.run(self.command(fleet, server, concurrency, '--server-pid', str(server.process.pid), *expected, *options),
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if server.process.poll() is not None:
+            raise NotMeasured('the server %s ended with %d' % (server.name, server.process.returncode))
+        if not ran.stdout:
+            raise NotMeasured('gatehouse-fleet run ended with %d: %s' % (ran.returncode, ran.stderr.strip()[-400:]))
+        report = json.loads(ran.stdout)
+        if good and ran.returncode != 0:
+            raise NotMeasured('not everybody was allowed: verdicts %s, failures %s' % (report['verdicts'], report['failures']))
+        return report
+
+    def beside(self, fleet, server, concurrency, *options):
+        """A run that goes on meanwhile."""
+        self.started.append(subprocess.Popen(self.command(fleet, server, concurrency, *options), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                             stderr=subprocess.DEVNULL))
+        return self.started[-1]
+
+    def roofline(self, tls, kept=False):
+        report = json.loads(run(self.roofline_program, '--tls', tls, '--rounds', str(self.scale['roofline_rounds']), '--json', *(['--kept'] if kept else [])))
+        return {'sum_us': report['sum_us'], 'physical_us': report['physical_us'], 'primitives_us': report['primitives_us'],
+                'extend_shape': report['extend_shape'], 'in_process_ratio': report['ratio']}
+
+    # The parts
+
+    def first(self, server, attestations, fleet='main'):
+        report = self.attest(fleet, server, 8, '--attestations', str(attestations))
+        return round(report['server_cpu_seconds'] / report['attestations'] * 1e6, 1)
+
+    def again(self, server, attestations):
+        """Runs begin with a first attestation on each connection: what those cost, in a run just before, is taken off."""
+        each = self.first(server, attestations)
+        report = self.attest('main', server, 8, '--keep', '--attestations', str(attestations + MAIN_ENDPOINTS))
+        connections = report['connections']
+        return round((report['server_cpu_seconds'] * 1e6 - connections * each) / (report['attestations'] - connections), 1)
+
+    def interleaved(self, rounds, ways, what):
+        """Each way once a round, in another order each time."""
+        out, order = [], list(ways)
+        for i in range(rounds):
+            self.number.shuffle(order)
+            out.append({name: ways[name]() for name in order})
+            say('%s, round %d of %d: %s' % (what, i + 1, rounds, ', '.join('%s %s' % (n, v) for n, v in out[-1].items() if not isinstance(v, dict))))
+        return out
+
+    def cost(self):
+        main, n = self.main_server(), self.scale['attestations']
+        password = self.server('password', refdb='references', fleets=['main'], password=True)
+        for server in (main, password):
+            self.first(server, MAIN_ENDPOINTS)  # fills the caches
+        return self.interleaved(self.scale['rounds'], {
+            'mutual_us': lambda: self.first(main, n), 'password_us': lambda: self.first(password, n), 'kept_us': lambda: self.again(main, n),
+            'roofline_mutual': lambda: self.roofline('mutual'), 'roofline_server': lambda: self.roofline('server'),
+            'roofline_kept': lambda: self.roofline('mutual', True)}, 'server CPU')
+
+    def sweep(self):
+        main, out = self.main_server(), []
+        self.first(main, MAIN_ENDPOINTS)
+        steps = [1, 2, 4, 8, 16, 32, 64, 128]
+        runs = {step: [] for step in steps}
+        for _ in range(self.scale['sweep_rounds']):
+            for step in self.number.sample(steps, len(steps)):
+                runs[step].append(self.attest('main', main, step, '--duration', str(self.scale['sweep_seconds'])))
+        for step, some in runs.items():
+            rates = [r['rate'] for r in some]
+            rate = statistics.median(rates)
+            row = {'concurrency': step, 'rate': rate, 'spread': round((max(rates) - min(rates)) / rate, 3)}
+            for p in ('p50', 'p90', 'p99'):
+                row[p + '_ms'] = round(statistics.median(r['latency_ms'][p] for r in some), 2)
+            row['server_cpu_us'] = round(statistics.median(r['server_cpu_seconds'] / r['attestations'] * 1e6 for r in some), 1)
+            row['fleet_cpu_us'] = round(statistics.median(r['cpu_seconds'] / r['attestations'] * 1e6 for r in some), 1)
+            say('concurrency %d: %.0f/s, p50 %.1f ms, p99 %.1f ms' % (step, rate, row['p50_ms'], row['p99_ms']))
+            out.append(row)
+        return out
+
+    def connected(self):
+        """All connect and attest, and attest again in turn while all are connected; then they are idle."""
+        n = self.scale['connected']
+        limit = raise_descriptors(n + 1000)
+        if limit < n + 200:
+            raise NotMeasured('%d connections need more than the %d descriptors that a process may have' % (n, limit))
+        server = self.many()
+        # What a load leaves in the allocator isn't the connections'.
+        self.attest('many', server, 64, '--attestations', '400')
+        say('%d endpoints connect, and attest twice' % n)
+        report = self.attest('many', server, 64, '--keep', '--attestations', str(2 * n), '--hold', '1', good=False)
+        resident = report['server_resident_bytes']
+        return {'endpoints': n, 'connections': report['connections'], 'attestations': report['attestations'], 'verdicts': report['verdicts'],
+                'failures': report['failures'], 'wrong': report['wrong'], 'seconds': report['seconds'], 'resident_bytes': resident,
+                'bytes_a_connection': round((resident['at_rest'] - resident['before']) / max(report['connections'], 1))}
+
+    def fairness(self):
+        s = self.scale
+        server = self.many()
+        alone = lambda: self.attest('main', server, s['active'], '--duration', str(s['fairness_seconds']))['latency_ms']['p99']
+        alone()
+        before = [alone(), alone()]
+        say('%d idle, %d stalled and %d slow endpoints besides' % (s['idle'], s['stalled'], s['slow']))
+        idle = self.beside('many', server, 32, '--keep', '--attestations', str(s['idle']), '--hold', '3600')
+        others = [idle]
+        until = time.monotonic() + 60 + s['idle'] / 20
+        while established(server.port) < s['idle']:
+            if time.monotonic() > until or idle.poll() is not None:
+                raise NotMeasured("the idle endpoints don't all connect")
+            time.sleep(0.2)
+        # The server ends who stalls after two minutes: they come last.
+        others.append(self.beside('stalled', server, s['stalled'], '--stalled', '1', '--attestations', str(s['stalled']), '--timeout', '600'))
+        others.append(self.beside('slow', server, s['slow'], '--slow', '1', '--duration', '3600', '--timeout', '600'))
+        while established(server.port) < s['idle'] + s['stalled'] + 0.5 * s['slow']:
+            if time.monotonic() > until:
+                raise NotMeasured("those that stall and dawdle don't all connect")
+            time.sleep(0.2)
+        beside, connections = [], []
+        for _ in range(3):
+            beside.append(alone())
+            connections.append(established(server.port))
+        for other in others:
+            other.terminate()
+            other.wait()
+        while established(server.port) > 0 and time.monotonic() < until + 60:
+            time.sleep(0.2)
+        return {'active': s['active'], 'others': {k: s[k] for k in ('idle', 'stalled', 'slow')}, 'connections': min(connections),
+                'alone_p99_ms': before + [alone(), alone()], 'beside_p99_ms': beside}
+
+    def overload(self):
+        """Closed loop at its best, then arrivals at three times that rate, whatever the server does."""
+        s, server = self.scale, self.many()
+        seconds = str(s['overload_seconds'])
+        best = lambda: self.attest('many', server, 32, '--duration', seconds)['rate']
+        best()
+        rounds = []
+        for i in range(s['overload_rounds']):
+            limit = best()
+            report = self.attest('many', server, min(s['connected'], 10_000), '--rate', str(round(3 * limit)), '--duration', seconds, '--timeout', '30', good=False)
+            rounds.append({'limit': limit, 'goodput': report['rate'], 'failures': report['failures'], 'wrong': report['wrong'],
+                           'p99_ms': report['latency_ms']['p99']})
+            say('overload, round %d: %.0f/s of %.0f/s' % (i + 1, report['rate'], limit))
+        return {'endpoints': s['connected'], 'rounds': rounds}
+
+    def store_size(self):
+        few, many = self.scale['references']
+        small = self.main_server()
+        self.references('references-many', many)
+        self.make('main-many', MAIN_ENDPOINTS, 'rsa', 'references-many', self.path('keys-main'))
+        large = self.server('references-many', refdb='references-many', fleets=['main-many'])
+        self.first(small, MAIN_ENDPOINTS)
+        self.first(large, MAIN_ENDPOINTS, 'main-many')
+        n = self.scale['attestations']
+        return {'few': few, 'many': many, 'rounds': self.interleaved(self.scale['rounds'], {
+            'few_us': lambda: self.first(small, n), 'many_us': lambda: self.first(large, n, 'main-many')}, 'references')}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--binaries', default='build/release/bin')
+    parser.add_argument('--folder', default='build/bench/server', help='keys, fleets and stores are kept in it')
+    parser.add_argument('--quick', action='store_true', help='less of everything: whether it works, no figures to compare')
+    parser.add_argument('--parts', default=','.join(PARTS))
+    options = parser.parse_args()
+    parts = options.parts.split(',')
+    if unknown := set(parts) - set(PARTS):
+        parser.error('no such part: ' + ', '.join(sorted(unknown)))
+    scale = 'quick' if options.quick else 'full'
+    folder = os.path.abspath(options.folder)
+    os.makedirs(folder, exist_ok=True)
+    raise_descriptors(20_000)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))  # and what was started ends
+    bench, out = Bench(os.path.abspath(options.binaries), folder, SCALES[scale]), {'scale': scale, 'not_measured': {}}
+    ways = {'cost': bench.cost, 'sweep': bench.sweep, 'connected': bench.connected, 'fairness': bench.fairness, 'overload': bench.overload,
+            'references': bench.store_size}
+    try:
+        for part in parts:
+            begun = time.monotonic()
+            try:
+                out[part] = ways[part]()
+            except (NotMeasured, OSError) as error:
+                say('%s: not measured: %s' % (part, error))
+                out['not_measured'][part] = str(error)
+            say('%s took %.0f s' % (part, time.monotonic() - begun))
+    finally:
+        bench.close()
+    print(json.dumps(out))
+
+
+if __name__ == '__main__':
+    main()
