@@ -5,7 +5,6 @@
 #include <boost/json.hpp>
 #include <chrono>
 #include <csignal>
-#include <ctime>
 #include <iomanip>
 #include <iostream>
 #include <map>
@@ -74,6 +73,10 @@ Result<Reading> read(server::StateAccess& access) {
   return out;
 }
 
+double since_1970() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 // Within its bucket as if all were spread evenly; beyond the last bound, that.
 double percentile(const Histogram& before, const Histogram& now, double part) {
   const double wanted = (now.count - before.count) * part;
@@ -116,7 +119,7 @@ class Summary {
     json::object references;
     references["generation"] = whole(now_.value("gatehouse_reference_generation"));
     const double made = now_.value("gatehouse_reference_generation_made_timestamp_seconds");
-    references["age_seconds"] = made == 0 ? json::value(nullptr) : json::value(whole(double(std::time(nullptr)) - made));
+    references["age_seconds"] = made == 0 ? json::value(nullptr) : json::value(whole(since_1970() - made));
     out["references"] = std::move(references);
     out["cpu_cores"] = since("process_cpu_seconds_total") / seconds_;
     out["resident_bytes"] = whole(now_.value("process_resident_memory_bytes"));
@@ -224,7 +227,7 @@ int run_top(const Options& options) {
     if (!now) return complain(now.error());
     const auto at = std::chrono::steady_clock::now();
     // The first one tells of all the time that the server has run.
-    const double up = double(std::time(nullptr)) - now->value("process_start_time_seconds");
+    const double up = since_1970() - now->value("process_start_time_seconds");
     const double seconds = std::max(first ? up : std::chrono::duration<double>(at - since).count(), 1e-3);
     const json::object summary = Summary(before, *now, seconds).make();
     if (screen) std::cout << "\x1b[H\x1b[2J";

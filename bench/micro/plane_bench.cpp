@@ -145,7 +145,7 @@ void plane(benchmark::State& state) {
   for (auto _ : state) e.run(messages);
   state.SetItemsProcessed(std::int64_t(state.iterations()) * std::int64_t(e.entries));
 }
-BENCHMARK(plane)->Arg(1732)->Arg(100'000)->Threads(1)->Threads(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(plane)->Name("evidence_plane/verdicts")->ArgName("entries")->Arg(1732)->Arg(100'000)->Threads(1)->Threads(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 void graph(benchmark::State& state) {
   const Evidence& e = evidence(std::size_t(state.range(0)));
@@ -216,7 +216,7 @@ void bare(benchmark::State& state) {
   }
   state.SetItemsProcessed(std::int64_t(state.iterations()) * std::int64_t(e.entries));
 }
-BENCHMARK(bare)->Arg(1732)->Arg(100'000)->Threads(1)->Threads(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(bare)->Name("evidence_plane/primitives")->ArgName("entries")->Arg(1732)->Arg(100'000)->Threads(1)->Threads(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace gatehouse
