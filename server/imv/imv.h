@@ -61,6 +61,11 @@ class Imv : public Receiver {
   virtual std::vector<std::string> reasons() const { return {}; }
   // Its part of the RESULT batch.
   virtual void say_last() {}
+  // The RESULT batch is out and the connection is kept: nothing of the assessment is needed any more.
+  virtual void told() {
+    items_ = {};
+    kept_items_ = {};
+  }
 
  protected:
   virtual policy::Validator validator() const = 0;

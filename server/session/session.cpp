@@ -390,7 +390,12 @@ void Session::send_what_fits() {
   if (next.type == pbtnc::BatchType::result) result_.reset();
   answer_due_ = false;
   send_batch(next.type, next.messages);
-  if (stopping_ && pb_.state() == pbtnc::State::decided) return finish_with({});
+  if (pb_.state() == pbtnc::State::decided) {
+    if (stopping_) return finish_with({});
+    // An endpoint that stays may be silent for hours, and there may be thousands.
+    verdict_ = {};
+    for (const auto& imv : imvs_) imv->told();
+  }
   await_client();
 }
 

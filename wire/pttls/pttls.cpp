@@ -67,12 +67,14 @@ const Message* Framer::deliver(std::size_t bytes) {
   return &message_;
 }
 
+constexpr std::size_t usual_message = 4096;  // of those that aren't evidence
+
 std::expected<const Message*, Refusal> Framer::next() {
   if (lost_) return nullptr;
   const Bytes rest = Bytes(buffer_).subspan(at_);
   if (rest.size() < header_size) {
     // Nothing is kept of a connection that is between messages.
-    if (rest.empty() && buffer_.capacity() > 65'536) {
+    if (rest.empty() && buffer_.capacity() > usual_message) {
       buffer_ = {};
       at_ = 0;
     }

@@ -93,6 +93,11 @@ void AttestationImv::finish(pipeline::Verdict verdict, std::optional<PublicKey> 
 }
 
 // The verdict stands: the item is finished by it.
+void AttestationImv::told() {
+  Imv::told();
+  if (done()) state_ = Done{};
+}
+
 void AttestationImv::complete(Done done) {
   const bool proved = done.outcome.quote.has_value();
   state_ = std::move(done);
