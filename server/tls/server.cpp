@@ -10,6 +10,7 @@
 #include <boost/asio.hpp>
 #include <netinet/tcp.h>
 #include <csignal>
+#include <malloc.h>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -126,6 +127,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unordered_map<Admission::Id, Arrived> arrived;                // guarded by mutex: those that wait
   std::unordered_map<Admission::Id, Open> open;  // guarded by mutex: those that have begun
   Pace pace;                                         // on `own`
+  unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
   std::atomic<bool> behind{false};                   // the machine, with those it has
   std::atomic<std::int64_t> delay_ns{0};             // how long what was ready waited for a thread, last
   std::atomic<std::size_t> waiting_checks{0};
@@ -146,6 +148,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void begin_next();
   void refuse(const tcp::endpoint& remote, Admission::Refusal why);
   void await_probe(std::chrono::steady_clock::duration interval);
+  void give_back(bool at_work);
   void await_signal();
   void await_refresh();
   void begin_stop();
@@ -768,13 +771,26 @@ void Server::Impl::await_probe(std::chrono::steady_clock::duration interval) {
                    self->pipeline->bytes_in_flight() > self->pipeline->budget_bytes() / 2;
     // Also where nobody went: a handshake may have had its time.
     self->begin_next();
-    bool idle = false;
+    bool idle = false, at_work = false;
     {
       const std::lock_guard lock(self->mutex);
       idle = self->admission.connections() == 0;
+      at_work = !self->assessments.empty();
     }
+    self->give_back(at_work);
     self->await_probe(idle ? idle_probe_interval : probe_interval);
   });
+}
+
+// What a crowd's evidence took, the C library keeps for the next crowd. Endpoints that stay connected may be silent for
+// hours: once nobody has been assessed for a second or so, the system gets it back.
+void Server::Impl::give_back(bool at_work) {
+  constexpr unsigned probes = 40;
+  if (at_work) {
+    probes_until_trim = probes;
+  } else if (probes_until_trim != 0 && --probes_until_trim == 0) {
+    ::malloc_trim(0);
+  }
 }
 
 void Server::Impl::await_signal() {
