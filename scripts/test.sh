@@ -48,7 +48,7 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1:history_size=7
 
 part_fuzz() {
-  local seconds=3
+  local seconds=2
   [ -z "$long" ] || seconds=600
   build fuzz harnesses
   say "fuzz corpora, $seconds s for each parser"
