@@ -373,8 +373,9 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   template <class Body>
   void arm(std::chrono::steady_clock::duration from_now, Body body) {
     timer_.expires_after(from_now);
-    timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this(), body](error_code ec) {
-      if (ec || self->gone_) return;
+    // A deadline that has passed may wait for its turn when another one takes its place.
+    timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this(), body, deadline = ++deadline_](error_code ec) {
+      if (ec || self->gone_ || deadline != self->deadline_) return;
       body(*self);
     }));
   }
@@ -566,6 +567,7 @@ class Connection : public Host, public std::enable_shared_from_this<Connection> 
   ByteVector in_, current_;
   std::deque<ByteVector> out_;
   std::size_t queued_ = 0;
+  std::uint64_t deadline_ = 0;  // the how manieth
   metrics::SessionClock clock_;
   unsigned writes_ = 0;     // of state, that aren't on disk yet
   bool held_back_ = false;  // the evidence plane has no room
