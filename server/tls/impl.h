@@ -1,0 +1,113 @@
+// What a running server consists of, for server.cpp and connection.cpp.
+#pragma once
+
+#include <atomic>
+#include <boost/asio.hpp>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "server/control/control.h"
+#include "server/metrics/http_server.h"
+#include "server/metrics/metrics.h"
+#include "server/session/session.h"
+#include "server/state/state.h"
+#include "server/state/users.h"
+#include "server/tls/admission.h"
+#include "server/tls/backoff.h"
+#include "server/tls/connection.h"
+#include "server/tls/server.h"
+#include "server/tls/tls_context.h"
+#include "server/trace/recorder.h"
+
+namespace gatehouse::server {
+
+// Milliseconds since 1970.
+inline std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// Taken from the listener, its handshake not begun.
+struct Arrived {
+  boost::asio::ip::tcp::socket socket;
+  boost::asio::ip::tcp::endpoint remote;
+};
+
+struct Open {
+  const Connection* connection;
+  std::weak_ptr<Connection> weak;
+};
+
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
+  Impl(Config c, ReferenceSource r)
+      : config(std::move(c)), source(std::move(r)), own(boost::asio::make_strand(io)), signals(own), refresh(own), grace(own), probe(own), workers(1),
+        admission({.connections = config.max_connections, .connections_per_address = config.max_connections_per_address,
+                   .handshakes = config.max_handshakes, .waiting = config.max_waiting, .waiting_per_address = config.max_waiting_per_address}),
+        pace(config.max_delay) {}
+
+  Config config;
+  ReferenceSource source;
+  boost::asio::io_context io;
+  boost::asio::strand<boost::asio::io_context::executor_type> own;  // signals, reload, stop: the server's own doings
+  std::unique_ptr<State> state;
+  std::unique_ptr<pipeline::Pipeline> pipeline;
+  std::unique_ptr<trace::Recorder> recorder;  // null: no traces
+  boost::asio::signal_set signals;
+  boost::asio::steady_timer refresh, grace, probe;
+  std::vector<boost::asio::ip::tcp::acceptor> acceptors;  // each of its executor, a strand
+  std::vector<std::uint16_t> ports;
+  std::vector<std::unique_ptr<boost::asio::steady_timer>> pauses;
+  boost::asio::thread_pool workers;  // password checks: milliseconds each, apart from the sessions' threads
+  std::unique_ptr<ControlServer> control;
+  std::atomic<bool> stopping{false};
+  metrics::Metrics counted;
+  const std::int64_t started = now_ms();  // milliseconds since 1970
+  std::unique_ptr<metrics::HttpServer> metrics_port;  // null: none is configured
+
+  // What SIGHUP replaces; sessions keep what they began with.
+  mutable std::mutex mutex;
+  std::shared_ptr<const TlsContext> tls;             // guarded by mutex
+  std::shared_ptr<const Settings> settings;          // guarded by mutex
+  std::shared_ptr<const UserFile> users;             // guarded by mutex
+  std::shared_ptr<const refdb::View> view;           // guarded by mutex
+  Backoff backoff;                                   // guarded by mutex
+  std::unordered_map<std::string, std::size_t> assessments;  // guarded by mutex: in progress, by who is assessed
+  Admission admission;                               // guarded by mutex
+  std::unordered_map<Admission::Id, Arrived> arrived;      // guarded by mutex: those that wait
+  std::unordered_map<Admission::Id, Open> open;            // guarded by mutex: those that have begun
+  Pace pace;                                         // on `own`
+  unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
+  std::atomic<bool> behind{false};                   // the machine, with those it has
+  std::atomic<std::int64_t> delay_ns{0};             // how long what was ready waited for a thread, last
+  std::atomic<std::size_t> waiting_checks{0};
+  std::size_t refused = 0;                           // guarded by mutex: connections that no line of the log tells of yet
+  std::chrono::steady_clock::time_point told_refused{};  // guarded by mutex
+
+  template <class T>
+  T current(const T& member) const {
+    const std::lock_guard lock(mutex);
+    return member;
+  }
+  Result<void> load();
+  Result<void> reload_references();
+  Result<void> listen();
+  void accept(std::size_t which);
+  void arrive(boost::asio::ip::tcp::socket socket);
+  // Begins with those that wait, as far as may be.
+  void begin_next();
+  void refuse(const boost::asio::ip::tcp::endpoint& remote, Admission::Refusal why);
+  void await_probe(std::chrono::steady_clock::duration interval);
+  void give_back(bool at_work);
+  void await_signal();
+  void await_refresh();
+  void begin_stop();
+  std::size_t reassess(std::string_view device);
+  // On the thread of the metrics port or of the control socket.
+  std::vector<metrics::Family> read_metrics() const;
+  void maybe_done();
+};
+
+}  // namespace gatehouse::server
