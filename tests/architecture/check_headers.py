@@ -6,7 +6,7 @@
 One compiler call a header, as many at once as the machine has cores. Prints what doesn't compile; exit 1 on any."""
 import concurrent.futures, os, subprocess, sys
 
-FOLDERS = ('base', 'wire', 'refdb', 'pipeline', 'server', 'endpoint', 'cli')
+FOLDERS = ('base', 'wire', 'refdb', 'pipeline', 'server', 'endpoint', 'fleet', 'cli')
 
 
 def headers(root):
