@@ -215,6 +215,7 @@ void Judgement::check_ima_claims(Verdict& v, bool& refused) {
     f->expected.clear();
     status = Status::failed;
   }
+  if (more.empty()) return;
   std::move(more.begin(), more.end(), std::back_inserter(findings_));
   std::sort(findings_.begin(), findings_.end(), by_entry);
 }

@@ -275,6 +275,11 @@ IndexAnswers Judgement::index_answers() {
 // findings in front of it that it would be dropped now: the order in which batches are looked up makes no difference.
 // They are left in the order of their entries.
 void Judgement::keep_worst() {
+  const auto by_entry = [](const Finding& a, const Finding& b) { return a.entry < b.entry; };
+  if (findings_.size() <= max_findings && findings_bytes_ <= max_findings_bytes) {
+    if (!std::is_sorted(findings_.begin(), findings_.end(), by_entry)) std::sort(findings_.begin(), findings_.end(), by_entry);
+    return;
+  }
   const auto place = [](const Finding& f) { return std::pair(only_unknown(f), f.entry); };
   std::sort(findings_.begin(), findings_.end(), [&](const Finding& a, const Finding& b) { return place(a) < place(b); });
   std::size_t kept = 0, bytes = 0;
@@ -285,7 +290,7 @@ void Judgement::keep_worst() {
   }
   findings_.resize(kept);
   findings_bytes_ = bytes;
-  std::sort(findings_.begin(), findings_.end(), [](const Finding& a, const Finding& b) { return a.entry < b.entry; });
+  std::sort(findings_.begin(), findings_.end(), by_entry);
 }
 
 }  // namespace gatehouse::pipeline

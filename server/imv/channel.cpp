@@ -72,13 +72,13 @@ void Channel::take(const pbtnc::PaMessage& pa, const patnc::Parsed& parsed, Rece
   }
   Link* const known = link(pa.collector);
   if (known == nullptr) return receiver.malformed("messages of too many collectors");
-  std::vector<patnc::Attribute> run;
-  for (const patnc::Attribute& a : parsed.attributes) {
-    if (a.vendor != tcg || a.type < patnc::type::contract_request || a.type > patnc::type::next_segment) {
-      run.push_back(a);
-      continue;
-    }
-    deliver(pa, run, receiver);
+  const std::span<const patnc::Attribute> all = parsed.attributes;
+  std::size_t first = 0;  // of those that are delivered together
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const patnc::Attribute& a = all[i];
+    if (a.vendor != tcg || a.type < patnc::type::contract_request || a.type > patnc::type::next_segment) continue;
+    deliver(pa, all.subspan(first, i - first), receiver);
+    first = i + 1;
     Reader r(a.value, "TCG IF-M Segmentation", a.value_offset());
     if (a.type == patnc::type::contract_request) on_contract_request(*known, pa, r, receiver);
     if (a.type == patnc::type::segment_envelope) on_envelope(*known, pa, r, receiver);
@@ -101,10 +101,10 @@ void Channel::take(const pbtnc::PaMessage& pa, const patnc::Parsed& parsed, Rece
       }
     }
   }
-  deliver(pa, run, receiver);
+  deliver(pa, all.subspan(first), receiver);
 }
 
-void Channel::deliver(const pbtnc::PaMessage& pa, std::vector<patnc::Attribute>& run, Receiver& receiver) {
+void Channel::deliver(const pbtnc::PaMessage& pa, std::span<const patnc::Attribute> run, Receiver& receiver) {
   if (run.empty()) return;
   Message message;
   message.collector = pa.collector;
@@ -112,7 +112,7 @@ void Channel::deliver(const pbtnc::PaMessage& pa, std::vector<patnc::Attribute>&
   message.base_offset = run.front().offset - patnc::message_header_size;
   const std::size_t end = run.back().value_offset() + run.back().value.size();
   message.bytes = pa.body.subspan(message.base_offset, end - message.base_offset);
-  message.attributes = std::exchange(run, {});
+  message.attributes = run;
   receiver.receive(message);
 }
 
@@ -168,7 +168,7 @@ void Channel::perform(const pbtnc::PaMessage& pa, patnc::Reassembler::Step step,
   message.header_copy = pseudo;
   message.bytes = whole;
   message.base_offset = std::size_t(0) - patnc::message_header_size;
-  message.attributes.push_back(base);
+  message.attributes = {&base, 1};
   receiver.receive(message);
 }
 

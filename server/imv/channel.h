@@ -11,6 +11,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -23,7 +24,7 @@ namespace gatehouse::server {
 struct Message {
   std::uint16_t collector = pbtnc::any;  // who sent it
   Bytes header_copy;                     // 8 bytes, quoted in errors
-  std::vector<patnc::Attribute> attributes;
+  std::span<const patnc::Attribute> attributes;
   // The same attributes as bytes, behind 8 bytes to skip; an offset in them plus `base_offset` counts as the
   // attributes' offsets do.
   Bytes bytes;
@@ -79,7 +80,7 @@ class Channel {
   void on_contract_request(Link& link, const pbtnc::PaMessage& pa, Reader& r, Receiver& receiver);
   void on_envelope(Link& link, const pbtnc::PaMessage& pa, Reader& r, Receiver& receiver);
   void perform(const pbtnc::PaMessage& pa, patnc::Reassembler::Step step, Receiver& receiver);
-  void deliver(const pbtnc::PaMessage& pa, std::vector<patnc::Attribute>& run, Receiver& receiver);
+  void deliver(const pbtnc::PaMessage& pa, std::span<const patnc::Attribute> run, Receiver& receiver);
 
   Conversation& c_;
   const std::uint16_t imv_;

@@ -32,6 +32,8 @@ class Host {
   // After what was sent: TLS close_notify, then TCP.
   virtual void close() = 0;
   virtual void log(LogLevel level, std::string text) = 0;
+  // False: what is said on this level is dropped, and needn't be put into words.
+  virtual bool logs(LogLevel) const { return true; }
   // From now; replaces the one before.
   virtual void set_deadline(std::chrono::milliseconds from_now) = 0;
   virtual void check_password(std::string user, Secret password) = 0;              // -> Session::on_password

@@ -50,8 +50,8 @@ class Imv : public Receiver {
   virtual void outcome(Result<pipeline::Outcome>& /*outcome*/) {}
   virtual std::size_t pending_bytes() const { return 0; }  // of evidence that isn't judged yet
 
-  // The verdict object, of the one IMV whose evidence makes it.
-  virtual const pipeline::Verdict* verdict() const { return nullptr; }
+  // The verdict object, of the one IMV whose evidence makes it. Its findings may be taken away.
+  virtual pipeline::Verdict* verdict() { return nullptr; }
   // When all have a result: what this one adds to the verdict's findings and to the session's record.
   virtual void contribute(pipeline::Verdict& /*verdict*/, SessionResult& /*record*/) {}
   const std::vector<pipeline::ItemResult>& items() const { return items_; }

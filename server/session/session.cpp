@@ -43,7 +43,8 @@ void Session::send_batch(pbtnc::BatchType type, Bytes messages) {
   const pbtnc::State before = pb_.state();
   (void)pb_.send(type);
   const ByteVector bytes = pbtnc::batch(type, true, messages);
-  host_.log(LogLevel::debug, "sending PB-TNC " + std::string(pbtnc::name(type)) + " batch, " + std::to_string(bytes.size()) +
+  if (host_.logs(LogLevel::debug))
+    host_.log(LogLevel::debug, "sending PB-TNC " + std::string(pbtnc::name(type)) + " batch, " + std::to_string(bytes.size()) +
                                  " bytes; state transition from '" + std::string(pbtnc::name(before)) + "' to '" +
                                  std::string(pbtnc::name(pb_.state())) + "'");
   send_message(pttls::Type::pb_tnc_batch, bytes);
@@ -80,7 +81,11 @@ SessionResult Session::assemble() {
   verdict_.generation = conversation_.intent.generation;
   for (const auto& imv : imvs_) {
     results.push_back(*imv->result());
-    if (const pipeline::Verdict* judged = imv->verdict()) verdict_ = *judged;
+    if (pipeline::Verdict* const judged = imv->verdict()) {
+      auto findings = std::exchange(judged->findings, {});  // hundreds, where the rest is small
+      verdict_ = *judged;
+      verdict_.findings = std::move(findings);
+    }
   }
   policy::Assessment all = policy::combine(rules.combine, results, rules.on_error);
   unknown_device_ = false;
@@ -154,7 +159,8 @@ void Session::on_batch(Bytes bytes) {
   const pbtnc::State before = pb_.state();
   const auto effect = pb_.receive(batch->type);
   if (!effect) return refuse_batch({pbtnc::ErrorCode::unexpected_batch_type, 0, 0, effect.error().reason});
-  host_.log(LogLevel::debug, "received PB-TNC " + sizes(*batch, bytes.size()) + "; state transition from '" +
+  if (host_.logs(LogLevel::debug))
+    host_.log(LogLevel::debug, "received PB-TNC " + sizes(*batch, bytes.size()) + "; state transition from '" +
                                  std::string(pbtnc::name(before)) + "' to '" + std::string(pbtnc::name(pb_.state())) + "'");
   for (const pbtnc::Message& m : batch->messages)
     if (m.is(pbtnc::vendor_ietf, pbtnc::type::error)) {
@@ -234,6 +240,22 @@ bool Session::reassess() {
   return true;
 }
 
+void Session::log_attributes(std::span<const patnc::Attribute> attributes) {
+  std::size_t measurements = 0, measured_bytes = 0;
+  for (const patnc::Attribute& a : attributes) {
+    if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence)) {
+      host_.log(LogLevel::debug, "PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " + std::to_string(a.value.size()) + " bytes");
+      continue;
+    }
+    ++measurements;
+    measured_bytes += a.value.size();
+  }
+  if (measurements == 0) return;
+  host_.log(LogLevel::debug, std::to_string(measurements) + " PA-TNC attributes '" +
+                                 patnc::attribute_name(patnc::vendor_tcg, pts::type::simple_component_evidence) + "', " +
+                                 std::to_string(measured_bytes) + " bytes");
+}
+
 void Session::deliver(const pbtnc::Batch& batch) {
   const patnc::Supported known = supported_with(settings_);
   for (const pbtnc::Message& m : batch.messages) {
@@ -246,7 +268,8 @@ void Session::deliver(const pbtnc::Batch& batch) {
     }
     if (m.type != pbtnc::type::pa) continue;
     const pbtnc::PaMessage pa = pbtnc::pa_message(m);
-    host_.log(LogLevel::debug, "PB-PA message of type '" + patnc::subtype_name(pa.vendor, pa.subtype) + "', " + std::to_string(pa.body.size()) +
+    if (host_.logs(LogLevel::debug))
+      host_.log(LogLevel::debug, "PB-PA message of type '" + patnc::subtype_name(pa.vendor, pa.subtype) + "', " + std::to_string(pa.body.size()) +
                                    " bytes, from IMC " + std::to_string(pa.collector));
     // EXCL: only the validator that is named, and only if it subscribed to the type (spec part 1b §6.3).
     std::vector<Imv*> receivers;
@@ -262,20 +285,7 @@ void Session::deliver(const pbtnc::Batch& batch) {
       for (Imv* imv : receivers) imv->malformed(parsed.error().text());
       continue;
     }
-    std::size_t measurements = 0, measured_bytes = 0;
-    for (const patnc::Attribute& a : parsed->attributes) {
-      if (!a.is(patnc::vendor_tcg, pts::type::simple_component_evidence)) {
-        host_.log(LogLevel::debug, "PA-TNC attribute '" + patnc::attribute_name(a.vendor, a.type) + "', " + std::to_string(a.value.size()) + " bytes");
-        continue;
-      }
-      ++measurements;
-      measured_bytes += a.value.size();
-    }
-    if (measurements != 0) {
-      host_.log(LogLevel::debug, std::to_string(measurements) + " PA-TNC attributes '" +
-                                     patnc::attribute_name(patnc::vendor_tcg, pts::type::simple_component_evidence) + "', " +
-                                     std::to_string(measured_bytes) + " bytes");
-    }
+    if (host_.logs(LogLevel::debug)) log_attributes(parsed->attributes);
     if (parsed->refusal)
       host_.log(LogLevel::warning, "PA-TNC message refused at offset " + std::to_string(parsed->refusal->offset) + ": " + std::string(parsed->refusal->reason));
     for (Imv* imv : receivers) imv->channel().take(pa, *parsed, *imv);

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,7 @@ class Session {
   void on_batch(Bytes batch);
   bool start_over(pbtnc::State before);
   void deliver(const pbtnc::Batch& batch);
+  void log_attributes(std::span<const patnc::Attribute> attributes);
   void end_batch();
   void advance();
   void flush();

@@ -77,7 +77,8 @@ void Session::finish_with(std::string_view why) {
 
 void Session::on_message(const pttls::Message& m) {
   host_.trace_message(Direction::client_to_server, m.whole);
-  host_.log(LogLevel::debug, "received PT-TLS message #" + std::to_string(m.header.identifier) + " of type '" +
+  if (host_.logs(LogLevel::debug))
+    host_.log(LogLevel::debug, "received PT-TLS message #" + std::to_string(m.header.identifier) + " of type '" +
                                  pttls::name(m.header.vendor, m.header.type) + "' (" + std::to_string(m.header.length) + " bytes)");
   const auto phase = phase_ == Phase::version          ? pttls::Phase::version
                      : phase_ == Phase::authentication ? pttls::Phase::authentication

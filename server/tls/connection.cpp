@@ -125,6 +125,7 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     arm(closing_deadline, [](PtTlsConnection& c) { c.abort({}); });
     if (!writing_) shut_down();
   }
+  bool logs(LogLevel level) const override { return log::enabled(native(level)); }
   void log(LogLevel level, std::string text) override { log::write(native(level), session_ ? session_->id() : std::string(), text); }
   void set_deadline(std::chrono::milliseconds from_now) override {
     if (closing_) return;

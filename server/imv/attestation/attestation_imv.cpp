@@ -609,8 +609,8 @@ void AttestationImv::outcome(Result<pipeline::Outcome>& outcome) {
   complete(std::move(done));
 }
 
-const pipeline::Verdict* AttestationImv::verdict() const {
-  const auto* d = std::get_if<Done>(&state_);
+pipeline::Verdict* AttestationImv::verdict() {
+  auto* d = std::get_if<Done>(&state_);
   return d != nullptr ? &d->outcome.verdict : nullptr;
 }
 

@@ -28,7 +28,7 @@ class AttestationImv final : public Imv {
   void session_begun(const Result<void>& on_disk) override;
   void outcome(Result<pipeline::Outcome>& outcome) override;
   std::size_t pending_bytes() const override;
-  const pipeline::Verdict* verdict() const override;
+  pipeline::Verdict* verdict() override;
   void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
   std::vector<std::string> reasons() const override;
   void say_last() override;
