@@ -157,7 +157,7 @@ bool has_key(const References& references, const ImaItem& item) {
 std::vector<Open> ask_cache(const References& references, const std::vector<ImaItem>& items, Judged& out) {
   const VerdictCache* const cache = references.view == nullptr ? nullptr : references.cache.get();
   // As far ahead as a line takes to come: the slot, and then the name that it points to.
-  constexpr std::size_t slot_ahead = 16, name_ahead = 8;
+  constexpr std::size_t slot_ahead = 24, name_ahead = 12;
   std::array<std::optional<std::string_view>, name_ahead> names;
   std::vector<Open> open;
   for (std::size_t i = 0; cache != nullptr && i < std::min(slot_ahead, items.size()); ++i) cache->prefetch_hit(items[i].template_hash);
@@ -182,7 +182,9 @@ std::vector<Open> ask_cache(const References& references, const std::vector<ImaI
     names[i % name_ahead] = cache->find_hit(items[i].template_hash);
     if (!names[i % name_ahead]) continue;
     ++out.index.cached_hits;
-    __builtin_prefetch(names[i % name_ahead]->data());
+    const std::string_view name = *names[i % name_ahead];  // usually in two lines
+    __builtin_prefetch(name.data());
+    __builtin_prefetch(name.data() + name.size() - (name.empty() ? 0 : 1));
   }
   return open;
 }

@@ -142,7 +142,7 @@ class KnownTemplates {
 class VerdictCache {
  public:
   // Powers of two. A hit takes 128 to 256 bytes, smaller tables included: 32 MiB at most for these.
-  explicit VerdictCache(std::size_t hits = 1 << 18, std::size_t misses = 1 << 13) : hits_(hits), misses_(misses) {}
+  explicit VerdictCache(std::size_t hits = 1 << 18, std::size_t misses = 1 << 15) : hits_(hits), misses_(misses) {}
 
   // Ahead of find_hit(): the table is larger than a core's cache.
   void prefetch_hit(const Digest& key) const { hits_.prefetch(key); }
