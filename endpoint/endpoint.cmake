@@ -21,7 +21,7 @@ add_library(gatehouse_endpoint_tpm STATIC tpm/esys.cpp)
 target_link_libraries(gatehouse_endpoint_tpm PUBLIC gatehouse_wire PRIVATE PkgConfig::TSS2)
 
 # What a service needs around it: signals and file changes, systemd, a configuration file.
-add_library(gatehouse_endpoint_service STATIC service/config.cpp service/events.cpp service/notify.cpp)
+add_library(gatehouse_endpoint_service STATIC service/config.cpp service/events.cpp)
 target_link_libraries(gatehouse_endpoint_service PUBLIC gatehouse_base CLI11::CLI11)
 
 add_executable(gatehouse-endpoint main.cpp agent.cpp attest.cpp options.cpp provision.cpp report.cpp run.cpp
@@ -30,4 +30,4 @@ gatehouse_quick_to_build(gatehouse-endpoint)
 target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_session gatehouse_endpoint_tpm
   gatehouse_endpoint_service OpenSSL::SSL CLI11::CLI11)
 target_compile_definitions(gatehouse-endpoint PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
-install(TARGETS gatehouse-endpoint RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS gatehouse-endpoint RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT endpoint)

@@ -11,13 +11,13 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hex.h"
+#include "base/systemd.h"
 #include "endpoint/agent.h"
 #include "endpoint/commands.h"
 #include "endpoint/inventory/inventory.h"
 #include "endpoint/report.h"
 #include "endpoint/service/config.h"
 #include "endpoint/service/events.h"
-#include "endpoint/service/notify.h"
 #include "endpoint/service/schedule.h"
 
 namespace gatehouse::endpoint {
@@ -99,7 +99,7 @@ class Service {
 };
 
 Result<void> Service::run() {
-  notify("READY=1\nSTATUS=connecting to " + options_.agent.server);
+  systemd::notify("READY=1\nSTATUS=connecting to " + options_.agent.server);
   for (bool on = true; on;) {
     const auto served = serve();
     status_.connected(false);
@@ -109,7 +109,7 @@ Result<void> Service::run() {
     const std::chrono::milliseconds wait = backoff_.next(random_fraction());
     const std::string why = served ? "the server closed the connection" : served.error().text();
     say(why + "; connecting again in " + std::to_string(std::chrono::ceil<std::chrono::seconds>(wait).count()) + " s");
-    notify("STATUS=not connected: " + escaped(why));
+    systemd::notify("STATUS=not connected: " + escaped(why));
     status_.failed(why);
     status_.write();
     on = pause(wait);
@@ -144,7 +144,7 @@ Result<void> Service::serve() {
   }
   // Whatever we were at: the server is told.
   if (events_.take().stop) {
-    notify("STOPPING=1");
+    systemd::notify("STOPPING=1");
     agent->close();
   }
   return ended;
@@ -196,7 +196,7 @@ Result<void> Service::record(Agent& agent, Result<Outcome> outcome, std::string_
   schedule_->assessed(Clock::now(), random_fraction());
   std::string line = "access recommendation " + std::string(name(outcome->recommendation)) + ", assessment result " +
                      std::string(name(outcome->assessment)) + " (" + std::string(reason) + ")";
-  notify("STATUS=" + line);
+  systemd::notify("STATUS=" + line);
   for (const std::string& why : outcome->reasons) line += "; " + why;
   say(line);
   status_.assessed(reason, outcome_json(*outcome, agent.device(), warnings));

@@ -52,22 +52,28 @@ struct HttpServer::Impl {
       if (request.method() != http::verb::get && request.method() != http::verb::head) return answer(http::status::method_not_allowed, {});
       if (parser_.chunked() || parser_.content_length().value_or(0) != 0) return answer(http::status::bad_request, {});
       const std::string_view target(request.target().data(), request.target().size());
-      if (target.substr(0, target.find('?')) != "/metrics") return answer(http::status::not_found, {});
+      const std::string_view path = target.substr(0, target.find('?'));
       try {
-        answer(http::status::ok, server_.body_());
+        if (path == "/metrics") return answer(http::status::ok, server_.body_(), content_type);
+        if (path == "/healthz") return answer_check(server_.checks_.healthy);
+        if (path == "/readyz") return answer_check(server_.checks_.ready);
+        answer(http::status::not_found, {});
       } catch (const std::exception&) {
         answer(http::status::internal_server_error, {});
       }
     }
-    void answer(http::status status, std::string text) {
-      const bool good = status == http::status::ok;
+    void answer_check(const Check& check) {
+      const std::string wrong = check ? check() : std::string();
+      answer(wrong.empty() ? http::status::ok : http::status::service_unavailable, (wrong.empty() ? "ok" : wrong) + "\n");
+    }
+    void answer(http::status status, std::string text, std::string_view type = "text/plain; charset=utf-8") {
       response_.result(status);
       response_.version(11);
       response_.keep_alive(false);
-      response_.set(http::field::content_type, good ? beast::string_view(content_type.data(), content_type.size()) : "text/plain; charset=utf-8");
+      response_.set(http::field::content_type, beast::string_view(type.data(), type.size()));
       response_.set(http::field::cache_control, "no-store");
       if (status == http::status::method_not_allowed) response_.set(http::field::allow, "GET, HEAD");
-      if (!good) text = std::string(http::obsolete_reason(status)) + "\n";
+      if (text.empty()) text = std::string(http::obsolete_reason(status)) + "\n";
       response_.content_length(text.size());
       // The answer to HEAD is the head of the answer to GET.
       if (parser_.get().method() != http::verb::head) response_.body() = std::move(text);
@@ -93,7 +99,7 @@ struct HttpServer::Impl {
     std::array<char, 1024> rest_{};
   };
 
-  Impl(Body body, std::chrono::milliseconds patience) : body_(std::move(body)), patience_(patience), acceptor_(context_), pause_(context_) {}
+  Impl(Body body, Checks checks, std::chrono::milliseconds patience) : body_(std::move(body)), checks_(std::move(checks)), patience_(patience), acceptor_(context_), pause_(context_) {}
 
   Result<void> listen(const std::string& address, std::uint16_t port) {
     error_code ec;
@@ -130,6 +136,7 @@ struct HttpServer::Impl {
   }
 
   const Body body_;
+  const Checks checks_;
   const std::chrono::milliseconds patience_;
   std::uint16_t port_ = 0;
   std::size_t open_ = 0;  // of the server's thread
@@ -145,9 +152,9 @@ HttpServer::~HttpServer() {
   impl_->thread_.join();
 }
 
-Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& address, std::uint16_t port, Body body,
+Result<std::unique_ptr<HttpServer>> HttpServer::start(const std::string& address, std::uint16_t port, Body body, Checks checks,
                                                       std::chrono::milliseconds patience) {
-  auto impl = std::make_unique<Impl>(std::move(body), patience);
+  auto impl = std::make_unique<Impl>(std::move(body), std::move(checks), patience);
   GH_CHECK(impl->listen(address, port));
   impl->accept();
   impl->thread_ = std::thread([raw = impl.get()] { raw->run(); });

@@ -43,7 +43,7 @@ struct Open {
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Impl(Config c, ReferenceSource r)
-      : config(std::move(c)), source(std::move(r)), own(boost::asio::make_strand(io)), signals(own), refresh(own), grace(own), probe(own), workers(1),
+      : config(std::move(c)), source(std::move(r)), own(boost::asio::make_strand(io)), signals(own), refresh(own), grace(own), probe(own), watchdog(own), workers(1),
         admission({.connections = config.max_connections, .connections_per_address = config.max_connections_per_address,
                    .handshakes = config.max_handshakes, .waiting = config.max_waiting, .waiting_per_address = config.max_waiting_per_address}),
         pace(config.max_delay) {}
@@ -56,7 +56,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
   boost::asio::signal_set signals;
-  boost::asio::steady_timer refresh, grace, probe;
+  boost::asio::steady_timer refresh, grace, probe, watchdog;
   std::vector<boost::asio::ip::tcp::acceptor> acceptors;  // each of its executor, a strand
   std::vector<std::uint16_t> ports;
   std::vector<std::unique_ptr<boost::asio::steady_timer>> pauses;
@@ -81,6 +81,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Pace pace;                                         // on `own`
   unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
   std::atomic<bool> behind{false};                   // the machine, with those it has
+  std::atomic<bool> turning{false};                  // the threads have begun
+  std::atomic<std::int64_t> turned_ns{0};            // steady clock: when one of them last came to the probe
   std::atomic<std::int64_t> delay_ns{0};             // how long what was ready waited for a thread, last
   std::atomic<std::size_t> waiting_checks{0};
   std::size_t refused = 0;                           // guarded by mutex: connections that no line of the log tells of yet
@@ -94,6 +96,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Result<void> load();
   Result<void> reload_references();
   Result<void> listen();
+  Result<void> adopt_sockets();
+  void add(boost::asio::ip::tcp::acceptor acceptor);
   void accept(std::size_t which);
   void arrive(boost::asio::ip::tcp::socket socket);
   // Begins with those that wait, as far as may be.
@@ -103,6 +107,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void give_back(bool at_work);
   void await_signal();
   void await_refresh();
+  void await_watchdog(std::chrono::microseconds interval);
+  // Why the process should be started anew, and why nobody new should be sent to it; empty: good.
+  std::string ill() const;
+  std::string unready() const;
   void begin_stop();
   std::size_t reassess(std::string_view device);
   // On the thread of the metrics port or of the control socket.

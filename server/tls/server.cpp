@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -11,6 +12,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/systemd.h"
 #include "server/config/listen_address.h"
 #include "server/tls/impl.h"
 
@@ -104,21 +106,54 @@ Result<void> Server::Impl::reload_references() {
 }
 
 Result<void> Server::Impl::listen() {
-  for (const std::string& where : config.listen) {
-    GH_TRY(const tcp::endpoint endpoint, endpoint_of(where));
-    tcp::acceptor acceptor(asio::make_strand(io));
-    error_code ec;
-    acceptor.open(endpoint.protocol(), ec);
-    if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
-    if (!ec) acceptor.bind(endpoint, ec);
-    if (!ec) acceptor.listen(4096, ec);
-    if (ec) return fail(Error{Fault::environment, "can't listen", {}, 0, where, ec.message()});
-    log::write(log::Level::info, {}, "PT-TLS listening on " + where.substr(0, where.rfind(':')) + ":" + std::to_string(acceptor.local_endpoint().port()));
-    ports.push_back(acceptor.local_endpoint().port());
-    pauses.push_back(std::make_unique<asio::steady_timer>(acceptor.get_executor()));
-    acceptors.push_back(std::move(acceptor));
+  GH_CHECK(adopt_sockets());
+  // Who passes sockets decides where the server listens: nothing else is opened then.
+  if (acceptors.empty()) {
+    for (const std::string& where : config.listen) {
+      GH_TRY(const tcp::endpoint endpoint, endpoint_of(where));
+      tcp::acceptor acceptor(asio::make_strand(io));
+      error_code ec;
+      acceptor.open(endpoint.protocol(), ec);
+      if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+      if (!ec) acceptor.bind(endpoint, ec);
+      if (!ec) acceptor.listen(4096, ec);
+      if (ec) return fail(Error{Fault::environment, "can't listen", {}, 0, where, ec.message()});
+      add(std::move(acceptor));
+    }
   }
   for (std::size_t i = 0; i < acceptors.size(); ++i) accept(i);
+  return {};
+}
+
+void Server::Impl::add(tcp::acceptor acceptor) {
+  error_code ec;
+  const tcp::endpoint where = acceptor.local_endpoint(ec);
+  const std::string address = where.address().to_string();
+  log::write(log::Level::info, {}, "PT-TLS listening on " + (where.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(where.port()));
+  ports.push_back(where.port());
+  pauses.push_back(std::make_unique<asio::steady_timer>(acceptor.get_executor()));
+  acceptors.push_back(std::move(acceptor));
+}
+
+// Listening sockets that systemd opened (packaging/gatehouse.socket): so the port needs no privilege, and who connects
+// while the server starts anew waits instead of being refused.
+Result<void> Server::Impl::adopt_sockets() {
+  for (systemd::Socket& passed : systemd::passed_sockets()) {
+    const auto unfit = [&](std::string_view why) {
+      return fail(Error{Fault::environment, "a socket that was passed can't be used", "sd_listen_fds(3)", 0, passed.name, std::string(why)});
+    };
+    int family = 0, listens = 0;
+    socklen_t size = sizeof family;
+    if (::getsockopt(passed.descriptor.get(), SOL_SOCKET, SO_DOMAIN, &family, &size) != 0) return unfit("it is no socket");
+    size = sizeof listens;
+    if (::getsockopt(passed.descriptor.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) return unfit("it doesn't listen");
+    if (family != AF_INET && family != AF_INET6) return unfit("it is neither IPv4 nor IPv6");
+    tcp::acceptor acceptor(asio::make_strand(io));
+    error_code ec;
+    acceptor.assign(family == AF_INET ? tcp::v4() : tcp::v6(), passed.descriptor.release(), ec);
+    if (ec) return unfit(ec.message());
+    add(std::move(acceptor));
+  }
   return {};
 }
 
@@ -231,6 +266,7 @@ void Server::Impl::await_probe(std::chrono::steady_clock::duration interval) {
     if (ec || self->stopping) return;
     const auto delay = std::chrono::steady_clock::now() - self->probe.expiry();
     self->delay_ns = std::chrono::nanoseconds(delay).count();
+    self->turned_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
     const bool slow = self->pace.note(delay);
     self->behind = slow || self->waiting_checks > max_waiting_checks ||
                    self->pipeline->bytes_in_flight() > self->pipeline->budget_bytes() / 2;
@@ -263,8 +299,10 @@ void Server::Impl::await_signal() {
     if (ec) return;
     if (signal == SIGHUP) {
       log::write(log::Level::info, {}, "SIGHUP: reading certificates, users and references again");
+      systemd::notify_reloading();
       if (const auto loaded = self->load(); !loaded)
         log::write(log::Level::error, {}, "reload failed, what was loaded before stays: " + loaded.error().text());
+      systemd::notify("READY=1");
       return self->await_signal();
     }
     log::write(log::Level::info, {}, "stopping");
@@ -285,8 +323,34 @@ void Server::Impl::await_refresh() {
   });
 }
 
+// Said by a thread that serves sessions: if none of them comes to it in half the time that is allowed, systemd starts
+// the server anew.
+void Server::Impl::await_watchdog(std::chrono::microseconds interval) {
+  systemd::notify("WATCHDOG=1");
+  watchdog.expires_after(interval / 2);
+  watchdog.async_wait([self = shared_from_this(), interval](error_code ec) {
+    if (!ec) self->await_watchdog(interval);
+  });
+}
+
+// Empty: good.
+std::string Server::Impl::ill() const {
+  constexpr auto patience = 10s;
+  if (!turning) return {};  // before run()
+  const auto silent = std::chrono::steady_clock::now().time_since_epoch() - std::chrono::nanoseconds(turned_ns.load());
+  return silent > patience ? "no thread has come to its work for " + std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silent).count()) + " s"
+                           : std::string();
+}
+std::string Server::Impl::unready() const {
+  if (stopping) return "the server stops";
+  if (std::string why = ill(); !why.empty()) return why;
+  if (behind) return "overloaded: nobody new begins";
+  return {};
+}
+
 void Server::Impl::begin_stop() {
   if (stopping.exchange(true)) return;
+  systemd::notify("STOPPING=1");
   error_code ignored;
   for (std::size_t i = 0; i < acceptors.size(); ++i)
     asio::post(acceptors[i].get_executor(), [self = shared_from_this(), i] {
@@ -297,6 +361,7 @@ void Server::Impl::begin_stop() {
   signals.cancel(ignored);
   refresh.cancel();
   probe.cancel();
+  watchdog.cancel();
   control.reset();
   std::vector<std::shared_ptr<Connection>> live;
   {
@@ -417,6 +482,14 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     const auto server = weak.lock();
     return server ? server->read_metrics() : std::vector<metrics::Family>();
   };
+  const metrics::HttpServer::Checks checks{[weak] {
+                                             const auto server = weak.lock();
+                                             return server ? server->ill() : "the server stops";
+                                           },
+                                           [weak] {
+                                             const auto server = weak.lock();
+                                             return server ? server->unready() : "the server stops";
+                                           }};
   const Live live{[weak](std::string_view device) {
                     const auto server = weak.lock();
                     return server ? server->reassess(device) : 0;
@@ -429,7 +502,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   if (!impl->config.metrics_listen.empty()) {
     GH_TRY(const tcp::endpoint where, endpoint_of(impl->config.metrics_listen));
     GH_TRY(impl->metrics_port, metrics::HttpServer::start(where.address().to_string(), where.port(),
-                                                          [read_metrics] { return metrics::exposition(read_metrics()); }));
+                                                          [read_metrics] { return metrics::exposition(read_metrics()); }, checks));
     log::write(log::Level::info, {}, "metrics on " + where.address().to_string() + ":" + std::to_string(impl->metrics_port->port()));
   }
   impl->await_signal();
@@ -442,6 +515,10 @@ void Server::run() {
   const unsigned count = impl_->config.threads != 0 ? impl_->config.threads : std::max(1U, std::thread::hardware_concurrency());
   std::vector<std::jthread> threads;
   for (unsigned i = 1; i < count; ++i) threads.emplace_back([impl = impl_] { impl->io.run(); });
+  systemd::notify("READY=1\nSTATUS=serving");
+  if (const auto interval = systemd::watchdog_interval()) asio::post(impl_->own, [impl = impl_, interval] { impl->await_watchdog(*interval); });
+  impl_->turned_ns = std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count();
+  impl_->turning = true;
   impl_->io.run();
   threads.clear();
   impl_->control.reset();

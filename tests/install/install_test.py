@@ -1,6 +1,6 @@
 """What `cmake --install` leaves in an empty root, and that the endpoint's part configures where the server's libraries
 are not installed."""
-import os, re, shutil, subprocess, tempfile, unittest
+import gzip, os, re, shutil, subprocess, sys, tempfile, unittest
 
 CMAKE = os.environ['CMAKE']
 SOURCE = os.environ['GATEHOUSE_SOURCE']
@@ -47,10 +47,48 @@ class Install(unittest.TestCase):
                          {'share/doc/gatehouse/' + name for name in documents})
         # Nothing else: no library, header or file of the tests.
         units = {'lib/systemd/system/gatehouse.service', 'lib/systemd/system/gatehouse-endpoint.service'}
+        socket = 'lib/systemd/system/gatehouse.socket'
         self.assertEqual({f for f in files if not f.startswith('share/')},
-                         {'bin/gatehouse', 'bin/gatehouse-endpoint', 'lib/sysusers.d/gatehouse.conf'} | units)
+                         {'bin/gatehouse', 'bin/gatehouse-endpoint', 'lib/sysusers.d/gatehouse.conf', socket} | units)
         for unit in units:
             self.unit_is_good(root, unit)
+        if shutil.which('systemd-analyze') is None:
+            self.skipTest("systemd-analyze isn't installed: the units weren't verified")
+        self.assertEqual(run('systemd-analyze', 'verify', '--man=no', os.path.join(root, socket), os.path.join(self.folder, 'gatehouse.service')).stdout.strip(), '')
+        # What the service may do is little: an exposure of 2.0 at most, by systemd's own measure.
+        whole = os.path.join(self.folder, 'whole')
+        os.mkdir(whole)
+        with open(os.path.join(root, 'lib/systemd/system/gatehouse.service'), encoding='utf-8') as unit:
+            text = re.sub(r'^ExecStart=\S+/', 'ExecStart=%s/bin/' % root, unit.read(), flags=re.M)
+        with open(os.path.join(whole, 'gatehouse.service'), 'w', encoding='utf-8') as unit:
+            unit.write(text)
+        exposed = run('systemd-analyze', 'security', '--offline=true', '--threshold=20', '--no-pager', os.path.join(whole, 'gatehouse.service'))
+        self.assertEqual(exposed.returncode, 0, exposed.stdout[-2000:])
+
+    def test_each_command_has_a_page_and_is_completed(self):
+        pages, completion = os.path.join(self.folder, 'man1'), os.path.join(self.folder, 'completions')
+        for program in ('gatehouse', 'gatehouse-endpoint'):
+            made = run(sys.executable, os.path.join(SOURCE, 'packaging', 'manual.py'), os.path.join(BUILD, 'bin', program),
+                       '--pages', pages, '--completion', completion)
+            self.assertEqual(made.returncode, 0, made.stdout)
+        text = {}
+        for name in os.listdir(pages):
+            with gzip.open(os.path.join(pages, name), 'rt', encoding='ascii') as page:
+                text[name.removesuffix('.1.gz')] = page.read()
+        for name in ('gatehouse', 'gatehouse-serve', 'gatehouse-refdb-ingest', 'gatehouse-device-baseline-approve', 'gatehouse-endpoint-attest'):
+            self.assertIn(name, text)
+        self.assertIn('.B \\-\\-keyring TEXT ...\n', text['gatehouse-refdb-ingest'])
+        self.assertIn('gatehouse serve \\-\\-config /etc/gatehouse/gatehouse.toml\n', text['gatehouse-serve'])
+        for name, page in text.items():
+            self.assertRegex(page, r'^\.TH ', name)
+            self.assertNotIn(BUILD, page)  # where it was built says nothing to who reads it
+            # Only requests that are known begin a line.
+            self.assertEqual([line for line in page.splitlines() if re.match(r"[.']", line) and not re.match(r'\.(TH|SH|TP|B|BR|PP|nf|fi)\b', line)], [], name)
+        shell = '. "$1"; COMP_WORDS=("${@:2}"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _gatehouse; printf "%s\\n" "${COMPREPLY[@]}"'
+        completed = lambda *words: run('bash', '-c', shell, 'bash', os.path.join(completion, 'gatehouse'), 'gatehouse', *words).stdout.split()
+        self.assertEqual(completed('ref'), ['refdb'])
+        self.assertEqual(completed('device', 'baseline', 'app'), ['approve'])
+        self.assertIn('--keyring', completed('refdb', 'ingest', '--refdb', 'x', '--k'))
 
     def unit_is_good(self, root, unit):
         """It starts the program where a real installation has it, and systemd takes every line of it."""

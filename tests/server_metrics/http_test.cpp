@@ -15,7 +15,7 @@ using server::metrics::HttpServer;
 class HttpTest : public testing::Test {
  protected:
   void start(std::chrono::milliseconds patience = std::chrono::minutes(5)) {
-    auto started = HttpServer::start("127.0.0.1", 0, [this] { return ++asked_for, std::string("a 1\n"); }, patience);
+    auto started = HttpServer::start("127.0.0.1", 0, [this] { return ++asked_for, std::string("a 1\n"); }, {[this] { return ill_; }, [this] { return unready_; }}, patience);
     ASSERT_TRUE(started) << started.error().text();
     server_ = std::move(*started);
     port_ = server_->port();
@@ -26,9 +26,23 @@ class HttpTest : public testing::Test {
     return answer.substr(0, answer.find("\r\n"));
   }
   std::atomic<int> asked_for{0};
+  std::string ill_, unready_;  // before start()
   std::unique_ptr<HttpServer> server_;
   std::uint16_t port_ = 0;
 };
+
+TEST_F(HttpTest, TellsWhetherTheServerIsWellAndReady) {
+  unready_ = "overloaded";
+  start();
+  const std::string well = asked(port_, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(well.starts_with("HTTP/1.1 200 OK\r\n")) << well;
+  EXPECT_NE(well.find("Content-Type: text/plain; charset=utf-8\r\n"), std::string::npos) << well;
+  EXPECT_EQ(body_of(well), "ok\n");
+  const std::string not_ready = asked(port_, "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_TRUE(not_ready.starts_with("HTTP/1.1 503 ")) << not_ready;
+  EXPECT_EQ(body_of(not_ready), "overloaded\n");
+  EXPECT_EQ(asked_for, 0);  // neither makes the metrics
+}
 
 TEST_F(HttpTest, AnswersGetAndHeadOfMetrics) {
   start();
