@@ -57,6 +57,10 @@ constexpr Command commands[] = {
 #ifdef GATEHOUSE_CLI_SESSION
     {add_session},
 #endif
+#ifdef GATEHOUSE_CLI_BACKUP
+    {add_backup},
+    {add_restore},
+#endif
 #ifdef GATEHOUSE_CLI_TOP
     {add_top},
 #endif

@@ -465,6 +465,17 @@ Result<json::object> read_metrics(const Live* live, const json::object& request)
   return out;
 }
 
+Result<json::object> backup(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "folder"}));
+  GH_TRY(const std::string folder, needed_text(request, "folder"));
+  GH_TRY(const BackupReport made, state.backup(folder));
+  json::object out;
+  out["folder"] = escaped(made.folder);
+  out["files"] = made.files;
+  out["bytes"] = made.bytes;
+  return out;
+}
+
 Result<json::object> session_show(State& state, const json::object& request) {
   GH_CHECK(only(request, {"command", "session"}));
   GH_TRY(const std::string id, needed_text(request, "session"));
@@ -649,7 +660,7 @@ constexpr Command commands[] = {
     {"device.software.history", device_software_history}, {"baseline.list", baseline_list},
     {"baseline.approve", baseline_approve}, {"baseline.diff", baseline_diff},
     {"session.list", session_list},   {"session.show", session_show},
-    {"session.timing", session_timing},
+    {"session.timing", session_timing}, {"backup", backup},
 };
 
 Result<json::object> run(State& state, std::string_view request, const Live* live) {

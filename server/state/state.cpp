@@ -227,6 +227,20 @@ Result<void> State::Impl::begin_life() {
   return {};
 }
 
+Result<BackupReport> State::backup(const std::string& folder) const {
+  if (folder.empty() || folder.front() != '/') return fail(Error{Fault::usage, "a backup's folder is an absolute path", {}, 0, folder, {}});
+  if (::mkdir(folder.c_str(), 0700) != 0) return fail_errno("the backup's folder can't be made", folder);
+  auto made = [&]() -> Result<BackupReport> {
+    GH_CHECK(impl_->store->copy_to(folder + "/db"));
+    GH_CHECK(write_file_atomically(folder + "/format", as_bytes(format_line(state_format)), 0600));
+    return seal_backup(folder);
+  }();
+  if (made) return made;
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return made;
+}
+
 Result<void> State::announce_socket(const std::string& path) {
   std::error_code code;
   const auto absolute = std::filesystem::absolute(path, code);

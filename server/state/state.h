@@ -30,6 +30,7 @@
 #include "base/hash.h"
 #include "base/public_key.h"
 #include "pipeline/graph/pipeline.h"
+#include "server/state/backup.h"
 #include "server/state/software.h"
 #include "server/state/timing.h"
 
@@ -288,6 +289,9 @@ class State {
   // Approves the newest candidate, or `number`; with `replace` the approved ones of the same bank are retired.
   Result<StoredBaseline> approve_baseline_blocking(std::string_view device, std::optional<std::uint64_t> number,
                                                    bool replace);
+
+  // A copy that is whole at one moment, in a folder that must not exist; sessions go on meanwhile (server/state/backup.h).
+  Result<BackupReport> backup(const std::string& folder) const;
 
   // Other processes learn from the directory's lock file where this process listens.
   Result<void> announce_socket(const std::string& path);

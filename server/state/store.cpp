@@ -5,6 +5,7 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -219,6 +220,17 @@ Result<void> Store::submit_blocking(Change change) {
   std::promise<Result<void>> done;
   submit(std::move(change), [&done](Result<void> outcome) { done.set_value(std::move(outcome)); });
   return done.get_future().get();
+}
+
+Result<void> Store::copy_to(const std::string& folder) const {
+  const std::shared_lock guard(open_mutex_);
+  if (!db_) return not_open();
+  rocksdb::Checkpoint* made = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(db_.get(), &made);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  if (status.ok()) status = checkpoint->CreateCheckpoint(folder);
+  if (!status.ok()) return fail_store("state can't be copied", status);
+  return {};
 }
 
 void Store::run() {

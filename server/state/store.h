@@ -113,6 +113,8 @@ class Store {
   Result<void> submit_blocking(Change change);
   StoreView view() const;
   std::size_t waiting() const;
+  // A database in `folder`, which must not exist, with all that is on disk now.
+  Result<void> copy_to(const std::string& folder) const;
   // Before the first change.
   void start(Tallies tallies);
 
