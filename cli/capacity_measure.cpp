@@ -116,7 +116,7 @@ class ServerProcess {
     config.refdb = folder + "/refdb";
     config.state = folder + "/state";
     config.control_socket = folder + "/control.sock";
-    config.keep_evidence = "none";
+    config.keep_evidence = server::Keep::none;
     auto server = server::Server::start(std::move(config), {[](const std::string& at) { return refdb::open_view(at); },
                                                             [](const std::string& at) { return refdb::current_generation(at); }});
     const std::string answer = server ? "+" + std::to_string((*server)->port()) : "-" + server.error().text();

@@ -2,15 +2,15 @@
 set(commands
   "eventlog:gatehouse_replay"
   "ima:gatehouse_replay"
-  "verify:gatehouse_graph gatehouse_policy gatehouse_refdb_store"
+  "verify:gatehouse_graph gatehouse_policy gatehouse_kept_evidence gatehouse_refdb_store"
   "refdb:gatehouse_refdb_explain gatehouse_refdb_ingest gatehouse_refdb_store"
   "serve:gatehouse_tls gatehouse_config gatehouse_refdb_store"
   "device:gatehouse_state gatehouse_control gatehouse_config gatehouse_refdb_ingest"
-  "session:gatehouse_state gatehouse_control gatehouse_config"
+  "session:gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store"
   "backup:gatehouse_state gatehouse_control gatehouse_config"
   "top:gatehouse_control gatehouse_config"
   "user:gatehouse_state"
-  "policy:gatehouse_policy"
+  "policy:gatehouse_policy gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store"
   "capacity:gatehouse_tls gatehouse_config gatehouse_control gatehouse_refdb_store gatehouse_fleet_endpoints"
   "trace:gatehouse_trace gatehouse_refdb_store gatehouse_control gatehouse_config"
 )
@@ -44,6 +44,10 @@ if(TARGET gatehouse_refdb_ingest AND TARGET gatehouse_refdb_store)
 endif()
 if(TARGET gatehouse_fleet_endpoints)
   target_sources(gatehouse PRIVATE capacity_measure.cpp)
+endif()
+# What judges kept evidence again.
+if(TARGET gatehouse_kept_evidence AND TARGET gatehouse_control AND TARGET gatehouse_refdb_store)
+  target_sources(gatehouse PRIVATE kept.cpp session_why.cpp)
 endif()
 # What device and session share: the way to a state directory.
 if(TARGET gatehouse_control AND TARGET gatehouse_config)

@@ -2,10 +2,18 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <condition_variable>
 #include <iostream>
 #include <memory>
+#include <mutex>
+#include <sstream>
 
+#include "base/file.h"
+#include "base/hex.h"
 #include "cli/commands.h"
+#include "cli/kept.h"
+#include "server/control/control.h"
+#include "server/evidence/again.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -58,6 +66,192 @@ int run_check(const Options& options) {
   return read ? 0 : 2;
 }
 
+struct Test {
+  StateOptionsOfCommand where;
+  std::string policy, sessions, refdb;
+};
+
+// The newest sessions with evidence, or those that a file names.
+Result<std::vector<std::string>> sessions_of(const Test& o, server::StateAccess& access, std::uint64_t& without) {
+  std::vector<std::string> out;
+  const bool number = !o.sessions.empty() && o.sessions.find_first_not_of("0123456789") == std::string::npos && o.sessions.size() < 10;
+  if (!number) {
+    GH_TRY(const ByteVector bytes, read_file(o.sessions == "-" ? "/dev/stdin" : o.sessions, std::size_t(64) << 20));
+    std::istringstream lines{std::string(as_text(bytes))};
+    for (std::string line; std::getline(lines, line);) {
+      while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+      if (!line.empty() && line.front() != '#') out.push_back(line);
+    }
+    return out;
+  }
+  const std::size_t most = std::stoul(o.sessions);
+  json::object request{{"command", "session.list"}, {"limit", 100}};
+  if (most == 0) return out;
+  GH_CHECK(ask_pages(access, request, "from", [&](const json::value& one) {
+    const json::object* const verdict = one.if_object();
+    if (verdict == nullptr) return true;
+    const json::value* const record = verdict->if_contains("record");
+    if (record == nullptr || !record->is_object() || shown(record->get_object(), "state") != "complete") return true;
+    if (shown(record->get_object(), "evidence") != "true") {
+      ++without;
+      return true;
+    }
+    out.push_back(shown(*verdict, "session"));
+    return out.size() < most;
+  }));
+  return out;
+}
+
+// What is judged beside the reading of the next ones, so that neither processor waits.
+class Rejudging {
+ public:
+  struct Done {
+    std::string session;
+    std::string recorded;  // the verdict as it is recorded
+    Result<evidence::Again> again;
+  };
+  Rejudging(pipeline::Pipeline& pipeline, policy::PolicyPtr policy) : pipeline_(pipeline), policy_(std::move(policy)) {}
+
+  void start(std::string session, std::string recorded, std::shared_ptr<const evidence::Kept> kept,
+             std::shared_ptr<const refdb::View> references) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return under_way_ < most_at_once; });
+    ++under_way_;
+    lock.unlock();
+    evidence::judge_again(std::move(kept), policy_, std::move(references), pipeline_, nullptr,
+                          [this, session = std::move(session), recorded = std::move(recorded)](Result<evidence::Again> again) {
+                            const std::lock_guard guard(mutex_);
+                            done_.push_back({session, recorded, std::move(again)});
+                            --under_way_;
+                            changed_.notify_all();
+                          });
+  }
+  // What is done by now; with `all`, waits for everything.
+  std::vector<Done> take(bool all) {
+    std::unique_lock lock(mutex_);
+    if (all) changed_.wait(lock, [&] { return under_way_ == 0; });
+    return std::exchange(done_, {});
+  }
+
+ private:
+  static constexpr std::size_t most_at_once = 16;
+  pipeline::Pipeline& pipeline_;
+  const policy::PolicyPtr policy_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t under_way_ = 0;  // guarded by mutex_
+  std::vector<Done> done_;     // guarded by mutex_
+};
+
+json::array texts(const std::vector<std::string>& all) {
+  json::array out;
+  for (const std::string& one : all) out.emplace_back(escaped(one, 4096));
+  return out;
+}
+
+struct Tally {
+  std::uint64_t judged = 0, same = 0, flipped = 0, unanswered = 0, failed = 0;
+};
+
+// One session. Printed where something is to be said of it.
+void tell(const Rejudging::Done& done, bool as_json, Tally& tally) {
+  const auto recorded = pipeline::verdict_from_json(done.recorded);
+  json::object line;
+  line["session"] = done.session;
+  if (!done.again || !recorded) {
+    ++tally.failed;
+    const Error& e = done.again ? recorded.error() : done.again.error();
+    std::cerr << "gatehouse: policy test: session " << escaped(done.session) << ": " << e.text() << '\n';
+    return;
+  }
+  const evidence::Again& again = *done.again;
+  ++tally.judged;
+  const bool flips = again.verdict.recommendation != recorded->recommendation;
+  if (!again.unanswered.empty())
+    ++tally.unanswered;
+  else
+    ++(flips ? tally.flipped : tally.same);
+  if (!flips && again.unanswered.empty()) return;
+  const std::vector<std::string> why = flips ? evidence::differences(*recorded, again.verdict) : std::vector<std::string>();
+  if (as_json) {
+    line["device"] = escaped(again.verdict.device, 1024);
+    line["before"] = name(recorded->recommendation);
+    line["after"] = name(again.verdict.recommendation);
+    line["flips"] = flips;
+    line["differences"] = texts(why);
+    line["unanswered"] = texts(again.unanswered);
+    std::cout << json::serialize(line) << '\n';
+    return;
+  }
+  std::cout << done.session << "  " << escaped(again.verdict.device, 256) << "  " << name(recorded->recommendation);
+  if (flips) std::cout << " -> " << name(again.verdict.recommendation);
+  std::cout << '\n';
+  for (const std::string& one : why) std::cout << "    " << escaped(one, 4096) << '\n';
+  for (const std::string& one : again.unanswered) std::cout << "    can't be told: " << escaped(one, 4096) << '\n';
+}
+
+Result<int> test(const Test& o) {
+  auto read = policy::read_policy(o.policy);
+  if (!read && read.error().unreadable) return std::unexpected(*read.error().unreadable);
+  if (!read) {
+    for (const policy::Mistake& m : read.error().list) std::cerr << m.text() << '\n';
+    return 2;
+  }
+  GH_TRY(auto access, o.where.open(false));
+  GH_TRY(const std::string refdb, refdb_of(o.refdb, o.where));
+  Generations generations(refdb);
+  std::uint64_t without = 0;
+  GH_TRY(const std::vector<std::string> sessions, sessions_of(o, access, without));
+  Tally tally;
+  pipeline::Pipeline pipeline;
+  Rejudging work(pipeline, *read);
+  const auto tell_all = [&](bool all) {
+    for (const Rejudging::Done& done : work.take(all)) tell(done, o.where.json, tally);
+  };
+  std::optional<Error> usage;
+  for (const std::string& session : sessions) {
+    const auto begin = [&]() -> Result<void> {
+      GH_TRY(KeptSession one, fetch_kept(access, session));
+      GH_TRY(auto kept, decode(one));
+      auto references = generations.of(*kept);
+      if (!references && references.error().fault == Fault::usage) usage = references.error();
+      if (!references) return std::unexpected(std::move(references).error());
+      work.start(session, std::move(one.verdict), std::move(kept), std::move(*references));
+      return {};
+    }();
+    if (usage) break;
+    if (!begin && begin.error().reason == server::no_evidence_kept) {
+      ++without;
+    } else if (!begin) {
+      ++tally.failed;
+      std::cerr << "gatehouse: policy test: session " << escaped(session) << ": " << begin.error().text() << '\n';
+    }
+    tell_all(false);
+    if (!std::cout) break;
+  }
+  tell_all(true);
+  if (usage) return std::unexpected(*usage);
+  if (o.where.json) {
+    json::object sum;
+    sum["policy"] = (*read)->version();
+    sum["judged"] = tally.judged;
+    sum["same"] = tally.same;
+    sum["flipped"] = tally.flipped;
+    sum["unanswered"] = tally.unanswered;
+    sum["without_evidence"] = without;
+    sum["failed"] = tally.failed;
+    std::cout << json::serialize(sum) << '\n';
+  } else {
+    std::cout << "policy " << (*read)->version() << ": " << tally.judged << " sessions judged again: " << tally.same << " the same, "
+              << tally.flipped << " flip, " << tally.unanswered << " can't be told; " << without << " without evidence";
+    if (tally.failed != 0) std::cout << ", " << tally.failed << " failed";
+    std::cout << '\n';
+  }
+  if (const int code = flushed(); code != 0) return code;
+  if (tally.failed != 0) return exit_code(Fault::environment);
+  return tally.flipped == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 void add_policy(CLI::App& app, Run& run) {
@@ -73,6 +267,24 @@ void add_policy(CLI::App& app, Run& run) {
       "Example:\n  gatehouse policy check policy.toml\nExit codes: 0 no mistake, 2 mistakes, 4 the file can't be "
       "read.");
   check->callback([options, &run] { run = [options] { return run_check(*options); }; });
+
+  const auto what_if = std::make_shared<Test>();
+  CLI::App* const tested =
+      group->add_subcommand("test", "Judge kept evidence by another policy: which verdicts would flip, and why");
+  what_if->where.add_to(*tested);
+  not_empty(tested->add_option("--policy", what_if->policy, "the policy to try"))->required();
+  not_empty(tested->add_option("--sessions", what_if->sessions, "how many of the newest with evidence, or a file with a session id a line (-: standard input)"))
+      ->required();
+  not_empty(tested->add_option("--refdb", what_if->refdb, "reference store that they were judged by (default: the configuration's)"));
+  tested->footer(
+      "Example:\n  gatehouse policy test --policy next.toml --sessions 1000 --config gatehouse.toml\n"
+      "Exit codes: 0 none flips, 1 some do, 2 mistakes of the policy, 4 some couldn't be judged.");
+  tested->callback([what_if, &run] {
+    run = [what_if] {
+      const auto code = test(*what_if);
+      return code ? *code : complain(code.error());
+    };
+  });
 }
 
 }  // namespace gatehouse::cli

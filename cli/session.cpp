@@ -5,8 +5,14 @@
 #include <map>
 #include <memory>
 
+#include "base/file.h"
+#include "base/hex.h"
 #include "cli/commands.h"
+#include "cli/kept.h"
+#include "cli/session_why.h"
 #include "cli/state_access.h"
+#include "server/evidence/again.h"
+#include "server/evidence/bundle.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -15,7 +21,7 @@ namespace json = boost::json;
 
 struct Options {
   StateOptionsOfCommand where;
-  std::string device, session;
+  std::string device, session, refdb, file;
   std::optional<std::uint64_t> last;
   bool timing = false;
 };
@@ -49,13 +55,16 @@ void print_finding(const json::object& finding) {
   }
 }
 
-// The verdict in the order in which a person asks: what, why, and what exactly. `most` findings of each status.
-void print_why(const json::object& verdict, std::size_t most) {
+// The verdict in the order in which a person asks: what, why, and what exactly.
+void print_show(const json::object& verdict) {
   print_line(verdict);
   if (const json::object* const record = object_of(verdict, "record")) {
     std::cout << "peer " << shown(*record, "peer") << ", identity " << shown(*record, "identity") << ", AK "
               << shown(*record, "ak") << ", policy " << shown(*record, "policy") << ", finished "
               << shown(*record, "finished") << '\n';
+    if (shown(*record, "told") != "-") std::cout << "monitor mode: the endpoint was told " << shown(*record, "told") << '\n';
+    if (const json::object* const shadow = object_of(*record, "shadow"))
+      std::cout << "shadow policy " << shown(*shadow, "policy") << ": " << shown(*shadow, "recommendation") << '\n';
     if (shown(*record, "state") == "interrupted")
       std::cout << "the server's process ended before this session had a result\n";
   }
@@ -70,15 +79,10 @@ void print_why(const json::object& verdict, std::size_t most) {
   const json::value* const findings = verdict.if_contains("findings");
   if (findings == nullptr || !findings->is_array()) return;
   // What decides comes first: failed and differing measurements, then unknown ones.
-  for (const std::string_view status : {"failed", "differ", "absent", "unknown"}) {
-    std::size_t count = 0;
-    for (const json::value& one : findings->get_array()) {
-      const json::object* const finding = one.if_object();
-      if (finding == nullptr || shown(*finding, "status") != status) continue;
-      if (++count <= most) print_finding(*finding);
-    }
-    if (count > most) std::cout << "  … and " << count - most << " more that are " << status << '\n';
-  }
+  for (const std::string_view status : {"failed", "differ", "absent", "unknown"})
+    for (const json::value& one : findings->get_array())
+      if (const json::object* const finding = one.if_object(); finding != nullptr && shown(*finding, "status") == status)
+        print_finding(*finding);
 }
 
 Result<json::object> one_session(const Options& options, std::string_view command) {
@@ -92,15 +96,93 @@ Result<json::object> one_session(const Options& options, std::string_view comman
   return *verdict;
 }
 
-int run_show(const Options& options, std::size_t most) {
+int run_show(const Options& options) {
   const auto verdict = one_session(options, "session.show");
   if (!verdict) return complain(verdict.error());
   if (options.where.json)
     std::cout << json::serialize(*verdict) << '\n';
   else
-    print_why(*verdict, most);
+    print_show(*verdict);
   return flushed();
 }
+
+int run_why(const Options& options) {
+  const auto verdict = one_session(options, "session.show");
+  if (!verdict) return complain(verdict.error());
+  const Explanation why = explain(*verdict);
+  if (options.where.json) {
+    json::object out = *verdict;
+    out["why"] = to_json(why);
+    std::cout << json::serialize(out) << '\n';
+  } else {
+    print_line(*verdict);
+    std::cout << to_text(why);
+  }
+  return flushed();
+}
+
+// Judged by the policy and the generation that it was judged by.
+Result<int> replay(const Options& options) {
+  GH_TRY(auto access, options.where.open(false));
+  GH_TRY(const KeptSession session, fetch_kept(access, options.session));
+  GH_TRY(const auto kept, decode(session));
+  GH_TRY(const std::string refdb, refdb_of(options.refdb, options.where));
+  GH_TRY(const auto references, Generations(refdb).of(*kept));
+  GH_TRY(const auto policy, evidence::policy_of(*kept));
+  if (policy->version() != session.policy)
+    return fail(Error{Fault::environment, "the kept policy isn't the one that the session was judged by", {}, 0, options.session,
+                      "kept " + policy->version() + ", recorded " + session.policy});
+  pipeline::Pipeline pipeline;
+  GH_TRY(const auto again, evidence::judge_again_blocking(kept, policy, references, pipeline));
+  const std::string now = pipeline::to_json(again.verdict);
+  const bool same = now == session.verdict;
+  if (options.where.json) {
+    std::cout << now << '\n';
+  } else {
+    boost::system::error_code code;
+    const json::value value = json::parse(now, code);
+    if (!code && value.is_object()) print_show(value.get_object());
+    std::cout << (same ? "the same verdict as recorded, byte for byte\n" : "another verdict than the recorded one:\n");
+    if (const auto recorded = pipeline::verdict_from_json(session.verdict); !same && recorded)
+      for (const std::string& line : evidence::differences(*recorded, again.verdict)) std::cout << "  " << escaped(line, 4096) << '\n';
+  }
+  if (!same) std::cerr << "gatehouse: session replay: the verdict differs from the recorded one\n";
+  if (const int code = flushed(); code != 0) return code;
+  return same ? 0 : 1;
+}
+
+// Judging notes what is asked of the references: what a bundle needs of them.
+Result<int> export_bundle(const Options& options) {
+  GH_TRY(auto access, options.where.open(false));
+  GH_TRY(KeptSession session, fetch_kept(access, options.session));
+  GH_TRY(const auto kept, decode(session));
+  GH_TRY(const std::string refdb, refdb_of(options.refdb, options.where));
+  GH_TRY(const auto references, Generations(refdb).of(*kept));
+  GH_TRY(const auto policy, evidence::policy_of(*kept));
+  evidence::Bundle bundle;
+  bool same = true;
+  {
+    const auto noting = references ? std::make_shared<evidence::NotingView>(references) : nullptr;
+    pipeline::Pipeline pipeline;
+    GH_TRY(const auto again, evidence::judge_again_blocking(kept, policy, noting, pipeline));
+    same = pipeline::to_json(again.verdict) == session.verdict;
+    if (noting) bundle.answers = noting->take();
+  }
+  bundle.verdict = session.verdict;
+  bundle.record = json::serialize(session.record);
+  bundle.evidence = std::move(session.evidence);
+  const ByteVector bytes = evidence::append_bundle(bundle);
+  GH_CHECK(write_file_atomically(options.file, bytes, 0600));
+  if (options.where.json)
+    std::cout << json::serialize(json::object{{"session", options.session}, {"file", options.file}, {"bytes", bytes.size()}, {"same", same}}) << '\n';
+  else
+    std::cout << options.file << ": " << bytes.size() << " bytes; check it with: gatehouse verify --bundle " << options.file << '\n';
+  if (!same) std::cerr << "gatehouse: session export: judged again, the verdict differs from the recorded one\n";
+  if (const int code = flushed(); code != 0) return code;
+  return same ? 0 : 1;
+}
+
+int exit_of(const Result<int>& result) { return result ? *result : complain(result.error()); }
 
 void print_stages(const json::object& timing, const char* group) {
   const json::object* const stages = object_of(timing, group);
@@ -168,17 +250,34 @@ void add_session(CLI::App& app, Run& run) {
   list->footer("Example:\n  gatehouse session list --device 8a1b… --last 10 --state state");
   list->callback([options, &run] { run = [options] { return run_list(*options); }; });
 
-  const auto single = [&](const char* name, const char* what, std::size_t most, const char* example) {
+  const auto single = [&](const char* name, const char* what, const char* example) {
     CLI::App* const out = group->add_subcommand(name, what);
     options->where.add_to(*out);
     out->add_option("SESSION", options->session, "session id, as `session list` prints it")->required();
     out->footer(std::string("Example:\n  ") + example);
-    out->callback([options, &run, most] { run = [options, most] { return options->timing ? run_timing(*options) : run_show(*options, most); }; });
     return out;
   };
-  single("show", "A session's verdict with all findings", SIZE_MAX, "gatehouse session show 20261124T163105.123-9f86… --json --state state")
-      ->add_flag("--timing", options->timing, "what its time went into, stage by stage, in place of the verdict");
-  single("why", "What decided a session's verdict, for people", 10, "gatehouse session why 20261124T163105.123-9f86… --state state");
+  const auto with_references = [&](CLI::App* command) {
+    not_empty(command->add_option("--refdb", options->refdb, "reference store that it was judged by (default: the configuration's)"));
+  };
+  CLI::App* const show =
+      single("show", "A session's verdict with all findings", "gatehouse session show 20261124T163105.123-9f86… --json --state state");
+  show->add_flag("--timing", options->timing, "what its time went into, stage by stage, in place of the verdict");
+  show->callback([options, &run] { run = [options] { return options->timing ? run_timing(*options) : run_show(*options); }; });
+  CLI::App* const why =
+      single("why", "What decided a session's verdict, and what to do", "gatehouse session why 20261124T163105.123-9f86… --state state");
+  why->callback([options, &run] { run = [options] { return run_why(*options); }; });
+  CLI::App* const again = single("replay", "Judge the kept evidence again",
+                                 "gatehouse session replay 20261124T163105.123-9f86… --config gatehouse.toml\n"
+                                 "Exit codes: 0 the same verdict, 1 another one, 4 no evidence was kept.");
+  with_references(again);
+  again->callback([options, &run] { run = [options] { return exit_of(replay(*options)); }; });
+  CLI::App* const out = single("export", "Write a bundle that `verify --bundle` checks on another machine",
+                               "gatehouse session export 20261124T163105.123-9f86… session.bundle --config gatehouse.toml\n"
+                               "Exit codes: 0 written, 1 written, and judged again the verdict is another one, 4 no evidence was kept.");
+  with_references(out);
+  not_empty(out->add_option("FILE", options->file, "file to write"))->required();
+  out->callback([options, &run] { run = [options] { return exit_of(export_bundle(*options)); }; });
 }
 
 }  // namespace gatehouse::cli

@@ -9,6 +9,8 @@
 #include "pipeline/quote/quote.h"
 #include "pipeline/replay/replay.h"
 #include "refdb/store/open.h"
+#include "server/evidence/again.h"
+#include "server/evidence/bundle.h"
 #include "server/policy/combine.h"
 #include "server/policy/work_items.h"
 #include "wire/ima/ima.h"
@@ -18,7 +20,7 @@ namespace gatehouse::cli {
 namespace {
 
 struct Options {
-  std::string quote, signature, ak, nonce, eventlog, ima, refdb, product, policy, device;
+  std::string quote, signature, ak, nonce, eventlog, ima, refdb, product, policy, device, bundle;
   std::vector<std::string> symlinks;
   unsigned threads = 0;
   std::size_t segment_bytes = std::size_t(1) << 20;
@@ -106,6 +108,8 @@ void apply(const Judge& judge, pipeline::Verdict& v) {
   }
 }
 
+void print(const pipeline::Verdict& v, bool as_json);
+
 Result<int> verify(const Options& o, const Judge& judge) {
   pipeline::Context context;
   context.device = o.device;
@@ -172,23 +176,80 @@ Result<int> verify(const Options& o, const Judge& judge) {
   }
   pipeline::Verdict& v = outcome->verdict;
   if (judge.policy) apply(judge, v);
-  if (o.json) {
-    std::cout << pipeline::to_json(v) << '\n';
-  } else {
-    std::cout << "recommendation: " << name(v.recommendation) << " (" << name(v.evaluation) << ")\nquote: " << name(v.quote.status) << '\n';
-    if (!v.summary.empty()) std::cout << v.summary << '\n';
-    for (const pipeline::Finding& f : v.findings)
-      std::cout << f.component << (f.entry ? " " + std::to_string(*f.entry) : "") << ": " << name(f.status) << ": "
-                << (f.path.empty() ? "" : escaped(f.path) + ": ") << f.reason << '\n';
-    for (const std::string& w : v.warnings) std::cerr << "gatehouse: warning: " << w << '\n';
-  }
+  print(v, o.json);
   if (const int code = flushed(); code != 0) return code;
   return v.recommendation == pipeline::Recommendation::allow ? 0 : 1;
 }
 
+void print(const pipeline::Verdict& v, bool as_json) {
+  if (as_json) {
+    std::cout << pipeline::to_json(v) << '\n';
+    return;
+  }
+  std::cout << "recommendation: " << name(v.recommendation) << " (" << name(v.evaluation) << ")\nquote: " << name(v.quote.status) << '\n';
+  if (!v.summary.empty()) std::cout << v.summary << '\n';
+  for (const pipeline::Finding& f : v.findings)
+    std::cout << f.component << (f.entry ? " " + std::to_string(*f.entry) : "") << ": " << name(f.status) << ": "
+              << (f.path.empty() ? "" : escaped(f.path) + ": ") << f.reason << '\n';
+  for (const std::string& w : v.warnings) std::cerr << "gatehouse: warning: " << w << '\n';
+}
+
+// The references that the bundle brings, or those of a store of this machine, whatever their generation is called here.
+Result<std::shared_ptr<const refdb::View>> references_for(const Options& o, const evidence::Kept& kept, evidence::Answers answers) {
+  if (!kept.generation) return std::shared_ptr<const refdb::View>();
+  if (o.refdb.empty()) {
+    if (answers.generation != *kept.generation)
+      return fail(Error{Fault::malformed, "the bundle has the answers of another generation", "docs/formats/evidence.md", 0, o.bundle, {}});
+    return std::make_shared<evidence::AnswersView>(std::move(answers));
+  }
+  GH_TRY(auto view, refdb::open_view(o.refdb));
+  return std::make_shared<evidence::StandIn>(std::move(view), *kept.generation);
+}
+
+Result<int> verify_bundle(const Options& o) {
+  GH_TRY(const ByteVector bytes, read_file(o.bundle, max_file));
+  auto read = evidence::read_bundle(bytes);
+  if (!read) return std::unexpected(std::move(read).error().from(o.bundle));
+  auto decoded = evidence::decode(read->evidence.head, std::move(read->evidence.pieces));
+  if (!decoded) return std::unexpected(std::move(decoded).error().from(o.bundle));
+  const auto kept = std::make_shared<const evidence::Kept>(*std::move(decoded));
+  const PublicKey* const key = kept->attestation && kept->attestation->finish.ak.key ? &*kept->attestation->finish.ak.key : nullptr;
+  if (!o.ak.empty()) {
+    GH_TRY(const pipeline::AttestationKey ak, read_ak(o.ak));
+    if (key == nullptr || ak.key->pin() != key->pin())
+      return fail(Error{Fault::denied, "the bundle's quote is of another key than the one of --ak", {}, 0, o.bundle, {}});
+  }
+  auto policy = evidence::policy_of(*kept);
+  if (!policy) return std::unexpected(std::move(policy).error().from(o.bundle));
+  GH_TRY(const auto references, references_for(o, *kept, std::move(read->answers)));
+  pipeline::Pipeline graph({.threads = o.threads});
+  GH_TRY(const auto again, evidence::judge_again_blocking(kept, *policy, references, graph));
+  print(again.verdict, o.json);
+  std::cerr << "gatehouse: session " << escaped(kept->session) << ", policy " << (*policy)->version() << ", AK "
+            << (key != nullptr ? key->pin() : "(none)") << (o.ak.empty() && key != nullptr ? ", as the bundle says" : "") << '\n';
+  const bool same = pipeline::to_json(again.verdict) == read->verdict;
+  if (const int code = flushed(); code != 0) return code;
+  if (!same) {
+    std::cerr << "gatehouse: " << escaped(o.bundle) << ": the evidence comes to another verdict than the bundle says\n";
+    if (const auto recorded = pipeline::verdict_from_json(read->verdict))
+      for (const std::string& line : evidence::differences(*recorded, again.verdict)) std::cerr << "  " << escaped(line, 4096) << '\n';
+    return exit_code(Fault::malformed);
+  }
+  return again.verdict.recommendation == pipeline::Recommendation::allow ? 0 : 1;
+}
+
 int run_verify(const Options& o) {
+  if (!o.bundle.empty()) {
+    if (!o.quote.empty() || !o.signature.empty() || !o.eventlog.empty() || !o.ima.empty() || !o.nonce.empty() || !o.policy.empty() ||
+        !o.device.empty() || !o.product.empty() || !o.symlinks.empty()) {
+      std::cerr << "gatehouse: verify: a bundle has all that is needed: only --refdb, --ak, --threads and --json go with --bundle\n";
+      return 2;
+    }
+    const auto result = verify_bundle(o);
+    return result ? *result : complain(result.error());
+  }
   if (o.quote.empty() && o.eventlog.empty() && o.ima.empty() && o.ak.empty()) {
-    std::cerr << "gatehouse: verify: nothing to verify: give --quote, --eventlog or --ima\n";
+    std::cerr << "gatehouse: verify: nothing to verify: give --quote, --eventlog, --ima or --bundle\n";
     return 2;
   }
   if (o.quote.empty() != o.signature.empty()) {
@@ -222,6 +283,7 @@ int run_verify(const Options& o) {
 void add_verify(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* const command = app.add_subcommand("verify", "Verify evidence from files, by the server's own pipeline");
+  not_empty(command->add_option("--bundle", o->bundle, "a session in one file, as `session export` writes it"));
   not_empty(command->add_option("--quote", o->quote, "TPMS_ATTEST, with or without the TPM2B size"));
   not_empty(command->add_option("--signature", o->signature, "TPMT_SIGNATURE"));
   not_empty(command->add_option("--ak", o->ak, "PEM public key, certificate or TPM2B_PUBLIC"));
@@ -238,7 +300,9 @@ void add_verify(CLI::App& app, Run& run) {
       command->add_option("--segment-bytes", o->segment_bytes, "size of the pieces in which logs enter the pipeline"));
   command->add_flag("--json", o->json, "the verdict object on standard output");
   command->footer("Example:\n  gatehouse verify --quote q.attest --signature q.sig --ak ak.pem --nonce 2f6d --eventlog log.bin \\\n"
-                  "    --ima list.bin --refdb refdb --product \"Debian 12 x86_64\" --json");
+                  "    --ima list.bin --refdb refdb --product \"Debian 12 x86_64\" --json\n"
+                  "  gatehouse verify --bundle session.bundle --ak ak.pem\n"
+                  "Exit codes: 0 allow, 1 another verdict, 3 malformed, or a bundle whose evidence comes to another verdict.");
   command->callback([o, &run] { run = [o] { return run_verify(*o); }; });
 }
 

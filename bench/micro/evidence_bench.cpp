@@ -153,6 +153,7 @@ BENCHMARK(verify_quote)->Unit(benchmark::kMicrosecond);
 void whole_attestation(benchmark::State& state) {
   static test::World world(1);
   static const test::Machine machine = [] {
+    world.settings.keep = server::Keep::none;
     test::Machine m = test::machine(endpoint::KeyAlgorithm::rsassa);
     world.enrol(m.tpm->ak(), m.tpm->ak().key_id());
     test::converse(world, m);

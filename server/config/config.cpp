@@ -133,10 +133,19 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
        {{"path", file(c.state)},
         {"keep_evidence",
          [&](const toml::node& n, const std::string& k) {
-           c.keep_evidence = n.value_or(std::string());
-           if (c.keep_evidence != "none" && c.keep_evidence != "refused" && c.keep_evidence != "all")
+           const std::string v = n.value_or(std::string());
+           if (v == "none")
+             c.keep_evidence = Keep::none;
+           else if (v == "refused")
+             c.keep_evidence = Keep::refused;
+           else if (v == "all")
+             c.keep_evidence = Keep::all;
+           else
              r.mistake(n.source(), k, "is one of none, refused, all");
-         }}}},
+         }},
+        {"keep_evidence_days", count(c.keep_evidence_days, 0, 36'500)},
+        {"keep_evidence_mb", count(c.keep_evidence_mb, 1, 1'000'000'000)},
+        {"keep_evidence_memory_mb", count(c.keep_evidence_memory_mb, 1, 1'000'000)}}},
       {"attestation",
        {{"banks",
          strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
@@ -183,11 +192,11 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"total_seconds", span(c.total_deadline, 1, 86400)}}},
       {"policy",
         {{"file", file(c.policy_file)},
-         {"shadow", unavailable("a second policy is not supported by this version")},
+         {"shadow", file(c.shadow_file)},
          {"enforce",
           [&](const toml::node& n, const std::string& k) {
-            if (!n.is_boolean() || !n.value_or(false))
-              r.mistake(n.source(), k, "only true is supported by this version");
+            if (!n.is_boolean()) return r.mistake(n.source(), k, "is true or false");
+            c.enforce = n.value_or(true);
          }}}},
       {"metrics",
        {{"listen",

@@ -24,7 +24,10 @@ struct Config {
   std::size_t max_handshakes = 512, max_waiting = 8'192, max_waiting_per_address = 2'048;
   // [refdb], [state], [control], [metrics]
   std::string refdb, state, control_socket;
-  std::string keep_evidence = "refused";
+  Keep keep_evidence = Keep::refused;
+  unsigned keep_evidence_days = 30;  // 0: without end
+  std::uint64_t keep_evidence_mb = 1024;    // of all, compressed; the oldest goes
+  std::size_t keep_evidence_memory_mb = 256;  // of sessions that aren't on record yet; a quarter of it for one
   std::string metrics_listen;  // [metrics] listen; empty: no metrics port
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
@@ -35,6 +38,8 @@ struct Config {
   std::uint32_t raw_vendor = pts::raw::default_vendor;
   // [policy]
   std::string policy_file;  // empty: the built-in policy
+  std::string shadow_file;  // judged besides, without effect; empty: none
+  bool enforce = true;      // false: monitor mode
   // [imv]
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;

@@ -26,6 +26,9 @@ namespace gatehouse::server {
 inline constexpr std::size_t max_request_bytes = std::size_t(4) << 20;
 inline constexpr std::size_t max_response_bytes = std::size_t(64) << 20;
 
+// The reason where a session's evidence is asked for and none is kept (Fault::environment).
+inline constexpr std::string_view no_evidence_kept = "no evidence of this session is kept";
+
 // What only a running server can do.
 struct Live {
   // Asks every connected endpoint of ours that is this device for another assessment; how many were asked.

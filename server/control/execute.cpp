@@ -8,6 +8,7 @@
 #include <mutex>
 #include <set>
 
+#include "base/base64.h"
 #include "base/hex.h"
 #include "server/control/control.h"
 
@@ -165,7 +166,23 @@ json::object to_object(const SessionRecord& record) {
   more["policy"] = text_or_null(intent.policy);
   more["started"] = time_value(intent.started);
   more["finished"] = time_value(record.finished);
+  if (!record.enforced) more["told"] = pipeline::name(pipeline::Recommendation::allow);
   out["record"] = std::move(more);
+  return out;
+}
+
+// With what is kept besides the record.
+Result<json::object> session_object(State& state, const SessionRecord& record) {
+  json::object out = to_object(record);
+  json::object& more = out["record"].as_object();
+  GH_TRY(const bool kept, state.has_evidence(record.intent.session));
+  more["evidence"] = kept;
+  GH_TRY(const auto shadow, state.shadow(record.intent.session));
+  if (shadow) {
+    boost::system::error_code code;
+    json::value said = json::parse(*shadow, code);
+    if (!code) more["shadow"] = std::move(said);
+  }
   return out;
 }
 
@@ -424,7 +441,10 @@ Result<json::object> session_list(State& state, const json::object& request) {
   GH_TRY(const auto from, text(request, "from"));
   GH_TRY(const auto page, state.sessions(device.value_or(""), limit.value_or(100), from.value_or("")));
   json::array items;
-  for (const SessionRecord& record : page.sessions) items.push_back(to_object(record));
+  for (const SessionRecord& record : page.sessions) {
+    GH_TRY(json::object one, session_object(state, record));
+    items.push_back(std::move(one));
+  }
   json::object out;
   if (!page.next.empty()) out["next"] = page.next;
   out["items"] = std::move(items);
@@ -481,7 +501,39 @@ Result<json::object> session_show(State& state, const json::object& request) {
   GH_TRY(const std::string id, needed_text(request, "session"));
   GH_TRY(const auto record, state.session(id));
   if (!record) return fail(Error{Fault::denied, "no such session", {}, 0, escaped(id, 64), {}});
-  return item(to_object(*record));
+  GH_TRY(json::object out, session_object(state, *record));
+  return item(std::move(out));
+}
+
+// What the session's verdict was made of, for who judges it again: head and pieces, with the verdict as it is recorded, to
+// the byte. Pieces from the given one on, as many as one response takes.
+Result<json::object> session_evidence(State& state, const json::object& request) {
+  constexpr std::size_t page_bytes = std::size_t(16) << 20;
+  GH_CHECK(only(request, {"command", "session", "from"}));
+  GH_TRY(const std::string id, needed_text(request, "session"));
+  GH_TRY(const auto from, number(request, "from", max_evidence_pieces));
+  GH_TRY(const auto record, state.session(id));
+  if (!record) return fail(Error{Fault::denied, "no such session", {}, 0, escaped(id, 64), {}});
+  GH_TRY(const auto evidence, state.evidence(id));
+  if (!evidence) return fail(Error{Fault::environment, no_evidence_kept, {}, 0, escaped(id, 64), {}});
+  json::object out;
+  const std::size_t first = from.value_or(0);
+  if (first == 0) {
+    out["session"] = id;
+    out["verdict"] = record->verdict;
+    out["record"] = to_object(*record).at("record");
+    out["policy"] = record->intent.policy;
+    out["head"] = to_base64(evidence->head);
+  }
+  json::array pieces;
+  std::size_t bytes = 0, next = first;
+  for (; next < evidence->pieces.size() && (bytes == 0 || bytes < page_bytes); ++next) {
+    bytes += evidence->pieces[next].size();
+    pieces.emplace_back(to_base64(evidence->pieces[next]));
+  }
+  out["pieces"] = std::move(pieces);
+  if (next < evidence->pieces.size()) out["next"] = next;
+  return item(std::move(out));
 }
 
 Result<json::object> session_timing(State& state, const json::object& request) {
@@ -660,7 +712,7 @@ constexpr Command commands[] = {
     {"device.software.history", device_software_history}, {"baseline.list", baseline_list},
     {"baseline.approve", baseline_approve}, {"baseline.diff", baseline_diff},
     {"session.list", session_list},   {"session.show", session_show},
-    {"session.timing", session_timing}, {"backup", backup},
+    {"session.timing", session_timing}, {"session.evidence", session_evidence}, {"backup", backup},
 };
 
 Result<json::object> run(State& state, std::string_view request, const Live* live) {

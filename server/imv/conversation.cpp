@@ -19,6 +19,9 @@ void Conversation::begin_assessment() {
   identified_ = false;
   standing_ = policy::Standing::unknown;
   device_.reset();
+  facts_ = {};
+  history_.clear();
+  capture = settings.captures() ? std::make_shared<evidence::Capture>(settings.evidence_memory) : nullptr;
   intent = {};
   intent.session = session;
   intent.policy = settings.policy->version();
@@ -42,25 +45,39 @@ Result<void> Conversation::identify() {
     const bool named = std::find(bound.begin(), bound.end(), peer.identity) != bound.end();
     standing_ = bound.empty() ? policy::Standing::claimed : named ? policy::Standing::authenticated : policy::Standing::unknown;
   }
-  policy::DeviceFacts facts;
-  facts.standing = standing_;
-  facts.device = intent.device;
-  facts.product = product();
-  facts.identity = peer.identity;
-  facts.identity_type = peer.identity_type;
-  facts.now = intent.started;
-  facts.last_boot = info.last_boot;
-  plan_ = policy::work_items(*settings.policy, facts, [&](const std::string& key) -> std::optional<policy::PastResult> {
+  facts_.standing = standing_;
+  facts_.device = intent.device;
+  facts_.product = product();
+  facts_.identity = peer.identity;
+  facts_.identity_type = peer.identity_type;
+  facts_.now = intent.started;
+  facts_.last_boot = info.last_boot;
+  plan_ = policy::work_items(*settings.policy, facts_, [&](const std::string& key) -> std::optional<policy::PastResult> {
     const auto past = state.item_results(intent.device, key);
     if (!past || past->empty()) return std::nullopt;
     const StoredItemResult& r = past->front();
-    return policy::PastResult{r.time, r.result.recommendation, r.identity, r.identity_type, r.key_pin};
+    policy::PastResult found{r.time, r.result.recommendation, r.identity, r.identity_type, r.key_pin};
+    if (capture) history_[key] = found;
+    return found;
   });
   return {};
 }
 
 std::string Conversation::product() const {
   return device_ && !device_->product.empty() ? device_->product : info.product();
+}
+
+Subject Conversation::subject() const {
+  Subject of;
+  of.session = session;
+  of.device = info.device_id.value_or("");
+  of.product = product();
+  of.generation = intent.generation;
+  of.standing = standing_;
+  of.other_product = other_product();
+  of.denied = plan_.denied;
+  of.denied_by = plan_.denied_by;
+  return of;
 }
 
 bool Conversation::other_product() const { return product() != info.product(); }

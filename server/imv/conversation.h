@@ -1,7 +1,9 @@
 // What all IMVs of a session share: who the endpoint says it is, who it is known to be, and the way to speak to it.
 #pragma once
 
+#include "server/evidence/capture.h"
 #include "server/imv/host.h"
+#include "server/judge/assembly.h"
 #include "server/policy/work_items.h"
 #include "wire/patnc/patnc.h"
 #include "wire/patnc/segmentation.h"
@@ -58,6 +60,13 @@ class Conversation {
   bool other_product() const;
   // The part of the session's record that is known from here on.
   SessionIntent intent;
+  // Whom the verdict is of.
+  Subject subject() const;
+  // What the plan was made by, and which results were asked for then.
+  const policy::DeviceFacts& facts() const { return facts_; }
+  const std::map<std::string, policy::PastResult>& history() const { return history_; }
+  // Takes what may be kept of the evidence; null: nothing is to be kept.
+  std::shared_ptr<evidence::Capture> capture;
 
   // One PA-TNC message to the endpoint.
   void say(std::uint32_t vendor, std::uint32_t subtype, std::uint16_t validator, patnc::Builder&& builder,
@@ -78,6 +87,8 @@ class Conversation {
   policy::Standing standing_ = policy::Standing::unknown;
   policy::Plan plan_;
   std::optional<Device> device_;
+  policy::DeviceFacts facts_;
+  std::map<std::string, policy::PastResult> history_;
 };
 
 }  // namespace gatehouse::server

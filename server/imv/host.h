@@ -13,6 +13,7 @@
 #include "base/secret.h"
 #include "base/x509.h"
 #include "pipeline/graph/pipeline.h"
+#include "server/evidence/capture.h"
 #include "server/policy/policy.h"
 #include "server/state/state.h"
 #include "wire/pts/pts.h"
@@ -59,6 +60,12 @@ class Host {
   // For metrics; nothing is made of them where nobody counts. The verdict as the endpoint is told it; a session that ended
   // before; errors that were sent or received, whose code is none of the standard's where it is absent.
   virtual void told(pipeline::Recommendation, pipeline::Evaluation) {}
+  // Monitor mode: it was judged otherwise than it was told.
+  virtual void monitored(pipeline::Recommendation /*judged*/) {}
+  // For the shadow policy, behind commit_result() of the same session: what its verdict was made of, and the evidence
+  // plane's part of it (null: there was none).
+  virtual void judged(std::shared_ptr<const evidence::Kept> /*kept*/, std::shared_ptr<const pipeline::Verdict> /*verdict*/,
+                      std::shared_ptr<const pipeline::Verdict> /*attested*/) {}
   virtual void ended_early() {}
   virtual void error(Direction, std::optional<pttls::ErrorCode>) {}
   virtual void error(Direction, std::optional<pbtnc::ErrorCode>) {}
@@ -68,6 +75,9 @@ class Host {
   virtual void trace_fact(std::string_view, Bytes) {}
   void trace_fact(std::string_view fact, std::string_view text) { trace_fact(fact, as_bytes(text)); }
 };
+
+// What is kept of sessions' evidence.
+enum class Keep : std::uint8_t { none, refused, all };
 
 enum class Auth : std::uint8_t { none, tls, sasl, tls_or_sasl, tls_and_sasl };
 
@@ -80,6 +90,11 @@ struct Settings {
   std::uint32_t raw_vendor = pts::raw::default_vendor;
   std::size_t max_batch = 65'522;
   policy::PolicyPtr policy = policy::built_in_policy();
+  policy::PolicyPtr shadow;  // judged besides, without effect; null: none
+  bool enforce = true;       // false: endpoints are told allow, verdicts are recorded as judged
+  Keep keep = Keep::none;
+  std::shared_ptr<evidence::Memory> evidence_memory;  // of all sessions; null: nothing is kept and no shadow judges
+  bool captures() const { return evidence_memory != nullptr && (keep != Keep::none || shadow != nullptr); }
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
   std::chrono::milliseconds negotiation_deadline{30'000}, idle_deadline{120'000}, total_deadline{600'000};
   std::chrono::milliseconds kept_deadline{std::chrono::hours(25)};  // of an authenticated endpoint between assessments

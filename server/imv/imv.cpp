@@ -37,7 +37,8 @@ patnc::Reassembler::Admission admit_supported(std::uint32_t vendor, std::uint32_
 }
 
 void Imv::begin_assessment() {
-  claimed_ = had_work_ = false;
+  claimed_ = had_work_ = opinionated_ = false;
+  opinion_ = {};
   open_.clear();
   assessment_ = {};
   items_.clear();
@@ -80,6 +81,11 @@ void Imv::abandon(std::string_view why) {
 }
 
 void Imv::add_assessment(policy::Assessment more) {
+  opinion_ = policy::update(opinion_, more);
+  count(more);
+}
+
+void Imv::count(policy::Assessment more) {
   assessment_ = policy::update(assessment_, more);
   if (!result_) return;
   result_->idle = false;
@@ -88,6 +94,8 @@ void Imv::add_assessment(policy::Assessment more) {
 
 void Imv::doubt(const std::string& why) {
   c_.host.log(LogLevel::warning, "IMV " + std::to_string(id_) + " can't keep to its result: " + escaped(why));
+  // What the items said before still counts.
+  opinion_ = policy::update(opinion_, assessment_);
   for (const policy::WorkItem& item : c_.plan().items) {
     if (policy::validator_of(item.type) != validator()) continue;
     const policy::Assessment now{policy::recommendation_of(item, pipeline::Evaluation::error), pipeline::Evaluation::error};
@@ -108,11 +116,24 @@ const policy::WorkItem* Imv::open_item(policy::Type type) const {
 void Imv::finish_item(const policy::WorkItem& item, pipeline::Evaluation evaluation, std::string text) {
   std::erase(open_, &item);
   const pipeline::Recommendation recommendation = policy::recommendation_of(item, evaluation);
-  add_assessment({recommendation, evaluation});
+  count({recommendation, evaluation});
   c_.host.log(LogLevel::info, "IMV " + std::to_string(id_) + " handled " + std::string(policy::name(item.type)) + " workitem " +
                                   std::to_string(item.id) + ": " + std::string(name(recommendation)) + " - " + escaped(text));
   kept_items_.push_back({item.key(), std::string(policy::name(item.type)), recommendation, evaluation, text});
   items_.push_back({std::string(policy::name(item.type)), item.argument, recommendation, evaluation, std::move(text)});
+}
+
+evidence::Part Imv::kept_part() const {
+  evidence::Part out;
+  out.validator = validator();
+  out.opinionated = opinionated_;
+  out.opinion = opinion_;
+  for (const pipeline::ItemResult& item : items_) {
+    const policy::Type type = *policy::type_named(item.type);
+    out.items.push_back({type, item.argument, item.evaluation, type == policy::Type::tpmra ? std::string() : item.result});
+  }
+  out.more = contribution();
+  return out;
 }
 
 void Imv::conclude() {

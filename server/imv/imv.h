@@ -13,6 +13,7 @@
 
 #include "server/imv/channel.h"
 #include "server/imv/remedy.h"
+#include "server/evidence/kept.h"
 #include "server/policy/combine.h"
 
 namespace gatehouse::server {
@@ -52,8 +53,12 @@ class Imv : public Receiver {
 
   // The verdict object, of the one IMV whose evidence makes it. Its findings may be taken away.
   virtual pipeline::Verdict* verdict() { return nullptr; }
-  // When all have a result: what this one adds to the verdict's findings and to the session's record.
-  virtual void contribute(pipeline::Verdict& /*verdict*/, SessionResult& /*record*/) {}
+  // When all have a result: what this one adds to the verdict, and to the session's record.
+  virtual Contribution contribution() const { return {}; }
+  virtual void contribute(SessionResult& /*record*/) {}
+  ValidatorPart part() const { return {*result_, items_, contribution()}; }
+  // What that was made of, to be judged again.
+  evidence::Part kept_part() const;
   const std::vector<pipeline::ItemResult>& items() const { return items_; }
   // The same under the keys that a later session's policy asks for.
   const std::vector<ItemResult>& kept_items() const { return kept_items_; }
@@ -82,7 +87,7 @@ class Imv : public Receiver {
   // Takes up the IMV's items as soon as the endpoint is identified; called around work().
   void claim();
   // It has an opinion though no item asks for it.
-  void claim_opinion() { had_work_ = true; }
+  void claim_opinion() { had_work_ = opinionated_ = true; }
   // The IMV's work, by id, once the endpoint is identified.
   const std::vector<const policy::WorkItem*>& open_items() const { return open_; }
   const policy::WorkItem* open_item(policy::Type type) const;
@@ -102,9 +107,13 @@ class Imv : public Receiver {
   Conversation& c_;
 
  private:
+  void count(policy::Assessment more);
+
   const std::uint16_t id_;
   Channel channel_;
   bool claimed_ = false, had_work_ = false;
+  bool opinionated_ = false;     // claim_opinion()
+  policy::Assessment opinion_;   // the part of assessment_ that isn't of items as they stand
   std::vector<const policy::WorkItem*> open_;
   policy::Assessment assessment_;
   std::vector<pipeline::ItemResult> items_;

@@ -105,6 +105,16 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
                                {"evaluation", pipeline::name(pipeline::Evaluation(j))}},
                               value(m.told[i][j])});
   single("gatehouse_sessions_ended_early_total", Type::counter, "Sessions that ended before their verdict.", value(m.ended_early));
+  Family& monitored = family("gatehouse_monitored_total", Type::counter,
+                             "Endpoints that were told allow in monitor mode, by what was judged.");
+  for (std::size_t i = 0; i < m.monitored.size(); ++i)
+    if (pipeline::Recommendation(i) != pipeline::Recommendation::allow)
+      monitored.samples.push_back({{{"judged", pipeline::name(pipeline::Recommendation(i))}}, value(m.monitored[i])});
+  family("gatehouse_shadow_verdicts_total", Type::counter, "Sessions by what the shadow policy said of them.").samples = {
+      {{{"verdict", "same"}}, value(m.shadow_same)},
+      {{{"verdict", "differs"}}, value(m.shadow_differs)},
+      {{{"verdict", "unanswered"}}, value(m.shadow_unanswered)},
+      {{{"verdict", "left_out"}}, value(m.shadow_left_out)}};
   family("gatehouse_session_seconds", Type::histogram, "Sessions with a verdict, from the connection or the retry to the verdict.")
       .samples.push_back(m.session.sample());
   Family& stages = family("gatehouse_session_stage_seconds", Type::histogram, "Time of such a session by stage; a stage that it didn't have doesn't count.");
@@ -137,6 +147,12 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   family("gatehouse_state_commit_seconds", Type::histogram, "From a session's result to its record on disk.").samples.push_back(m.commit.sample());
   single("gatehouse_state_writes_waiting", Type::gauge, "Changes of state that wait for the disk.", double(r.state_writes_waiting));
 
+  single("gatehouse_kept_evidence_sessions", Type::gauge, "Sessions whose evidence is kept.", double(r.kept.sessions));
+  single("gatehouse_kept_evidence_bytes", Type::gauge, "What it takes, compressed.", double(r.kept.bytes));
+  single("gatehouse_kept_evidence_memory_bytes", Type::gauge, "Evidence in memory of sessions that aren't on record yet.",
+         double(r.kept_memory_bytes));
+  single("gatehouse_kept_evidence_left_out_total", Type::counter, "Sessions whose evidence isn't kept for want of memory.",
+         double(r.kept_left_out));
   single("process_cpu_seconds_total", Type::counter, "Processor time of the server.", cpu_seconds());
   single("process_resident_memory_bytes", Type::gauge, "Its resident memory.", resident_bytes());
   single("process_start_time_seconds", Type::gauge, "When it was started, in seconds since 1970.", double(r.started) / 1e3);

@@ -19,6 +19,7 @@
 #include "pipeline/graph/pipeline.h"
 #include "server/metrics/exposition.h"
 #include "server/metrics/session_clock.h"
+#include "server/state/evidence.h"
 
 namespace gatehouse::server::metrics {
 
@@ -64,6 +65,8 @@ struct Metrics {
   Counter passwords_accepted, passwords_refused;
   std::array<std::array<Counter, 5>, 4> told;  // by recommendation and evaluation
   Counter ended_early;
+  std::array<Counter, 4> monitored;  // told allow in monitor mode, by what was judged
+  Counter shadow_same, shadow_differs, shadow_unanswered, shadow_left_out;
   // By direction: received, sent.
   std::array<ByCode<7>, 2> pt_tls_errors;  // RFC 6876 section 3.9: from 1
   std::array<ByCode<5>, 2> pb_tnc_errors;  // RFC 5793 section 4.9
@@ -84,6 +87,8 @@ struct Readings {
   pipeline::Totals evidence;
   std::uint64_t evidence_pending_bytes = 0, evidence_budget_bytes = 0;
   std::uint64_t state_writes_waiting = 0;
+  EvidenceTotals kept;
+  std::uint64_t kept_memory_bytes = 0, kept_left_out = 0;
   std::uint64_t generation = 0;
   std::int64_t generation_made = 0;  // seconds since 1970
   std::int64_t started = 0;          // the server, milliseconds since 1970

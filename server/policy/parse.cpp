@@ -138,7 +138,7 @@ class PolicyReader {
     out_->file = file;
   }
 
-  std::expected<PolicyPtr, Mistakes> run(std::string_view text);
+  std::expected<PolicyPtr, Mistakes> run(std::string_view text, std::shared_ptr<const PolicySource> source);
 
  private:
   void mistake(std::size_t line, std::string key, std::string reason, const std::string* file = nullptr) {
@@ -679,7 +679,8 @@ void PolicyReader::make_digest() {
   p.digest = digest_of(HashAlgorithm::sha256, as_bytes(text));
 }
 
-std::expected<PolicyPtr, Mistakes> PolicyReader::run(std::string_view text) {
+std::expected<PolicyPtr, Mistakes> PolicyReader::run(std::string_view text, std::shared_ptr<const PolicySource> source) {
+  out_->source = std::move(source);
   if (const auto root = parse(text, file_)) {
     read_table(*root, {},
                {{"policy", [&](const toml::node& n, const std::string& k) { read_policy_table(n, k); }},
@@ -716,7 +717,24 @@ std::expected<PolicyPtr, Mistakes> PolicyReader::run(std::string_view text) {
 }  // namespace
 
 std::expected<PolicyPtr, Mistakes> parse_policy(std::string_view text, const std::string& file, const ReadFile& read) {
-  return PolicyReader(file, read).run(text);
+  auto source = std::make_shared<PolicySource>();
+  source->file = file;
+  source->text = text;
+  const ReadFile noting = [&](const std::string& named) {
+    auto content = read(named);
+    if (content) source->files[named] = *content;
+    return content;
+  };
+  return PolicyReader(file, noting).run(text, source);
+}
+
+std::expected<PolicyPtr, Mistakes> read_policy(const PolicySource* source) {
+  if (source == nullptr) return built_in_policy();
+  return parse_policy(source->text, source->file, [&](const std::string& named) -> Result<std::string> {
+    const auto at = source->files.find(named);
+    if (at == source->files.end()) return fail(Fault::malformed, "the policy names a file that wasn't kept with it");
+    return at->second;
+  });
 }
 
 std::expected<PolicyPtr, Mistakes> read_policy(const std::string& path) {

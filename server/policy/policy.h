@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -138,8 +139,17 @@ std::string_view name(Combine combine);
 inline constexpr std::size_t max_groups = 1024, max_group_depth = 32;
 inline constexpr std::size_t max_work_items = 256;  // spec part 1b §10.1: different ones in the whole policy
 
+// What a policy was read from: reading these bytes again makes the same policy, on whatever machine.
+struct PolicySource {
+  std::string file;
+  std::string text;
+  std::map<std::string, std::string> files;  // what it names (catalogue, lists, keys), by the path as written
+  friend bool operator==(const PolicySource&, const PolicySource&) = default;
+};
+
 struct Policy {
   std::string file;                    // empty: built in
+  std::shared_ptr<const PolicySource> source;  // null: built in
   std::vector<Group> groups;           // by name
   std::vector<pipeline::EvidenceRulesPtr> rules;  // by name
   std::vector<Enforcement> ungrouped;  // of a device in no group: TPMRA with firmware log and IMA list
@@ -165,6 +175,8 @@ using ReadFile = std::function<Result<std::string>(const std::string& path)>;
 std::expected<PolicyPtr, Mistakes> parse_policy(std::string_view text, const std::string& file, const ReadFile& read);
 // At most 1 MiB; paths in it are relative to its folder.
 std::expected<PolicyPtr, Mistakes> read_policy(const std::string& path);
+// The policy that was read from it; for null the built-in one. The disk isn't looked at.
+std::expected<PolicyPtr, Mistakes> read_policy(const PolicySource* source);
 
 // Stricter: allow < none < isolate < block. None means that access isn't granted (spec part 1a §4.4).
 Recommendation stricter(Recommendation a, Recommendation b);

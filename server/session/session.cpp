@@ -31,7 +31,7 @@ Session::~Session() = default;
 
 void Session::start_assessment() {
   for (const auto& imv : imvs_) imv->begin_assessment();
-  committing_ = recorded_ = false;
+  committing_ = recorded_ = on_record_ = false;
   result_.reset();
   queue_.clear();
   evidence_bytes_ = 0;
@@ -73,59 +73,54 @@ bool Session::waiting() const {
 // The verdict object and the session's record, once every IMV has its result.
 SessionResult Session::assemble() {
   const policy::Policy& rules = *settings_.policy;
-  std::vector<policy::ValidatorResult> results;
-  verdict_ = {};
-  verdict_.session = conversation_.session;
-  verdict_.device = conversation_.info.device_id.value_or("");
-  verdict_.product = conversation_.product();
-  verdict_.generation = conversation_.intent.generation;
-  for (const auto& imv : imvs_) {
-    results.push_back(*imv->result());
-    if (pipeline::Verdict* const judged = imv->verdict()) {
-      auto findings = std::exchange(judged->findings, {});  // hundreds, where the rest is small
-      verdict_ = *judged;
-      verdict_.findings = std::move(findings);
-    }
-  }
-  policy::Assessment all = policy::combine(rules.combine, results, rules.on_error);
-  unknown_device_ = false;
-  for (const auto& imv : imvs_) verdict_.items.insert(verdict_.items.end(), imv->items().begin(), imv->items().end());
+  const Subject subject = conversation_.subject();
+  std::vector<ValidatorPart> parts;
+  std::optional<pipeline::Verdict> attested;
   SessionResult record;
   record.intent = conversation_.intent;
   record.intent.peer = conversation_.peer.address;
   record.intent.identity = conversation_.peer.identity;
   record.intent.identity_type = conversation_.peer.identity_type;
   for (const auto& imv : imvs_) {
-    imv->contribute(verdict_, record);
+    parts.push_back(imv->part());
+    if (pipeline::Verdict* const judged = imv->verdict()) {
+      auto findings = std::exchange(judged->findings, {});  // hundreds, where the rest is small
+      attested = *judged;
+      attested->findings = std::move(findings);
+    }
+    imv->contribute(record);
     record.items.insert(record.items.end(), imv->kept_items().begin(), imv->kept_items().end());
   }
-  if (conversation_.plan().denied) {
-    all.recommendation = pipeline::Recommendation::block;
-    add_finding("the policy denies access to the group '" + std::string(conversation_.plan().denied_by) + "'");
-  } else if (conversation_.standing() == policy::Standing::unknown && all.recommendation == pipeline::Recommendation::allow) {
-    // What an unknown device can show is no reason to let it in.
-    all.recommendation = rules.unknown_devices;
-    unknown_device_ = true;
-    add_finding("the device isn't enrolled");
-  } else if (conversation_.other_product() && all.recommendation == pipeline::Recommendation::allow) {
-    // Groups, references and package rules go by the recorded product.
-    all.recommendation = pipeline::Recommendation::isolate;
-    add_finding("the endpoint claims another product than the one that is recorded");
-  }
-  verdict_.recommendation = all.recommendation;
-  verdict_.evaluation = all.evaluation;
+  verdict_ = gatehouse::server::assemble(subject, parts, std::move(attested), rules);
+  unknown_device_ = kept_out_as_unknown(subject, parts, rules);
   record.finished = host_.now_ms();
   record.verdict = pipeline::to_json(verdict_);
+  record.enforced = settings_.enforce;
   return record;
 }
 
-void Session::add_finding(std::string why) {
-  pipeline::Finding f;
-  f.component = "device";
-  f.status = pipeline::Status::failed;
-  f.reason = std::move(why);
-  verdict_.findings.insert(verdict_.findings.begin(), std::move(f));
-  ++verdict_.findings_total;
+// What can be judged again; null: not all of what made the verdict is there.
+std::shared_ptr<evidence::Kept> Session::evidence_to_keep() {
+  const std::shared_ptr<evidence::Capture>& capture = conversation_.capture;
+  if (capture == nullptr || !capture->whole()) return nullptr;
+  const auto& items = conversation_.plan().items;
+  const bool attestation = std::any_of(items.begin(), items.end(), [](const policy::WorkItem& i) { return i.type == policy::Type::tpmra; });
+  if (attestation && !capture->attested()) return nullptr;
+  auto kept = std::make_shared<evidence::Kept>();
+  const Subject subject = conversation_.subject();
+  kept->session = subject.session;
+  kept->device = subject.device;
+  kept->product = subject.product;
+  kept->generation = subject.generation;
+  if (const auto references = host_.references()) kept->generation_made = references->made();
+  kept->other_product = subject.other_product;
+  kept->facts = conversation_.facts();
+  kept->history = conversation_.history();
+  kept->source = settings_.policy->source;
+  for (const auto& imv : imvs_) kept->parts.push_back(imv->kept_part());
+  if (attestation) kept->attestation = capture->take_attestation();
+  kept->said = capture->take_said();
+  return kept;
 }
 
 // A conversation that ends before its verdict leaves a record that says why, and nothing of it is ever allow.
@@ -148,6 +143,7 @@ void Session::record_failure(std::string_view why) {
 // the connection.
 void Session::forget() {
   imvs_.clear();
+  conversation_.capture.reset();
   queue_.clear();
   result_.reset();
 }
@@ -335,8 +331,25 @@ void Session::await_client() {
 void Session::conclude() {
   if (committing_) return;
   SessionResult record = assemble();
+  const bool wanted = settings_.keep == Keep::all ||
+                      (settings_.keep == Keep::refused && verdict_.recommendation != pipeline::Recommendation::allow);
+  std::shared_ptr<evidence::Kept> kept = wanted || settings_.shadow ? evidence_to_keep() : nullptr;
+  std::shared_ptr<const pipeline::Verdict> attested, verdict;
+  if (kept && settings_.shadow) {
+    for (const auto& imv : imvs_)
+      if (imv->verdict() != nullptr) attested = std::make_shared<pipeline::Verdict>(*imv->verdict());
+    verdict = std::make_shared<pipeline::Verdict>(verdict_);
+  }
+  if (kept && wanted) {
+    auto encoded = std::make_shared<EvidenceRecord>(settings_.shadow ? evidence::encode(evidence::Kept(*kept))
+                                                                     : evidence::encode(std::move(*kept)));
+    encoded->hold = conversation_.capture->take_hold();
+    record.evidence = std::move(encoded);
+  }
+  conversation_.capture.reset();
   committing_ = true;
   host_.commit_result(std::move(record));
+  if (kept && settings_.shadow) host_.judged(std::move(kept), std::move(verdict), std::move(attested));
 }
 
 void Session::on_result_committed(std::string_view session, Result<void> on_disk) {
@@ -346,6 +359,7 @@ void Session::on_result_committed(std::string_view session, Result<void> on_disk
   }
   committing_ = false;
   recorded_ = true;
+  on_record_ = on_disk.has_value();
   if (phase_ != Phase::data) return;
   if (!on_disk) {
     // Without its record nothing is admitted.
@@ -364,12 +378,16 @@ void Session::send_result() {
   Writer core;
   pbtnc::append_assessment_result(core, std::uint32_t(verdict_.evaluation));
   constexpr std::uint16_t allowed = 1, denied = 2, quarantined = 3;
+  // Monitor mode tells every endpoint to come in whose verdict is on record.
+  const bool let_in = !settings_.enforce && on_record_;
+  const pipeline::Recommendation told = let_in ? pipeline::Recommendation::allow : verdict_.recommendation;
   std::uint16_t code = denied;
-  if (verdict_.recommendation == pipeline::Recommendation::allow) code = allowed;
-  if (verdict_.recommendation == pipeline::Recommendation::isolate) code = quarantined;
+  if (told == pipeline::Recommendation::allow) code = allowed;
+  if (told == pipeline::Recommendation::isolate) code = quarantined;
   pbtnc::append_access_recommendation(core, code);
   result_ = {std::move(core).take(), {}};
   const auto add_reason = [&](std::string_view text) {
+    if (let_in) return;  // nothing keeps it out
     Writer w;
     pbtnc::append_reason_string(w, {patnc::cut_text(text, max_reason), conversation_.language});
     result_->extras.push_back(std::move(w).take());
@@ -383,13 +401,14 @@ void Session::send_result() {
     for (const std::string& reason : imv->reasons()) all += (all.empty() ? "" : "\n") + reason;
     if (!all.empty()) add_reason(all);
   }
-  if (verdict_.recommendation != pipeline::Recommendation::allow && !settings_.policy->remediation_uri.empty()) {
+  if (told != pipeline::Recommendation::allow && !settings_.policy->remediation_uri.empty()) {
     Writer w;
     pbtnc::append_remediation_uri(w, settings_.policy->remediation_uri);
     result_->extras.push_back(std::move(w).take());
   }
-  log_verdict();
-  host_.told(verdict_.recommendation, verdict_.evaluation);
+  log_verdict(told);
+  host_.told(told, verdict_.evaluation);
+  if (told != verdict_.recommendation) host_.monitored(verdict_.recommendation);
   send_what_fits();
 }
 
@@ -409,12 +428,13 @@ void Session::send_what_fits() {
   await_client();
 }
 
-void Session::log_verdict() {
+void Session::log_verdict(pipeline::Recommendation told) {
   const pipeline::Verdict& v = verdict_;
   host_.log(LogLevel::info, "device " + escaped(v.device.empty() ? "(none claimed)" : v.device) + ": " + std::string(name(v.recommendation)) + ", " +
                                 std::string(name(v.evaluation)) + (v.summary.empty() ? "" : ": " + v.summary) + "; quote " +
                                 std::string(name(v.quote.status)) + "; peer " + conversation_.peer.address + ", identity '" +
-                                escaped(conversation_.peer.identity) + "', product '" + escaped(v.product) + "'");
+                                escaped(conversation_.peer.identity) + "', product '" + escaped(v.product) + "'" +
+                                (told != v.recommendation ? "; monitor mode: the endpoint is told " + std::string(name(told)) : ""));
   std::size_t shown = 0;
   for (const pipeline::Finding& f : v.findings) {
     if (f.status == pipeline::Status::unknown && f.component == "ima") continue;

@@ -81,12 +81,12 @@ class Session {
   bool all_done() const;
   bool waiting() const;
   SessionResult assemble();
-  void add_finding(std::string why);
+  std::shared_ptr<evidence::Kept> evidence_to_keep();
   void conclude();
   void enqueue();
   void send_result();
   void send_what_fits();
-  void log_verdict();
+  void log_verdict(pipeline::Recommendation told);
   void send_message(pttls::Type type, Bytes value);
   void send_batch(pbtnc::BatchType type, Bytes messages);
   void refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why, std::size_t offset = 0);
@@ -112,7 +112,7 @@ class Session {
   std::optional<pbtnc::Queue::ResultContent> result_;  // while it waits for what goes before it
   bool answer_due_ = false;      // a batch was taken in and not answered yet: nothing more is read
   bool client_silent_ = false;   // that batch was empty
-  bool committing_ = false, recorded_ = false, pumping_ = false, stopping_ = false;
+  bool committing_ = false, recorded_ = false, on_record_ = false, pumping_ = false, stopping_ = false;
   bool unknown_device_ = false;  // all that keeps the endpoint out is that it isn't enrolled
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;

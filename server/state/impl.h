@@ -51,6 +51,7 @@ struct State::Impl {
   DirectoryLock lock;
   PendingRate rate;                     // of the writing thread
   std::string oldest[2];                // of the writing thread: where retention goes on, by class
+  std::string oldest_evidence;          // of the writing thread: the same of evidence
   std::map<std::string, Staging> staged;  // of the writing thread: by session
   std::size_t staged_bytes = 0;           // of the writing thread: of all sessions
   std::set<std::string> applying;         // of the writing thread: devices whose software is being changed
@@ -64,6 +65,10 @@ struct State::Impl {
   // Changes; each runs on the writing thread and leaves nothing behind where it returns an error.
   Result<void> begin(Batch& batch, const SessionIntent& intent);
   Result<void> finish(Batch& batch, const SessionResult& result);
+  Result<void> keep_evidence(Batch& batch, const SessionIntent& intent, const PackedEvidence& evidence);
+  Result<void> forget_evidence(Batch& batch, std::string_view session);
+  // At most so many; true: that many went, and there may be more.
+  Result<bool> retire_evidence(Batch& batch, int most);
   Result<void> stage(Batch& batch, const SoftwareChunk& chunk);
   Result<void> drop(Batch& batch, const std::string& session);
   // One step; it asks to be called again until the result is in the batch.
@@ -95,6 +100,7 @@ struct State::Impl {
 // Shared by reads and changes.
 Result<std::optional<layout::DeviceValue>> read_device(const StoreView& view, std::string_view id);
 Result<std::optional<layout::HeadValue>> read_head(const StoreView& view, std::string_view device);
+Result<EvidenceTotals> read_evidence_totals(const StoreView& view);
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device);
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
 void put_device(Batch& batch, const layout::DeviceValue& value);

@@ -7,7 +7,7 @@ namespace gatehouse::server::layout {
 namespace {
 
 // Of session records with timing; those of formats 1 and 2 have the layout of all others.
-constexpr std::uint8_t timed_session_version = 2;
+constexpr std::uint8_t timed_session_version = 2, monitored_session_version = 3;
 
 std::string raw(std::string_view hex) {
   const auto bytes = from_hex(hex);
@@ -99,6 +99,14 @@ std::string device_session_prefix(std::string_view device) { return joined('v', 
 std::string device_session_key(std::string_view device, std::int64_t started, std::string_view session) {
   return device_session_prefix(device) + number64(std::uint64_t(started)).append(session);
 }
+
+std::string shadow_key(std::string_view session) { return joined('H', session); }
+std::string evidence_key(std::string_view session) { return joined('E', session); }
+std::string evidence_age_key(std::int64_t started, std::string_view session) {
+  return joined(evidence_age_letter, number64(std::uint64_t(started))).append(session);
+}
+std::string piece_key(const Digest& id) { return joined('B', as_text(id.view())); }
+std::string piece_count_key(const Digest& id) { return joined('R', as_text(id.view())); }
 
 std::string encode(const DeviceValue& value) {
   Writer w;
@@ -206,7 +214,7 @@ Result<pipeline::LastQuote> decode_quote(std::string_view value) {
 std::string encode(const SessionRecord& value) {
   Writer w;
   const SessionIntent& intent = value.intent;
-  w.put(timed_session_version);
+  w.put(monitored_session_version);
   w.put(std::uint8_t(value.state));
   for (const std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
                                   &intent.identity_type, &intent.key_pin, &intent.policy})
@@ -219,6 +227,7 @@ std::string encode(const SessionRecord& value) {
   w.put(std::uint8_t(value.timing ? 1 : 0));
   if (value.timing)
     for (const std::chrono::nanoseconds spent : value.timing->spent) w.put(std::uint64_t(spent.count()));
+  w.put(std::uint8_t(value.enforced ? 1 : 0));
   return taken(std::move(w));
 }
 
@@ -227,7 +236,7 @@ Result<SessionRecord> decode_session(std::string_view value) {
   SessionRecord out;
   SessionIntent& intent = out.intent;
   GH_TRY(const auto version, r.get<std::uint8_t>());
-  if (version != layout_version && version != timed_session_version) return r.fail("record of another layout version");
+  if (version < layout_version || version > monitored_session_version) return r.fail("record of another layout version");
   GH_TRY(out.state, get_enum(r, SessionState::complete));
   for (std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
                             &intent.identity_type, &intent.key_pin, &intent.policy}) {
@@ -239,7 +248,7 @@ Result<SessionRecord> decode_session(std::string_view value) {
   GH_TRY(intent.started, get_time(r));
   GH_TRY(out.finished, get_time(r));
   GH_TRY(out.verdict, get_text(r));
-  if (version == timed_session_version) {
+  if (version >= timed_session_version) {
     GH_TRY(const bool has_timing, get_bool(r));
     if (has_timing) {
       out.timing.emplace();
@@ -248,6 +257,9 @@ Result<SessionRecord> decode_session(std::string_view value) {
         spent = std::chrono::nanoseconds(count);
       }
     }
+  }
+  if (version >= monitored_session_version) {
+    GH_TRY(out.enforced, get_bool(r));
   }
   GH_CHECK(r.finish());
   return out;

@@ -16,6 +16,8 @@ struct DeviceValue {
 };
 
 inline constexpr std::string_view format_key = "F";
+inline constexpr std::string_view evidence_totals_key = "Z";
+inline constexpr char evidence_age_letter = 'A';
 inline constexpr char class_enrolled = 'k', class_other = 'u';
 
 std::string number32(std::uint32_t n);
@@ -37,6 +39,11 @@ std::string age_key(char session_class, std::int64_t started, std::string_view s
 std::string time_key(std::int64_t started, std::string_view session);
 std::string device_session_prefix(std::string_view device);
 std::string device_session_key(std::string_view device, std::int64_t started, std::string_view session);
+std::string shadow_key(std::string_view session);
+std::string evidence_key(std::string_view session);
+std::string evidence_age_key(std::int64_t started, std::string_view session);
+std::string piece_key(const Digest& id);
+std::string piece_count_key(const Digest& id);
 
 std::string encode(const DeviceValue& value);
 std::string encode(const StoredBaseline& value);

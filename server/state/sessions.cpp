@@ -73,7 +73,7 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (!acceptable_session_id(result.intent.session) || result.intent.started < 0)
     return fail(Fault::internal, "not a session id");
   if (result.verdict.size() > max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
-  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict, result.timing};
+  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict, result.timing, result.enforced};
   record.intent.device = recorded_device(result.intent.device);
   GH_TRY(const auto known, batch.read(layout::session_key(record.intent.session)));
   if (known) {
@@ -84,6 +84,7 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   }
   GH_CHECK(learn(batch, result));
   put_session(batch, record);
+  if (result.packed) GH_CHECK(keep_evidence(batch, record.intent, *result.packed));
 
   GH_TRY(const auto device, read_device(batch, record.intent.device));
   const bool enrolled = device && device->device.enrolled;
@@ -116,6 +117,8 @@ Result<void> State::Impl::retire_oldest(Batch& batch, char session_class) {
       GH_TRY(const SessionRecord record, layout::decode_session(*value));
       erase_places(batch, record.intent);
       batch.erase(layout::session_key(session));
+      batch.erase(layout::shadow_key(session));
+      GH_CHECK(forget_evidence(batch, session));
     }
     batch.erase(found);
     --count;

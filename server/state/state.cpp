@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "server/state/impl.h"
+#include "server/state/pieces.h"
 
 namespace gatehouse::server {
 namespace {
@@ -181,6 +182,7 @@ Result<void> State::Impl::begin_life() {
   };
   GH_CHECK(count(layout::class_enrolled, tallies.enrolled_sessions));
   GH_CHECK(count(layout::class_other, tallies.other_sessions));
+  GH_TRY(tallies.evidence, read_evidence_totals(view));
   std::vector<std::string> open_sessions;
   GH_CHECK(view.each("o", "o", [&](std::string_view key, auto) {
     open_sessions.emplace_back(key.substr(1));
@@ -444,13 +446,21 @@ void State::begin_session(SessionIntent intent, Completion completion) {
 }
 
 void State::commit_result(SessionResult result, Completion completion) {
+  std::size_t weight = 0;
+  if (result.evidence) {
+    // A result waits for no evidence: what can't be packed isn't kept.
+    if (auto packed = pack(impl_->store->view(), result.evidence)) {
+      weight = (*packed)->bytes();
+      result.packed = *std::move(packed);
+    }
+  }
   if (!result.software) {
     impl_->store->submit(
         [this, result = std::move(result)](Batch& batch) -> Result<void> {
           GH_CHECK(impl_->drop(batch, result.intent.session));
           return impl_->finish(batch, result);
         },
-        std::move(completion));
+        std::move(completion), weight);
     return;
   }
   const auto work = std::make_shared<Apply>();
@@ -459,7 +469,8 @@ void State::commit_result(SessionResult result, Completion completion) {
                        [this, work, completion = std::move(completion)](Result<void> outcome) mutable {
                          impl_->applied(*work, outcome.has_value());
                          completion(std::move(outcome));
-                       });
+                       },
+                       weight);
 }
 
 Result<Device> State::enrol_blocking(Enrolment enrolment) {

@@ -31,12 +31,13 @@
 #include "base/public_key.h"
 #include "pipeline/graph/pipeline.h"
 #include "server/state/backup.h"
+#include "server/state/evidence.h"
 #include "server/state/software.h"
 #include "server/state/timing.h"
 
 namespace gatehouse::server {
 
-inline constexpr unsigned state_format = 3;
+inline constexpr unsigned state_format = 4;
 inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };
@@ -143,6 +144,8 @@ struct LearnedFiles {
 };
 inline constexpr std::size_t max_learned_files = 10'000;
 
+struct PackedEvidence;
+
 struct SessionResult {
   SessionIntent intent;
   std::int64_t finished = 0;
@@ -159,6 +162,9 @@ struct SessionResult {
   std::optional<SoftwareUpdate> software;  // absent: what was staged is dropped
   std::vector<LearnedFiles> learned_files;  // replaces what was learned before; of enrolled devices only
   std::optional<SessionTiming> timing;      // until the result was handed over
+  bool enforced = true;                     // false: monitor mode, the endpoint is told allow whatever the verdict
+  std::shared_ptr<const EvidenceRecord> evidence;  // null: none is kept
+  std::shared_ptr<const PackedEvidence> packed;    // the store's own
 };
 
 enum class SessionState : std::uint8_t { open, interrupted, complete };
@@ -170,6 +176,7 @@ struct SessionRecord {
   std::int64_t finished = 0;
   std::string verdict;  // empty unless complete
   std::optional<SessionTiming> timing{};  // absent: not complete, or recorded before format 3
+  bool enforced = true;  // false: monitor mode
 };
 
 // A place in a list, newest first; opaque.
@@ -201,6 +208,8 @@ struct StateOptions {
   double pending_burst = 500;
   std::size_t max_sessions = 1'000'000;         // results of enrolled devices; the oldest go
   std::size_t max_unknown_sessions = 20'000;    // results of others; the oldest go
+  std::uint64_t max_evidence_bytes = std::uint64_t(1) << 30;  // of all kept evidence, compressed; the oldest goes
+  std::chrono::milliseconds max_evidence_age{std::chrono::hours(24 * 30)};  // 0: any
   std::size_t max_queue = 65'536;               // writes that wait; beyond, they are refused
   std::size_t max_installed = 1'000'000;        // instances in one inventory
   std::size_t max_software_events = 100'000;    // kept of one device; the oldest changes go with theirs
@@ -245,6 +254,13 @@ class State {
   // The last results of one policy item, newest first: at most 16 are kept.
   Result<std::vector<StoredItemResult>> item_results(std::string_view device, std::string_view policy) const;
 
+  // What a session's verdict was made of; absent: nothing is kept. Each piece is checked against its digest.
+  Result<std::optional<EvidenceRecord>> evidence(std::string_view session) const;
+  Result<bool> has_evidence(std::string_view session) const;
+  Result<EvidenceTotals> evidence_totals() const;
+  // What a shadow policy said of it, one JSON object; absent: none judged it, or it isn't done.
+  Result<std::optional<std::string>> shadow(std::string_view session) const;
+
   // Absent: nothing was ever applied.
   Result<std::optional<SoftwareHead>> software_head(std::string_view device) const;
   // What was installed at `time` (milliseconds since 1970), as it is known now; without one, what is installed. An
@@ -274,6 +290,10 @@ class State {
   void stage_software(SoftwareChunk chunk, Completion completion);
   // When a session ends without a result.
   void drop_software(std::string session);
+  // Behind commit_result() of the same session.
+  void note_shadow(std::string session, std::string text, Completion completion);
+  // Evidence that has become too old goes; from time to time.
+  void retire_evidence();
 
   // --- the operator's decisions; on disk when they return
   Result<Device> enrol_blocking(Enrolment enrolment);

@@ -21,8 +21,8 @@ namespace {
 // At most so many changes in one write: bounds the memory of a batch and the wait of its first change.
 constexpr std::size_t max_group = 1024;
 constexpr std::size_t max_group_bytes = std::size_t(8) << 20;
-// First letters of the keys of software (docs/formats/state.md).
-constexpr std::string_view software_letters = "hijcenwWNg";
+// First letters of the keys of software and of evidence (docs/formats/state.md).
+constexpr std::string_view software_letters = "hijcenwWNg", evidence_letters = "EABRZ";
 
 // RocksDB's own log would be a file on the same disk: where that is full, its writer ends the process (7.8.3 as Debian
 // builds it, with assertions). What it has to say comes with each status.
@@ -45,7 +45,7 @@ std::string_view view_of(const rocksdb::Slice& s) { return {s.data(), s.size()};
 rocksdb::Options database_options(bool may_create) {
   rocksdb::Options options;
   options.create_if_missing = may_create;
-  options.create_missing_column_families = true;  // a store of format 1 has no family of software
+  options.create_missing_column_families = true;  // earlier formats have no families of software and evidence
   options.paranoid_checks = true;
   // Only the end of the log may be torn, by a crash: what was acknowledged is never dropped to get a store open.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
@@ -81,7 +81,8 @@ std::unexpected<Error> fail_store(std::string_view reason, const rocksdb::Status
 }
 
 rocksdb::ColumnFamilyHandle* Families::of(std::string_view key) const {
-  return !key.empty() && software_letters.find(key.front()) != std::string_view::npos ? software : rest;
+  const auto among = [&](std::string_view letters) { return !key.empty() && letters.find(key.front()) != std::string_view::npos; };
+  return among(software_letters) ? software : among(evidence_letters) ? evidence : rest;
 }
 
 namespace {
@@ -153,19 +154,25 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool may_cre
 
 Result<void> Store::open_database(bool may_create) {
   const rocksdb::Options database = database_options(may_create);
+  rocksdb::ColumnFamilyOptions evidence = database;
+  evidence.enable_blob_files = true;  // compressed already
+  evidence.min_blob_size = 1024;
+  evidence.enable_blob_garbage_collection = true;
   const std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {{rocksdb::kDefaultColumnFamilyName, database},
-                                                               {"software", database}};
+                                                               {"software", database},
+                                                               {"evidence", evidence}};
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(database, path_, wanted, &handles, &db);
   if (!status.ok()) return fail_store("state can't be opened", status);
   db_.reset(db);
-  families_ = {db, handles.at(0), handles.at(1)};
+  families_ = {db, handles.at(0), handles.at(1), handles.at(2)};
   return {};
 }
 
 void Store::close_database() {
   if (!db_) return;
+  db_->DestroyColumnFamilyHandle(families_.evidence);
   db_->DestroyColumnFamilyHandle(families_.software);
   db_->DestroyColumnFamilyHandle(families_.rest);
   db_->Close();

@@ -28,14 +28,17 @@ struct Tallies {
   std::uint64_t pending_devices = 0;   // not enrolled
   std::uint64_t enrolled_sessions = 0;  // that ended, by the class of their `t` key
   std::uint64_t other_sessions = 0;
+  EvidenceTotals evidence;
 };
 
 // Keys of software are in a column family of their own: its inventories come and go by the million, and reads of
-// devices and sessions pass none of the marks that this leaves.
+// devices and sessions pass none of the marks that this leaves. Kept evidence has its own, too: its values lie apart from
+// their keys, and aren't written again each time that those are sorted.
 struct Families {
   rocksdb::DB* db = nullptr;
   rocksdb::ColumnFamilyHandle* rest = nullptr;
   rocksdb::ColumnFamilyHandle* software = nullptr;
+  rocksdb::ColumnFamilyHandle* evidence = nullptr;
   rocksdb::ColumnFamilyHandle* of(std::string_view key) const;
 };
 
@@ -54,7 +57,7 @@ class StoreView {
   void pin();
   Result<std::optional<std::string>> read(std::string_view key) const;
   // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out). An empty
-  // prefix has the keys that aren't of software.
+  // prefix has the keys that are neither of software nor of evidence.
   Result<void> each(std::string_view prefix, std::string_view from, const Visit& visit) const;
   Result<void> each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const;
 

@@ -229,6 +229,11 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     server_->counted.told[std::size_t(recommendation)][std::size_t(evaluation)].add();
     server_->counted.observe(clock_.timing());
   }
+  void monitored(pipeline::Recommendation judged) override { server_->counted.monitored[std::size_t(judged)].add(); }
+  void judged(std::shared_ptr<const evidence::Kept> kept, std::shared_ptr<const pipeline::Verdict> verdict,
+              std::shared_ptr<const pipeline::Verdict> attested) override {
+    server_->judge_by_shadow(std::move(kept), std::move(verdict), std::move(attested), settings_, view_);
+  }
   void ended_early() override { server_->counted.ended_early.add(); }
   void error(Direction direction, std::optional<pttls::ErrorCode> code) override {
     server_->counted.pt_tls_errors[std::size_t(direction)].add(code ? std::optional(std::uint32_t(*code)) : std::nullopt);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/control/control.h"
+#include "server/evidence/again.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/session/session.h"
@@ -73,6 +74,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<const Settings> settings;          // guarded by mutex
   std::shared_ptr<const UserFile> users;             // guarded by mutex
   std::shared_ptr<const refdb::View> view;           // guarded by mutex
+  std::shared_ptr<evidence::Memory> evidence_memory;  // set before anybody connects
   Backoff backoff;                                   // guarded by mutex
   std::unordered_map<std::string, std::size_t> assessments;  // guarded by mutex: in progress, by who is assessed
   Admission admission;                               // guarded by mutex
@@ -113,6 +115,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::string unready() const;
   void begin_stop();
   std::size_t reassess(std::string_view device);
+  // What another policy would have said; noted in the session's record and counted.
+  void judge_by_shadow(std::shared_ptr<const evidence::Kept> kept, std::shared_ptr<const pipeline::Verdict> verdict,
+                       std::shared_ptr<const pipeline::Verdict> attested, const Settings& by,
+                       std::shared_ptr<const refdb::View> references);
   // On the thread of the metrics port or of the control socket.
   std::vector<metrics::Family> read_metrics() const;
   void maybe_done();

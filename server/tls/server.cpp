@@ -79,6 +79,17 @@ Result<void> Server::Impl::load() {
     if (!read) return fail(policy_error(read.error(), config.policy_file));
     s->policy = std::move(*read);
   }
+  if (!config.shadow_file.empty()) {
+    auto read = policy::read_policy(config.shadow_file);
+    if (!read) return fail(policy_error(read.error(), config.shadow_file));
+    s->shadow = std::move(*read);
+    log::write(log::Level::info, {}, "shadow policy " + s->shadow->version() + " judges besides policy " + s->policy->version());
+  }
+  s->enforce = config.enforce;
+  s->keep = config.keep_evidence;
+  s->evidence_memory = evidence_memory;
+  if (!config.enforce)
+    log::write(log::Level::warning, {}, "monitor mode ([policy] enforce = false): every endpoint whose verdict is on record is told allow");
   for (const std::string& warning : s->policy->warnings) log::write(log::Level::warning, {}, warning);
   if (!config.ak_ca.empty()) {
     GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));
@@ -298,7 +309,7 @@ void Server::Impl::await_signal() {
   signals.async_wait([self = shared_from_this()](error_code ec, int signal) {
     if (ec) return;
     if (signal == SIGHUP) {
-      log::write(log::Level::info, {}, "SIGHUP: reading certificates, users and references again");
+      log::write(log::Level::info, {}, "SIGHUP: reading certificates, users, policies and references again");
       systemd::notify_reloading();
       if (const auto loaded = self->load(); !loaded)
         log::write(log::Level::error, {}, "reload failed, what was loaded before stays: " + loaded.error().text());
@@ -315,6 +326,7 @@ void Server::Impl::await_refresh() {
   refresh.expires_after(5s);
   refresh.async_wait([self = shared_from_this()](error_code ec) {
     if (ec) return;
+    self->state->retire_evidence();
     const auto now = self->source.current(self->config.refdb);
     const auto known = self->current(self->view);
     if (now && known && *now != known->generation())
@@ -414,12 +426,43 @@ std::size_t Server::Impl::reassess(std::string_view device) {
   return count->asked;
 }
 
+// Evidence that has to be judged by other rules goes to the evidence plane, behind what sessions wait for: where there is
+// no room for both, the shadow goes without.
+void Server::Impl::judge_by_shadow(std::shared_ptr<const evidence::Kept> kept, std::shared_ptr<const pipeline::Verdict> verdict,
+                                   std::shared_ptr<const pipeline::Verdict> attested, const Settings& by,
+                                   std::shared_ptr<const refdb::View> references) {
+  const bool same_rules = evidence::same_attestation(*kept, *by.policy, *by.shadow);
+  if (!same_rules && behind) return counted.shadow_left_out.add();
+  const std::string session = kept->session;
+  evidence::judge_again(
+      std::move(kept), by.shadow, std::move(references), *pipeline, same_rules ? attested.get() : nullptr,
+      [this, session, verdict = std::move(verdict), attested, shadow = by.shadow](Result<evidence::Again> again) {
+        if (!again) {
+          counted.shadow_left_out.add();
+          return log::write(log::Level::warning, session, "the shadow policy couldn't judge: " + again.error().text());
+        }
+        const bool differs = again->verdict.recommendation != verdict->recommendation;
+        (!again->unanswered.empty() ? counted.shadow_unanswered : differs ? counted.shadow_differs : counted.shadow_same).add();
+        if (differs)
+          log::write(log::Level::info, session, "shadow policy " + shadow->version() + ": " + std::string(name(again->verdict.recommendation)) +
+                                                    " instead of " + std::string(name(verdict->recommendation)));
+        state->note_shadow(session, evidence::shadow_note(*shadow, *verdict, *again), [](Result<void>) {});
+      });
+}
+
 std::vector<metrics::Family> Server::Impl::read_metrics() const {
   metrics::Readings now;
   now.started = started;
   now.delay = std::chrono::nanoseconds(delay_ns.load());
   now.behind = behind;
-  if (state) now.state_writes_waiting = state->writes_waiting();
+  if (state) {
+    now.state_writes_waiting = state->writes_waiting();
+    now.kept = state->evidence_totals().value_or(EvidenceTotals{});
+  }
+  if (evidence_memory) {
+    now.kept_memory_bytes = evidence_memory->held();
+    now.kept_left_out = evidence_memory->left_out();
+  }
   if (pipeline) {
     now.evidence = pipeline->totals();
     now.evidence_pending_bytes = pipeline->bytes_in_flight();
@@ -456,6 +499,11 @@ Result<void> Server::check(const Config& config) {
   GH_CHECK(TlsContext::make(config));
   if (!config.ak_ca.empty()) GH_CHECK(TrustAnchors::load(config.ak_ca, config.ak_crl));
   if (!config.users.empty()) GH_CHECK(UserFile::load(config.users));
+  for (const std::string* file : {&config.policy_file, &config.shadow_file}) {
+    if (file->empty()) continue;
+    const auto read = policy::read_policy(*file);
+    if (!read) return fail(policy_error(read.error(), *file));
+  }
   return {};
 }
 
@@ -466,7 +514,14 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   ::prctl(PR_SET_DUMPABLE, 0);
   std::signal(SIGPIPE, SIG_IGN);
   auto impl = std::make_shared<Impl>(std::move(config), std::move(references));
-  GH_TRY(impl->state, State::open({.path = impl->config.state, .create = true}));
+  StateOptions options{.path = impl->config.state, .create = true};
+  options.max_evidence_bytes = impl->config.keep_evidence_mb << 20;
+  options.max_evidence_age = std::chrono::hours(24 * impl->config.keep_evidence_days);
+  GH_TRY(impl->state, State::open(std::move(options)));
+  if (impl->config.keep_evidence != Keep::none || !impl->config.shadow_file.empty()) {
+    const std::size_t memory = impl->config.keep_evidence_memory_mb << 20;
+    impl->evidence_memory = std::make_shared<evidence::Memory>(memory, memory / 4);
+  }
   GH_CHECK(impl->load());
   impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = impl->config.threads});
   if (!impl->config.trace.empty()) {

@@ -170,6 +170,7 @@ void Fuzzer::fail(std::uint64_t number, const std::string& why) {
 }
 
 Fuzzer::Fuzzer() {
+  world_.settings.keep = server::Keep::none;
   open_state();
   add_roles();
 }

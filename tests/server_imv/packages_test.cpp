@@ -1,5 +1,5 @@
 // Installed packages: counters, rules and references; lists in one piece and in segments of every size.
-#include "server/imv/os/packages.h"
+#include "server/judge/packages.h"
 
 #include "refdb/store/builder.h"
 #include "refdb/store/open.h"

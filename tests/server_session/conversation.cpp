@@ -11,6 +11,7 @@
 #include "base/hex.h"
 #include "refdb/store/builder.h"
 #include "refdb/store/open.h"
+#include "server/evidence/again.h"
 
 namespace gatehouse::test {
 
@@ -65,6 +66,8 @@ World::World(unsigned threads) {
   state = std::move(*opened);
   pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = threads});
   settings.auth = server::Auth::none;
+  settings.keep = server::Keep::all;
+  settings.evidence_memory = std::make_shared<evidence::Memory>(std::size_t(256) << 20, std::size_t(64) << 20);
 }
 
 World::~World() {
@@ -138,7 +141,21 @@ void LoopHost::begin_session(server::SessionIntent intent) {
   std::string id = intent.session;
   world_.state->begin_session(std::move(intent), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_session_begun(id, r); }); });
 }
+// Whatever a session was, its verdict follows from what is kept of it.
+void World::expect_the_same_again(const server::SessionResult& result) const {
+  auto decoded = evidence::decode(result.evidence->head, result.evidence->pieces);
+  ASSERT_TRUE(decoded) << decoded.error().text();
+  const auto kept = std::make_shared<const evidence::Kept>(*std::move(decoded));
+  const auto policy = evidence::policy_of(*kept);
+  ASSERT_TRUE(policy) << policy.error().text();
+  const auto again = evidence::judge_again_blocking(kept, *policy, references, *pipeline);
+  ASSERT_TRUE(again) << again.error().text();
+  EXPECT_EQ(pipeline::to_json(again->verdict), result.verdict);
+  EXPECT_TRUE(again->unanswered.empty()) << again->unanswered.front();
+}
+
 void LoopHost::commit_result(server::SessionResult result) {
+  if (result.evidence) world_.expect_the_same_again(result);
   if (on_result) on_result(result);
   expect();
   std::string id = result.intent.session;

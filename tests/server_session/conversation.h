@@ -41,6 +41,7 @@ class World {
   void enrol(const PublicKey& key, const std::string& device, const std::string& product = "Debian 12 x86_64",
              const std::vector<std::string>& identities = {});
   void approve(const std::string& device);
+  void expect_the_same_again(const server::SessionResult& result) const;
 
   // From 2026-11-30T00:53:20Z on, a millisecond each time that anybody looks.
   std::int64_t now_ms() { return 1'796'000'000'000 + ++ticks_; }

@@ -103,9 +103,7 @@ void AttestationImv::complete(Done done) {
   state_ = std::move(done);
   const pipeline::Verdict& v = std::get<Done>(state_).outcome.verdict;
   if (item_ == nullptr) return;
-  std::string text = v.summary;
-  if (v.evaluation == pipeline::Evaluation::error && !v.findings.empty())
-    text += (text.empty() ? "" : "; ") + v.findings.front().reason;
+  std::string text = attestation_result(v);
   finish_item(*std::exchange(item_, nullptr), v.evaluation, std::move(text));
   files_.settle(proved, "the device's quote didn't verify");
   if (open_items().empty()) conclude();
@@ -115,13 +113,7 @@ void AttestationImv::complete(Done done) {
 void AttestationImv::fail_attestation(std::string why) {
   if (item_ == nullptr || done() || result()) return;
   c_.host.log(LogLevel::warning, "attestation failed: " + why);
-  pipeline::Verdict v = blank_verdict();
-  pipeline::Finding f;
-  f.component = "device";
-  f.status = pipeline::Status::failed;
-  f.reason = std::move(why);
-  v.findings.push_back(std::move(f));
-  finish(std::move(v));
+  finish(failed_attestation(c_.subject(), std::move(why)));
 }
 
 void AttestationImv::fail(std::string why) {
@@ -575,8 +567,10 @@ void AttestationImv::session_begun(const Result<void>& on_disk) {
   if (item_->has('B')) parts |= raw::part_firmware_log;
   if (item_->has('I')) parts |= raw::part_ima_list;
   const EvidenceIntake::Wanted wanted{item_->has('B'), item_->has('I'), std::uint16_t(parts & raw_parts_)};
+  std::unique_ptr<pipeline::Evidence> evidence = c_.host.open_evidence(context);
+  if (c_.capture) evidence = c_.capture->watch(context, std::move(evidence));
   AwaitingQuote next{b->nonce, b->locality, b->key, std::move(b->judgement),
-                     std::make_unique<EvidenceIntake>(wanted, c_.settings.raw_vendor, c_.host.open_evidence(std::move(context)))};
+                     std::make_unique<EvidenceIntake>(wanted, c_.settings.raw_vendor, std::move(evidence))};
   next.intake->ask(channel());
   state_ = std::move(next);
 }
@@ -593,12 +587,14 @@ void AttestationImv::hand_over() {
 void AttestationImv::outcome(Result<pipeline::Outcome>& outcome) {
   EvidenceIntake* const evidence = intake();
   if (evidence == nullptr) return;
+  const bool ours = !outcome && (outcome.error().fault == Fault::environment || outcome.error().fault == Fault::internal);
+  if (c_.capture && !ours && std::holds_alternative<Judging>(state_)) c_.capture->judged();
   if (!outcome) {
     // Malformed evidence: the endpoint is told where (RFC 5792 4.2.8).
     const Error& e = outcome.error();
     if (const auto place = evidence->place_of(e))
       channel().refuse({place->collector, place->header_copy, {}, {}, 0}, {patnc::ErrorCode::invalid_parameter, place->offset, {}, e.reason});
-    if (e.fault == Fault::environment || e.fault == Fault::internal) return fail_attestation(e.text());
+    if (ours) return fail_attestation(e.text());
     return fail(e.text());
   }
   auto* j = std::get_if<Judging>(&state_);
@@ -614,13 +610,14 @@ pipeline::Verdict* AttestationImv::verdict() {
   return d != nullptr ? &d->outcome.verdict : nullptr;
 }
 
-void AttestationImv::contribute(pipeline::Verdict& verdict, SessionResult& record) {
-  // Behind what is of the quote and the device, before the logs.
-  const auto at = std::find_if(verdict.findings.begin(), verdict.findings.end(),
-                               [](const pipeline::Finding& f) { return f.component == "boot" || f.component == "ima"; });
-  verdict.findings.insert(at, files_.findings().begin(), files_.findings().end());
-  pipeline::cut_findings(verdict.findings);
-  verdict.findings_total += files_.findings_total();
+Contribution AttestationImv::contribution() const {
+  Contribution out;
+  out.before_logs = files_.findings();
+  out.findings_total = files_.findings_total();
+  return out;
+}
+
+void AttestationImv::contribute(SessionResult& record) {
   record.learned_files = files_.learned();
   if (!done()) return;
   const auto& d = std::get<Done>(state_);

@@ -29,7 +29,8 @@ class AttestationImv final : public Imv {
   void outcome(Result<pipeline::Outcome>& outcome) override;
   std::size_t pending_bytes() const override;
   pipeline::Verdict* verdict() override;
-  void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
+  Contribution contribution() const override;
+  void contribute(SessionResult& record) override;
   std::vector<std::string> reasons() const override;
   void say_last() override;
   void told() override;

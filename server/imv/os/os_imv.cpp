@@ -134,6 +134,10 @@ void OsImv::take(const Attribute& a) {
       return;
     case type::installed_packages: {
       PackageCheck check = new_check();
+      if (c_.capture && !check.empty()) {
+        c_.capture->begin_packages();
+        c_.capture->add_packages(a.value);
+      }
       (void)patnc::parse_records(r, patnc::PackagesFormat(), [&](const patnc::Package& p) { check.judge(p); });
       return take_packages(std::move(check), digest_of(HashAlgorithm::sha256, a.value));
     }
@@ -205,6 +209,11 @@ Result<void> OsImv::receive_piece(std::uint16_t collector, const patnc::Reassemb
                  piece.at + patnc::attribute_header_size,
                  {},
                  {}});
+  if (c_.capture && !t.check.empty()) {
+    if (piece.at == 0) c_.capture->begin_packages();
+    c_.capture->add_packages(piece.bytes);
+    if (s_.transfers.size() > 1) c_.capture->drop_packages();  // of several collectors: mixed
+  }
   t.at += piece.bytes.size();
   t.hasher.update(piece.bytes);
   t.cursor.feed(piece.bytes);
@@ -303,59 +312,39 @@ void OsImv::ask_for_items() {
   }
 }
 
-// Result strings as strongSwan's (spec part 1b §4.4).
 void OsImv::judge_items() {
   for (const policy::WorkItem* item : std::vector(open_items())) {
-    const auto finish = [&](bool bad, Evaluation evaluation, std::string_view what) {
-      finish_item(*item, bad ? evaluation : Evaluation::compliant,
-                  std::string(what) + (bad ? " enabled" : " not enabled"));
-    };
-    switch (item->type) {
-      case policy::Type::fwden:
-        if (s_.seen.forwarding == 2U)
-          finish_item(*item, Evaluation::unknown, "forwarding unknown");
-        else if (s_.seen.forwarding)
-          finish(s_.seen.forwarding == 1U, Evaluation::major, "forwarding");
-        break;
-      case policy::Type::pwden:
-        if (s_.seen.default_password)
-          finish(s_.seen.default_password == 1U, Evaluation::major, "factory default password");
-        break;
-      case policy::Type::unsrc:
-        if (s_.seen.unknown_sources) finish(*s_.seen.unknown_sources, Evaluation::minor, "unknown sources");
-        break;
-      case policy::Type::pckgs: {
-        const PackageCheck::Counts* const counts = s_.packages ? s_.packages->counts(*item) : nullptr;
-        if (counts == nullptr) break;
-        if (s_.packages->failure()) {
-          c_.host.log(LogLevel::error, "the reference store can't be read: " + s_.packages->failure()->text());
-          finish_item(*item, Evaluation::error, "the reference store can't be read");
-        } else {
-          finish_item(*item, counts->bad() ? Evaluation::minor : Evaluation::compliant, counts->text());
-        }
-        break;
-      }
-      default:
-        break;
-    }
+    const std::optional<Answer> answer = item->type != policy::Type::pckgs ? judge_setting(item->type, s_.seen)
+                                         : s_.packages                     ? judge_packages(*s_.packages, *item)
+                                                                           : std::nullopt;
+    if (!answer) continue;
+    if (item->type == policy::Type::pckgs && s_.packages->failure())
+      c_.host.log(LogLevel::error, "the reference store can't be read: " + s_.packages->failure()->text());
+    finish_item(*item, answer->evaluation, answer->text);
   }
 }
 
-void OsImv::contribute(pipeline::Verdict& verdict, SessionResult&) {
-  if (s_.trouble.empty()) return;
+Contribution OsImv::contribution() const {
+  Contribution out;
+  if (s_.trouble.empty()) return out;
   pipeline::Finding f;
   f.component = "device";
   f.status = pipeline::Status::failed;
   f.reason = s_.trouble;
-  verdict.findings.insert(verdict.findings.begin(), std::move(f));
-  ++verdict.findings_total;
+  out.first.push_back(std::move(f));
+  out.findings_total = 1;
+  return out;
+}
+
+void OsImv::contribute(SessionResult&) {
+  if (c_.capture) c_.capture->settings(s_.seen);
 }
 
 std::vector<std::string> OsImv::reasons() const {
   std::vector<std::string> out;
   if (!result() || result()->assessment.recommendation == pipeline::Recommendation::allow) return out;
   if (s_.packages && s_.packages->bad()) out.emplace_back(c_.text(policy::text::bad_packages));
-  if (s_.seen.bad_settings()) out.emplace_back(c_.text(policy::text::bad_settings));
+  if (s_.seen.bad()) out.emplace_back(c_.text(policy::text::bad_settings));
   if (out.empty()) out.emplace_back(c_.text(policy::text::not_measured));
   return out;
 }

@@ -12,7 +12,8 @@
 
 #include "base/hash.h"
 #include "server/imv/imv.h"
-#include "server/imv/os/packages.h"
+#include "server/judge/answers.h"
+#include "server/judge/packages.h"
 
 namespace gatehouse::server {
 
@@ -25,15 +26,13 @@ class OsImv final : public Imv {
   void receive(const Message& message) override;
   Result<void> receive_piece(std::uint16_t collector, const patnc::Reassembler::Piece& piece) override;
   void malformed(std::string_view why) override;
-  void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
+  Contribution contribution() const override;
+  void contribute(SessionResult& record) override;
   std::vector<std::string> reasons() const override;
 
   // What has come besides who the endpoint is.
-  struct Seen {
-    std::optional<std::uint32_t> forwarding, default_password;
-    std::optional<bool> unknown_sources;
+  struct Seen : OsSettings {
     bool numeric_version = false, operational_status = false;
-    bool bad_settings() const { return forwarding == 1U || default_password == 1U || unknown_sources == true; }
   };
 
  private:

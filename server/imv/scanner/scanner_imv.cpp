@@ -10,60 +10,7 @@ namespace {
 using pipeline::Evaluation;
 namespace type = patnc::type;
 
-constexpr std::size_t ports = 65536;
-
-std::uint8_t protocol_of(policy::Type item) {
-  return item == policy::Type::tcpop || item == policy::Type::tcpbl ? patnc::protocol_tcp : patnc::protocol_udp;
-}
-std::string_view name_of(std::uint8_t protocol) { return protocol == patnc::protocol_tcp ? "tcp" : "udp"; }
-
-// What is open against the item: not in the list of the allowed, or in that of the forbidden ones.
-std::bitset<ports> violations(const policy::WorkItem& item, const std::bitset<ports>& open) {
-  std::bitset<ports> listed;
-  for (const auto& range : item.ports->ranges())
-    for (std::size_t port = range.first; port <= range.last; ++port) listed.set(port);
-  const bool allowed = item.type == policy::Type::tcpop || item.type == policy::Type::udpop;
-  return allowed ? open & ~listed : open & listed;
-}
-
-struct PortList {
-  std::vector<std::string> list;  // "23", "8080"; as ranges "1-21"; ascending
-  std::size_t more = 0;           // ports besides these: people don't read lists of thousands
-};
-PortList port_list(const std::bitset<ports>& set, bool ranges) {
-  constexpr std::size_t most = 128;
-  PortList out;
-  for (std::size_t first = 0; first < ports; ++first) {
-    if (!set.test(first)) continue;
-    std::size_t last = first;
-    while (ranges && last + 1 < ports && set.test(last + 1)) ++last;
-    if (out.list.size() == most)
-      out.more += last - first + 1;
-    else
-      out.list.push_back(std::to_string(first) + (last != first ? "-" + std::to_string(last) : ""));
-    first = last;
-  }
-  return out;
-}
-
 }  // namespace
-
-OpenPorts::OpenPorts(std::span<const patnc::PortFilterEntry> entries, std::uint8_t protocol) {
-  std::bitset<ports> blocked;
-  for (const patnc::PortFilterEntry& entry : entries)
-    if (entry.protocol == protocol) (entry.blocked ? blocked : open).set(entry.port);
-  contradictory = blocked.any() && open.any();
-  if (!blocked.any() || contradictory) return;
-  listed = false;
-  open = ~blocked;
-  open.reset(0);  // no port that anything can listen on
-}
-
-void OpenPorts::add(const OpenPorts& other) {
-  open |= other.open;
-  listed = listed && other.listed;
-  contradictory = contradictory || other.contradictory;
-}
 
 void ScannerImv::malformed(std::string_view why) {
   if (s_.failed.empty()) s_.failed = "the firewall message can't be used: " + std::string(why);
@@ -84,6 +31,7 @@ void ScannerImv::receive(const Message& message) {
     const auto entries = patnc::parse_port_filter(r);
     Assessment::Filter filter{{*entries, patnc::protocol_tcp}, {*entries, patnc::protocol_udp}};
     const auto [at, first] = s_.filters.try_emplace(message.collector, filter);
+    if (first && c_.capture) c_.capture->port_filter(message.collector, a.value);
     if (!s_.failed.empty()) continue;
     if (!first && at->second != filter)
       s_.failed = "the endpoint contradicts itself about '" + patnc::attribute_name(a.vendor, a.type) + "'";
@@ -139,31 +87,18 @@ OpenPorts ScannerImv::open_ports(std::uint8_t protocol) const {
 bool ScannerImv::violated() const {
   return std::any_of(c_.plan().items.begin(), c_.plan().items.end(), [&](const policy::WorkItem& item) {
     if (policy::validator_of(item.type) != validator()) return false;
-    const OpenPorts open = open_ports(protocol_of(item.type));
-    return open.contradictory || violations(item, open.open).any();
+    return violates(item, open_ports(protocol_of(item.type)));
   });
 }
 
-// Result strings of spec part 2 §9.2.
 void ScannerImv::judge(const policy::WorkItem& item) {
-  const std::uint8_t protocol = protocol_of(item.type);
-  const std::string name(name_of(protocol));
-  const OpenPorts open = open_ports(protocol);
-  if (open.contradictory)
-    return finish_item(item, Evaluation::error, "the port filter has blocked and open " + name + " ports");
-  const PortList bad = port_list(violations(item, open.open), !open.listed);
-  if (bad.list.empty()) return finish_item(item, Evaluation::compliant, "no violating " + name + " ports");
-  s_.violated = true;
-  std::string text = "violating " + name + " ports:";
-  for (const std::string& port : bad.list) {
-    text += ' ' + port;
-    std::string violation = name + ' ' + port;
+  PortAnswer answer = judge_ports(item, open_ports(protocol_of(item.type)));
+  s_.violated = s_.violated || !answer.violations.empty();
+  for (std::string& violation : answer.violations)
     if (std::find(s_.violations.begin(), s_.violations.end(), violation) == s_.violations.end())
       s_.violations.push_back(std::move(violation));
-  }
-  if (bad.more != 0) text += " and " + std::to_string(bad.more) + " more";
-  s_.more_violations += bad.more;
-  finish_item(item, Evaluation::minor, std::move(text));
+  s_.more_violations += answer.more;
+  finish_item(item, answer.evaluation, std::move(answer.text));
 }
 
 std::vector<std::string> ScannerImv::reasons() const {

@@ -2,27 +2,16 @@
 // UDPOP, UDPBL; spec part 2 §9.2). It asks firewalls for their Port Filter, unless they tell it unasked.
 #pragma once
 
-#include <bitset>
 #include <map>
 
 #include "server/imv/imv.h"
+#include "server/judge/answers.h"
 #include "wire/patnc/attributes.h"
 
 namespace gatehouse::server {
 
 // The open ports of one protocol, as a Port Filter means them (RFC 5792 4.2.6): entries that aren't blocked are all
 // that is open, and where all are blocked everything else is.
-struct OpenPorts {
-  std::bitset<65536> open;
-  bool listed = true;          // one by one; false: as all that isn't blocked
-  bool contradictory = false;  // blocked entries besides others: what of the rest is open isn't said
-  OpenPorts() = default;
-  OpenPorts(std::span<const patnc::PortFilterEntry> entries, std::uint8_t protocol);
-  // What another firewall has open is open.
-  void add(const OpenPorts& other);
-  friend bool operator==(const OpenPorts&, const OpenPorts&) = default;
-};
-
 class ScannerImv final : public Imv {
  public:
   ScannerImv(std::uint16_t id, Conversation& conversation)

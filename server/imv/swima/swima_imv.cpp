@@ -352,16 +352,19 @@ std::vector<std::string> SwimaImv::reasons() const {
   return {std::string(c_.text(policy::text::not_measured))};
 }
 
-void SwimaImv::contribute(pipeline::Verdict& verdict, SessionResult& record) {
-  verdict.findings.insert(verdict.findings.begin(), s_.findings.begin(), s_.findings.end());
-  verdict.findings_total += s_.findings_total;
-  if (s_.ignored != 0)
-    verdict.warnings.push_back(counted(s_.ignored, "software attribute") + " ignored: nothing had asked for it");
+Contribution SwimaImv::contribution() const {
+  Contribution out;
+  out.first = s_.findings;
+  out.findings_total = s_.findings_total;
+  if (s_.ignored != 0) out.warnings.push_back(counted(s_.ignored, "software attribute") + " ignored: nothing had asked for it");
   if (s_.tags_without_room != 0)
-    verdict.warnings.push_back(counted(s_.tags_without_room, "SWID tag") + " not kept: more than a session may bring");
-  if (!s_.finished) return;
-  if (s_.update) verdict.claims.push_back("software: " + s_.summary + "; no quote covers it");
-  if (s_.keeps) record.software = s_.update;
+    out.warnings.push_back(counted(s_.tags_without_room, "SWID tag") + " not kept: more than a session may bring");
+  if (s_.finished && s_.update) out.claims.push_back("software: " + s_.summary + "; no quote covers it");
+  return out;
+}
+
+void SwimaImv::contribute(SessionResult& record) {
+  if (s_.finished && s_.keeps) record.software = s_.update;
 }
 
 }  // namespace gatehouse::server

@@ -31,7 +31,8 @@ class SwimaImv final : public Imv {
   void malformed(std::string_view why) override { fail(std::string(why)); }
   bool waiting() const override { return in_flight_; }
   void staged(const Result<void>& on_disk) override;
-  void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
+  Contribution contribution() const override;
+  void contribute(SessionResult& record) override;
   std::vector<std::string> reasons() const override;
 
  private:

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "refdb/view/view.h"
-#include "server/imv/remedy.h"
 #include "server/policy/work_items.h"
 #include "wire/patnc/attributes.h"
 

@@ -1,4 +1,4 @@
-#include "server/imv/os/packages.h"
+#include "server/judge/packages.h"
 
 #include <algorithm>
 #include <utility>
