@@ -48,7 +48,9 @@ int run_restore(const RestoreCommand& o) {
   if (!done) return complain(done.error());
   if (!o.check) {
     // It opens, or it was no backup of ours.
-    if (const auto opened = server::State::open({.path = o.state}); !opened) return complain(opened.error());
+    const auto opened = server::State::open({.path = o.state});
+    if (!opened) return complain(opened.error());
+    if (const auto noted = (*opened)->note_restore_blocking(); !noted) return complain(noted.error());
   }
   return told({{"folder", escaped(done->folder)}, {"files", done->files}, {"bytes", done->bytes}}, o.json, o.check ? "whole:" : "restored from");
 }

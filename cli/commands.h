@@ -24,6 +24,7 @@ void add_refdb_transfer(CLI::App& refdb, Run& run);  // to the subcommand refdb
 void add_serve(CLI::App& app, Run& run);
 void add_device(CLI::App& app, Run& run);
 void add_session(CLI::App& app, Run& run);
+void add_audit(CLI::App& app, Run& run);
 void add_backup(CLI::App& app, Run& run);
 void add_restore(CLI::App& app, Run& run);
 void add_top(CLI::App& app, Run& run);

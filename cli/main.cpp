@@ -57,6 +57,9 @@ constexpr Command commands[] = {
 #ifdef GATEHOUSE_CLI_SESSION
     {add_session},
 #endif
+#ifdef GATEHOUSE_CLI_AUDIT
+    {add_audit},
+#endif
 #ifdef GATEHOUSE_CLI_BACKUP
     {add_backup},
     {add_restore},

@@ -198,6 +198,10 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
             if (!n.is_boolean()) return r.mistake(n.source(), k, "is true or false");
             c.enforce = n.value_or(true);
          }}}},
+      {"audit",
+       {{"key", file(c.audit_key)},
+        {"checkpoints", file(c.audit_checkpoints)},
+        {"interval_seconds", span(c.audit_interval, 1, 86400)}}},
       {"metrics",
        {{"listen",
          [&](const toml::node& n, const std::string& k) {
@@ -229,6 +233,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   }
   for (const char* const key : {"pt_tls.listen", "pt_tls.certificate", "pt_tls.key", "refdb.path", "state.path"})
     if (!root->at_path(key)) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
+  if (c.audit_key.empty() != c.audit_checkpoints.empty())
+    r.mistakes.lines.push_back(path + ":0: audit." + (c.audit_key.empty() ? "key" : "checkpoints") + ": is missing, and checkpoints of the audit log need it");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
     else if (!c.users.empty()) c.auth = Auth::sasl;

@@ -40,6 +40,9 @@ struct Config {
   std::string policy_file;  // empty: the built-in policy
   std::string shadow_file;  // judged besides, without effect; empty: none
   bool enforce = true;      // false: monitor mode
+  // [audit]; neither or both
+  std::string audit_key, audit_checkpoints;
+  std::chrono::seconds audit_interval{60};
   // [imv]
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;

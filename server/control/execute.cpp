@@ -485,6 +485,55 @@ Result<json::object> read_metrics(const Live* live, const json::object& request)
   return out;
 }
 
+// Checkpoints come without their signatures: who asks has checked them.
+Result<json::object> audit_verify(State& state, const json::object& request) {
+  GH_CHECK(only(request, {"command", "checkpoints"}));
+  std::vector<AuditCheckpoint> checkpoints;
+  if (const json::value* const list = member(request, "checkpoints")) {
+    if (!list->is_array()) return bad("not an array", "checkpoints");
+    for (const json::value& one : list->get_array()) {
+      const json::object* const object = one.if_object();
+      if (object == nullptr) return bad("not an object", "checkpoints");
+      GH_CHECK(only(*object, {"log", "size", "root", "time"}));
+      AuditCheckpoint checkpoint;
+      GH_TRY(checkpoint.log, needed_text(*object, "log"));
+      GH_TRY(const auto size, number(*object, "size", INT64_MAX));
+      GH_TRY(const auto time, number(*object, "time", INT64_MAX));
+      GH_TRY(const std::string root, needed_text(*object, "root"));
+      const auto digest = from_hex(root);
+      if (!size || !time || !digest || digest->size() != digest_size(HashAlgorithm::sha256)) return bad("not a checkpoint", "checkpoints");
+      checkpoint.size = *size;
+      checkpoint.time = std::int64_t(*time);
+      checkpoint.root = Digest(*digest);
+      checkpoints.push_back(std::move(checkpoint));
+    }
+  }
+  GH_TRY(const AuditReport report, state.audit(std::move(checkpoints)));
+  json::object out;
+  out["log"] = report.head.log;
+  out["since"] = time_value(report.head.since);
+  out["size"] = report.head.size;
+  out["root"] = report.head.root.hex();
+  out["records"] = report.records;
+  out["retired"] = report.retired;
+  out["open"] = report.open;
+  out["checkpoints"] = report.checkpoints;
+  out["unproved"] = report.unproved;
+  json::array restores, problems;
+  for (const AuditRestore& one : report.restores) restores.push_back({{"entry", one.entry}, {"time", time_value(one.time)}, {"lost", one.lost}});
+  for (const AuditProblem& one : report.problems) {
+    json::object problem{{"what", one.what}};
+    problem["entry"] = one.entry ? json::value(*one.entry) : json::value(nullptr);
+    problem["session"] = text_or_null(one.session);
+    problem["text"] = one.text;
+    problems.push_back(std::move(problem));
+  }
+  out["restores"] = std::move(restores);
+  out["problems"] = std::move(problems);
+  out["problems_total"] = report.problems_total;
+  return out;
+}
+
 Result<json::object> backup(State& state, const json::object& request) {
   GH_CHECK(only(request, {"command", "folder"}));
   GH_TRY(const std::string folder, needed_text(request, "folder"));
@@ -713,6 +762,7 @@ constexpr Command commands[] = {
     {"baseline.approve", baseline_approve}, {"baseline.diff", baseline_diff},
     {"session.list", session_list},   {"session.show", session_show},
     {"session.timing", session_timing}, {"session.evidence", session_evidence}, {"backup", backup},
+    {"audit.verify", audit_verify},
 };
 
 Result<json::object> run(State& state, std::string_view request, const Live* live) {

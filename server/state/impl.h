@@ -90,6 +90,11 @@ struct State::Impl {
   Result<void> merge_inventory(Batch& batch, Apply& work);
   Result<void> end_apply(Batch& batch, Apply& work);
   Result<void> note_items(Batch& batch, const SessionResult& result);
+  // A store that has no audit log yet gets one, which begins here.
+  Result<void> begin_log(Batch& batch);
+  // In the audit log (server/state/audit.cpp): the session's record as it is in the batch, and that it went.
+  Result<void> log_result(Batch& batch, const std::string& session);
+  Result<void> log_retirement(Batch& batch, const std::string& session);
   Result<void> note_pending(Batch& batch, const std::string& device, const std::string& product, const SeenKey& seen);
   Result<void> learn(Batch& batch, const SessionResult& result);
   Result<void> learn_files(Batch& batch, const SessionResult& result);

@@ -84,6 +84,7 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   }
   GH_CHECK(learn(batch, result));
   put_session(batch, record);
+  GH_CHECK(log_result(batch, record.intent.session));
   if (result.packed) GH_CHECK(keep_evidence(batch, record.intent, *result.packed));
 
   GH_TRY(const auto device, read_device(batch, record.intent.device));
@@ -117,6 +118,7 @@ Result<void> State::Impl::retire_oldest(Batch& batch, char session_class) {
       GH_TRY(const SessionRecord record, layout::decode_session(*value));
       erase_places(batch, record.intent);
       batch.erase(layout::session_key(session));
+      GH_CHECK(log_retirement(batch, session));
       batch.erase(layout::shadow_key(session));
       GH_CHECK(forget_evidence(batch, session));
     }

@@ -205,6 +205,7 @@ Result<void> State::Impl::begin_life() {
   if (!ours || !open_sessions.empty() || !left.empty()) {
     GH_CHECK(store->submit_blocking([&](Batch& batch) -> Result<void> {
       batch.put(layout::format_key, layout::number32(state_format));
+      GH_CHECK(begin_log(batch));
       for (const auto& [key, value] : left) {
         erase_staged(batch, value);
         batch.erase(key);
@@ -216,6 +217,7 @@ Result<void> State::Impl::begin_life() {
         GH_TRY(SessionRecord record, layout::decode_session(*value));
         record.state = SessionState::interrupted;
         batch.put(layout::session_key(id), layout::encode(record));
+        GH_CHECK(log_result(batch, id));
         batch.put(layout::age_key(layout::class_other, record.intent.started, id), {});
         ++batch.tallies.other_sessions;
       }

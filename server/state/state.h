@@ -30,6 +30,7 @@
 #include "base/hash.h"
 #include "base/public_key.h"
 #include "pipeline/graph/pipeline.h"
+#include "server/state/audit.h"
 #include "server/state/backup.h"
 #include "server/state/evidence.h"
 #include "server/state/software.h"
@@ -309,6 +310,14 @@ class State {
   // Approves the newest candidate, or `number`; with `replace` the approved ones of the same bank are retired.
   Result<StoredBaseline> approve_baseline_blocking(std::string_view device, std::optional<std::uint64_t> number,
                                                    bool replace);
+
+  // The audit log as it is now.
+  Result<AuditHead> audit_head() const;
+  // All of it, held against the records that it stands for and against checkpoints. Reads as much as there is; an entry
+  // that is missing or can't be read is Fault::malformed.
+  Result<AuditReport> audit(std::vector<AuditCheckpoint> checkpoints) const;
+  // An entry that says that this store was restored from a backup just now.
+  Result<void> note_restore_blocking();
 
   // A copy that is whole at one moment, in a folder that must not exist; sessions go on meanwhile (server/state/backup.h).
   Result<BackupReport> backup(const std::string& folder) const;

@@ -15,6 +15,7 @@
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/session/session.h"
+#include "server/state/checkpoint_file.h"
 #include "server/state/state.h"
 #include "server/state/users.h"
 #include "server/tls/admission.h"
@@ -44,7 +45,7 @@ struct Open {
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Impl(Config c, ReferenceSource r)
-      : config(std::move(c)), source(std::move(r)), own(boost::asio::make_strand(io)), signals(own), refresh(own), grace(own), probe(own), watchdog(own), workers(1),
+      : config(std::move(c)), source(std::move(r)), own(boost::asio::make_strand(io)), signals(own), refresh(own), grace(own), probe(own), watchdog(own), checkpoint(own), workers(1),
         admission({.connections = config.max_connections, .connections_per_address = config.max_connections_per_address,
                    .handshakes = config.max_handshakes, .waiting = config.max_waiting, .waiting_per_address = config.max_waiting_per_address}),
         pace(config.max_delay) {}
@@ -55,9 +56,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   boost::asio::strand<boost::asio::io_context::executor_type> own;  // signals, reload, stop: the server's own doings
   std::unique_ptr<State> state;
   std::unique_ptr<pipeline::Pipeline> pipeline;
+  std::optional<CheckpointFile> checkpoints;  // of the thread in `workers`, and of run() at the end; nullopt: none are wanted
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
   boost::asio::signal_set signals;
-  boost::asio::steady_timer refresh, grace, probe, watchdog;
+  boost::asio::steady_timer refresh, grace, probe, watchdog, checkpoint;
   std::vector<boost::asio::ip::tcp::acceptor> acceptors;  // each of its executor, a strand
   std::vector<std::uint16_t> ports;
   std::vector<std::unique_ptr<boost::asio::steady_timer>> pauses;
@@ -109,6 +111,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void give_back(bool at_work);
   void await_signal();
   void await_refresh();
+  void await_checkpoint();
+  void write_checkpoint();
   void await_watchdog(std::chrono::microseconds interval);
   // Why the process should be started anew, and why nobody new should be sent to it; empty: good.
   std::string ill() const;

@@ -335,6 +335,24 @@ void Server::Impl::await_refresh() {
   });
 }
 
+void Server::Impl::write_checkpoint() {
+  if (const auto written = checkpoints->append_blocking(*state, now_ms()); !written) log::write(log::Level::error, {}, written.error().text());
+}
+
+void Server::Impl::await_checkpoint() {
+  checkpoint.expires_after(config.audit_interval);
+  checkpoint.async_wait([self = shared_from_this()](error_code ec) {
+    if (ec || self->stopping) return;
+    // It waits for the disk: not on a thread that serves sessions.
+    asio::post(self->workers, [self] {
+      self->write_checkpoint();
+      asio::post(self->own, [self] {
+        if (!self->stopping) self->await_checkpoint();
+      });
+    });
+  });
+}
+
 // Said by a thread that serves sessions: if none of them comes to it in half the time that is allowed, systemd starts
 // the server anew.
 void Server::Impl::await_watchdog(std::chrono::microseconds interval) {
@@ -374,6 +392,7 @@ void Server::Impl::begin_stop() {
   refresh.cancel();
   probe.cancel();
   watchdog.cancel();
+  checkpoint.cancel();
   control.reset();
   std::vector<std::shared_ptr<Connection>> live;
   {
@@ -563,6 +582,11 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   impl->await_signal();
   impl->await_refresh();
   impl->await_probe(probe_interval);
+  if (!impl->config.audit_key.empty()) {
+    GH_TRY(SigningKey key, SigningKey::read_file(impl->config.audit_key));
+    GH_TRY(impl->checkpoints, CheckpointFile::open(impl->config.audit_checkpoints, std::move(key)));
+    impl->await_checkpoint();
+  }
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
@@ -579,6 +603,10 @@ void Server::run() {
   impl_->control.reset();
   impl_->metrics_port.reset();  // it reads what follows
   impl_->pipeline.reset();  // waits for what is in flight
+  if (impl_->checkpoints) {
+    impl_->workers.join();
+    impl_->write_checkpoint();
+  }
   impl_->state.reset();     // writes what waits
   log::write(log::Level::info, {}, "stopped");
 }

@@ -1,0 +1,255 @@
+#include "server/state/audit.h"
+
+#include <gtest/gtest.h>
+#include <rocksdb/db.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "base/ed25519.h"
+#include "server/state/backup.h"
+#include "server/state/checkpoint_file.h"
+#include "tests/server_state/support.h"
+
+namespace gatehouse::server {
+namespace {
+
+// The database behind the store's back, as an attacker with the disk has it.
+class Behind {
+ public:
+  explicit Behind(const std::string& state) {
+    std::vector<std::string> names;
+    EXPECT_TRUE(rocksdb::DB::ListColumnFamilies({}, state + "/db", &names).ok());
+    std::vector<rocksdb::ColumnFamilyDescriptor> families;
+    for (const std::string& name : names) families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+    rocksdb::DB* db = nullptr;
+    const auto opened = rocksdb::DB::Open({}, state + "/db", families, &handles_, &db);
+    EXPECT_TRUE(opened.ok()) << opened.ToString();
+    db_.reset(db);
+  }
+  ~Behind() {
+    for (auto* const handle : handles_) db_->DestroyColumnFamilyHandle(handle);
+  }
+  std::string get(const std::string& key) {
+    std::string value;
+    EXPECT_TRUE(db_->Get({}, key, &value).ok()) << key;
+    return value;
+  }
+  void put(const std::string& key, const std::string& value) { EXPECT_TRUE(db_->Put({}, key, value).ok()); }
+  void erase(const std::string& key) { EXPECT_TRUE(db_->Delete({}, key).ok()); }
+
+ private:
+  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+  std::unique_ptr<rocksdb::DB> db_;
+};
+
+struct AuditLog : testing::Test {
+  static StateOptions small(std::size_t sessions = 1'000'000) {
+    StateOptions options;
+    options.max_unknown_sessions = sessions;
+    return options;
+  }
+  void add(State& state, int from, int to) {
+    for (int i = from; i < to; ++i) ASSERT_TRUE(commit(state, result_of(intent("s" + std::to_string(i), "d", 1000 + i))));
+  }
+  AuditCheckpoint checkpoint(const State& state, std::int64_t time) {
+    const AuditHead head = state.audit_head().value();
+    const auto read = read_checkpoints(checkpoint_text(head, time, key_), key_.verifying());
+    EXPECT_TRUE(read);
+    return read->at(0);
+  }
+  static AuditReport audited(const State& state, std::vector<AuditCheckpoint> checkpoints = {}) {
+    auto report = state.audit(std::move(checkpoints));
+    EXPECT_TRUE(report) << (report ? "" : report.error().text());
+    return report ? *report : AuditReport{};
+  }
+  static std::string only_problem(const AuditReport& report) {
+    EXPECT_EQ(report.problems_total, 1U);
+    return report.problems.empty() ? "" : report.problems.front().what + " " + report.problems.front().session;
+  }
+
+  const Folder folder_;
+  const SigningKey key_ = SigningKey::generate().value();
+};
+
+TEST_F(AuditLog, HoldsWhatWasRecorded) {
+  std::vector<AuditCheckpoint> checkpoints;
+  {
+    const auto state = open_state(folder_ / "state");
+    EXPECT_EQ(audited(*state).head.size, 0U);
+    checkpoints.push_back(checkpoint(*state, 1));
+    add(*state, 0, 5);
+    checkpoints.push_back(checkpoint(*state, 2));
+    add(*state, 5, 7);
+    checkpoints.push_back(checkpoint(*state, 3));
+  }
+  const auto state = open_state(folder_ / "state");
+  const AuditReport report = audited(*state, checkpoints);
+  EXPECT_EQ(report.head.size, 7U);
+  EXPECT_EQ(report.records, 7U);
+  EXPECT_EQ(report.checkpoints, 3U);
+  EXPECT_EQ(report.problems_total, 0U);
+  EXPECT_EQ(checkpoints[2].log, report.head.log);
+}
+
+TEST_F(AuditLog, TellsOfARecordThatWasChangedRemovedOrAdded) {
+  {
+    const auto state = open_state(folder_ / "state");
+    add(*state, 0, 4);
+  }
+  std::string was;
+  {
+    Behind behind(folder_ / "state");
+    was = behind.get("ss1");
+    std::string changed = was;
+    const std::size_t at = changed.find("allow");
+    ASSERT_NE(at, std::string::npos);
+    changed.replace(at, 5, "block");
+    behind.put("ss1", changed);
+  }
+  EXPECT_EQ(only_problem(audited(*open_state(folder_ / "state"))), "changed s1");
+  Behind(folder_ / "state").erase("ss1");
+  EXPECT_EQ(only_problem(audited(*open_state(folder_ / "state"))), "removed s1");
+  {
+    Behind behind(folder_ / "state");
+    behind.put("ss1", was);
+    behind.put("sadded", behind.get("ss2"));
+  }
+  EXPECT_EQ(only_problem(audited(*open_state(folder_ / "state"))), "added added");
+}
+
+TEST_F(AuditLog, ACheckpointTellsOfWhoRewroteTheLogToo) {
+  AuditCheckpoint before;
+  {
+    const auto state = open_state(folder_ / "state");
+    add(*state, 0, 3);
+    before = checkpoint(*state, 1);
+  }
+  // A store of his own with other results, of the same log by its name.
+  std::string head;
+  head = Behind(folder_ / "state").get("M");
+  {
+    const auto other = open_state(folder_ / "other");
+    for (int i = 0; i < 3; ++i) {
+      SessionResult result = result_of(intent("s" + std::to_string(i), "d", 1000 + i));
+      result.verdict.replace(result.verdict.find("compliant"), 9, "minor");
+      ASSERT_TRUE(commit(*other, std::move(result)));
+    }
+  }
+  {
+    Behind behind(folder_ / "other");
+    std::string forged = behind.get("M");
+    forged.replace(5, 32, head, 5, 32);
+    behind.put("M", forged);
+  }
+  const auto other = open_state(folder_ / "other");
+  EXPECT_EQ(audited(*other).problems_total, 0U);
+  EXPECT_EQ(only_problem(audited(*other, {before})), "checkpoint ");
+  // And of who set it back.
+  add(*open_state(folder_ / "short"), 0, 2);
+  {
+    Behind behind(folder_ / "short");
+    std::string forged = behind.get("M");
+    forged.replace(5, 32, head, 5, 32);
+    behind.put("M", forged);
+  }
+  EXPECT_EQ(only_problem(audited(*open_state(folder_ / "short"), {before})), "checkpoint ");
+  before.log = std::string(32, '0');
+  EXPECT_EQ(only_problem(audited(*other, {before})), "checkpoint ");
+}
+
+TEST_F(AuditLog, SaysWhatARestoreLost) {
+  std::int64_t now = 5000;
+  StateOptions options;
+  options.now = [&] { return now; };
+  std::vector<AuditCheckpoint> checkpoints;
+  const auto state = open_state(folder_ / "state", options);
+  add(*state, 0, 3);
+  checkpoints.push_back(checkpoint(*state, 5000));
+  ASSERT_TRUE(state->backup(folder_ / "backup"));
+  add(*state, 3, 5);
+  checkpoints.push_back(checkpoint(*state, 6000));
+  ASSERT_TRUE(restore_backup(folder_ / "backup", folder_ / "again"));
+  now = 7000;
+  const auto again = open_state(folder_ / "again", options);
+  EXPECT_EQ(only_problem(audited(*again, checkpoints)), "checkpoint ");
+  ASSERT_TRUE(again->note_restore_blocking());
+  add(*again, 10, 14);
+  checkpoints.push_back(checkpoint(*again, 8000));
+  const AuditReport report = audited(*again, checkpoints);
+  EXPECT_EQ(report.problems_total, 0U);
+  EXPECT_EQ(report.checkpoints, 2U);
+  ASSERT_EQ(report.restores.size(), 1U);
+  EXPECT_EQ(report.restores[0].entry, 3U);
+  EXPECT_EQ(report.restores[0].time, 7000);
+  EXPECT_EQ(report.restores[0].lost, 2U);
+}
+
+TEST_F(AuditLog, RetentionLeavesWhatProvesTheRest) {
+  std::vector<AuditCheckpoint> checkpoints;
+  const auto state = open_state(folder_ / "state", small(10));
+  add(*state, 0, 4090);
+  checkpoints.push_back(checkpoint(*state, 1));
+  add(*state, 4090, 4110);
+  checkpoints.push_back(checkpoint(*state, 2));
+  const AuditReport report = audited(*state, checkpoints);
+  EXPECT_EQ(report.head.size, 4110U);
+  EXPECT_EQ(report.records, 10U);
+  EXPECT_EQ(report.retired, 4100U);
+  EXPECT_EQ(report.checkpoints, 1U);
+  EXPECT_EQ(report.unproved, 1U);  // within the block of which only the root is left
+  EXPECT_EQ(report.problems_total, 0U);
+}
+
+TEST_F(AuditLog, CheckpointsAreReadOnlyAsTheyWereSigned) {
+  const std::string one = checkpoint_text({std::string(32, 'a'), 1, 7, Digest::filled(32, std::byte{1})}, 5, key_);
+  const std::string two = checkpoint_text({std::string(32, 'a'), 1, 9, Digest::filled(32, std::byte{2})}, 6, key_);
+  const auto good = read_checkpoints(one + two, key_.verifying());
+  ASSERT_TRUE(good);
+  ASSERT_EQ(good->size(), 2U);
+  EXPECT_EQ(good->at(1).size, 9U);
+  EXPECT_EQ(good->at(1).time, 6);
+  for (std::size_t i = 0; i < two.size(); ++i) {
+    std::string bad = two;
+    bad[i] = char(bad[i] ^ 1);
+    const auto read = read_checkpoints(one + bad, key_.verifying());
+    ASSERT_FALSE(read) << i;
+    EXPECT_EQ(read.error().offset, one.size()) << i;
+    EXPECT_FALSE(read_checkpoints(one + two.substr(0, i + (i + 1 == two.size() ? 0 : 1)), key_.verifying()) && i + 1 < two.size()) << i;
+  }
+  EXPECT_EQ(read_checkpoints(one, SigningKey::generate()->verifying()).error().fault, Fault::denied);
+}
+
+TEST_F(AuditLog, ACheckpointThatACrashCutShortIsWrittenAgain) {
+  const std::string path = folder_ / "checkpoints";
+  const auto content = [&] {
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    return text.str();
+  };
+  const auto state = open_state(folder_ / "state");
+  add(*state, 0, 1);
+  auto file = CheckpointFile::open(path, key_);
+  ASSERT_TRUE(file) << file.error().text();
+  ASSERT_TRUE(file->append_blocking(*state, 1));
+  const std::string first = content();
+  ASSERT_TRUE(file->append_blocking(*state, 2));
+  EXPECT_EQ(content(), first);  // it hasn't grown
+  add(*state, 1, 2);
+  ASSERT_TRUE(file->append_blocking(*state, 3));
+  const std::string both = content();
+  EXPECT_EQ(read_checkpoints(both, key_.verifying())->size(), 2U);
+  for (std::size_t cut = first.size() + 40; cut < both.size(); cut += 17) {
+    std::filesystem::resize_file(path, cut);
+    auto again = CheckpointFile::open(path, key_);
+    ASSERT_TRUE(again) << again.error().text();
+    EXPECT_EQ(content(), first);
+    ASSERT_TRUE(again->append_blocking(*state, 3));
+    EXPECT_EQ(content(), both);
+  }
+  std::ofstream(path) << "something else";
+  EXPECT_EQ(CheckpointFile::open(path, key_).error().fault, Fault::malformed);
+}
+
+}  // namespace
+}  // namespace gatehouse::server
