@@ -371,7 +371,8 @@ void Draw::draw_quote_fault(Quoted& quoted, const Ak*& ak) {
 }
 
 void Draw::draw_damage() {
-  if (clean_ || !chance(0.08)) return;
+  // One reason to be refused: of two, the one that comes first on the way is told.
+  if (clean_ || out_.refused || !chance(0.08)) return;
   out_.refused = true;
   ByteVector& bytes = !out_.raw ? out_.attributes[below(out_.attributes.size())] : chance(0.3) ? out_.log : out_.list;
   if (chance(0.5)) {
