@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
-# Installs what the tests need, builds with address and undefined-behaviour sanitizers and runs every test and each fuzz
-# corpus: scripts/test.sh. What takes longer (thread sanitizer, clang, ten minutes of fuzzing a parser, coverage, kill
-# loops, a million mutated conversations, 2 GB of a distribution taken in from its mirror): scripts/test.sh --long, or
-# single parts of it: scripts/test.sh --long fuzz|clang|tsan|coverage|demo|asan|mutated|ingest...
+# Installs what the tests need, builds with address and undefined-behaviour sanitizers and runs every test, each fuzz
+# corpus and mutations of it: scripts/test.sh. What takes longer (thread sanitizer, clang, ten minutes of fuzzing a parser,
+# coverage, kill loops, a million mutated conversations, 100,000 randomised attestations, an hour of mixed load for each
+# sanitizer, 2 GB of a distribution taken in from its mirror): scripts/test.sh --long, or single parts of it:
+# scripts/test.sh --long fuzz|clang|tsan|coverage|demo|mutated|randomised|soak|ingest|asan...
 # Ends with ctest's summary.
 . "$(dirname "$0")/lib/packages.sh"
-usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|asan|mutated|ingest]...]" >&2; exit 2; }
-long='' parts='fuzz asan'
+usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|mutated|randomised|soak|ingest|asan]...]" >&2; exit 2; }
+long='' parts=asan
 case ${1:-} in
   --long)
-    long=1 parts='fuzz clang tsan coverage demo mutated ingest asan'
+    long=1 parts='fuzz clang tsan coverage demo mutated randomised soak ingest asan'
     shift
     for part; do case " $parts " in *" $part "*) ;; *) usage;; esac; done
     parts=${*:-$parts};;
   "") ;;
-  -h|--help) sed -n '2,6s/^# //p' "$0"; exit 0;;
+  -h|--help) sed -n '2,7s/^# //p' "$0"; exit 0;;
   *) usage;;
 esac
 # shellcheck disable=SC2086
-install_packages $build_packages $test_packages $fuzz_packages
+install_packages $build_packages $test_packages
 cd "$root"
 [ -d ../shared/corpus ] || echo "note: ../shared/corpus is absent: tests on third-party files are left out"
 
@@ -48,13 +49,15 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:allocator_may_return_null=1 
 export TSAN_OPTIONS=suppressions=$root/tests/tsan.supp:second_deadlock_stack=1:history_size=7
 
 part_fuzz() {
-  local seconds=2
-  [ -z "$long" ] || seconds=600
+  # shellcheck disable=SC2086
+  install_packages $fuzz_packages
   build fuzz harnesses
-  say "fuzz corpora, $seconds s for each parser"
-  GATEHOUSE_FUZZ_SECONDS=$seconds ctest --test-dir build/fuzz --output-on-failure -j "$jobs" --timeout $((seconds + 300))
+  say "fuzz corpora, 600 s for each parser"
+  GATEHOUSE_FUZZ_SECONDS=600 ctest --test-dir build/fuzz --output-on-failure -j "$jobs" --timeout 900
 }
 part_clang() {
+  # shellcheck disable=SC2086
+  install_packages $fuzz_packages
   build clang all check_headers
   run clang
   say "an inventory of 1,000,000 records in bounded memory"
@@ -86,6 +89,11 @@ part_mutated() {
   trap "kill ${running[*]} 2>/dev/null || true" EXIT
   for i in "${running[@]}"; do wait "$i"; done
   trap - EXIT
+}
+part_randomised() {
+  build release randomised_attestations
+  say "100,000 randomised attestations"
+  build/release/bin/randomised_attestations --attestations=100000 --workers="$jobs"
 }
 part_ingest() {
   # shellcheck disable=SC2086

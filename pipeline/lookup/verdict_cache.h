@@ -64,9 +64,9 @@ class InsertOnlyTable {
   std::vector<Slot> slots_;
 };
 
-// Template digests and the names for which they are known. What tells digests apart is their first 128 bits, so a slot
-// is 32 bytes. As small as a core's cache to begin with, and twice as large whenever it is half full; who still reads a
-// smaller one finds there what was in it, so that one is kept.
+// Template digests and the names for which they are known. A slot is a line of the processor's cache and has all of the
+// digest: one that differs in a bit anywhere is another. As small as a core's cache to begin with, and twice as large
+// whenever it is half full; who still reads a smaller one finds there what was in it, so that one is kept.
 class KnownTemplates {
  public:
   // The most that it takes in; a power of two.
@@ -75,51 +75,60 @@ class KnownTemplates {
   // Brings what find() will look at first.
   void prefetch(const Digest& key) const {
     const Table& table = *current_.load(std::memory_order_acquire);
-    __builtin_prefetch(&table.slots[word(key, 0) & table.mask]);
+    __builtin_prefetch(&table.slots[start(key) & table.mask]);
   }
   std::optional<std::string_view> find(const Digest& key) const {
     const Table& table = *current_.load(std::memory_order_acquire);
-    const std::uint64_t first = word(key, 0), second = word(key, 1);
-    for (std::size_t at = first & table.mask;; at = (at + 1) & table.mask) {
+    for (std::size_t at = start(key) & table.mask;; at = (at + 1) & table.mask) {
       const Slot& slot = table.slots[at];
       const std::uint32_t length = slot.length_and_one.load(std::memory_order_acquire);
       if (length == 0) return std::nullopt;
-      if (slot.tag[0] == first && slot.tag[1] == second) return std::string_view(slot.name, length - 1);
+      if (slot.holds(key)) return std::string_view(slot.name, length - 1);
     }
   }
-  // `name` lives as long as this.
+  // `name` lives as long as this. A digest that is longer than any that the references are indexed by isn't kept.
   void insert(const Digest& key, std::string_view name) {
     const std::lock_guard lock(mutex_);
-    if (count_ == most_ || find(key)) return;
+    if (key.size > Slot::longest || count_ == most_ || find(key)) return;
     if (count_ == tables_.back()->capacity()) grow(2 * count_);
-    tables_.back()->put({word(key, 0), word(key, 1)}, name.data(), std::uint32_t(name.size() + 1));
+    tables_.back()->put(key, name.data(), std::uint32_t(name.size() + 1));
     ++count_;
   }
 
  private:
-  struct Slot {
-    std::uint64_t tag[2] = {};
+  struct alignas(64) Slot {
+    static constexpr std::size_t longest = 48;  // SHA-384
+    std::byte digest[longest] = {};
     const char* name = nullptr;
     std::atomic<std::uint32_t> length_and_one{0};  // of the name; 0: nothing is here
+    std::uint8_t size = 0;                         // of the digest
+
+    bool holds(const Digest& key) const {
+      if (size != key.size) return false;
+      // Nearly all are SHA-256: of a known length it is compared at once.
+      return std::memcmp(digest, key.bytes.data(), size == 32 ? 32 : size) == 0;
+    }
   };
-  static_assert(sizeof(Slot) == 32);
+  static_assert(sizeof(Slot) == 64);
   struct Table {
     explicit Table(std::size_t capacity) : mask(2 * capacity - 1), slots(2 * capacity) {}
     std::size_t capacity() const { return slots.size() / 2; }
-    void put(const std::uint64_t (&tag)[2], const char* name, std::uint32_t length_and_one) {
-      std::size_t at = tag[0] & mask;
+    void put(const Digest& key, const char* name, std::uint32_t length_and_one) {
+      std::size_t at = start(key) & mask;
       while (slots[at].length_and_one.load(std::memory_order_relaxed) != 0) at = (at + 1) & mask;
-      slots[at].tag[0] = tag[0];
-      slots[at].tag[1] = tag[1];
-      slots[at].name = name;
-      slots[at].length_and_one.store(length_and_one, std::memory_order_release);
+      Slot& slot = slots[at];
+      std::memcpy(slot.digest, key.bytes.data(), key.size);
+      slot.size = key.size;
+      slot.name = name;
+      slot.length_and_one.store(length_and_one, std::memory_order_release);
     }
     std::size_t mask;
     std::vector<Slot> slots;
   };
-  static std::uint64_t word(const Digest& key, std::size_t which) {
-    std::uint64_t out;
-    std::memcpy(&out, key.bytes.data() + which * sizeof out, sizeof out);
+  // Digests are as random as any hash.
+  static std::size_t start(const Digest& key) {
+    std::size_t out;
+    std::memcpy(&out, key.bytes.data(), sizeof out);
     return out;
   }
   void grow(std::size_t capacity) {
@@ -127,7 +136,7 @@ class KnownTemplates {
     if (!tables_.empty())
       for (const Slot& slot : tables_.back()->slots)
         if (const std::uint32_t length = slot.length_and_one.load(std::memory_order_relaxed); length != 0)
-          table->put(slot.tag, slot.name, length);
+          table->put(Digest(Bytes(slot.digest, slot.size)), slot.name, length);
     tables_.push_back(std::move(table));
     current_.store(tables_.back().get(), std::memory_order_release);
   }
@@ -141,7 +150,7 @@ class KnownTemplates {
 
 class VerdictCache {
  public:
-  // Powers of two. A hit takes 128 to 256 bytes, smaller tables included: 32 MiB at most for these.
+  // Powers of two. A hit takes 256 to 512 bytes, smaller tables included: 64 MiB at most for these.
   explicit VerdictCache(std::size_t hits = 1 << 18, std::size_t misses = 1 << 15) : hits_(hits), misses_(misses) {}
 
   // Ahead of find_hit(): the table is larger than a core's cache.

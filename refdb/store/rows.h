@@ -53,7 +53,7 @@ T number(std::string_view& from) {
   return T(v);
 }
 inline std::string_view take_text(std::string_view& from) {
-  const auto size = std::min<std::size_t>(number<std::uint16_t>(from), from.size());
+  const std::size_t said = number<std::uint16_t>(from), size = std::min(said, from.size());
   const std::string_view out = from.substr(0, size);
   from.remove_prefix(size);
   return out;

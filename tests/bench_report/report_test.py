@@ -93,6 +93,15 @@ class Report(unittest.TestCase):
             self.assertIsNone(rows[key]['met'])
             self.assertTrue(rows[key]['how'])
 
+    def test_verdicts_that_differ_are_counted(self):
+        verdicts = {'attestations': 100_000, 'entries': 14_000_000, 'verdicts': 600_000, 'differ': 0, 'seconds': 100.0}
+        row = self.rows({'verdicts': verdicts})['verdicts']
+        self.assertEqual((row['value'], row['met']), (0, True))
+        self.assertIn('600,000', row['how'])
+        row = self.rows({'verdicts': dict(verdicts, differ=1)})['verdicts']
+        self.assertEqual((row['value'], row['met']), (1, False))
+        self.assertIsNone(self.rows({'verdicts': dict(verdicts, attestations=5000)})['verdicts']['met'])
+
     def test_the_evidence_plane_by_the_numbers_in_the_names(self):
         micro = {'benchmarks': [b for name, rate in (('evidence_plane/warm/entries:1732/threads:1', 7e6), ('evidence_plane/warm/entries:1732/threads:2', 13e6),
                                                      ('evidence_plane/warm/entries:100000/threads:1', 6.5e6)) for b in benchmark(name, rate)]}

@@ -2,7 +2,8 @@
 """Collects the seed corpus of each fuzz harness: seeds.py TREE SHARED OUT
 
 Recorded conversations come from tests/data, third-party logs and lists from SHARED/corpus where that is present.
-OUT/<harness>/ gets one file an input, named by its digest."""
+OUT/<harness>/ gets one file an input, named by its digest. Each run gives the same ones. It fails where a harness has
+none, unless the corpus is absent, and where an input is for none."""
 import base64
 import bz2
 import glob
@@ -13,6 +14,7 @@ import json
 import lzma
 import os
 import re
+import shutil
 import sqlite3
 import struct
 import sys
@@ -21,12 +23,15 @@ import tarfile
 tree, shared, out = sys.argv[1:4]
 interop = os.path.join(tree, "tests/data/interop")
 corpus = os.path.join(shared, "corpus")
+harnesses = {os.path.basename(p)[:-4]: 0 for p in glob.glob(os.path.join(tree, "tests/fuzz/*_fuzz.cpp"))}
+for name in harnesses:
+    shutil.rmtree(os.path.join(out, name), ignore_errors=True)
+    os.makedirs(os.path.join(out, name))
 
 
 def add(harness, data):
-    folder = os.path.join(out, harness)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, hashlib.sha256(data).hexdigest()[:24]), "wb") as f:
+    harnesses[harness] += 1
+    with open(os.path.join(out, harness, hashlib.sha256(data).hexdigest()[:24]), "wb") as f:
         f.write(data)
 
 
@@ -135,7 +140,6 @@ for batch in batches():
     add("pbtnc_fuzz", batch)
     add("dissect_fuzz", batch)
     add("pttls_fuzz", struct.pack(">IIII", 0, 7, len(batch) + 16, 1) + batch)
-    add("session_fuzz", batch)
     add("endpoint_session_fuzz", batch)
     for vendor, kind, value in messages(batch):
         if (vendor, kind) == (0, 1) and len(value) > 12:
@@ -232,10 +236,14 @@ def tar(*members):
 
 
 image = cpio((b"usr/bin/a", b"1"), (b"init", b"22222"))
-for compress in (bytes, gzip.compress, bz2.compress, lzma.compress, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)):
+def gz(data):
+    return gzip.compress(data, mtime=0)
+
+
+for compress in (bytes, gz, bz2.compress, lzma.compress, lambda data: lzma.compress(data, lzma.FORMAT_ALONE)):
     add("initramfs_fuzz", cpio((b"kernel/x86", b"m")) + bytes(64) + compress(image))
 add("initramfs_fuzz", bytes.fromhex("02214c18") + struct.pack("<I", 2) + b"\x10a")
-for layer in (tar(("a/b", b"1"), ("a/.wh.c", b""), ("d/.wh..wh..opq", b"")), gzip.compress(tar(("a", b"1")))):
+for layer in (tar(("a/b", b"1"), ("a/.wh.c", b""), ("d/.wh..wh..opq", b"")), gz(tar(("a", b"1")))):
     name = hashlib.sha256(layer).hexdigest()
     manifest = json.dumps({"layers": [{"digest": "sha256:" + name}]}).encode()
     index = json.dumps({"manifests": [{"digest": "sha256:" + hashlib.sha256(manifest).hexdigest()}]}).encode()
@@ -273,7 +281,6 @@ for word in (b"GOODSIG", b"EXPSIG", b"EXPKEYSIG", b"REVKEYSIG", b"BADSIG"):
 add("gpgv_status_fuzz", b"[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 0123456789ABCDEF 1 8 01 1 9 -\n[GNUPG:] NO_PUBKEY 0123456789ABCDEF\n")
 add("gpgv_status_fuzz", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nComment: x\n\nmQ==\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n")
 add("sha256sums_fuzz", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  /etc/empty\n")
-add("deb_control_fuzz", b"Package: hello\nVersion: 2.10-3\nArchitecture: amd64\nDescription: example\n more\n")
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
         add("policy_fuzz", block.split("```")[0].encode())
@@ -359,3 +366,30 @@ add("strongtnc_fuzz", strongtnc(False))
 add("maintainer_script_fuzz", b"dpkg-divert --package p --rename --divert /usr/bin/x.real --add '/usr/bin/x' >/dev/null 2>&1 || true\n")
 add("maintainer_script_fuzz", b"cat <<-E\n\tE\nif true; then A=1 update-alternatives --install \"/usr/bin/pager\" pager \\\n"
     b"  /usr/bin/less 77 --slave /usr/share/man/man1/p.1 p.1 /usr/share/man/man1/less.1; fi # end\n")
+
+# A verdict object with something of each member, and the least that is one.
+counters = {"processed": 3, "ok": 1, "unknown": 1, "differ": 1, "failed": 0}
+add("verdict_fuzz", json.dumps({
+    "session": "20261124-1", "device": "8a1b", "product": "Debian 12 x86_64", "generation": 7, "recommendation": "isolate",
+    "evaluation": "minor", "quote": {"status": "ok", "scheme": "rsassa", "hash": "sha256", "pcr_digest": "00ff"},
+    "boot": counters, "ima": dict(counters, violations=1), "summary": "processed 3", "checks": {"Q1": "ok", "L6": "failed"},
+    "findings": [{"component": "ima", "entry": 42, "pcr": 10, "path": "/usr/bin/\\x0A\u00e4", "status": "differ", "reason": "why",
+                  "package": "dash", "version": "0.5", "expected": ["sha256:aa"], "measured": {"template": "sha256:bb", "file": "sha256:cc"}}],
+    "findings_total": 108, "items": [{"type": "TPMRA", "argument": "B I", "recommendation": "isolate", "evaluation": "minor", "result": "a sentence"}],
+    "warnings": ["event log: padding"], "claims": ["product x"], "pcrs": {"sha256": {"0": "aa", "10": "bb"}, "sha1": {}}}).encode())
+add("verdict_fuzz", b'{"recommendation":"allow","evaluation":"compliant","boot":"absent","ima":"absent"}')
+# The first byte says what the rest is: files, totals, a package, a bucket of 8 bits.
+add("refdb_rows_fuzz", b"\0" + row + again)
+add("refdb_rows_fuzz", b"\0" + row[:48])
+def text16(text):
+    return struct.pack(">H", len(text)) + text
+layer = text16(b"Debian 12") + b"\1"
+add("refdb_rows_fuzz", b"\1" + struct.pack(">QQQIIII", 7, 2, 5, 2, 3, 5, 2) + bytes(32) + struct.pack(">I", 1) + layer + struct.pack(">I", 1) +
+    struct.pack(">I", 1) + layer + text16(b"Debian") + struct.pack(">IIIIQ", 1, 1, 1, 0, 5) + struct.pack(">QBB", 5, 3, 1) * 6 +
+    struct.pack(">IIII", 1, 2, 3, 1) + struct.pack(">IIQ", 1, 1, 1764000000) + struct.pack(">II", 1, 2))
+add("refdb_rows_fuzz", b"\2" + struct.pack(">I", 1) + b"".join(text16(t) for t in (b"coreutils", b"9.1-1", b"amd64", b"coreutils.deb", bytes(32),
+    bytes(32), b"", text16(b"/usr/bin/x") + text16(b"/usr/bin/x.real"))) + struct.pack(">BQQBIII", 1, 1, 1, 2, 0, 5, 1))
+add("refdb_rows_fuzz", b"\x23" + b"".join(struct.pack(">IHBI", n, n, n, n) for n in range(1, 9)))
+empty = [name for name, n in sorted(harnesses.items()) if n == 0]
+if empty and os.path.isdir(corpus):
+    sys.exit("no seeds for " + ", ".join(empty))

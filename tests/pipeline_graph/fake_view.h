@@ -3,8 +3,8 @@
 
 #include <atomic>
 #include <fstream>
-#include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/hex.h"
@@ -23,7 +23,7 @@ class FakeView final : public refdb::View {
       for (const auto& [algorithm, digest] : reference.digests) {
         Writer w;
         ima::append_ng_template_data(w, gatehouse::name(algorithm), digest.view(), name);
-        by_template_[digest_of(algorithm, w.view()).hex()] = name;
+        by_template_[key_of(digest_of(algorithm, w.view()))] = name;
       }
     by_path_[refdb::index_path(reference.path)].push_back(std::move(reference));
   }
@@ -56,7 +56,7 @@ class FakeView final : public refdb::View {
     ++index_calls;
     if (broken) return fail(Fault::environment, "the store can't be read");
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      const auto at = by_template_.find(keys[i].hex());
+      const auto at = by_template_.find(key_of(keys[i]));
       hits[i] = indexed_ && at != by_template_.end() ? refdb::TemplateHit{true, at->second} : refdb::TemplateHit{};
     }
     return {};
@@ -81,10 +81,12 @@ class FakeView final : public refdb::View {
   mutable std::atomic<int> index_calls{0}, path_calls{0};
 
  private:
+  static std::string key_of(const Digest& digest) { return std::string(as_text(digest.view())); }
+
   bool indexed_;
   std::uint64_t generation_;
-  std::map<std::string, std::string> by_template_;  // hex of T -> name
-  std::map<std::string, std::vector<refdb::Reference>> by_path_;
+  std::unordered_map<std::string, std::string> by_template_;  // T -> name
+  std::unordered_map<std::string, std::vector<refdb::Reference>> by_path_;
 };
 
 }  // namespace gatehouse::testing

@@ -115,6 +115,28 @@ TEST(Lookup, CacheChangesNothing) {
   }
 }
 
+// What is known is known by its whole hash.
+TEST(Lookup, AKnownTemplateHashWithOneBitChangedAnywhereIsAnother) {
+  pipeline::VerdictCache cache(64, 64);
+  for (const HashAlgorithm bank : {HashAlgorithm::sha1, HashAlgorithm::sha256, HashAlgorithm::sha384}) {
+    Digest key = digest_of(bank, as_bytes("known"));
+    cache.insert_hit(key, "/usr/bin/known");
+    cache.insert_miss(key, "/usr/bin/known", "sha256", "why");
+    ASSERT_EQ(cache.find_hit(key), "/usr/bin/known");
+    for (std::size_t bit = 0; bit < 8U * key.size; ++bit) {
+      Digest changed = key;
+      changed.bytes[bit / 8] ^= std::byte(1U << bit % 8);
+      ASSERT_FALSE(cache.find_hit(changed)) << name(bank) << " bit " << bit;
+      ASSERT_FALSE(cache.find_miss(changed, "/usr/bin/known", "sha256")) << name(bank) << " bit " << bit;
+    }
+    --key.size;
+    EXPECT_FALSE(cache.find_hit(key)) << "another length";
+  }
+  const Digest longest = digest_of(HashAlgorithm::sha512, as_bytes("known"));
+  cache.insert_hit(longest, "/usr/bin/known");
+  EXPECT_FALSE(cache.find_hit(longest)) << "no reference is indexed by such a hash";
+}
+
 TEST(Lookup, CacheFromManyThreads) {
   pipeline::VerdictCache cache(256, 256);
   std::vector<std::thread> threads;
