@@ -280,6 +280,12 @@ for word in (b"GOODSIG", b"EXPSIG", b"EXPKEYSIG", b"REVKEYSIG", b"BADSIG"):
         % (word, fingerprint, fingerprint))
 add("gpgv_status_fuzz", b"[GNUPG:] NEWSIG\n[GNUPG:] ERRSIG 0123456789ABCDEF 1 8 01 1 9 -\n[GNUPG:] NO_PUBKEY 0123456789ABCDEF\n")
 add("gpgv_status_fuzz", b"-----BEGIN PGP PUBLIC KEY BLOCK-----\nComment: x\n\nmQ==\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n")
+# Signed with the key of RFC 8032's first test vector.
+checkpoint = ("gatehouse audit checkpoint 1\nlog 6f2b0c41d7e89a3355d0c1f7a2b94e18\nsize 7\n"
+    "root 5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328\ntime 1795712400000\n"
+    "signature 4BPUFi2X4kZ9SwXcqT4/5UOiPuBZ90nHys0LPS8h1ViBgusYWOcksgtCkXMEvcETG3I8GI+OwL284Wtxb7mzCg==\n").encode()
+add("audit_checkpoints_fuzz", checkpoint)
+add("audit_checkpoints_fuzz", checkpoint * 3)
 add("sha256sums_fuzz", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  /etc/empty\n")
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
