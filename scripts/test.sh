@@ -95,6 +95,15 @@ part_randomised() {
   say "100,000 randomised attestations"
   build/release/bin/randomised_attestations --attestations=100000 --workers="$jobs"
 }
+part_soak() {
+  # GATEHOUSE_SOAK_MINUTES: of mixed load for each sanitizer.
+  local preset
+  for preset in optimized tsan; do
+    build "$preset" gatehouse gatehouse-fleet
+    say "mixed load, ${GATEHOUSE_SOAK_MINUTES:-60} minutes, preset $preset"
+    python3 tests/soak/soak.py --binaries "build/$preset/bin" --minutes "${GATEHOUSE_SOAK_MINUTES:-60}" --folder "build/soak-$preset"
+  done
+}
 part_ingest() {
   # shellcheck disable=SC2086
   install_packages $ingest_test_packages
