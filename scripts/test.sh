@@ -36,7 +36,8 @@ run() {  # preset, ctest options...
   shift
   say "tests of preset $preset"
   local failed=0
-  ctest --test-dir "build/$preset" --output-on-failure -j "$jobs" "$@" 2>&1 | tee "build/$preset-tests.log" || failed=1
+  # Half as many again as there are processors: servers are waited for, and deadlines.
+  ctest --test-dir "build/$preset" --output-on-failure -j $((jobs + (jobs + 1) / 2)) "$@" 2>&1 | tee "build/$preset-tests.log" || failed=1
   # A program that skips some of its tests passes: they are named, and the summary comes last again.
   python3 tests/skipped.py "build/$preset"
   sed -n '/% tests passed/,$p' "build/$preset-tests.log"
