@@ -36,7 +36,8 @@ run() {  # preset, ctest options...
   shift
   say "tests of preset $preset"
   local failed=0
-  ctest --test-dir "build/$preset" --output-on-failure -j "$jobs" "$@" 2>&1 | tee "build/$preset-tests.log" || failed=1
+  # Half as many again as there are processors: servers are waited for, and deadlines.
+  ctest --test-dir "build/$preset" --output-on-failure -j $((jobs + (jobs + 1) / 2)) "$@" 2>&1 | tee "build/$preset-tests.log" || failed=1
   # A program that skips some of its tests passes: they are named, and the summary comes last again.
   python3 tests/skipped.py "build/$preset"
   sed -n '/% tests passed/,$p' "build/$preset-tests.log"
@@ -94,6 +95,15 @@ part_randomised() {
   build release randomised_attestations
   say "100,000 randomised attestations"
   build/release/bin/randomised_attestations --attestations=100000 --workers="$jobs"
+}
+part_soak() {
+  # GATEHOUSE_SOAK_MINUTES: of mixed load for each sanitizer.
+  local preset
+  for preset in optimized tsan; do
+    build "$preset" gatehouse gatehouse-fleet
+    say "mixed load, ${GATEHOUSE_SOAK_MINUTES:-60} minutes, preset $preset"
+    python3 tests/soak/soak.py --binaries "build/$preset/bin" --minutes "${GATEHOUSE_SOAK_MINUTES:-60}" --folder "build/soak-$preset"
+  done
 }
 part_ingest() {
   # shellcheck disable=SC2086

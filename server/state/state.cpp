@@ -203,7 +203,7 @@ Result<void> State::Impl::begin_life() {
   store->start(tallies);
 
   if (!ours || !open_sessions.empty() || !left.empty()) {
-    GH_CHECK(store->submit_blocking([&](Batch& batch) -> Result<void> {
+    const auto begun = store->submit_blocking([&](Batch& batch) -> Result<void> {
       batch.put(layout::format_key, layout::number32(state_format));
       GH_CHECK(begin_log(batch));
       for (const auto& [key, value] : left) {
@@ -222,7 +222,8 @@ Result<void> State::Impl::begin_life() {
         ++batch.tallies.other_sessions;
       }
       return {};
-    }));
+    });
+    GH_CHECK(begun);
   }
   // After the number in the database: a store that says an older one here and has the other number is taken over once more.
   const std::string file = options.path + "/format", text = format_line(state_format);

@@ -4,21 +4,41 @@
 
 namespace gatehouse::server {
 
-std::expected<Admission::Id, Admission::Refusal> Admission::arrive(const std::string& address, Clock::time_point now) {
-  if (peers_.size() >= limits_.connections) return std::unexpected(Refusal::connections);
+void Admission::leave_order(Queue of) {
+  const auto at = by_waiting_.find(of->second.waiting.size());
+  if (at == by_waiting_.end()) return;  // nobody waits
+  at->second.erase(of);
+  if (at->second.empty()) by_waiting_.erase(at);
+}
+void Admission::enter_order(Queue of) {
+  if (!of->second.waiting.empty()) by_waiting_[of->second.waiting.size()].insert(of);
+}
+
+std::expected<Admission::Arrival, Admission::Refusal> Admission::arrive(const std::string& address, Clock::time_point now) {
   const auto of = addresses_.try_emplace(address).first;
-  if (of->second.connections >= limits_.connections_per_address) return std::unexpected(Refusal::address);
-  if (waiting_ >= limits_.waiting || of->second.waiting.size() >= limits_.waiting_per_address) {
+  const auto refused = [&](Refusal why) {
     if (of->second.connections == 0) addresses_.erase(of);
-    return std::unexpected(Refusal::waiting);
+    return std::unexpected(why);
+  };
+  if (of->second.connections >= limits_.connections_per_address) return refused(Refusal::address);
+  if (of->second.waiting.size() >= limits_.waiting_per_address) return refused(Refusal::waiting);
+  Arrival out;
+  if (waiting_ >= limits_.waiting || peers_.size() >= limits_.connections) {
+    // With one more each, theirs would still be the longer queue.
+    if (by_waiting_.empty() || by_waiting_.rbegin()->first <= of->second.waiting.size() + 1)
+      return refused(waiting_ >= limits_.waiting ? Refusal::waiting : Refusal::connections);
+    out.leaves = (*by_waiting_.rbegin()->second.begin())->second.waiting.back();
+    gone(*out.leaves);
   }
-  const Id id = ++last_;
-  peers_.emplace(id, Peer{of, now});
+  out.id = ++last_;
+  peers_.emplace(out.id, Peer{of, now});
   ++of->second.connections;
   ++waiting_;
-  of->second.waiting.push_back(id);
+  leave_order(of);
+  of->second.waiting.push_back(out.id);
+  enter_order(of);
   if (of->second.waiting.size() == 1) turns_.push_back(of);
-  return id;
+  return out;
 }
 
 std::optional<Admission::Turn> Admission::next(Clock::time_point now, bool behind) {
@@ -35,7 +55,9 @@ std::optional<Admission::Turn> Admission::next(Clock::time_point now, bool behin
     established(oldest.id);
   }
   turns_.pop_front();
+  leave_order(of);
   of->second.waiting.pop_front();
+  enter_order(of);
   if (!of->second.waiting.empty()) turns_.push_back(of);
   --waiting_;
   peer.waits = false;
@@ -57,7 +79,9 @@ void Admission::gone(Id id) {
   const auto of = peer->second.address;
   if (peer->second.waits) {
     --waiting_;
+    leave_order(of);
     std::erase(of->second.waiting, id);
+    enter_order(of);
     if (of->second.waiting.empty()) std::erase(turns_, of);
   }
   peers_.erase(peer);

@@ -1,12 +1,13 @@
 // Who is taken on when more come than the machine can serve. Connections that arrive wait in a room of bounded size,
 // a queue for each address; one after the other they begin their handshake, the addresses by turns, so that a crowd from one
-// keeps nobody else waiting. Handshakes in flight are bounded: the oldest one gives way where it has had its time and others
+// keeps nobody else waiting. When the room is full, who comes from where fewer wait is let in, and the last of the longest
+// queue leaves: a crowd from several addresses keeps nobody else out. Handshakes in flight are bounded: the oldest one gives way where it has had its time and others
 // wait, so that peers that say nothing keep nobody out. While the machine is behind with those it has, nobody new begins.
 //
 //   Admission admission(limits);
-//   const auto id = admission.arrive("192.0.2.7", now);                // refused: close the socket
+//   const auto arrival = admission.arrive("192.0.2.7", now);           // refused: close the socket; or arrival->leaves'
 //   while (const auto turn = admission.next(now, behind)) { … }        // begin turn->id, end turn->gives_way
-//   admission.established(*id); …; admission.gone(*id);
+//   admission.established(id); …; admission.gone(id);
 //
 // Time comes from the caller. Not to be used by two threads at a time.
 #pragma once
@@ -18,6 +19,7 @@
 #include <list>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -53,6 +55,10 @@ class Admission {
     std::chrono::seconds longest_wait{10};      // who has waited longer isn't begun with: he will have given up
   };
   enum class Refusal : std::uint8_t { connections, address, waiting };
+  struct Arrival {
+    Id id = 0;
+    std::optional<Id> leaves;  // who has waited in its place: to be closed, and gone already
+  };
   // To be begun with; `late`: to be closed, after too long a wait.
   struct Turn {
     Id id = 0;
@@ -62,7 +68,7 @@ class Admission {
 
   explicit Admission(Limits limits) : limits_(limits) {}
 
-  std::expected<Id, Refusal> arrive(const std::string& address, Clock::time_point now);
+  std::expected<Arrival, Refusal> arrive(const std::string& address, Clock::time_point now);
   // nullopt: nobody, until something changes.
   std::optional<Turn> next(Clock::time_point now, bool behind);
   // Its handshake is over. Of who has given way and is unknown: nothing.
@@ -90,13 +96,23 @@ class Admission {
     std::optional<std::list<Handshake>::iterator> handshake{};
   };
 
+  using Queue = std::map<std::string, Address>::iterator;
+  struct ByName {
+    bool operator()(Queue a, Queue b) const { return a->first < b->first; }
+  };
+  // Around each change of who waits of an address.
+  void leave_order(Queue of);
+  void enter_order(Queue of);
+
   const Limits limits_;
   Id last_ = 0;
   std::size_t waiting_ = 0;
   std::unordered_map<Id, Peer> peers_;
   std::map<std::string, Address> addresses_;
   std::deque<std::map<std::string, Address>::iterator> turns_;  // addresses of which somebody waits
-  std::list<Handshake> handshakes_;                             // the oldest first
+  // The same by how many wait, the longest queue last.
+  std::map<std::size_t, std::set<Queue, ByName>> by_waiting_;
+  std::list<Handshake> handshakes_;  // the oldest first
 };
 
 }  // namespace gatehouse::server

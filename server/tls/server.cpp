@@ -192,9 +192,11 @@ void Server::Impl::arrive(tcp::socket socket) {
   if (gone) return;
   {
     const std::lock_guard lock(mutex);
-    const auto id = admission.arrive(crowd_of(remote.address()), Admission::Clock::now());
-    if (!id) return refuse(remote, id.error());
-    arrived.emplace(*id, Arrived{std::move(socket), remote});
+    const auto arrival = admission.arrive(crowd_of(remote.address()), Admission::Clock::now());
+    if (!arrival) return refuse(remote, arrival.error());
+    if (arrival->leaves)
+      if (const auto one = arrived.extract(*arrival->leaves); !one.empty()) refuse(one.mapped().remote, Admission::Refusal::waiting);
+    arrived.emplace(arrival->id, Arrived{std::move(socket), remote});
   }
   begin_next();
 }

@@ -13,7 +13,7 @@ using Id = Admission::Id;
 
 constexpr Admission::Clock::time_point start{};
 
-Id arrive(Admission& a, const std::string& address, Admission::Clock::time_point now = start) { return a.arrive(address, now).value(); }
+Id arrive(Admission& a, const std::string& address, Admission::Clock::time_point now = start) { return a.arrive(address, now).value().id; }
 std::vector<Id> begun(Admission& a, Admission::Clock::time_point now = start) {
   std::vector<Id> out;
   while (const auto turn = a.next(now, false)) out.push_back(turn->id);
@@ -60,6 +60,37 @@ TEST(Admission, BoundsTheRoomForAll) {
   Admission a({.connections = 100, .connections_per_address = 100, .handshakes = 512, .waiting = 3, .waiting_per_address = 2});
   for (const char* const address : {"192.0.2.1", "192.0.2.2", "192.0.2.3"}) arrive(a, address);
   EXPECT_EQ(a.arrive("192.0.2.4", start).error(), Admission::Refusal::waiting);
+}
+
+// A crowd that fills the room from many addresses keeps nobody else out: the longest queue gets shorter.
+TEST(Admission, WhoComesFromWhereFewerWaitTakesAPlaceInAFullRoom) {
+  Admission a({.connections = 100, .connections_per_address = 100, .handshakes = 1, .waiting = 6, .waiting_per_address = 100});
+  for (int n = 0; n < 2; ++n) arrive(a, "192.0.2.1");
+  std::vector<Id> crowd;
+  for (int n = 0; n < 4; ++n) crowd.push_back(arrive(a, "192.0.2.2"));
+  const auto other = a.arrive("192.0.2.3", start);
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->leaves, crowd[3]) << "the last that came";
+  EXPECT_EQ(a.arrive("192.0.2.3", start).value().leaves, crowd[2]);
+  EXPECT_EQ(a.arrive("192.0.2.3", start).error(), Admission::Refusal::waiting) << "two of each wait: nobody has too many";
+  EXPECT_EQ(a.arrive("192.0.2.2", start).error(), Admission::Refusal::waiting);
+  EXPECT_TRUE(a.arrive("192.0.2.4", start));
+  EXPECT_EQ(a.waiting(), 6u);
+  EXPECT_EQ(a.connections(), 6u);
+  a.gone(crowd[2]);  // is gone already
+  EXPECT_EQ(a.waiting(), 6u);
+}
+
+// Nor where it holds all connections that there may be, and some of them only wait.
+TEST(Admission, WhoWaitsInACrowdGivesHisConnectionToo) {
+  Admission a({.connections = 4, .connections_per_address = 4, .handshakes = 1});
+  std::vector<Id> crowd;
+  for (int n = 0; n < 4; ++n) crowd.push_back(arrive(a, "192.0.2.1"));
+  EXPECT_EQ(begun(a), std::vector{crowd[0]});
+  const auto other = a.arrive("192.0.2.2", start);
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->leaves, crowd[3]);
+  EXPECT_EQ(a.connections(), 4u);
 }
 
 // Peers that connect and say nothing: they have their time, and then they keep nobody out.

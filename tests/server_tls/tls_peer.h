@@ -61,6 +61,7 @@ class TlsPeer {
   TlsPeer(const TlsPeer&) = delete;
   TlsPeer& operator=(const TlsPeer&) = delete;
 
+  int fd() const { return fd_; }
   bool connected() const { return connected_; }
   bool good() const { return good_; }
   const std::string& error() const { return error_; }
