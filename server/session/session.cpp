@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hex.h"
+#include "base/release.h"
 #include "server/session/imvs.h"
 
 namespace gatehouse::server {
@@ -22,7 +23,7 @@ std::string sizes(const pbtnc::Batch& batch, std::size_t bytes) {
 
 Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
     : host_(host), settings_(settings), conversation_(host, settings, state, std::move(peer)),
-      imvs_(make_imvs(conversation_)), queue_(settings.max_batch) {
+      queue_(settings.max_batch) {
   start_assessment();
   host_.set_deadline(settings_.negotiation_deadline);
 }
@@ -30,6 +31,12 @@ Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
 Session::~Session() = default;
 
 void Session::start_assessment() {
+  if (imvs_.empty()) {
+    imvs_ = make_imvs(conversation_);
+    // Their order is theirs for ever; settings that came since may have more of them, or fewer.
+    for (std::size_t i = 0; i < std::min(imvs_.size(), lasting_.size()); ++i) imvs_[i]->resume(lasting_[i]);
+    release(lasting_);
+  }
   for (const auto& imv : imvs_) imv->begin_assessment();
   committing_ = recorded_ = false;
   result_.reset();
@@ -73,25 +80,25 @@ bool Session::waiting() const {
 SessionResult Session::assemble() {
   const policy::Policy& rules = *settings_.policy;
   std::vector<policy::ValidatorResult> results;
-  verdict_ = {};
-  verdict_.session = conversation_.session;
-  verdict_.device = conversation_.info.device_id.value_or("");
-  verdict_.product = conversation_.product();
-  verdict_.generation = conversation_.intent.generation;
+  verdict_ = std::make_unique<pipeline::Verdict>();
+  verdict_->session = conversation_.session;
+  verdict_->device = conversation_.info.device_id.value_or("");
+  verdict_->product = conversation_.product();
+  verdict_->generation = conversation_.intent.generation;
   for (const auto& imv : imvs_) {
     results.push_back(*imv->result());
-    if (const pipeline::Verdict* judged = imv->verdict()) verdict_ = *judged;
+    if (const pipeline::Verdict* judged = imv->verdict()) *verdict_ = *judged;
   }
   policy::Assessment all = policy::combine(rules.combine, results, rules.on_error);
   unknown_device_ = false;
-  for (const auto& imv : imvs_) verdict_.items.insert(verdict_.items.end(), imv->items().begin(), imv->items().end());
+  for (const auto& imv : imvs_) verdict_->items.insert(verdict_->items.end(), imv->items().begin(), imv->items().end());
   SessionResult record;
   record.intent = conversation_.intent;
   record.intent.peer = conversation_.peer.address;
   record.intent.identity = conversation_.peer.identity;
   record.intent.identity_type = conversation_.peer.identity_type;
   for (const auto& imv : imvs_) {
-    imv->contribute(verdict_, record);
+    imv->contribute(*verdict_, record);
     record.items.insert(record.items.end(), imv->kept_items().begin(), imv->kept_items().end());
   }
   if (conversation_.plan().denied) {
@@ -107,10 +114,10 @@ SessionResult Session::assemble() {
     all.recommendation = pipeline::Recommendation::isolate;
     add_finding("the endpoint claims another product than the one that is recorded");
   }
-  verdict_.recommendation = all.recommendation;
-  verdict_.evaluation = all.evaluation;
+  verdict_->recommendation = all.recommendation;
+  verdict_->evaluation = all.evaluation;
   record.finished = host_.now_ms();
-  record.verdict = pipeline::to_json(verdict_);
+  record.verdict = pipeline::to_json(*verdict_);
   return record;
 }
 
@@ -119,8 +126,8 @@ void Session::add_finding(std::string why) {
   f.component = "device";
   f.status = pipeline::Status::failed;
   f.reason = std::move(why);
-  verdict_.findings.insert(verdict_.findings.begin(), std::move(f));
-  ++verdict_.findings_total;
+  verdict_->findings.insert(verdict_->findings.begin(), std::move(f));
+  ++verdict_->findings_total;
 }
 
 // A conversation that ends before its verdict leaves a record that says why, and nothing of it is ever allow.
@@ -129,10 +136,10 @@ void Session::record_failure(std::string_view why) {
   if (pb_.state() == pbtnc::State::init) return;  // no PB-TNC conversation took place
   for (const auto& imv : imvs_) imv->abandon(why);
   SessionResult record = assemble();
-  if (verdict_.recommendation == pipeline::Recommendation::allow) {
-    verdict_.recommendation = pipeline::Recommendation::isolate;
-    verdict_.evaluation = pipeline::Evaluation::error;
-    record.verdict = pipeline::to_json(verdict_);
+  if (verdict_->recommendation == pipeline::Recommendation::allow) {
+    verdict_->recommendation = pipeline::Recommendation::isolate;
+    verdict_->evaluation = pipeline::Evaluation::error;
+    record.verdict = pipeline::to_json(*verdict_);
   }
   committing_ = true;
   host_.ended_early();
@@ -142,7 +149,9 @@ void Session::record_failure(std::string_view why) {
 // The session has ended: evidence that isn't judged, attributes in transfer and answers in waiting go at once, not with
 // the connection.
 void Session::forget() {
-  imvs_.clear();
+  release(imvs_);
+  release(lasting_);
+  verdict_.reset();
   queue_.clear();
   result_.reset();
 }
@@ -340,8 +349,8 @@ void Session::on_result_committed(std::string_view session, Result<void> on_disk
   if (!on_disk) {
     // Without its record nothing is admitted.
     host_.log(LogLevel::error, "the result can't be recorded: " + on_disk.error().text());
-    verdict_.recommendation = pipeline::Recommendation::isolate;
-    verdict_.evaluation = pipeline::Evaluation::error;
+    verdict_->recommendation = pipeline::Recommendation::isolate;
+    verdict_->evaluation = pipeline::Evaluation::error;
   }
   send_result();
   pump();
@@ -352,11 +361,11 @@ void Session::send_result() {
   flush();
   enqueue();
   Writer core;
-  pbtnc::append_assessment_result(core, std::uint32_t(verdict_.evaluation));
+  pbtnc::append_assessment_result(core, std::uint32_t(verdict_->evaluation));
   constexpr std::uint16_t allowed = 1, denied = 2, quarantined = 3;
   std::uint16_t code = denied;
-  if (verdict_.recommendation == pipeline::Recommendation::allow) code = allowed;
-  if (verdict_.recommendation == pipeline::Recommendation::isolate) code = quarantined;
+  if (verdict_->recommendation == pipeline::Recommendation::allow) code = allowed;
+  if (verdict_->recommendation == pipeline::Recommendation::isolate) code = quarantined;
   pbtnc::append_access_recommendation(core, code);
   result_ = {std::move(core).take(), {}};
   const auto add_reason = [&](std::string_view text) {
@@ -373,13 +382,13 @@ void Session::send_result() {
     for (const std::string& reason : imv->reasons()) all += (all.empty() ? "" : "\n") + reason;
     if (!all.empty()) add_reason(all);
   }
-  if (verdict_.recommendation != pipeline::Recommendation::allow && !settings_.policy->remediation_uri.empty()) {
+  if (verdict_->recommendation != pipeline::Recommendation::allow && !settings_.policy->remediation_uri.empty()) {
     Writer w;
     pbtnc::append_remediation_uri(w, settings_.policy->remediation_uri);
     result_->extras.push_back(std::move(w).take());
   }
   log_verdict();
-  host_.told(verdict_.recommendation, verdict_.evaluation);
+  host_.told(verdict_->recommendation, verdict_->evaluation);
   send_what_fits();
 }
 
@@ -392,15 +401,29 @@ void Session::send_what_fits() {
   send_batch(next.type, next.messages);
   if (pb_.state() == pbtnc::State::decided) {
     if (stopping_) return finish_with({});
-    // An endpoint that stays may be silent for hours, and there may be thousands.
-    verdict_ = {};
-    for (const auto& imv : imvs_) imv->told();
+    rest();
   }
   await_client();
 }
 
+// An endpoint that stays may be silent for hours, and there may be thousands: of the assessment nothing is kept.
+void Session::rest() {
+  verdict_.reset();
+  queue_.clear();
+  conversation_.rest();
+  for (const auto& imv : imvs_) {
+    auto lasting = imv->lasting();
+    if (!lasting) break;
+    lasting_.push_back(*std::move(lasting));
+  }
+  if (lasting_.size() == imvs_.size()) return release(imvs_);
+  // They have to stay, but nothing that they know.
+  release(lasting_);
+  for (const auto& imv : imvs_) imv->begin_assessment();
+}
+
 void Session::log_verdict() {
-  const pipeline::Verdict& v = verdict_;
+  const pipeline::Verdict& v = *verdict_;
   host_.log(LogLevel::info, "device " + escaped(v.device.empty() ? "(none claimed)" : v.device) + ": " + std::string(name(v.recommendation)) + ", " +
                                 std::string(name(v.evaluation)) + (v.summary.empty() ? "" : ": " + v.summary) + "; quote " +
                                 std::string(name(v.quote.status)) + "; peer " + conversation_.peer.address + ", identity '" +

@@ -32,7 +32,6 @@ class AttestationImv final : public Imv {
   void contribute(pipeline::Verdict& verdict, SessionResult& record) override;
   std::vector<std::string> reasons() const override;
   void say_last() override;
-  void told() override;
 
  private:
   policy::Validator validator() const override { return policy::Validator::attestation; }
