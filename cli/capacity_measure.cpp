@@ -322,9 +322,9 @@ class Measurement {
     some.keep = more.keep = true;
     some.attestations = more_idle() / 3;
     more.attestations = more_idle();
-    more.at_rest = [&] { after = fleet::resident_bytes_of(server_.pid()); };
+    more.at_rest = [&] { after = fleet::resident_bytes_at_rest(server_.pid(), stop_); };
     some.at_rest = [&] {
-      before = fleet::resident_bytes_of(server_.pid());
+      before = fleet::resident_bytes_at_rest(server_.pid(), stop_);
       if (auto ran = run(more); !ran) nested = std::unexpected(std::move(ran).error());
     };
     GH_CHECK(run(some));

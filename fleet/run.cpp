@@ -474,6 +474,20 @@ std::optional<std::uint64_t> resident_bytes_of(int pid) {
   return pages * std::uint64_t(::sysconf(_SC_PAGESIZE));
 }
 
+std::optional<std::uint64_t> resident_bytes_at_rest(int pid, const std::atomic<bool>& stop) {
+  using namespace std::chrono_literals;
+  std::optional<std::uint64_t> least = resident_bytes_of(pid);
+  const Clock::time_point end = Clock::now() + 10s;
+  Clock::time_point fallen = Clock::now();
+  while (least && !stop && Clock::now() < std::min(end, fallen + 3s)) {
+    std::this_thread::sleep_for(100ms);
+    const auto now = resident_bytes_of(pid);
+    if (now < least) fallen = Clock::now();
+    least = now;
+  }
+  return least;
+}
+
 Result<Report> run_fleet(const RunOptions& options, const std::atomic<bool>& stop) {
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {

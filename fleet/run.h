@@ -63,5 +63,8 @@ Result<Report> run_fleet(const RunOptions& options, const std::atomic<bool>& sto
 std::optional<double> cpu_seconds_of(int pid);
 // Its resident memory in bytes; likewise.
 std::optional<std::uint64_t> resident_bytes_of(int pid);
+// The same of a server that isn't at work any more: once it has given back what its work took, which takes it a second
+// or two. Ten seconds at most, or until `stop` is set.
+std::optional<std::uint64_t> resident_bytes_at_rest(int pid, const std::atomic<bool>& stop);
 
 }  // namespace gatehouse::fleet

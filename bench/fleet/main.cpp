@@ -186,15 +186,15 @@ int main(int argc, char** argv) {
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  Server seen;
+  if (pid != 0 && run.hold > 0) seen.resident_before = fleet::resident_bytes_at_rest(pid, stop);
   const auto before = pid != 0 ? fleet::cpu_seconds_of(pid) : std::nullopt;
   if (pid != 0 && !before)
     return give_up({Fault::usage, "there is no such process, or it isn't ours to see", {}, 0, std::to_string(pid), {}});
-  Server seen;
   if (before) {
-    seen.resident_before = fleet::resident_bytes_of(pid);
     run.at_rest = [&] {
       if (const auto after = fleet::cpu_seconds_of(pid)) seen.cpu_seconds = *after - *before;
-      seen.resident_at_rest = fleet::resident_bytes_of(pid);
+      if (run.hold > 0) seen.resident_at_rest = fleet::resident_bytes_at_rest(pid, stop);
     };
   }
   const auto report = fleet::run_fleet(run, stop);

@@ -13,6 +13,7 @@
 #include <new>
 #include <utility>
 
+#include "base/release.h"
 #include "pipeline/graph/judgement.h"
 
 namespace gatehouse::pipeline {
@@ -276,7 +277,7 @@ struct Pipeline::State {
     } catch (const std::exception&) {
       s->stop(out_of_memory());
     }
-    segment.bytes = {};
+    release(segment.bytes);
     if (!handed_on) give_back(*s, size);
     arrive_here(s);
   }

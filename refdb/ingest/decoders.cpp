@@ -21,6 +21,7 @@
 #include <system_error>
 
 #include "base/descriptor.h"
+#include "base/release.h"
 #include "refdb/alias/alias.h"
 #include "refdb/ingest/confinement.h"
 #include "refdb/ingest/device_messages.h"
@@ -223,7 +224,7 @@ Result<ReferencePackage> read_sums(const DecodeRequest& r, const Input& input, c
 
 Result<void> hand_over(std::vector<ReferenceFile>& files, const FileSink& sink) {
   for (ReferenceFile& f : files) GH_CHECK(sink(std::move(f)));
-  files = {};
+  release(files);
   return {};
 }
 
@@ -309,7 +310,7 @@ std::optional<Question> hear_question(const Channel& channel) {
 Result<std::optional<Question>> answer(const Channel& channel, Question asked,
                                        const std::function<void(const std::string&)>& begin) {
   GH_TRY(Asked question, parse_request(asked.message));
-  asked.message = {};
+  release(asked.message);
   DecodeRequest& request = question.request;
   const auto file = FileInput::given(std::move(asked.file), question.size);
   if (begin) begin(request.name);

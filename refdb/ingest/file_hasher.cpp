@@ -5,6 +5,7 @@
 
 #include "base/hex.h"
 #include "base/reader.h"
+#include "base/release.h"
 #include "refdb/ingest/inflate.h"
 #include "refdb/ingest/limited_stream.h"
 
@@ -96,7 +97,7 @@ Result<void> FileHasher::finish_unpacked(ReferenceFile& file) {
   }
   if (form_ != Form::packed) return {};
   auto unpacked = unpack(file);
-  packed_ = {};
+  release(packed_);
   if (!unpacked) file.further.clear();
   return unpacked;
 }

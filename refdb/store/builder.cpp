@@ -13,6 +13,7 @@
 
 #include "base/descriptor.h"
 #include "base/file.h"
+#include "base/release.h"
 #include "refdb/alias/alias.h"
 #include "refdb/store/open.h"
 #include "refdb/store/package_files.h"
@@ -338,7 +339,7 @@ Result<std::optional<Added>> Builder::add(ReferencePackage p) {
   GH_TRY(StagedPackage staged, describe(p));
   StagedRows rows(state_->path);
   GH_CHECK(encode_files(p.files, staged, rows));
-  p.files = {};
+  release(p.files);
   return stage(p, staged, rows);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/release.h"
 #include "refdb/alias/alias.h"
 #include "refdb/store/file_rows.h"
 #include "refdb/store/rows.h"
@@ -160,7 +161,7 @@ Result<void> PackageFiles::in_order(const std::function<Result<void>(const FileR
     return {};
   }
   if (!waiting_.empty()) GH_CHECK(spill());
-  waiting_ = {};
+  release(waiting_);
   std::vector<std::unique_ptr<Reader>> readers;
   std::vector<std::size_t> heap;
   // Of files with one path the newest first.

@@ -20,9 +20,34 @@ Channel::Channel(Conversation& conversation, std::uint16_t imv, std::uint32_t ve
 Channel::Link* Channel::link(std::uint16_t collector) {
   if (const auto at = links_.find(collector); at != links_.end()) return &at->second;
   if (links_.size() >= max_collectors) return nullptr;
-  Link made{patnc::Segmenter(patnc::max_message(c_.settings.max_batch)), patnc::Reassembler({.transfers = max_transfers, .without_contract = false}, admit_, &c_.reassembly)};
+  Link made = new_link();
   if (contract_requested_) made.reassembler.issue(c_.offered_contract());
   return &links_.emplace(collector, std::move(made)).first->second;
+}
+
+Channel::Link Channel::new_link() const {
+  return {patnc::Segmenter(patnc::max_message(c_.settings.max_batch)),
+          patnc::Reassembler({.transfers = max_transfers, .without_contract = false}, admit_, &c_.reassembly)};
+}
+
+std::optional<Channel::Agreed> Channel::agreed() const {
+  Agreed out{contract_requested_, {}};
+  out.with.reserve(links_.size());
+  for (const auto& [collector, known] : links_) {
+    if (known.segmenter.transfers() != 0 || !known.reassembler.idle()) return std::nullopt;
+    out.with.push_back({collector, known.segmenter.agreed(), known.reassembler.contract()});
+  }
+  return out;
+}
+
+void Channel::resume(const Agreed& before) {
+  contract_requested_ = before.requested;
+  for (const Agreed::With& one : before.with) {
+    Link made = new_link();
+    made.segmenter.resume(one.sending);
+    made.reassembler.resume(one.receiving);
+    links_.emplace(one.collector, std::move(made));
+  }
 }
 
 patnc::Builder& Channel::builder(std::uint16_t collector) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -64,6 +65,21 @@ class Channel {
   // Forgets what was added and not flushed: an assessment replaces the requests of the same batch (spec part 1b §4.3).
   void discard() { outgoing_.clear(); }
 
+  // What of it lasts as long as the connection, while nothing of it is needed: its contracts, by collector.
+  struct Agreed {
+    struct With {
+      std::uint16_t collector;
+      patnc::Segmenter::Agreed sending;
+      std::optional<patnc::Contract> receiving;
+    };
+    bool requested = false;
+    std::vector<With> with;
+  };
+  // nullopt: something is in transfer.
+  std::optional<Agreed> agreed() const;
+  // Of a channel that is new.
+  void resume(const Agreed& before);
+
   // A message of this subtype, whole and in order.
   void take(const pbtnc::PaMessage& pa, const patnc::Parsed& parsed, Receiver& receiver);
   // All messages of a batch have been taken; `spoke`: it held any.
@@ -75,6 +91,7 @@ class Channel {
     patnc::Reassembler reassembler;
   };
   Link* link(std::uint16_t collector);
+  Link new_link() const;
   patnc::Builder& builder(std::uint16_t collector);
   void say_error(std::uint16_t collector, const patnc::Refusal& refusal, Bytes header_copy);
   void on_contract_request(Link& link, const pbtnc::PaMessage& pa, Reader& r, Receiver& receiver);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/release.h"
+
 namespace gatehouse::server {
 Conversation::Conversation(Host& the_host, const Settings& the_settings, State& the_state, Peer the_peer)
     : host(the_host), settings(the_settings), state(the_state), peer(std::move(the_peer)) {
@@ -26,6 +28,15 @@ void Conversation::begin_assessment() {
   intent.session = session;
   intent.policy = settings.policy->version();
   intent.started = now;
+}
+
+void Conversation::rest() {
+  plan_ = {};
+  info.name.reset();
+  info.version.reset();
+  device_.reset();
+  intent = {};
+  release(out);
 }
 
 Result<void> Conversation::identify() {

@@ -46,6 +46,8 @@ class Conversation {
 
   // A new assessment on this connection, with a session identifier of its own. What the endpoint prefers stays.
   void begin_assessment();
+  // The verdict is told, and the connection kept: what belonged to the assessment isn't needed, but for whose it was.
+  void rest();
   // Once product and Device ID have come, or are known not to come: who this is, and what the policy asks of it. The
   // IMVs' work begins then.
   Result<void> identify();

@@ -48,6 +48,18 @@ void Imv::begin_assessment() {
   restart();
 }
 
+std::optional<Imv::Lasting> Imv::lasting() const {
+  std::optional<Channel::Agreed> agreed;
+  if (!waiting()) agreed = channel_.agreed();
+  if (!agreed) return std::nullopt;
+  return Lasting{*std::move(agreed), own()};
+}
+
+void Imv::resume(const Lasting& before) {
+  channel_.resume(before.channel);
+  if (before.own) resume_own(*before.own);
+}
+
 void Imv::claim() {
   if (claimed_ || !c_.identified()) return;
   claimed_ = true;

@@ -6,6 +6,7 @@
 // them. An IMV that has a result keeps it; what comes later can only speak against it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -66,15 +67,26 @@ class Imv : public Receiver {
   virtual std::vector<std::string> reasons() const { return {}; }
   // Its part of the RESULT batch.
   virtual void say_last() {}
-  // The RESULT batch is out and the connection is kept: nothing of the assessment is needed any more.
-  virtual void told() {
-    items_ = {};
-    kept_items_ = {};
-  }
+
+  // The RESULT batch is out and the connection is kept: until there is another assessment, nobody needs the IMV. What
+  // lasts as long as the connection, for the new one that takes its place then.
+  struct Lasting {
+    struct Own {  // of the one class
+      virtual ~Own() = default;
+    };
+    Channel::Agreed channel;
+    std::unique_ptr<const Own> own;
+  };
+  // nullopt: it has to stay, since something of it is on its way.
+  std::optional<Lasting> lasting() const;
+  void resume(const Lasting& before);
 
  protected:
   virtual policy::Validator validator() const = 0;
   virtual void restart() = 0;
+  virtual std::unique_ptr<const Lasting::Own> own() const { return nullptr; }
+  // What own() gave, where it gave something.
+  virtual void resume_own(const Lasting::Own& /*before*/) {}
   // The batch is at its end and this IMV has no result: ask, or finish items. Before the endpoint is identified there are
   // none; after, an IMV without any is concluded unless it says that it isn't done.
   virtual void work() = 0;

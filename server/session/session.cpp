@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hex.h"
+#include "base/release.h"
 #include "server/session/imvs.h"
 
 namespace gatehouse::server {
@@ -22,7 +23,7 @@ std::string sizes(const pbtnc::Batch& batch, std::size_t bytes) {
 
 Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
     : host_(host), settings_(settings), conversation_(host, settings, state, std::move(peer)),
-      imvs_(make_imvs(conversation_)), queue_(settings.max_batch) {
+      queue_(settings.max_batch) {
   start_assessment();
   host_.set_deadline(settings_.negotiation_deadline);
 }
@@ -30,6 +31,12 @@ Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
 Session::~Session() = default;
 
 void Session::start_assessment() {
+  if (imvs_.empty()) {
+    imvs_ = make_imvs(conversation_);
+    // Their order is theirs for ever; settings that came since may have more of them, or fewer.
+    for (std::size_t i = 0; i < std::min(imvs_.size(), lasting_.size()); ++i) imvs_[i]->resume(lasting_[i]);
+    release(lasting_);
+  }
   for (const auto& imv : imvs_) imv->begin_assessment();
   committing_ = recorded_ = on_record_ = false;
   result_.reset();
@@ -84,17 +91,18 @@ SessionResult Session::assemble() {
   for (const auto& imv : imvs_) {
     parts.push_back(imv->part());
     if (pipeline::Verdict* const judged = imv->verdict()) {
-      auto findings = std::exchange(judged->findings, {});  // hundreds, where the rest is small
+      // Hundreds, where the rest is small; a shadow policy looks at them once more.
+      auto findings = settings_.shadow ? judged->findings : std::exchange(judged->findings, {});
       attested = *judged;
       attested->findings = std::move(findings);
     }
     imv->contribute(record);
     record.items.insert(record.items.end(), imv->kept_items().begin(), imv->kept_items().end());
   }
-  verdict_ = gatehouse::server::assemble(subject, parts, std::move(attested), rules);
+  verdict_ = std::make_unique<pipeline::Verdict>(gatehouse::server::assemble(subject, parts, std::move(attested), rules));
   unknown_device_ = kept_out_as_unknown(subject, parts, rules);
   record.finished = host_.now_ms();
-  record.verdict = pipeline::to_json(verdict_);
+  record.verdict = pipeline::to_json(*verdict_);
   record.enforced = settings_.enforce;
   return record;
 }
@@ -129,10 +137,10 @@ void Session::record_failure(std::string_view why) {
   if (pb_.state() == pbtnc::State::init) return;  // no PB-TNC conversation took place
   for (const auto& imv : imvs_) imv->abandon(why);
   SessionResult record = assemble();
-  if (verdict_.recommendation == pipeline::Recommendation::allow) {
-    verdict_.recommendation = pipeline::Recommendation::isolate;
-    verdict_.evaluation = pipeline::Evaluation::error;
-    record.verdict = pipeline::to_json(verdict_);
+  if (verdict_->recommendation == pipeline::Recommendation::allow) {
+    verdict_->recommendation = pipeline::Recommendation::isolate;
+    verdict_->evaluation = pipeline::Evaluation::error;
+    record.verdict = pipeline::to_json(*verdict_);
   }
   committing_ = true;
   host_.ended_early();
@@ -142,8 +150,10 @@ void Session::record_failure(std::string_view why) {
 // The session has ended: evidence that isn't judged, attributes in transfer and answers in waiting go at once, not with
 // the connection.
 void Session::forget() {
-  imvs_.clear();
+  release(imvs_);
   conversation_.capture.reset();
+  release(lasting_);
+  verdict_.reset();
   queue_.clear();
   result_.reset();
 }
@@ -332,13 +342,13 @@ void Session::conclude() {
   if (committing_) return;
   SessionResult record = assemble();
   const bool wanted = settings_.keep == Keep::all ||
-                      (settings_.keep == Keep::refused && verdict_.recommendation != pipeline::Recommendation::allow);
+                      (settings_.keep == Keep::refused && verdict_->recommendation != pipeline::Recommendation::allow);
   std::shared_ptr<evidence::Kept> kept = wanted || settings_.shadow ? evidence_to_keep() : nullptr;
   std::shared_ptr<const pipeline::Verdict> attested, verdict;
   if (kept && settings_.shadow) {
     for (const auto& imv : imvs_)
       if (imv->verdict() != nullptr) attested = std::make_shared<pipeline::Verdict>(*imv->verdict());
-    verdict = std::make_shared<pipeline::Verdict>(verdict_);
+    verdict = std::make_shared<pipeline::Verdict>(*verdict_);
   }
   if (kept && wanted) {
     auto encoded = std::make_shared<EvidenceRecord>(settings_.shadow ? evidence::encode(evidence::Kept(*kept))
@@ -364,8 +374,8 @@ void Session::on_result_committed(std::string_view session, Result<void> on_disk
   if (!on_disk) {
     // Without its record nothing is admitted.
     host_.log(LogLevel::error, "the result can't be recorded: " + on_disk.error().text());
-    verdict_.recommendation = pipeline::Recommendation::isolate;
-    verdict_.evaluation = pipeline::Evaluation::error;
+    verdict_->recommendation = pipeline::Recommendation::isolate;
+    verdict_->evaluation = pipeline::Evaluation::error;
   }
   send_result();
   pump();
@@ -376,11 +386,11 @@ void Session::send_result() {
   flush();
   enqueue();
   Writer core;
-  pbtnc::append_assessment_result(core, std::uint32_t(verdict_.evaluation));
+  pbtnc::append_assessment_result(core, std::uint32_t(verdict_->evaluation));
   constexpr std::uint16_t allowed = 1, denied = 2, quarantined = 3;
   // Monitor mode tells every endpoint to come in whose verdict is on record.
   const bool let_in = !settings_.enforce && on_record_;
-  const pipeline::Recommendation told = let_in ? pipeline::Recommendation::allow : verdict_.recommendation;
+  const pipeline::Recommendation told = let_in ? pipeline::Recommendation::allow : verdict_->recommendation;
   std::uint16_t code = denied;
   if (told == pipeline::Recommendation::allow) code = allowed;
   if (told == pipeline::Recommendation::isolate) code = quarantined;
@@ -407,8 +417,8 @@ void Session::send_result() {
     result_->extras.push_back(std::move(w).take());
   }
   log_verdict(told);
-  host_.told(told, verdict_.evaluation);
-  if (told != verdict_.recommendation) host_.monitored(verdict_.recommendation);
+  host_.told(told, verdict_->evaluation);
+  if (told != verdict_->recommendation) host_.monitored(verdict_->recommendation);
   send_what_fits();
 }
 
@@ -421,15 +431,29 @@ void Session::send_what_fits() {
   send_batch(next.type, next.messages);
   if (pb_.state() == pbtnc::State::decided) {
     if (stopping_) return finish_with({});
-    // An endpoint that stays may be silent for hours, and there may be thousands.
-    verdict_ = {};
-    for (const auto& imv : imvs_) imv->told();
+    rest();
   }
   await_client();
 }
 
+// An endpoint that stays may be silent for hours, and there may be thousands: of the assessment nothing is kept.
+void Session::rest() {
+  verdict_.reset();
+  queue_.clear();
+  conversation_.rest();
+  for (const auto& imv : imvs_) {
+    auto lasting = imv->lasting();
+    if (!lasting) break;
+    lasting_.push_back(*std::move(lasting));
+  }
+  if (lasting_.size() == imvs_.size()) return release(imvs_);
+  // They have to stay, but nothing that they know.
+  release(lasting_);
+  for (const auto& imv : imvs_) imv->begin_assessment();
+}
+
 void Session::log_verdict(pipeline::Recommendation told) {
-  const pipeline::Verdict& v = verdict_;
+  const pipeline::Verdict& v = *verdict_;
   host_.log(LogLevel::info, "device " + escaped(v.device.empty() ? "(none claimed)" : v.device) + ": " + std::string(name(v.recommendation)) + ", " +
                                 std::string(name(v.evaluation)) + (v.summary.empty() ? "" : ": " + v.summary) + "; quote " +
                                 std::string(name(v.quote.status)) + "; peer " + conversation_.peer.address + ", identity '" +

@@ -93,6 +93,7 @@ class Session {
   void refuse_batch(const pbtnc::Refusal& refusal);
   void finish_with(std::string_view why);
   void record_failure(std::string_view why);
+  void rest();
   void forget();
   void start_assessment();
   void await_client();
@@ -100,13 +101,14 @@ class Session {
   Host& host_;
   const Settings& settings_;
   Conversation conversation_;
-  std::vector<std::unique_ptr<Imv>> imvs_;
-  pipeline::Verdict verdict_;  // from assemble() on
+  std::vector<std::unique_ptr<Imv>> imvs_;     // none between assessments of a kept connection, where nothing is left of them ...
+  std::vector<Imv::Lasting> lasting_;          // ... but this, in the same order
+  std::unique_ptr<pipeline::Verdict> verdict_;  // from assemble() on, until it is told
 
   pttls::Framer framer_;
   Phase phase_ = Phase::version;
   std::uint32_t next_identifier_ = 0;
-  std::optional<SaslServer> sasl_;
+  std::unique_ptr<SaslServer> sasl_;  // in Phase::authentication
   pbtnc::StateMachine pb_{pbtnc::Role::server};
   pbtnc::Queue queue_;
   std::optional<pbtnc::Queue::ResultContent> result_;  // while it waits for what goes before it

@@ -130,7 +130,7 @@ void Session::on_version(const pttls::Message& m) {
     SaslServer::Options options;
     options.width = settings_.sasl_result_width;
     options.exporter = peer.exporter;
-    sasl_.emplace(std::move(options), to_base64(host_.random(18)));
+    sasl_ = std::make_unique<SaslServer>(std::move(options), to_base64(host_.random(18)));
     return perform(sasl_->start(), {});
   }
   send_message(pttls::Type::sasl_mechanisms, {});
@@ -152,6 +152,7 @@ void Session::perform(SaslServer::Step step, Bytes received) {
     host_.log(LogLevel::info, "SASL " + std::string(good->mechanism) + " authentication successful: endpoint authenticated by password as '" +
                                   escaped(conversation_.peer.identity) + "'");
     phase_ = Phase::data;
+    sasl_.reset();
   } else if (auto* bad = std::get_if<SaslServer::Rejected>(&step.then)) {
     host_.password_attempt(false);
     host_.log(LogLevel::warning, "SASL " + std::string(bad->mechanism) + " authentication of '" + escaped(bad->user, 255) +

@@ -3,11 +3,12 @@
 #include <openssl/ssl.h>
 
 #include <boost/asio.hpp>
-#include <deque>
 #include <optional>
+#include <utility>
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/release.h"
 #include "server/tls/impl.h"
 #include "server/tls/tls_stream.h"
 
@@ -114,9 +115,9 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
   // Host
   void send(ByteVector plaintext) override {
     if (gone_) return;
-    queued_ += plaintext.size();
-    if (queued_ > max_queued_bytes) return abort("the endpoint reads too slowly");
-    out_.push_back(std::move(plaintext));
+    if (out_.size() + current_.size() + plaintext.size() > max_queued_bytes) return abort("the endpoint reads too slowly");
+    if (out_.empty()) out_ = std::move(plaintext);
+    else out_.insert(out_.end(), plaintext.begin(), plaintext.end());
     if (!writing_) write();
   }
   void close() override {
@@ -341,8 +342,7 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
   void read() {
     if (reading_ || gone_ || closing_) return;
     reading_ = true;
-    in_.resize(16'384);
-    stream_.read(in_, [self = shared_from_this()](const TlsResult& r) {
+    stream_.read([self = shared_from_this()](const TlsResult& r) {
       self->reading_ = false;
       if (self->gone_) return;
       if (!r.failure.empty()) {
@@ -352,7 +352,7 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
         return self->close();
       }
       self->clock_.enter(Doing::protocol);
-      self->session_->feed(Bytes(self->in_.data(), r.size));
+      self->session_->feed(self->stream_.received());
       self->after();
     });
   }
@@ -375,7 +375,7 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     if (gone_) return;
     if (session_) clock_.enter(doing());
     if (session_ && session_->wants_data()) read();
-    else if (session_ && !session_->ended() && !reading_) in_ = {};
+    else if (session_ && !session_->ended() && !reading_) stream_.give_back();
   }
   void write() {
     if (out_.empty()) {
@@ -384,13 +384,10 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     }
     writing_ = true;
     // One TLS write for what is queued: an answer of several messages is one record.
-    current_.clear();
-    for (const ByteVector& bytes : out_) current_.insert(current_.end(), bytes.begin(), bytes.end());
-    out_.clear();
+    current_ = std::exchange(out_, ByteVector());
     stream_.write(current_, [self = shared_from_this()](const TlsResult& r) {
       self->writing_ = false;
-      self->queued_ -= self->current_.size();
-      self->current_ = {};
+      release(self->current_);
       if (self->gone_) return;
       if (!r.failure.empty()) {
         if (self->session_) self->session_->on_peer_gone();
@@ -413,8 +410,8 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     if (gone_) return;
     error_code ignored;
     stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
-    in_.resize(16'384);
-    stream_.socket().async_read_some(asio::buffer(in_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t) {
+    unread_.resize(4096);
+    stream_.socket().async_read_some(asio::buffer(unread_), asio::bind_executor(strand_, [self = shared_from_this()](error_code ec, std::size_t) {
       if (ec) self->abort({});
       else self->linger();
     }));
@@ -445,9 +442,8 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
   std::string assessed_;  // guarded by the server's mutex; empty: nobody is
   std::unique_ptr<Session> session_;
   std::unique_ptr<trace::Recording> recording_;
-  ByteVector in_, current_;
-  std::deque<ByteVector> out_;
-  std::size_t queued_ = 0;
+  ByteVector current_, out_;  // is being written, and what waits behind it
+  ByteVector unread_;         // while it lingers
   std::uint64_t deadline_ = 0;  // the how manieth
   metrics::SessionClock clock_;
   unsigned writes_ = 0;     // of state, that aren't on disk yet

@@ -84,6 +84,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unordered_map<Admission::Id, Open> open;            // guarded by mutex: those that have begun
   Pace pace;                                         // on `own`
   unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
+  std::size_t connections_then = 0;                  // on `own`; when that was looked at last
   std::atomic<bool> behind{false};                   // the machine, with those it has
   std::atomic<bool> turning{false};                  // the threads have begun
   std::atomic<std::int64_t> turned_ns{0};            // steady clock: when one of them last came to the probe
@@ -108,7 +109,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void begin_next();
   void refuse(const boost::asio::ip::tcp::endpoint& remote, Admission::Refusal why);
   void await_probe(std::chrono::steady_clock::duration interval);
-  void give_back(bool at_work);
+  void give_back(bool busy);
   void await_signal();
   void await_refresh();
   void await_checkpoint();

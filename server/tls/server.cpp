@@ -10,6 +10,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <thread>
+#include <utility>
 
 #include "base/log.h"
 #include "base/systemd.h"
@@ -285,22 +286,25 @@ void Server::Impl::await_probe(std::chrono::steady_clock::duration interval) {
                    self->pipeline->bytes_in_flight() > self->pipeline->budget_bytes() / 2;
     // Also where nobody went: a handshake may have had its time.
     self->begin_next();
-    bool idle = false, at_work = false;
+    std::size_t connections = 0;
+    bool at_work = false;
     {
       const std::lock_guard lock(self->mutex);
-      idle = self->admission.connections() == 0;
+      connections = self->admission.connections();
       at_work = !self->assessments.empty();
     }
-    self->give_back(at_work);
-    self->await_probe(idle ? idle_probe_interval : probe_interval);
+    const bool some_left = connections < std::exchange(self->connections_then, connections);
+    self->give_back(at_work || some_left);
+    self->await_probe(connections == 0 ? idle_probe_interval : probe_interval);
   });
 }
 
-// What a crowd's evidence took, the C library keeps for the next crowd. Endpoints that stay connected may be silent for
-// hours: once nobody has been assessed for a second or so, the system gets it back.
-void Server::Impl::give_back(bool at_work) {
+// What a crowd's evidence and connections took, the C library keeps for the next crowd. Endpoints that stay connected may
+// be silent for hours: once nobody has been assessed, and nobody has gone, for a second or so (more where nobody is
+// left), the system gets it back.
+void Server::Impl::give_back(bool busy) {
   constexpr unsigned probes = 40;
-  if (at_work) {
+  if (busy) {
     probes_until_trim = probes;
   } else if (probes_until_trim != 0 && --probes_until_trim == 0) {
     ::malloc_trim(0);

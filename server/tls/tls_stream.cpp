@@ -38,11 +38,11 @@ void TlsStream::complete(Done done, TlsResult result, bool called) {
 
 // `called`: by who began the operation, and not by the executor.
 void TlsStream::step(Attempt attempt, Done done, bool called) {
-  if (!ssl_) return complete(std::move(done), {"TLS can't begin", 0}, called);
+  if (!ssl_) return complete(std::move(done), {"TLS can't begin"}, called);
   ERR_clear_error();
   errno = 0;
   const int n = attempt();
-  if (n > 0) return complete(std::move(done), {{}, std::size_t(n)}, called);
+  if (n > 0) return complete(std::move(done), {}, called);
   const int saved = errno;
   const int error = SSL_get_error(ssl_.get(), n);
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
@@ -50,21 +50,36 @@ void TlsStream::step(Attempt attempt, Done done, bool called) {
     return socket_.async_wait(
         what, [this, open = open_, attempt = std::move(attempt), done = std::move(done)](error_code ec) mutable {
           if (!*open) return;
-          if (ec) return done({ec.message(), 0});
+          if (ec) return done({ec.message()});
           step(std::move(attempt), std::move(done), false);
         });
   }
   std::string failure = error == SSL_ERROR_ZERO_RETURN ? std::string("the peer ended it") : tls_error();
   if (failure.empty()) failure = saved != 0 ? std::strerror(saved) : "the connection ended";
-  complete(std::move(done), {std::move(failure), 0}, called);
+  complete(std::move(done), {std::move(failure)}, called);
 }
 
 void TlsStream::handshake(Done done) {
   step([ssl = ssl_.get()] { return SSL_do_handshake(ssl); }, std::move(done), true);
 }
 
-void TlsStream::read(std::span<std::byte> out, Done done) {
-  step([ssl = ssl_.get(), out] { return SSL_read(ssl, out.data(), int(out.size())); }, std::move(done), true);
+// A peer may be silent for hours: while there is nothing to be read, there is no memory to read it into.
+int TlsStream::try_read() {
+  constexpr std::size_t most = 16'384;  // of a record
+  if (!in_) in_ = std::make_unique_for_overwrite<std::byte[]>(most);
+  const int n = SSL_read(ssl_.get(), in_.get(), int(most));
+  if (n > 0) in_size_ = std::size_t(n);
+  else give_back();
+  return n;
+}
+
+void TlsStream::give_back() {
+  in_.reset();
+  in_size_ = 0;
+}
+
+void TlsStream::read(Done done) {
+  step([this] { return try_read(); }, std::move(done), true);
 }
 
 void TlsStream::write(Bytes all, Done done) {

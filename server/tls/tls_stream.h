@@ -3,11 +3,11 @@
 //
 //   TlsStream stream(std::move(socket), context);
 //   stream.handshake([](TlsResult r) { … });
-//   stream.read(buffer, [](TlsResult r) { … r.size … });
+//   stream.read([](TlsResult r) { … stream.received() … });
 //
 // All calls and completions are on the socket's executor, a strand; completions come after the call has returned, each
-// once, unless the stream was closed. One read and one write may be under way; buffers stay where they are until their
-// completion.
+// once, unless the stream was closed. One read and one write may be under way; what is written stays where it is until
+// its completion.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -22,8 +22,7 @@
 namespace gatehouse::server {
 
 struct TlsResult {
-  std::string failure;   // without secrets; empty: it succeeded
-  std::size_t size = 0;  // bytes read
+  std::string failure;  // without secrets; empty: it succeeded
 };
 
 class TlsStream {
@@ -35,7 +34,11 @@ class TlsStream {
   boost::asio::ip::tcp::socket& socket() { return socket_; }
 
   void handshake(Done done);  // as the server
-  void read(std::span<std::byte> out, Done done);
+  void read(Done done);
+  // What the last read brought; until the next one, or until it is given back.
+  Bytes received() const { return {in_.get(), in_size_}; }
+  // While no read is under way.
+  void give_back();
   void write(Bytes all, Done done);
   // Says the end, and waits for the peer's.
   void shut_down(Done done);
@@ -50,10 +53,13 @@ class TlsStream {
   using Attempt = std::move_only_function<int()>;
   void step(Attempt attempt, Done done, bool called);
   void complete(Done done, TlsResult result, bool called);
+  int try_read();
 
   boost::asio::ip::tcp::socket socket_;
   std::unique_ptr<SSL, Free> ssl_;
-  std::size_t written_ = 0;  // of the write that is under way
+  std::unique_ptr<std::byte[]> in_;  // null while nothing is there to be read
+  std::size_t in_size_ = 0;
+  std::size_t written_ = 0;          // of the write that is under way
   std::shared_ptr<bool> open_ = std::make_shared<bool>(true);
 };
 

@@ -9,7 +9,6 @@
 // Each conversation follows from seed and number. Recorded ones are the same bytes each time; keys, nonces and
 // signatures of our own endpoint are new in each run, and the changes are the same at the same places.
 #include <gtest/gtest.h>
-#include <malloc.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,12 +19,12 @@
 #include <set>
 #include <thread>
 
+#include "tests/live_bytes.h"
 #include "tests/mutated/connection.h"
 #include "tests/mutated/mutator.h"
 
 extern "C" {
 void __sanitizer_set_death_callback(void (*callback)()) __attribute__((weak));
-std::size_t __sanitizer_get_current_allocated_bytes() __attribute__((weak));
 }
 
 namespace gatehouse::test {
@@ -85,11 +84,6 @@ double seconds(clockid_t clock) {
   timespec now{};
   ::clock_gettime(clock, &now);
   return double(now.tv_sec) + double(now.tv_nsec) / 1e9;
-}
-std::size_t live_bytes() {
-  if (__sanitizer_get_current_allocated_bytes != nullptr) return __sanitizer_get_current_allocated_bytes();
-  const struct mallinfo2 info = ::mallinfo2();
-  return info.uordblks + info.hblkhd;
 }
 std::size_t resident_bytes() {
   std::size_t total = 0, resident = 0;

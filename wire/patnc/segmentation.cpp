@@ -191,7 +191,7 @@ Reassembler::Step Reassembler::stop(const Envelope& e, std::string_view why) {
   step.why = why;
   drop(e.id);
   if ((e.flags & more_segments) != 0 && std::find(cancelled_.begin(), cancelled_.end(), e.id) == cancelled_.end()) {
-    if (cancelled_.size() == remembered) cancelled_.pop_front();
+    if (cancelled_.size() == remembered) cancelled_.erase(cancelled_.begin());
     cancelled_.push_back(e.id);
   }
   return step;

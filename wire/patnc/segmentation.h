@@ -14,7 +14,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -96,6 +95,17 @@ class Segmenter {
     unknown,    // no such transfer: to be counted
   };
   Answer next(Builder& out, const NextSegment& asked);
+
+  // What of it outlasts an assessment where nothing waits; to be taken up by a new one of the same peer.
+  struct Agreed {
+    std::optional<Contract> contract;
+    std::uint32_t last_id = 0;
+  };
+  Agreed agreed() const { return {contract_, last_id_}; }
+  void resume(const Agreed& before) {
+    contract_ = before.contract;
+    last_id_ = before.last_id;
+  }
 
   std::size_t transfers() const { return transfers_.size(); }
   std::size_t waiting_bytes() const { return waiting_; }  // values of attributes that aren't sent completely
@@ -197,6 +207,8 @@ class Reassembler {
   // none.
   bool agree(const Contract& response);
   const std::optional<Contract>& contract() const { return contract_; }
+  // A new one takes up the contract of one before, of which nothing is left.
+  void resume(const std::optional<Contract>& before) { contract_ = before; }
 
   // `value_offset`: of the envelope's value in its message, for refusals of the envelope itself.
   Step add(const Envelope& envelope, std::size_t value_offset);
@@ -212,6 +224,8 @@ class Reassembler {
   std::vector<Dropped> batch_end(bool spoke);
 
   std::size_t transfers() const { return transfers_.size(); }
+  // Nothing is in transfer, and no segment of what was cancelled may still come.
+  bool idle() const { return transfers_.empty() && cancelled_.empty(); }
 
  private:
   // A transfer's share of the budget.
@@ -256,7 +270,7 @@ class Reassembler {
   ReassemblyBudget* budget_;
   std::optional<Contract> contract_;
   Transfers transfers_;
-  std::deque<std::uint32_t> cancelled_;  // a peer that doesn't know C sends one more segment (§3.8)
+  std::vector<std::uint32_t> cancelled_;  // a peer that doesn't know C sends one more segment (§3.8)
 };
 
 // Answers a step that asks for more or cancels; false: it does neither.

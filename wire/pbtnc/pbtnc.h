@@ -11,7 +11,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -216,7 +215,7 @@ class Queue {
  private:
   std::size_t max_batch_;
   std::size_t bytes_ = 0;
-  std::deque<ByteVector> messages_;
+  std::vector<ByteVector> messages_;
 };
 
 }  // namespace gatehouse::pbtnc

@@ -1,5 +1,7 @@
 #include "wire/pbtnc/pbtnc.h"
 
+#include "base/release.h"
+
 namespace gatehouse::pbtnc {
 
 bool Queue::push(ByteVector message) {
@@ -10,17 +12,18 @@ bool Queue::push(ByteVector message) {
 }
 
 void Queue::clear() {
-  messages_.clear();
+  release(messages_);
   bytes_ = 0;
 }
 
 ByteVector Queue::take(std::size_t reserved) {
   Writer w;
-  while (!messages_.empty() && batch_header_size + w.size() + messages_.front().size() + reserved <= max_batch_) {
-    w.put_bytes(messages_.front());
-    bytes_ -= messages_.front().size();
-    messages_.pop_front();
+  auto next = messages_.begin();
+  for (; next != messages_.end() && batch_header_size + w.size() + next->size() + reserved <= max_batch_; ++next) {
+    w.put_bytes(*next);
+    bytes_ -= next->size();
   }
+  messages_.erase(messages_.begin(), next);
   return std::move(w).take();
 }
 

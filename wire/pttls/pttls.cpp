@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <limits>
 
+#include "base/release.h"
+
 namespace gatehouse::pttls {
 namespace {
 
@@ -75,7 +77,7 @@ std::expected<const Message*, Refusal> Framer::next() {
   if (rest.size() < header_size) {
     // Nothing is kept of a connection that is between messages.
     if (rest.empty() && buffer_.capacity() > usual_message) {
-      buffer_ = {};
+      release(buffer_);
       at_ = 0;
     }
     return nullptr;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/release.h"
 #include "wire/ima/ima.h"
 #include "wire/pts/errors.h"
 #include "wire/pts/records.h"
@@ -476,7 +477,7 @@ Result<void> AttestationImc::send_raw(const Quoted& quoted, Packer& out) {
   if (!asked.log.empty()) {
     raw::append_firmware_log_head(log);
     log.put_bytes(asked.log);
-    asked.log = {};
+    release(asked.log);
     if (log.size() <= out.largest() - patnc::attribute_header_size)
       GH_CHECK(out.add(0, vendor, raw::type::firmware_log, std::move(log).take()));
     else
@@ -522,7 +523,7 @@ Result<bool> AttestationImc::send_raw_list(const Quoted& quoted, Packer& out) {
   w.reserve_bytes(head_size + list.size());
   raw::append_ima_list_head(w, head);
   w.put_bytes(list);
-  asked.list = {};
+  release(asked.list);
   GH_CHECK(out.add(0, *config_.raw_vendor, raw::type::ima_list, std::move(w).take()));
   return true;
 }

@@ -92,11 +92,6 @@ void AttestationImv::finish(pipeline::Verdict verdict, std::optional<PublicKey> 
   complete(std::move(done));
 }
 
-void AttestationImv::told() {
-  Imv::told();
-  if (done()) state_ = Done{};
-}
-
 // The verdict stands: the item is finished by it.
 void AttestationImv::complete(Done done) {
   const bool proved = done.outcome.quote.has_value();

@@ -33,7 +33,6 @@ class AttestationImv final : public Imv {
   void contribute(SessionResult& record) override;
   std::vector<std::string> reasons() const override;
   void say_last() override;
-  void told() override;
 
  private:
   policy::Validator validator() const override { return policy::Validator::attestation; }

@@ -58,7 +58,7 @@ void SoftwareStaging::close() {
 std::optional<SoftwareChunk> SoftwareStaging::next() {
   if (ready_.empty()) return std::nullopt;
   SoftwareChunk out = std::move(ready_.front());
-  ready_.pop_front();
+  ready_.erase(ready_.begin());
   return out;
 }
 

@@ -6,8 +6,8 @@
 //   while (auto chunk = staging.next()) …
 #pragma once
 
-#include <deque>
 #include <optional>
+#include <vector>
 
 #include "server/state/software.h"
 
@@ -33,7 +33,7 @@ class SoftwareStaging {
 
  private:
   void added(std::size_t bytes);
-  std::deque<SoftwareChunk> ready_;
+  std::vector<SoftwareChunk> ready_;
   SoftwareChunk open_;
   bool filling_ = false;   // open_ has something
   std::size_t bytes_ = 0;  // of open_

@@ -39,6 +39,19 @@ void SwimaImv::restart() {
   transfer_.reset();
 }
 
+std::unique_ptr<const Imv::Lasting::Own> SwimaImv::own() const {
+  auto out = std::make_unique<Requests>();
+  out->next = next_request_;
+  out->subscription = subscription_;
+  return out;
+}
+
+void SwimaImv::resume_own(const Lasting::Own& before) {
+  const auto& requests = static_cast<const Requests&>(before);
+  next_request_ = requests.next;
+  subscription_ = requests.subscription;
+}
+
 void SwimaImv::work() {
   if (s_.finished) return;
   if (s_.item == nullptr) take_up();

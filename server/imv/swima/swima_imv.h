@@ -38,6 +38,8 @@ class SwimaImv final : public Imv {
  private:
   policy::Validator validator() const override { return policy::Validator::swima; }
   void restart() override;
+  std::unique_ptr<const Lasting::Own> own() const override;
+  void resume_own(const Lasting::Own& before) override;
   void work() override;
   bool idle() const override { return s_.finished || open_items().empty(); }
   void give_up() override;
@@ -107,6 +109,10 @@ class SwimaImv final : public Imv {
   void log(LogLevel level, std::string text) { c_.host.log(level, std::move(text)); }
 
   // For the life of the connection.
+  struct Requests : Lasting::Own {
+    std::uint32_t next = 1;
+    std::optional<Subscription> subscription;
+  };
   std::uint32_t next_request_;
   std::optional<Subscription> subscription_;
   bool in_flight_ = false;  // a chunk is on its way to the store
