@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "server/config/radius.h"
 #include "server/imv/host.h"
 
 namespace gatehouse::server {
@@ -35,6 +36,8 @@ struct Config {
   std::uint32_t raw_vendor = pts::raw::default_vendor;
   // [policy]
   std::string policy_file;  // empty: the built-in policy
+  // [radius]
+  RadiusConfig radius;
   // [imv]
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;
