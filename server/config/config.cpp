@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -47,6 +48,37 @@ constexpr std::string_view no_listen_address = "wants ADDRESS:PORT, with a port 
 
 using Use = std::function<void(const toml::node&, const std::string&)>;
 
+// What depends on several keys, once they are all read.
+void check_radius(Config& c, bool there, const std::function<void(const std::string&, std::string_view)>& mistake) {
+  RadiusConfig& radius = c.radius;
+  if (!there) return;
+  if (radius.listen.empty()) return mistake("listen", "is missing");
+  if (radius.clients.empty()) mistake("client", "is missing: who may ask");
+  if (radius.certificate.empty() != radius.key.empty()) mistake("key", "and certificate need each other");
+  if (radius.certificate.empty()) {
+    radius.certificate = c.certificate;
+    radius.key = c.key;
+  }
+  if (radius.client_ca.empty()) {
+    radius.client_ca = c.client_ca;
+    if (radius.client_crl.empty()) radius.client_crl = c.client_crl;
+  }
+  if (radius.users.empty()) radius.users = c.users;
+  if (radius.tls_client_auth != "none" && radius.client_ca.empty()) mistake("client_ca", "is missing, and tls_client_auth needs it");
+  if (radius.methods.empty()) {
+    if (!radius.passwords.empty()) radius.methods = {"md5", "mschapv2"};
+    if (!radius.passwords.empty() || !radius.users.empty()) radius.methods.insert(radius.methods.end(), {"gtc", "pap"});
+  }
+  for (const std::string& method : radius.methods) {
+    if ((method == "md5" || method == "mschapv2") && radius.passwords.empty())
+      mistake("passwords", "is missing: " + method + " needs what users files don't keep; with those there are gtc and pap");
+    else if (radius.passwords.empty() && radius.users.empty())
+      mistake("users", "is missing, and " + method + " needs it");
+  }
+  if (radius.methods.empty() && radius.tls_client_auth != "required")
+    mistake("methods", "has none that could be checked: name passwords or users, or let tls_client_auth be required");
+}
+
 }  // namespace
 
 std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
@@ -87,14 +119,49 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       }
     };
   };
+  const auto addresses = [&](std::vector<std::string>& slot) -> Use {
+    return strings([&](const toml::node& n, const std::string& k, const std::string& where) {
+      if (!parse_listen_address(where)) r.mistake(n.source(), k, no_listen_address);
+      else slot.push_back(where);
+    });
+  };
+  const auto one_of = [&](std::string& slot, std::vector<std::string_view> names) -> Use {
+    return [&r, &slot, names = std::move(names)](const toml::node& n, const std::string& k) {
+      slot = n.value_or(std::string());
+      if (std::find(names.begin(), names.end(), slot) != names.end()) return;
+      std::string all;
+      for (const std::string_view name : names) all += (all.empty() ? "" : ", ") + std::string(name);
+      r.mistake(n.source(), k, "is one of " + all);
+    };
+  };
+  const auto flag = [&](bool& slot) -> Use {
+    return [&r, &slot](const toml::node& n, const std::string& k) {
+      if (!n.is_boolean()) return r.mistake(n.source(), k, "is true or false");
+      slot = n.value_or(false);
+    };
+  };
+  // What an attribute of RADIUS can hold.
+  const auto attribute = [&](std::string& slot) -> Use {
+    return [&r, &slot](const toml::node& n, const std::string& k) {
+      slot = n.value_or(std::string());
+      if (!n.is_string() || slot.empty() || slot.size() > 253) r.mistake(n.source(), k, "wants a string of 1 to 253 bytes");
+    };
+  };
+  const auto members = [&](const toml::node& n, const std::string& k, const std::map<std::string, Use>& keys) {
+    const toml::table* const all = n.as_table();
+    if (all == nullptr) return r.mistake(n.source(), k, "wants a table");
+    for (const auto& [key, value] : *all) {
+      const std::string full = k + "." + std::string(key.str());
+      const auto use = keys.find(std::string(key.str()));
+      if (use == keys.end()) r.mistake(value.source(), full, "unknown key");
+      else use->second(value, full);
+    }
+  };
   const auto unavailable = [&](std::string_view why) -> Use { return [&r, why](const toml::node& n, const std::string& k) { r.mistake(n.source(), k, why); }; };
 
   const std::map<std::string, std::map<std::string, Use>> known = {
       {"pt_tls",
-       {{"listen", strings([&](const toml::node& n, const std::string& k, const std::string& text) {
-           if (!parse_listen_address(text)) r.mistake(n.source(), k, no_listen_address);
-           else c.listen.push_back(text);
-         })},
+       {{"listen", addresses(c.listen)},
         {"certificate", file(c.certificate)},
         {"key", file(c.key)},
         {"client_ca", file(c.client_ca)},
@@ -209,8 +276,70 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
            if (!parse_listen_address(c.metrics_listen)) r.mistake(n.source(), k, no_listen_address);
          }}}},
       {"radius",
-       {{"listen", unavailable("RADIUS is not supported by this version")},
-        {"client", unavailable("RADIUS is not supported by this version")}}},
+       {{"listen", addresses(c.radius.listen)},
+        {"client",
+         [&](const toml::node& n, const std::string& k) {
+           const toml::array* const list = n.as_array();
+           if (list == nullptr) return r.mistake(n.source(), k, "wants tables, [[radius.client]]");
+           for (const toml::node& item : *list) {
+             RadiusClientConfig& client = c.radius.clients.emplace_back();
+             members(item, k, {{"address", [&](const toml::node& v, const std::string& key) {
+                                client.address = v.value_or(std::string());
+                                const auto prefix = parse_prefix(client.address);
+                                if (!prefix) return r.mistake(v.source(), key, "wants an address, or a prefix such as 10.0.0.0/8");
+                                client.prefix = *prefix;
+                                for (const RadiusClientConfig& other : c.radius.clients)
+                                  if (&other != &client && other.prefix == client.prefix) r.mistake(v.source(), key, "is there already");
+                              }},
+                             {"secret_file", file(client.secret_file)},
+                             {"attestation", flag(client.attestation)},
+                             {"profile", [&](const toml::node& v, const std::string& key) {
+                                std::string name;
+                                one_of(name, {"ipsec", "dot1x"})(v, key);
+                                client.profile = name == "dot1x" ? RadiusProfile::dot1x : RadiusProfile::ipsec;
+                              }}});
+             if (client.address.empty()) r.mistake(item.source(), k + ".address", "is missing");
+             if (client.secret_file.empty()) r.mistake(item.source(), k + ".secret_file", "is missing");
+           }
+         }},
+        {"certificate", file(c.radius.certificate)},
+        {"key", file(c.radius.key)},
+        {"client_ca", file(c.radius.client_ca)},
+        {"client_crl", file(c.radius.client_crl)},
+        {"users", file(c.radius.users)},
+        {"passwords", file(c.radius.passwords)},
+        {"tls_client_auth", one_of(c.radius.tls_client_auth, {"none", "optional", "required"})},
+        {"methods", strings([&](const toml::node& n, const std::string& k, const std::string& text) {
+           if (text != "md5" && text != "mschapv2" && text != "gtc" && text != "pap") r.mistake(n.source(), k, "knows md5, mschapv2, gtc and pap");
+           else c.radius.methods.push_back(text);
+         })},
+        {"without_attestation", one_of(c.radius.without_attestation, {"block", "isolate", "lease"})},
+        {"lease_seconds", span(c.radius.lease, 60, 31'536'000)},
+        {"isolate_is_reject", flag(c.radius.isolate_is_reject)},
+        {"sockets", count(c.radius.sockets, 1, 64)},
+        {"max_conversations", count(c.radius.max_conversations, 1, 1'000'000)},
+        {"max_conversations_per_client", count(c.radius.max_conversations_per_client, 1, 1'000'000)},
+        {"fragment_size", count(c.radius.fragment_size, 256, 3'072)},
+        {"idle_seconds", span(c.radius.idle_deadline, 1, 3600)},
+        {"total_seconds", span(c.radius.total_deadline, 1, 86400)},
+        {"reply",
+         [&](const toml::node& n, const std::string& k) {
+           const auto reply = [&](RadiusReply& slot) -> Use {
+             return [&](const toml::node& t, const std::string& key) {
+               slot = {};
+               members(t, key, {{"filter_id", attribute(slot.filter_id)},
+                              {"class", attribute(slot.class_)},
+                              {"reply_message", attribute(slot.reply_message)},
+                              {"vlan", [&](const toml::node& v, const std::string& name) {
+                                 std::uint16_t vlan = 0;
+                                 count(vlan, 1, 4094)(v, name);
+                                 slot.vlan = vlan;
+                               }},
+                              {"session_timeout", span(slot.session_timeout, 1, 31'536'000)}});
+             };
+           };
+           members(n, k, {{"allow", reply(c.radius.allow)}, {"isolate", reply(c.radius.isolate)}, {"block", reply(c.radius.block)}});
+         }}}},
   };
   for (const auto& [section, node] : *root) {
     const std::string name(section.str());
@@ -242,6 +371,9 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       c.auth = Auth::none;  // contract: absent means no client certificates
     else c.auth = Auth::tls;
   }
+  check_radius(c, root->contains("radius"), [&](const std::string& key, std::string_view why) {
+    r.mistakes.lines.push_back(path + ":0: radius." + key + ": " + std::string(why));
+  });
   const bool tls = c.auth == Auth::tls || c.auth == Auth::tls_and_sasl;
   const bool sasl = c.auth == Auth::sasl || c.auth == Auth::tls_and_sasl || c.auth == Auth::tls_or_sasl;
   if (tls && c.client_ca.empty()) r.mistakes.lines.push_back(path + ":0: pt_tls.client_ca: is missing, and authentication by certificate needs it");

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "server/config/radius.h"
 #include "server/imv/host.h"
 
 namespace gatehouse::server {
@@ -43,6 +44,8 @@ struct Config {
   // [audit]; neither or both
   std::string audit_key, audit_checkpoints;
   std::chrono::seconds audit_interval{60};
+  // [radius]
+  RadiusConfig radius;
   // [imv]
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;

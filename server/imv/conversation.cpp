@@ -32,6 +32,9 @@ void Conversation::begin_assessment() {
 
 void Conversation::rest() {
   plan_ = {};
+  facts_ = {};
+  history_.clear();
+  capture.reset();
   info.name.reset();
   info.version.reset();
   device_.reset();

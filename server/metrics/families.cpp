@@ -128,6 +128,24 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   add_faults(faults, "evidence", m.evidence_faults);
   add_faults(faults, "state", m.state_faults);
 
+  Family& dropped = family("gatehouse_radius_dropped_total", Type::counter, "RADIUS packets that got no answer, by why.");
+  for (std::size_t i = 0; i < radius_drop_names.size(); ++i)
+    dropped.samples.push_back({{{"reason", radius_drop_names[i]}}, value(m.radius_dropped[i])});
+  family("gatehouse_radius_requests_total", Type::counter, "RADIUS requests that were taken, by what they are.").samples = {
+      {{{"kind", "access"}}, value(m.radius_access_requests)},
+      {{{"kind", "repeated"}}, value(m.radius_repeated)},
+      {{{"kind", "status"}}, value(m.radius_status_requests)}};
+  family("gatehouse_radius_answers_total", Type::counter, "Answers to Access-Requests.").samples = {
+      {{{"code", "accept"}}, value(m.radius_accepts)},
+      {{{"code", "challenge"}}, value(m.radius_challenges)},
+      {{{"code", "reject"}}, value(m.radius_rejects)}};
+  single("gatehouse_eap_conversations", Type::gauge, "Open EAP conversations.", double(r.radius_conversations));
+  single("gatehouse_eap_conversations_total", Type::counter, "EAP conversations that were begun.", value(m.eap_conversations));
+  single("gatehouse_eap_conversations_expired_total", Type::counter, "EAP conversations that ended because nothing came any more.",
+         value(m.eap_expired));
+  family("gatehouse_eap_authentications_total", Type::counter, "Authentications inside EAP-TTLS.").samples = {
+      {{{"result", "accepted"}}, value(m.eap_authenticated)}, {{{"result", "refused"}}, value(m.eap_refused)}};
+
   single("gatehouse_evidence_pending_bytes", Type::gauge, "Evidence that isn't judged yet.", double(r.evidence_pending_bytes));
   single("gatehouse_evidence_budget_bytes", Type::gauge, "How much of it there may be.", double(r.evidence_budget_bytes));
   single("gatehouse_evidence_sessions_total", Type::counter, "Sessions whose evidence was judged or given up.", double(r.evidence.sessions));

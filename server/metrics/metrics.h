@@ -59,6 +59,21 @@ struct ByCode {
   void add(std::optional<std::uint32_t> code) { counters[std::min<std::size_t>(code.value_or(Codes), Codes)].add(); }
 };
 
+// Why a RADIUS packet got no answer.
+enum class RadiusDrop : std::uint8_t {
+  client,           // of an address that may not ask
+  malformed,
+  unauthenticated,  // Message-Authenticator missing or wrong: mostly another secret
+  code,             // of a kind that isn't served
+  repeated,         // it is being worked on
+  replayed,         // of an earlier round of its conversation
+  eap,              // its EAP packet doesn't answer what was asked
+  limit,            // a new conversation while there are as many as there may be
+  load,             // a new one while the server is behind, or stops
+};
+inline constexpr std::array<std::string_view, 9> radius_drop_names = {"client",   "malformed", "unauthenticated", "code", "repeated",
+                                                                      "replayed", "eap",       "limit",           "load"};
+
 struct Metrics {
   Counter connections, refused_for_all, refused_for_address, refused_for_load, waited_too_long, accept_failures;
   Counter handshakes_done, handshakes_failed, handshakes_late;
@@ -71,6 +86,10 @@ struct Metrics {
   std::array<ByCode<7>, 2> pt_tls_errors;  // RFC 6876 section 3.9: from 1
   std::array<ByCode<5>, 2> pb_tnc_errors;  // RFC 5793 section 4.9
   std::array<Counter, 7> evidence_faults, state_faults;
+  std::array<Counter, radius_drop_names.size()> radius_dropped;
+  Counter radius_access_requests, radius_status_requests, radius_repeated;  // answered again from the cache
+  Counter radius_accepts, radius_rejects, radius_challenges;
+  Counter eap_conversations, eap_authenticated, eap_refused, eap_expired;
   Histogram handshake, session, commit;
   std::array<Histogram, stage_names.size()> stages;  // the handshake's is unused
 
@@ -81,6 +100,7 @@ struct Metrics {
 // What is read when somebody asks.
 struct Readings {
   std::array<std::uint64_t, doing_names.size()> connections{};  // open, by what they do
+  std::uint64_t radius_conversations = 0;   // open
   std::uint64_t waiting_for_handshake = 0;  // connections
   std::chrono::nanoseconds delay{0};        // until what is ready gets a thread, at the last look
   bool behind = false;                      // nobody new is begun with

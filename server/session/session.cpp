@@ -21,11 +21,12 @@ std::string sizes(const pbtnc::Batch& batch, std::size_t bytes) {
 
 }  // namespace
 
-Session::Session(Host& host, const Settings& settings, State& state, Peer peer)
-    : host_(host), settings_(settings), conversation_(host, settings, state, std::move(peer)),
+Session::Session(Host& host, const Settings& settings, State& state, Peer peer, Carrier carrier)
+    : host_(host), settings_(settings), carrier_(carrier), conversation_(host, settings, state, std::move(peer)),
       queue_(settings.max_batch) {
   start_assessment();
-  host_.set_deadline(settings_.negotiation_deadline);
+  if (carrier_ == Carrier::pt_eap) phase_ = Phase::data;
+  host_.set_deadline(carrier_ == Carrier::pt_eap ? settings_.idle_deadline : settings_.negotiation_deadline);
 }
 
 Session::~Session() = default;
@@ -39,6 +40,7 @@ void Session::start_assessment() {
   }
   for (const auto& imv : imvs_) imv->begin_assessment();
   committing_ = recorded_ = on_record_ = false;
+  concluded_.reset();
   result_.reset();
   queue_.clear();
   evidence_bytes_ = 0;
@@ -61,6 +63,7 @@ void Session::refuse_batch(const pbtnc::Refusal& refusal) {
   Writer w;
   pbtnc::append_error(w, refusal);
   host_.error(Direction::server_to_client, std::optional(refusal.code));
+  concluded_.reset();
   send_batch(pbtnc::BatchType::close, w.view());
   host_.trace_fact("protocol_error", refusal.reason);
   finish_with("PB-TNC " + std::string(pbtnc::name(refusal.code)) + " at offset " + std::to_string(refusal.offset) + ": " + std::string(refusal.reason));
@@ -176,10 +179,13 @@ void Session::on_batch(Bytes bytes) {
     }
   if (pbtnc::fatal_error(*batch)) {
     host_.trace_fact("protocol_error", "fatal PB-TNC error from the endpoint");
+    concluded_.reset();
     return finish_with("the endpoint sent a fatal PB-TNC error");
   }
   if (batch->type == pbtnc::BatchType::close) {
     host_.log(LogLevel::debug, "the endpoint closed the PB-TNC conversation");
+    // It has something against the result.
+    if (!batch->messages.empty()) concluded_.reset();
     return finish_with(before == pbtnc::State::decided ? "" : "the endpoint closed the conversation before the verdict");
   }
   if (*effect == pbtnc::Effect::ignore) return;
@@ -216,7 +222,7 @@ void Session::end_batch() {
 // come back, a burst of max_retries and then one each retry_interval.
 bool Session::start_over(pbtnc::State before) {
   const std::int64_t now = host_.now_ms();
-  if (before == pbtnc::State::decided && !conversation_.peer.identity_type.empty() && retries_ != 0) {
+  if (before == pbtnc::State::decided && may_be_kept() && retries_ != 0) {
     const std::int64_t interval = settings_.retry_interval.count();
     const std::int64_t earned = (now - last_retry_) / interval;
     retries_ -= unsigned(std::min<std::int64_t>(retries_, earned));
@@ -235,7 +241,8 @@ bool Session::start_over(pbtnc::State before) {
 }
 
 bool Session::reassess() {
-  if (phase_ != Phase::data || pb_.state() != pbtnc::State::decided || !conversation_.own_endpoint) return false;
+  if (phase_ != Phase::data || pb_.state() != pbtnc::State::decided || !conversation_.own_endpoint || carrier_ != Carrier::pt_tls)
+    return false;
   host_.log(LogLevel::info, "asking the endpoint for another assessment");
   conversation_.begin_assessment();
   start_assessment();
@@ -333,7 +340,7 @@ void Session::enqueue() {
 
 // Between two assessments an authenticated endpoint may keep its connection: TCP's keep-alive looks after it.
 void Session::await_client() {
-  const bool kept = pb_.state() == pbtnc::State::decided && !conversation_.peer.identity_type.empty();
+  const bool kept = pb_.state() == pbtnc::State::decided && may_be_kept();
   host_.set_deadline(kept ? settings_.kept_deadline : settings_.idle_deadline);
 }
 
@@ -391,6 +398,7 @@ void Session::send_result() {
   // Monitor mode tells every endpoint to come in whose verdict is on record.
   const bool let_in = !settings_.enforce && on_record_;
   const pipeline::Recommendation told = let_in ? pipeline::Recommendation::allow : verdict_->recommendation;
+  told_ = told;
   std::uint16_t code = denied;
   if (told == pipeline::Recommendation::allow) code = allowed;
   if (told == pipeline::Recommendation::isolate) code = quarantined;
@@ -430,6 +438,7 @@ void Session::send_what_fits() {
   answer_due_ = false;
   send_batch(next.type, next.messages);
   if (pb_.state() == pbtnc::State::decided) {
+    concluded_ = told_;
     if (stopping_) return finish_with({});
     rest();
   }

@@ -1,12 +1,12 @@
-// One peer's PT-TLS conversation, sans I/O: bytes of TLS application data and completions come in, the Host performs what
-// follows. No socket, no clock, no thread, no random number but through the Host, so a test can run whole conversations
+// One peer's conversation over PT-TLS or PT-EAP, sans I/O: bytes of TLS application data, or whole batches, and
+// completions come in, the Host performs what follows. No socket, no clock, no thread, no random number but through the Host, so a test can run whole conversations
 // on a virtual clock. All calls for a session come from one thread at a time (its strand).
 //
 //   Session session(host, settings, state, peer);
-//   session.feed(plaintext);              // as often as bytes arrive
+//   session.feed(plaintext);              // as often as bytes arrive; over PT-EAP take_batch()
 //   session.on_session_begun(id, result);  // answers to what the host was asked to do
 //
-// PT-TLS: RFC 6876; PB-TNC: RFC 5793; spec part 1a §1, §4, §7.
+// PT-TLS: RFC 6876; PT-EAP: RFC 7171; PB-TNC: RFC 5793; spec part 1a §1, §2.6, §4, §7.
 #pragma once
 
 #include <chrono>
@@ -26,12 +26,18 @@
 
 namespace gatehouse::server {
 
+// What carries the batches. Over PT-TLS version and authentication are negotiated here. Over PT-EAP the tunnel's methods
+// have done so, a batch is the content of one packet, and what the host is to send is a batch.
+enum class Carrier : std::uint8_t { pt_tls, pt_eap };
+
 class Session {
  public:
-  Session(Host& host, const Settings& settings, State& state, Peer peer);
+  Session(Host& host, const Settings& settings, State& state, Peer peer, Carrier carrier = Carrier::pt_tls);
   ~Session();
 
   void feed(Bytes plaintext);
+  // Over PT-EAP: the content of one packet, not empty. Only while wants_data().
+  void take_batch(Bytes batch);
   void on_password(bool good);
   // `session`: of the intent, context or result that the host was given. A client that starts over has another session,
   // and what belonged to the one it left comes too late.
@@ -54,6 +60,9 @@ class Session {
   bool reassess();
 
   bool ended() const { return phase_ == Phase::ended; }
+  // The verdict that the endpoint was told and took note of: in Decided, or closed by it from there with nothing to say
+  // against it. Empty: there is none that counts.
+  std::optional<pipeline::Recommendation> concluded() const { return concluded_; }
   // While false, nothing more has to be read from the peer: TCP does the rest.
   bool wants_data() const { return phase_ != Phase::ended && !answer_due_ && !checking_password(); }
   // What it is at: the negotiation of PT-TLS, a password that is checked, or between its verdict and another assessment.
@@ -97,9 +106,12 @@ class Session {
   void forget();
   void start_assessment();
   void await_client();
+  // Over PT-EAP the verdict ends it.
+  bool may_be_kept() const { return carrier_ == Carrier::pt_tls && !conversation_.peer.identity_type.empty(); }
 
   Host& host_;
   const Settings& settings_;
+  const Carrier carrier_;
   Conversation conversation_;
   std::vector<std::unique_ptr<Imv>> imvs_;     // none between assessments of a kept connection, where nothing is left of them ...
   std::vector<Imv::Lasting> lasting_;          // ... but this, in the same order
@@ -108,6 +120,7 @@ class Session {
   pttls::Framer framer_;
   Phase phase_ = Phase::version;
   std::uint32_t next_identifier_ = 0;
+  std::uint32_t next_received_ = 0;  // in a trace of PT-EAP
   std::unique_ptr<SaslServer> sasl_;  // in Phase::authentication
   pbtnc::StateMachine pb_{pbtnc::Role::server};
   pbtnc::Queue queue_;
@@ -115,6 +128,8 @@ class Session {
   bool answer_due_ = false;      // a batch was taken in and not answered yet: nothing more is read
   bool client_silent_ = false;   // that batch was empty
   bool committing_ = false, recorded_ = false, on_record_ = false, pumping_ = false, stopping_ = false;
+  pipeline::Recommendation told_ = pipeline::Recommendation::none;  // in RESULT
+  std::optional<pipeline::Recommendation> concluded_;
   bool unknown_device_ = false;  // all that keeps the endpoint out is that it isn't enrolled
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;

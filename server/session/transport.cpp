@@ -1,4 +1,5 @@
-// The PT-TLS part of a session: messages, version negotiation, SASL, errors (RFC 6876; spec part 1a §1).
+// The transport's part of a session: PT-TLS messages, version negotiation, SASL, errors (RFC 6876; spec part 1a §1), and
+// the little that PT-EAP needs of it (RFC 7171).
 #include "base/base64.h"
 #include "base/hex.h"
 #include "server/session/session.h"
@@ -50,11 +51,21 @@ void Session::pump() {
   pumping_ = false;
 }
 
+// Traces have batches in PT-TLS messages, whatever carried them.
 void Session::send_message(pttls::Type type, Bytes value) {
   Writer w;
   pttls::append_message(w, type, next_identifier_++, value);
   host_.trace_message(Direction::server_to_client, w.view());
+  if (carrier_ == Carrier::pt_eap) return host_.send(to_vector(value));
   host_.send(std::move(w).take());
+}
+
+void Session::take_batch(Bytes batch) {
+  GH_ASSERT(carrier_ == Carrier::pt_eap && wants_data());
+  Writer w;
+  pttls::append_message(w, pttls::Type::pb_tnc_batch, next_received_++, batch);
+  host_.trace_message(Direction::client_to_server, w.view());
+  on_batch(batch);
 }
 
 void Session::refuse_transport(pttls::ErrorCode code, Bytes offending, std::string_view why, std::size_t offset) {

@@ -6,10 +6,10 @@
 #include <optional>
 #include <utility>
 
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/release.h"
 #include "server/tls/impl.h"
+#include "server/tls/session_host.h"
 #include "server/tls/tls_stream.h"
 
 namespace gatehouse::server {
@@ -24,28 +24,14 @@ using metrics::Doing;
 constexpr auto handshake_deadline = 15s;
 constexpr auto closing_deadline = 2s;
 constexpr std::size_t max_queued_bytes = std::size_t(8) << 20;
-constexpr std::size_t max_session_pending = std::size_t(4) << 20;
 
-log::Level native(LogLevel level) {
-  switch (level) {
-    case LogLevel::debug: return log::Level::debug;
-    case LogLevel::info: return log::Level::info;
-    case LogLevel::warning: return log::Level::warning;
-    case LogLevel::error: return log::Level::error;
-  }
-  return log::Level::error;
-}
-
-class PtTlsConnection final : public Connection, public Host, public std::enable_shared_from_this<PtTlsConnection> {
+class PtTlsConnection final : public Connection, public SessionHost {
  public:
   PtTlsConnection(std::shared_ptr<Server::Impl> server, Admission::Id id, tcp::socket socket, std::string address, std::string host)
-      : server_(std::move(server)), id_(id), tls_(server_->current(server_->tls)), settings_(*server_->current(server_->settings)),
-        users_(server_->current(server_->users)), view_(server_->current(server_->view)), work_(server_->io.get_executor()),
-        strand_(socket.get_executor()), stream_(std::move(socket), tls_->native()), timer_(strand_), room_timer_(strand_),
-        address_(std::move(address)), host_(std::move(host)) {}
+      : SessionHost(std::move(server), socket.get_executor(), std::move(address), std::move(host)), id_(id),
+        tls_(server_->current(server_->tls)), stream_(std::move(socket), tls_->native()), timer_(strand_) {}
   ~PtTlsConnection() override {
     const std::lock_guard lock(server_->mutex);
-    end_assessment();
     server_->admission.gone(id_);
     server_->open.erase(id_);
     asio::post(server_->own, [server = server_] {
@@ -126,8 +112,6 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     arm(closing_deadline, [](PtTlsConnection& c) { c.abort({}); });
     if (!writing_) shut_down();
   }
-  bool logs(LogLevel level) const override { return log::enabled(native(level)); }
-  void log(LogLevel level, std::string text) override { log::write(native(level), session_ ? session_->id() : std::string(), text); }
   void set_deadline(std::chrono::milliseconds from_now) override {
     if (closing_) return;
     arm(from_now, [](PtTlsConnection& c) {
@@ -136,120 +120,11 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
       c.after();
     });
   }
-  void check_password(std::string user, Secret password) override {
-    auto shared = std::make_shared<Secret>(std::move(password));
-    ++server_->waiting_checks;
-    asio::post(server_->workers, [self = shared_from_this(), user = std::move(user), shared] {
-      --self->server_->waiting_checks;
-      const bool good = self->users_ && self->users_->check_blocking(user, *shared);
-      asio::post(self->strand_, [self, good] {
-        if (self->gone_ || !self->session_) return;
-        self->clock_.enter(Doing::protocol);
-        self->session_->on_password(good);
-        self->after();
-      });
-    });
-  }
-  ScramRecord scram_record(const std::string& user) override {
-    static const UserFile nobody;
-    return users_ ? users_->scram_record(user) : nobody.scram_record(user);
-  }
-  void password_attempt(bool good) override {
-    (good ? server_->counted.passwords_accepted : server_->counted.passwords_refused).add();
-    const std::lock_guard lock(server_->mutex);
-    if (good) server_->backoff.succeeded(host_);
-    else server_->backoff.failed(host_, Backoff::Clock::now());
-  }
-  std::unique_ptr<pipeline::Evidence> open_evidence(pipeline::Context context) override {
-    const std::string id = context.session;
-    return server_->pipeline->open(std::move(context), [weak = weak_from_this(), strand = strand_, id](Result<pipeline::Outcome> outcome) {
-      // Completions come on the evidence plane's threads.
-      auto shared = std::make_shared<Result<pipeline::Outcome>>(std::move(outcome));
-      asio::post(strand, [weak, shared, id] {
-        const auto self = weak.lock();
-        if (!self || !self->session_) return;
-        if (!self->gone_) self->clock_.enter(Doing::protocol);
-        if (*shared) self->note((*shared)->effort);
-        else if (shared->error().reason != pipeline::cancelled) self->server_->counted.evidence_faults[std::size_t(shared->error().fault)].add();
-        self->session_->on_outcome(id, std::move(*shared));
-        self->after();
-      });
-    });
-  }
-  void begin_session(SessionIntent intent) override {
-    const std::string id = intent.session;
-    ++writes_;
-    if (!begin_assessment(intent))
-      return completion([id](Session& s, Result<void> r) { s.on_session_begun(id, std::move(r)); })(
-          fail(Fault::limit, "too many assessments of this device at once"));
-    server_->state->begin_session(std::move(intent), completion([id](Session& s, Result<void> r) { s.on_session_begun(id, std::move(r)); }));
-  }
-  void commit_result(SessionResult result) override {
-    if (recording_) recording_->result(result);
-    const std::string id = result.intent.session;
-    result.timing = clock_.timing();
-    ++writes_;
-    const auto began = std::chrono::steady_clock::now();
-    {
-      const std::lock_guard lock(server_->mutex);
-      end_assessment();
-    }
-    server_->state->commit_result(std::move(result), completion([id, began, counted = &server_->counted](Session& s, Result<void> r) {
-      counted->commit.observe(std::chrono::steady_clock::now() - began);
-      s.on_result_committed(id, std::move(r));
-    }));
-  }
-  void stage_software(SoftwareChunk chunk) override {
-    std::string id = chunk.session;
-    ++writes_;
-    server_->state->stage_software(std::move(chunk), completion([id](Session& s, Result<void> r) { s.on_staged(id, std::move(r)); }));
-  }
-  bool has_room(std::size_t pending) override {
-    if (pending <= max_session_pending && server_->pipeline->has_room(settings_.max_batch)) return true;
-    held_back_ = true;
-    room_timer_.expires_after(10ms);
-    room_timer_.async_wait(asio::bind_executor(strand_, [self = shared_from_this()](error_code ec) {
-      self->held_back_ = false;
-      if (ec || self->gone_ || !self->session_) return;
-      self->clock_.enter(Doing::protocol);
-      self->session_->on_room();
-      self->after();
-    }));
-    return false;
-  }
-  std::shared_ptr<const refdb::View> references() override { return view_; }
-  void renew() override {
-    if (!session_) return;  // it begins with what is current
-    clock_.begin();
-    settings_ = *server_->current(server_->settings);
-    view_ = server_->current(server_->view);
-  }
-  std::int64_t now_ms() override { return server::now_ms(); }
-  ByteVector random(std::size_t bytes) override { return random_bytes(bytes); }
-  void told(pipeline::Recommendation recommendation, pipeline::Evaluation evaluation) override {
-    server_->counted.told[std::size_t(recommendation)][std::size_t(evaluation)].add();
-    server_->counted.observe(clock_.timing());
-  }
-  void monitored(pipeline::Recommendation judged) override { server_->counted.monitored[std::size_t(judged)].add(); }
-  void judged(std::shared_ptr<const evidence::Kept> kept, std::shared_ptr<const pipeline::Verdict> verdict,
-              std::shared_ptr<const pipeline::Verdict> attested) override {
-    server_->judge_by_shadow(std::move(kept), std::move(verdict), std::move(attested), settings_, view_);
-  }
-  void ended_early() override { server_->counted.ended_early.add(); }
-  void error(Direction direction, std::optional<pttls::ErrorCode> code) override {
-    server_->counted.pt_tls_errors[std::size_t(direction)].add(code ? std::optional(std::uint32_t(*code)) : std::nullopt);
-  }
-  void error(Direction direction, std::optional<pbtnc::ErrorCode> code) override {
-    server_->counted.pb_tnc_errors[std::size_t(direction)].add(code ? std::optional(std::uint32_t(*code)) : std::nullopt);
-  }
-  void trace_message(Direction direction, Bytes whole) override {
-    if (recording_) recording_->message(direction, whole);
-  }
-  void trace_fact(std::string_view fact, Bytes value) override {
-    if (recording_) recording_->fact(fact, value);
-  }
 
  private:
+  std::shared_ptr<PtTlsConnection> shared_from_this() {
+    return std::static_pointer_cast<PtTlsConnection>(SessionHost::shared_from_this());
+  }
   // The pending deadline is what keeps a connection alive while nothing is read or written: while the store or the
   // evidence plane is at work.
   template <class Body>
@@ -261,21 +136,6 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
       body(*self);
     }));
   }
-  template <class Body>
-  Completion completion(Body body) {
-    // The connection lives until its record is on disk.
-    return [self = shared_from_this(), body](Result<void> result) {
-      auto shared = std::make_shared<Result<void>>(std::move(result));
-      asio::post(self->strand_, [self, body, shared] {
-        --self->writes_;
-        if (!self->gone_) self->clock_.enter(Doing::protocol);
-        if (!*shared) self->server_->counted.state_faults[std::size_t(shared->error().fault)].add();
-        if (!*shared && self->gone_) log::write(log::Level::error, {}, "a session's result isn't recorded: " + shared->error().text());
-        if (self->session_) body(*self->session_, std::move(*shared));
-        self->after();
-      });
-    };
-  }
   void handshake_over() {
     {
       const std::lock_guard lock(server_->mutex);
@@ -283,24 +143,6 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
       if (server_->admission.waiting() == 0) return;
     }
     server_->begin_next();
-  }
-  // Counted by the identity that it proved, or else by its address: a name that somebody claims takes nobody's place.
-  bool begin_assessment(const SessionIntent& intent) {
-    std::string whose = (intent.identity.empty() ? host_ : intent.identity) + '\0' + intent.device;
-    const std::lock_guard lock(server_->mutex);
-    end_assessment();
-    std::size_t& count = server_->assessments[whose];
-    if (count >= server_->config.max_assessments_per_device) return false;
-    ++count;
-    assessed_ = std::move(whose);
-    return true;
-  }
-  // With the server's mutex held.
-  void end_assessment() {
-    if (assessed_.empty()) return;
-    const auto of = server_->assessments.find(assessed_);
-    if (--of->second == 0) server_->assessments.erase(of);
-    assessed_.clear();
   }
   void established() {
     server_->counted.handshakes_done.add();
@@ -310,7 +152,7 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     Peer peer{address_, subject, subject.empty() ? "" : "certificate", tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
-    if (server_->recorder) begin_trace(ssl, subject);
+    begin_trace(SSL_get_version(ssl), SSL_get_cipher_name(ssl), subject, subject.empty() ? "" : "certificate");
     const bool password = settings_.auth == Auth::sasl || settings_.auth == Auth::tls_and_sasl ||
                           (settings_.auth == Auth::tls_or_sasl && subject.empty());
     if (!password) return after();
@@ -330,15 +172,6 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     const std::lock_guard lock(server_->mutex);
     return server_->backoff.reserve(host_, Backoff::Clock::now());
   }
-  void begin_trace(SSL* ssl, const std::string& subject) {
-    recording_ = server_->recorder->begin(session_->id());
-    recording_->transport("peer", address_);
-    recording_->transport("server_tls", SSL_get_version(ssl));
-    recording_->transport("server_cipher", SSL_get_cipher_name(ssl));
-    recording_->transport("identity", subject);
-    recording_->transport("identity_type", subject.empty() ? "" : "certificate");
-    recording_->settings(settings_);
-  }
   void read() {
     if (reading_ || gone_ || closing_) return;
     reading_ = true;
@@ -356,22 +189,8 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
       self->after();
     });
   }
-  // What the session does or waits for, once it has done what it could.
-  Doing doing() const {
-    if (session_->ended()) return Doing::closing;
-    if (session_->negotiating()) return session_->checking_password() ? Doing::password : Doing::negotiation;
-    if (session_->wants_data()) return session_->decided() ? Doing::kept : Doing::peer;
-    return writes_ != 0 ? Doing::state : held_back_ ? Doing::room : Doing::evidence;
-  }
-  void note(const pipeline::Effort& effort) {
-    clock_.add(Stage::parse, effort.parse);
-    clock_.add(Stage::lookup, effort.lookup);
-    clock_.add(Stage::extend, effort.extend);
-    clock_.add(Stage::quote, effort.quote);
-    clock_.add(Stage::conclude, effort.conclude);
-  }
   // After anything that may have changed what the session wants.
-  void after() {
+  void after() override {
     if (gone_) return;
     if (session_) clock_.enter(doing());
     if (session_ && session_->wants_data()) read();
@@ -427,28 +246,14 @@ class PtTlsConnection final : public Connection, public Host, public std::enable
     if (session_ && !session_->ended()) session_->on_peer_gone();
   }
 
-  const std::shared_ptr<Server::Impl> server_;
   const Admission::Id id_;
   const std::shared_ptr<const TlsContext> tls_;
-  Settings settings_;
-  const std::shared_ptr<const UserFile> users_;
-  std::shared_ptr<const refdb::View> view_;
-  // While there is a connection there is work, also where only the store owes it an answer.
-  const asio::executor_work_guard<asio::io_context::executor_type> work_;
-  asio::strand<asio::any_io_executor> strand_;
   TlsStream stream_;
-  asio::steady_timer timer_, room_timer_;
-  const std::string address_, host_;
-  std::string assessed_;  // guarded by the server's mutex; empty: nobody is
-  std::unique_ptr<Session> session_;
-  std::unique_ptr<trace::Recording> recording_;
+  asio::steady_timer timer_;
   ByteVector current_, out_;  // is being written, and what waits behind it
   ByteVector unread_;         // while it lingers
   std::uint64_t deadline_ = 0;  // the how manieth
-  metrics::SessionClock clock_;
-  unsigned writes_ = 0;     // of state, that aren't on disk yet
-  bool held_back_ = false;  // the evidence plane has no room
-  bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false, gone_ = false;
+  bool reading_ = false, writing_ = false, closing_ = false, shutting_ = false;
 };
 
 }  // namespace

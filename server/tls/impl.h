@@ -14,6 +14,7 @@
 #include "server/evidence/again.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
+#include "server/radius/leases.h"
 #include "server/session/session.h"
 #include "server/state/checkpoint_file.h"
 #include "server/state/state.h"
@@ -31,6 +32,8 @@ namespace gatehouse::server {
 inline std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
+
+class RadiusFront;
 
 // Taken from the listener, its handshake not begun.
 struct Arrived {
@@ -67,8 +70,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unique_ptr<ControlServer> control;
   std::atomic<bool> stopping{false};
   metrics::Metrics counted;
+  Leases leases;  // noted where there is RADIUS
   const std::int64_t started = now_ms();  // milliseconds since 1970
   std::unique_ptr<metrics::HttpServer> metrics_port;  // null: none is configured
+  std::shared_ptr<RadiusFront> radius;                // null: none is configured
 
   // What SIGHUP replaces; sessions keep what they began with.
   mutable std::mutex mutex;
@@ -100,6 +105,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   }
   Result<void> load();
   Result<void> reload_references();
+  // From the state's sessions, so that a restart shuts nobody out.
+  void recall_leases();
   Result<void> listen();
   Result<void> adopt_sockets();
   void add(boost::asio::ip::tcp::acceptor acceptor);

@@ -16,6 +16,7 @@
 #include "base/systemd.h"
 #include "server/config/listen_address.h"
 #include "server/tls/impl.h"
+#include "server/tls/radius_front.h"
 
 namespace gatehouse::server {
 namespace {
@@ -101,12 +102,48 @@ Result<void> Server::Impl::load() {
     GH_TRY(UserFile file, UserFile::load(config.users));
     new_users = std::make_shared<const UserFile>(std::move(file));
   }
+  if (radius) {
+    // Who may ask, and with what, is in the configuration itself.
+    Config again = config;
+    if (!config.file.empty()) {
+      const auto read = read_config(config.file);
+      if (!read) {
+        std::string all;
+        for (const std::string& line : read.error().lines) all += "\n" + line;
+        return fail(Error{read.error().fault, "the configuration has mistakes", {}, 0, config.file, all});
+      }
+      if (read->radius.listen.empty()) return fail(Error{Fault::usage, "RADIUS is turned off by a restart only", {}, 0, config.file, {}});
+      again.radius = read->radius;
+    }
+    GH_TRY(auto settings_of_radius, RadiusSettings::load(again));
+    radius->reload(std::move(settings_of_radius));
+  }
   GH_CHECK(reload_references());
   const std::lock_guard lock(mutex);
   tls = std::move(new_tls);
   settings = std::move(s);
   users = std::move(new_users);
   return {};
+}
+
+void Server::Impl::recall_leases() {
+  constexpr std::size_t page = 256, most = 100'000;
+  const std::int64_t since = now_ms() - std::chrono::duration_cast<std::chrono::milliseconds>(config.radius.lease).count();
+  SessionCursor from;
+  for (std::size_t seen = 0; seen < most;) {
+    const auto sessions = state->sessions({}, page, from);
+    if (!sessions) return log::write(log::Level::error, {}, "leases of before can't be read: " + sessions.error().text());
+    for (const SessionRecord& s : sessions->sessions) {
+      if (s.intent.started < since) return;
+      ++seen;
+      if (s.state != SessionState::complete || s.intent.identity_type.empty()) continue;
+      if (const auto verdict = pipeline::verdict_from_json(s.verdict))
+        leases.note({s.intent.identity, s.intent.identity_type}, s.intent.device, s.intent.key_pin, verdict->recommendation, s.finished);
+    }
+    if (sessions->next.empty()) return;
+    from = sessions->next;
+  }
+  log::write(log::Level::warning, {}, "leases of before: only those of the last " + std::to_string(most) + " sessions are known");
 }
 
 Result<void> Server::Impl::reload_references() {
@@ -400,6 +437,7 @@ void Server::Impl::begin_stop() {
   watchdog.cancel();
   checkpoint.cancel();
   control.reset();
+  if (radius) radius->drain();
   std::vector<std::shared_ptr<Connection>> live;
   {
     const std::lock_guard lock(mutex);
@@ -417,8 +455,10 @@ void Server::Impl::begin_stop() {
       for (const auto& [_, one] : self->open)
         if (auto connection = one.weak.lock()) left.push_back(std::move(connection));
     }
-    log::write(log::Level::warning, {}, "the grace period is over: " + std::to_string(left.size()) + " sessions are cut");
+    const std::size_t behind_gateways = self->radius ? self->radius->conversations() : 0;
+    log::write(log::Level::warning, {}, "the grace period is over: " + std::to_string(left.size() + behind_gateways) + " sessions are cut");
     for (const auto& connection : left) connection->cut();
+    if (self->radius) self->radius->cut();
   });
   maybe_done();
 }
@@ -496,6 +536,7 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   const auto references = current(view);
   now.generation = references->generation();
   now.generation_made = references->made();
+  if (radius) now.radius_conversations = radius->conversations();
   {
     const std::lock_guard lock(mutex);
     now.waiting_for_handshake = admission.waiting();
@@ -507,14 +548,18 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
 
 void Server::Impl::maybe_done() {
   if (!stopping) return;
+  if (radius && radius->conversations() != 0) return;
   const std::lock_guard lock(mutex);
-  if (open.empty()) grace.cancel();
+  if (!open.empty()) return;
+  grace.cancel();
+  if (radius) radius->close();
 }
 
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() {
   if (!impl_) return;
   impl_->metrics_port.reset();
+  impl_->radius.reset();
   impl_->workers.join();
 }
 
@@ -528,6 +573,10 @@ Result<void> Server::check(const Config& config) {
     if (file->empty()) continue;
     const auto read = policy::read_policy(*file);
     if (!read) return fail(policy_error(read.error(), *file));
+  }
+  if (!config.radius.listen.empty()) {
+    for (const std::string& address : config.radius.listen) GH_CHECK(endpoint_of(address));
+    GH_CHECK(RadiusSettings::load(config));
   }
   return {};
 }
@@ -579,6 +628,11 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
                                              [state, live](std::string_view request) { return execute(*state, request, &live); }));
   GH_CHECK(impl->state->announce_socket(impl->config.control_socket));
   GH_CHECK(impl->listen());
+  if (!impl->config.radius.listen.empty()) {
+    if (impl->config.radius.without_attestation == "lease") impl->recall_leases();
+    GH_TRY(auto settings, RadiusSettings::load(impl->config));
+    GH_TRY(impl->radius, RadiusFront::start(impl, std::move(settings)));
+  }
   if (!impl->config.metrics_listen.empty()) {
     GH_TRY(const tcp::endpoint where, endpoint_of(impl->config.metrics_listen));
     GH_TRY(impl->metrics_port, metrics::HttpServer::start(where.address().to_string(), where.port(),
@@ -608,6 +662,7 @@ void Server::run() {
   threads.clear();
   impl_->control.reset();
   impl_->metrics_port.reset();  // it reads what follows
+  impl_->radius.reset();
   impl_->pipeline.reset();  // waits for what is in flight
   if (impl_->checkpoints) {
     impl_->workers.join();
@@ -621,6 +676,7 @@ void Server::stop() {
   asio::post(impl_->own, [impl = impl_] { impl->begin_stop(); });
 }
 std::uint16_t Server::port() const { return impl_->ports.front(); }
+std::uint16_t Server::radius_port() const { return impl_->radius ? impl_->radius->port() : 0; }
 std::uint16_t Server::metrics_port() const { return impl_->metrics_port ? impl_->metrics_port->port() : 0; }
 std::size_t Server::connections() const {
   const std::lock_guard lock(impl_->mutex);

@@ -33,6 +33,8 @@ class Server {
   void stop();
   // Port of the first listener (for port 0 in the configuration).
   std::uint16_t port() const;
+  // Port of RADIUS; 0: there is none.
+  std::uint16_t radius_port() const;
   // Port of the metrics; 0: there are none.
   std::uint16_t metrics_port() const;
   std::size_t connections() const;

@@ -97,6 +97,59 @@ TEST_F(ConfigFile, LetsEndpointsDecideOnlyWhereItSaysSo) {
   EXPECT_EQ(mistakes(least + rest + "[imv]\ntest = \"yes\"\n"), std::vector<std::string>{"10: imv.test: is true or false"});
 }
 
+const std::string gateways = "[radius]\nlisten = [\"127.0.0.1:1812\"]\n";
+const std::string gateway = "[[radius.client]]\naddress = \"10.0.0.0/8\"\nsecret_file = \"gateways.secret\"\n";
+
+TEST_F(ConfigFile, RadiusTakesWhatItIsNotToldFromPtTls) {
+  EXPECT_TRUE(read(least + rest)->radius.listen.empty());
+  const auto config = read(least + "client_ca = \"a.pem\"\nusers = \"u.db\"\n" + rest + gateways + gateway);
+  ASSERT_TRUE(config) << config.error().lines.front();
+  const RadiusConfig& r = config->radius;
+  EXPECT_EQ(r.listen, std::vector<std::string>{"127.0.0.1:1812"});
+  EXPECT_EQ(r.certificate, folder_ + "/c.pem");
+  EXPECT_EQ(r.users, folder_ + "/u.db");
+  // A users file has no passwords, so challenges can't be checked with it.
+  EXPECT_EQ(r.methods, (std::vector<std::string>{"gtc", "pap"}));
+  ASSERT_EQ(r.clients.size(), 1U);
+  EXPECT_EQ(r.clients[0].prefix, parse_prefix("10.0.0.0/8"));
+  EXPECT_EQ(r.clients[0].secret_file, folder_ + "/gateways.secret");
+  EXPECT_EQ(r.allow.filter_id, "allow");
+  EXPECT_EQ(r.isolate.filter_id, "isolate");
+  const auto more = read(least + rest + gateways + "passwords = \"p\"\n[radius.reply.isolate]\nvlan = 66\nsession_timeout = 300\n" + gateway +
+                         "profile = \"dot1x\"\n");
+  ASSERT_TRUE(more) << more.error().lines.front();
+  EXPECT_EQ(more->radius.methods, (std::vector<std::string>{"md5", "mschapv2", "gtc", "pap"}));
+  EXPECT_EQ(more->radius.clients[0].profile, RadiusProfile::dot1x);
+  EXPECT_EQ(more->radius.isolate.vlan, 66);
+  EXPECT_EQ(more->radius.isolate.filter_id, "");  // a table says all that is told
+  EXPECT_EQ(more->radius.isolate.session_timeout.count(), 300);
+}
+
+TEST_F(ConfigFile, MethodsThatCantBeCheckedAreMistakes) {
+  EXPECT_EQ(mistakes(least + "users = \"u.db\"\n" + rest + gateways + "methods = [\"gtc\", \"md5\"]\n" + gateway),
+            std::vector<std::string>{"0: radius.passwords: is missing: md5 needs what users files don't keep; with those there are gtc and pap"});
+  EXPECT_EQ(mistakes(least + rest + gateways + "methods = [\"pap\"]\n" + gateway),
+            std::vector<std::string>{"0: radius.users: is missing, and pap needs it"});
+  EXPECT_EQ(mistakes(least + rest + gateways + gateway),
+            std::vector<std::string>{"0: radius.methods: has none that could be checked: name passwords or users, or let tls_client_auth be required"});
+  EXPECT_TRUE(mistakes(least + "client_ca = \"a\"\n" + rest + gateways + "tls_client_auth = \"required\"\n" + gateway).empty());
+  EXPECT_EQ(mistakes(least + rest + gateways + "tls_client_auth = \"required\"\n" + gateway),
+            std::vector<std::string>{"0: radius.client_ca: is missing, and tls_client_auth needs it"});
+}
+
+TEST_F(ConfigFile, GatewaysAreNamedOnceAndWhole) {
+  const std::string all = least + "users = \"u.db\"\n" + rest + gateways;
+  EXPECT_EQ(mistakes(all), std::vector<std::string>{"0: radius.client: is missing: who may ask"});
+  EXPECT_EQ(mistakes(all + gateway + gateway), std::vector<std::string>{"16: radius.client.address: is there already"});
+  EXPECT_EQ(mistakes(all + "[[radius.client]]\naddress = \"10.0.0.1/8\"\nsecret_file = \"s\"\n"),
+            std::vector<std::string>{"13: radius.client.address: wants an address, or a prefix such as 10.0.0.0/8"});
+  EXPECT_EQ(mistakes(all + "[[radius.client]]\naddress = \"10.0.0.1\"\n"), std::vector<std::string>{"12: radius.client.secret_file: is missing"});
+  EXPECT_EQ(mistakes(all + gateway + "secret = \"x\"\n"), std::vector<std::string>{"15: radius.client.secret: unknown key"});
+  EXPECT_EQ(mistakes(all + gateway + "[radius.reply.allow]\nvlan = 4095\n"),
+            std::vector<std::string>{"16: radius.reply.allow.vlan: wants a number from 1 to 4094"});
+  EXPECT_EQ(mistakes(all + gateway + "[radius.reply.deny]\n"), std::vector<std::string>{"15: radius.reply.deny: unknown key"});
+}
+
 TEST_F(ConfigFile, AWrongValueIsOneMistakeAndNotAMissingKey) {
   EXPECT_EQ(mistakes("[pt_tls]\nlisten = \"x\"\ncertificate = \"c\"\nkey = \"k\"\n" + rest),
             std::vector<std::string>{"2: pt_tls.listen: wants a list of strings"});

@@ -1,0 +1,19 @@
+// MD5 and HMAC-MD5, which RADIUS (RFC 2865, RFC 3579), EAP-MD5 (RFC 3748) and nothing else here is made of. Whoever can
+// choose both messages finds two with one digest: nothing is to be trusted because its MD5 is known.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+
+#include "base/bytes.h"
+
+namespace gatehouse {
+
+using Md5 = std::array<std::byte, 16>;
+
+// Of the pieces behind one another.
+Md5 md5(std::initializer_list<Bytes> pieces);
+// RFC 2104.
+Md5 hmac_md5(Bytes key, std::initializer_list<Bytes> pieces);
+
+}  // namespace gatehouse

@@ -1,0 +1,45 @@
+// Authentication methods inside the tunnel, from the server's side (RFC 3748 sections 5.4 and 5.6, MSCHAPv2: RFC 2759), sans
+// I/O. What each needs to be stored of a user: EAP-MD5 the password, MSCHAPv2 the password or its NT hash, GTC and PAP
+// anything that a password can be checked with, since there the client gives it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/error.h"
+#include "base/secret.h"
+#include "server/state/passwords.h"
+
+namespace gatehouse::server {
+
+class EapMethod {
+ public:
+  struct Continue {
+    ByteVector data;  // of the next request
+  };
+  struct Check {  // the client gave the password itself
+    Secret password;
+  };
+  struct Accepted {};
+  struct Rejected {
+    std::string_view reason;
+  };
+  using Step = std::variant<Continue, Check, Accepted, Rejected>;
+
+  virtual ~EapMethod() = default;
+  virtual std::uint8_t type() const = 0;
+  // Data of the first request, which has this identifier.
+  virtual ByteVector begin(std::uint8_t identifier) = 0;
+  // Data of a response to the last request, and that request's identifier; `next`: of the request that would follow.
+  virtual Step respond(Bytes data, std::uint8_t identifier, std::uint8_t next) = 0;
+};
+
+// `stored`: what is kept of the user; null: nobody of that name, which is found out only at the end. `challenge`: 16 random
+// bytes. Null: no method of this EAP type.
+std::unique_ptr<EapMethod> make_eap_method(std::uint8_t type, std::string user, const StoredPassword* stored, ByteVector challenge);
+
+}  // namespace gatehouse::server

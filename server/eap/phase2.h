@@ -1,0 +1,119 @@
+// What is said inside the EAP-TTLS tunnel, from the server's side, sans I/O (RFC 5281 section 7.2 and 11; spec part 1a §2.5):
+// who the client is, then its assessment by PT-EAP.
+//
+//   client                                      server
+//     EAP-Response/Identity, unasked or asked ──▶
+//                              ◀── request of a method, unless the certificate of the handshake has said who it is
+//     response, Nak ──▶                          as often as the method wants
+//     or: User-Name, User-Password (PAP) ──▶     in place of Identity and method
+//                              ◀── PT-EAP Start
+//     CDATA batch ──▶                            from here on one batch a packet, each way
+//                              ◀── RESULT batch
+//     CLOSE batch ──▶
+//
+// A client that can't do PT-EAP refuses it (Nak), or says nothing: what such a one gets is for the host to say.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/secret.h"
+#include "pipeline/verdict/verdict.h"
+#include "server/eap/methods.h"
+
+namespace gatehouse::server {
+
+// Who the client is, as far as it was proved.
+struct EapIdentity {
+  std::string name;  // the certificate's subject, or the user's name
+  std::string type;  // "certificate", "password"
+};
+
+// What these state machines ask of who owns them. Answers come by the on_…() calls, never inside the call that asked.
+class EapHost {
+ public:
+  virtual ~EapHost() = default;
+  // What is stored of a user, and lives as long as the conversation; null: nothing, or nobody.
+  virtual const StoredPassword* stored_password(const std::string& user) = 0;
+  virtual void check_password_of(std::string user, Secret password) = 0;  // -> on_password()
+  // The client has authenticated (or failed to), once a conversation.
+  virtual void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) = 0;
+  // The client can do PT-EAP: batches that it sends go to deliver(), -> on_batch(), on_assessed().
+  virtual void begin_assessment(const EapIdentity& identity) = 0;
+  virtual void deliver(Bytes batch) = 0;
+  // It has nothing to say where a batch was expected. -> on_assessed()
+  virtual void acknowledged() = 0;
+  // It can't do PT-EAP. -> on_assessed()
+  virtual void without_assessment(const EapIdentity& identity) = 0;
+  virtual ByteVector random_bytes_of(std::size_t count) = 0;
+};
+
+class EapPhase2 {
+ public:
+  struct Config {
+    std::vector<std::uint8_t> methods;  // EAP types, the preferred first
+    bool pap = false;
+    bool assess = true;  // PT-EAP is asked for
+  };
+  // `subject`: of the client's verified certificate; empty: it has none, and authenticates by a method.
+  EapPhase2(EapHost& host, const Config& config, std::string subject);
+
+  // Plaintext of one message of the client's; none: it had nothing to say. An error ends the conversation.
+  Result<void> receive(Bytes plaintext);
+  void on_password(bool good);
+  // The answer to what was delivered: a batch for the client, or the verdict that counts, where there is one. While
+  // waiting().
+  void on_batch(Bytes batch);
+  void on_assessed(std::optional<pipeline::Recommendation> verdict);
+
+  // Plaintext for the client; empty: there is none now.
+  ByteVector take_plaintext();
+  // The host is at work, and the client waits.
+  bool waiting() const { return waiting_; }
+  // Over, with nothing left to say.
+  bool over() const { return over_; }
+  // Once over; empty: the client fails.
+  std::optional<pipeline::Recommendation> verdict() const { return verdict_; }
+  std::string_view failure() const { return failure_; }
+  const EapIdentity& identity() const { return identity_; }
+
+ private:
+  // Which response is awaited.
+  enum class Expects : std::uint8_t { identity, method, pt_eap_answer, batch, end };
+
+  Result<void> on_packet(Bytes eap);
+  void on_identity(Bytes name);
+  void begin_method(std::uint8_t type);
+  void on_method_response(std::uint8_t type, Bytes data);
+  void on_pap(std::string user, Secret password);
+  Result<void> on_pt_eap(std::uint8_t type, Bytes data);
+  void on_nothing();
+  void take_step(EapMethod::Step step);
+  void accept(std::string_view method);
+  void request(std::uint8_t type, Bytes data);
+  void fail_with(std::string_view reason);
+
+  EapHost& host_;
+  const Config& config_;
+  const std::string subject_;
+  Expects expects_ = Expects::identity;
+  EapIdentity identity_;
+  std::string user_;  // as claimed
+  std::unique_ptr<EapMethod> method_;
+  std::vector<std::uint8_t> refused_;  // methods that the client has said Nak to
+  std::uint8_t identifier_ = 0;        // of the last request
+  bool asked_ = false;                 // there is a last request
+  bool waiting_ = false, assessing_ = false, over_ = false;
+  std::optional<pipeline::Recommendation> verdict_;
+  std::string_view failure_;
+  ByteVector out_;
+};
+
+}  // namespace gatehouse::server

@@ -1,0 +1,68 @@
+// Requests that come twice (RFC 5080 section 2.2.2): same source address and port, identifier and authenticator, within 30
+// seconds. An answered one gets the same bytes again, one that is worked on gets nothing. Bounded in requests and bytes:
+// of more, the oldest are forgotten. Time comes from the caller. Any thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <mutex>
+#include <variant>
+
+#include "base/bytes.h"
+#include "server/config/address_prefix.h"
+#include "wire/radius/radius.h"
+
+namespace gatehouse::server {
+
+class AnswerCache {
+ public:
+  using Clock = std::chrono::steady_clock;
+  struct Limits {
+    std::chrono::seconds memory{30};
+    std::size_t requests = 131'072, bytes = std::size_t(128) << 20;
+  };
+  struct Key {
+    IpAddress address{};
+    std::uint16_t port = 0;
+    std::uint8_t socket = 0;  // answers go out where requests came in
+    std::uint8_t identifier = 0;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  struct New {};
+  struct AtWork {};
+  struct Answered {
+    ByteVector packet;
+  };
+
+  AnswerCache() : AnswerCache(Limits{}) {}
+  explicit AnswerCache(Limits limits) : limits_(limits) {}
+
+  // A new one is at work from now on; one with another authenticator takes the place of the one before.
+  std::variant<New, AtWork, Answered> take(const Key& key, const radius::Authenticator& authenticator, Clock::time_point now);
+  void answer(const Key& key, const radius::Authenticator& authenticator, Bytes packet);
+  // It won't be answered, or its answer has arrived.
+  void forget(const Key& key, const radius::Authenticator& authenticator);
+  std::size_t requests() const;
+  std::size_t bytes() const;
+
+ private:
+  struct Entry {
+    Key key;
+    radius::Authenticator authenticator{};
+    Clock::time_point since;
+    ByteVector packet;  // empty: at work
+  };
+  using Place = std::list<Entry>::iterator;
+  void erase(std::map<Key, Place>::iterator at);
+  void trim(Clock::time_point now);
+
+  const Limits limits_;
+  mutable std::mutex mutex_;
+  std::list<Entry> entries_;      // guarded by mutex_: the oldest first
+  std::map<Key, Place> by_key_;   // guarded by mutex_
+  std::size_t bytes_ = 0;         // guarded by mutex_
+};
+
+}  // namespace gatehouse::server

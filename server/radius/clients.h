@@ -1,0 +1,38 @@
+// The RADIUS clients that may ask, with their secrets. Immutable; reload by loading again.
+//
+//   GH_TRY(const auto clients, RadiusClients::load(config));
+//   if (const RadiusClient* client = clients->find(address)) …
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/error.h"
+#include "base/secret.h"
+#include "server/config/radius.h"
+
+namespace gatehouse::server {
+
+struct RadiusClient {
+  std::string name;  // its address or prefix, as configured
+  AddressPrefix prefix;
+  Secret secret;
+  RadiusProfile profile = RadiusProfile::ipsec;
+  bool attestation = true;
+};
+
+class RadiusClients {
+ public:
+  // Secrets have 16 bytes or more, and nobody else may read their files; shorter ones than 22 give a warning.
+  static Result<std::shared_ptr<const RadiusClients>> load(const RadiusConfig& config, std::vector<std::string>& warnings);
+  // The longest prefix that this address has; null: it may not ask.
+  const RadiusClient* find(const IpAddress& address) const;
+
+ private:
+  std::vector<RadiusClient> clients_;
+  // By length, the longest first.
+  std::map<unsigned, std::map<IpAddress, std::size_t>, std::greater<>> by_prefix_;
+};
+
+}  // namespace gatehouse::server

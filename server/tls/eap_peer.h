@@ -1,0 +1,66 @@
+// An endpoint behind a gateway: one EAP conversation, its session, and the requests that carry it. On a strand of its own.
+#pragma once
+
+#include <chrono>
+
+#include "server/tls/radius_front.h"
+#include "server/tls/session_host.h"
+
+namespace gatehouse::server {
+
+class EapPeer final : public SessionHost, public EapHost {
+ public:
+  EapPeer(std::shared_ptr<RadiusFront> front, std::shared_ptr<Server::Impl> server, std::uint64_t id, const RadiusRequest& first);
+  ~EapPeer() override;
+
+  // Any thread.
+  void take(RadiusRequest request);
+  void cut();
+  const AddressPrefix& client() const { return client_; }
+
+  // Host
+  void send(ByteVector batch) override;
+  void close() override {}
+  void set_deadline(std::chrono::milliseconds from_now) override;
+  void password_attempt(bool) override {}
+  // EapHost
+  const StoredPassword* stored_password(const std::string& user) override;
+  void check_password_of(std::string user, Secret password) override;
+  void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) override;
+  void begin_assessment(const EapIdentity& identity) override;
+  void deliver(Bytes batch) override;
+  void acknowledged() override;
+  void without_assessment(const EapIdentity& identity) override;
+  ByteVector random_bytes_of(std::size_t count) override;
+
+ private:
+  std::shared_ptr<EapPeer> self() { return std::static_pointer_cast<EapPeer>(shared_from_this()); }
+  void after() override;
+  void on_password(bool good) override;
+  void go_on(RadiusRequest request);
+  void assessed(std::optional<pipeline::Recommendation> verdict);
+  Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
+  void reply();
+  void conclude(ByteVector packet);
+  void arm(std::chrono::milliseconds from_now);
+  void expire();
+  void end();
+
+  const std::shared_ptr<RadiusFront> front_;
+  const std::uint64_t id_;
+  const std::shared_ptr<const RadiusSettings> radius_;
+  const AddressPrefix client_;
+  EapServer eap_;
+  boost::asio::steady_timer timer_;
+  std::uint64_t deadline_ = 0;  // the how manieth
+  const std::chrono::steady_clock::time_point began_;
+  std::optional<RadiusRequest> request_;  // that waits for its answer
+  std::optional<std::pair<AnswerCache::Key, radius::Authenticator>> last_;  // that has its answer
+  std::uint32_t round_ = 0;
+  std::optional<ByteVector> batch_;  // of the session, for the endpoint
+  std::optional<std::optional<pipeline::Recommendation>> verdict_;  // for the EAP conversation
+  std::optional<std::chrono::seconds> lease_left_;  // the verdict is that of a lease
+  bool acting_ = false;
+};
+
+}  // namespace gatehouse::server

@@ -1,0 +1,112 @@
+// The RADIUS front end: sockets, who may ask, what comes twice, and which conversation a request belongs to. What a request
+// asks for is the business of the conversation (eap_peer.h), on a strand of its own.
+//
+//   datagram ─ parse ─ client by address ─ Message-Authenticator ─ seen before? ─ State ─▶ EapPeer::take()
+//                                                                                          └─▶ answer()
+#pragma once
+
+#include <atomic>
+#include <boost/asio/ip/udp.hpp>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "server/eap/eap_server.h"
+#include "server/radius/answer_cache.h"
+#include "server/radius/clients.h"
+#include "server/radius/state_cookie.h"
+#include "server/state/passwords.h"
+#include "server/tls/impl.h"
+
+namespace gatehouse::server {
+
+class EapPeer;
+
+// What SIGHUP replaces; conversations keep what they began with.
+struct RadiusSettings {
+  RadiusConfig config;
+  std::shared_ptr<const RadiusClients> clients;
+  std::shared_ptr<const TlsContext> tls;
+  std::shared_ptr<const UserFile> users;          // null: none
+  std::shared_ptr<const PasswordFile> passwords;  // null: none
+  EapServer::Config eap;
+  EapServer::Config eap_without_attestation;
+
+  static Result<std::shared_ptr<const RadiusSettings>> load(const Config& config);
+};
+
+// An Access-Request that is authentic and new.
+struct RadiusRequest {
+  std::shared_ptr<const RadiusSettings> settings;  // of whose clients `client` is one
+  const RadiusClient* client = nullptr;
+  AnswerCache::Key key;
+  radius::Authenticator authenticator{};
+  boost::asio::ip::udp::endpoint from;
+  std::vector<ByteVector> proxy_states;
+  ByteVector eap;  // empty: EAP-Start
+  std::optional<std::uint32_t> framed_mtu;
+  std::string user, station, gateway;  // User-Name, Calling-Station-Id, NAS-Identifier; as they came
+  std::uint32_t round = 0;             // of its State
+};
+
+class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
+ public:
+  // Listens. Errors name the address or the file.
+  static Result<std::shared_ptr<RadiusFront>> start(std::shared_ptr<Server::Impl> server, std::shared_ptr<const RadiusSettings> settings);
+  void reload(std::shared_ptr<const RadiusSettings> settings);
+
+  // Builds, sends and remembers the answer: `answer` has everything but Proxy-State.
+  void answer(const RadiusRequest& request, radius::Builder answer);
+  // It isn't answered, and the gateway may send it again.
+  void drop(const RadiusRequest& request, metrics::RadiusDrop why);
+  // The answer to this one has arrived.
+  void forget(const AnswerCache::Key& key, const radius::Authenticator& authenticator) { cache_.forget(key, authenticator); }
+  ByteVector state(std::uint64_t conversation, std::uint32_t round, const RadiusRequest& request) const;
+  // The conversation is over.
+  void remove(std::uint64_t conversation);
+
+  // No new conversations from now on; close() once conversations() is 0 or must not matter.
+  void drain() { draining_ = true; }
+  void cut();
+  void close();
+  std::size_t conversations() const { return count_; }
+  std::uint16_t port() const { return port_; }
+
+  explicit RadiusFront(std::shared_ptr<Server::Impl> server);
+  ~RadiusFront();
+  RadiusFront(const RadiusFront&) = delete;
+  RadiusFront& operator=(const RadiusFront&) = delete;
+
+ private:
+  struct Socket;
+  Result<void> listen(const std::string& where, unsigned count);
+  void await(Socket& socket);
+  void receive(Socket& socket);
+  void take(Socket& socket, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
+  void access(RadiusRequest request, const radius::Packet& packet);
+  void refuse_unknown(const RadiusRequest& request);
+  void send(const RadiusRequest& request, Bytes packet);
+  void note_drop(metrics::RadiusDrop why, const boost::asio::ip::udp::endpoint& from);
+  std::shared_ptr<EapPeer> find(std::uint64_t conversation);
+  std::shared_ptr<EapPeer> begin(const RadiusRequest& request);
+
+  const std::shared_ptr<Server::Impl> server_;
+  const StateCookies cookies_;
+  AnswerCache cache_;
+  std::vector<std::unique_ptr<Socket>> sockets_;
+  std::uint16_t port_ = 0;
+  std::atomic<bool> draining_{false}, closed_{false};
+  std::atomic<std::size_t> count_{0};
+  mutable std::mutex mutex_;
+  std::shared_ptr<const RadiusSettings> settings_;                          // guarded by mutex_
+  std::unordered_map<std::uint64_t, std::shared_ptr<EapPeer>> peers_;       // guarded by mutex_
+  std::map<AddressPrefix, std::size_t> per_client_;                         // guarded by mutex_
+  struct Told {
+    std::size_t count = 0;
+    std::chrono::steady_clock::time_point last{};
+  };
+  std::array<Told, metrics::radius_drop_names.size()> told_;                // guarded by mutex_
+};
+
+}  // namespace gatehouse::server

@@ -1,0 +1,32 @@
+#include "wire/pteap/pteap.h"
+
+namespace gatehouse::pteap {
+namespace {
+
+constexpr std::string_view spec = "RFC 7171 3";
+constexpr std::uint8_t start_flag = 0x80, version_mask = 0x07, version = 1;
+
+}  // namespace
+
+Result<Message> parse_message(Bytes data) {
+  Reader r(data, spec);
+  GH_TRY(const auto flags, r.get<std::uint8_t>());
+  Message out;
+  out.start = (flags & start_flag) != 0;
+  out.batch = r.rest();
+  if (out.start && !out.batch.empty()) return r.fail(Fault::protocol, "Start with data");
+  if ((out.start || !out.batch.empty()) && (flags & version_mask) != version)
+    return r.fail(Fault::protocol, "PT-EAP version isn't 1");
+  return out;
+}
+
+ByteVector start() { return {std::byte(start_flag | version)}; }
+
+ByteVector message(Bytes batch) {
+  GH_ASSERT(batch.size() <= max_batch);
+  ByteVector out{std::byte(version)};
+  out.insert(out.end(), batch.begin(), batch.end());
+  return out;
+}
+
+}  // namespace gatehouse::pteap
