@@ -198,6 +198,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
             if (!n.is_boolean()) return r.mistake(n.source(), k, "is true or false");
             c.enforce = n.value_or(true);
          }}}},
+      {"results", {{"file", file(c.results_file)}}},
       {"metrics",
        {{"listen",
          [&](const toml::node& n, const std::string& k) {

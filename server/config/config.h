@@ -40,6 +40,8 @@ struct Config {
   std::string policy_file;  // empty: the built-in policy
   std::string shadow_file;  // judged besides, without effect; empty: none
   bool enforce = true;      // false: monitor mode
+  // [results]
+  std::string results_file;  // a JSON object a line; empty: none
   // [imv]
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;

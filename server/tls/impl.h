@@ -14,6 +14,7 @@
 #include "server/evidence/again.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
+#include "server/results/result_log.h"
 #include "server/session/session.h"
 #include "server/state/state.h"
 #include "server/state/users.h"
@@ -56,6 +57,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unique_ptr<State> state;
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
+  std::unique_ptr<ResultLog> results;         // null: none is written
+  unsigned refreshes = 0;                     // on the timer's handlers
   boost::asio::signal_set signals;
   boost::asio::steady_timer refresh, grace, probe;
   std::vector<boost::asio::ip::tcp::acceptor> acceptors;  // each of its executor, a strand
