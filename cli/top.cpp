@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <iomanip>
@@ -101,6 +102,11 @@ class Summary {
     out["interval_seconds"] = seconds_;
     out["attestations"] = attestations();
     out["ended_early"] = whole(since("gatehouse_sessions_ended_early_total"));
+    out["monitored"] = whole(since("gatehouse_monitored_total"));
+    json::object shadow;
+    for (const char* const verdict : {"same", "differs", "unanswered", "left_out"})
+      shadow[verdict] = whole(since("gatehouse_shadow_verdicts_total|" + std::string(verdict)));
+    out["shadow"] = std::move(shadow);
     out["connections"] = connections();
     json::object handshakes;
     for (const char* const result : {"done", "failed", "late"})
@@ -182,7 +188,13 @@ void print(const json::object& s) {
   const json::object& told = s.at("attestations").as_object();
   std::cout << std::fixed << std::setprecision(1) << "attestations " << number(told, "per_second") << "/s in " << number(s, "interval_seconds")
             << " s: " << shown(told, "allow") << " allow, " << shown(told, "isolate") << " isolate, " << shown(told, "block") << " block, "
-            << shown(told, "none") << " none; " << shown(s, "ended_early") << " ended early\nconnections ";
+            << shown(told, "none") << " none; " << shown(s, "ended_early") << " ended early\n";
+  if (s.at("monitored") != 0) std::cout << "monitor mode " << shown(s, "monitored") << " told allow that were judged otherwise\n";
+  const json::object& shadow = s.at("shadow").as_object();
+  if (std::any_of(shadow.begin(), shadow.end(), [](const auto& one) { return one.value() != 0; }))
+    std::cout << "shadow policy " << shown(shadow, "same") << " the same, " << shown(shadow, "differs") << " differ, "
+              << shown(shadow, "unanswered") << " unanswered, " << shown(shadow, "left_out") << " left out\n";
+  std::cout << "connections ";
   const char* before = "";
   for (const auto& one : s.at("connections").as_object())
     if (one.key() == "open" || one.value() != 0) {

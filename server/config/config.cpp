@@ -269,6 +269,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
        {{"key", file(c.audit_key)},
         {"checkpoints", file(c.audit_checkpoints)},
         {"interval_seconds", span(c.audit_interval, 1, 86400)}}},
+      {"results", {{"file", file(c.results_file)}}},
       {"metrics",
        {{"listen",
          [&](const toml::node& n, const std::string& k) {

@@ -46,6 +46,8 @@ struct Config {
   std::chrono::seconds audit_interval{60};
   // [radius]
   RadiusConfig radius;
+  // [results]
+  std::string results_file;  // a JSON object a line; empty: none
   // [imv]
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;

@@ -2,7 +2,6 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
-#include <ctime>
 #include <initializer_list>
 #include <map>
 #include <mutex>
@@ -11,6 +10,7 @@
 #include "base/base64.h"
 #include "base/hex.h"
 #include "server/control/control.h"
+#include "server/results/record.h"
 
 namespace gatehouse::server {
 namespace {
@@ -69,21 +69,6 @@ Result<bool> flag(const json::object& request, std::string_view name) {
 
 // --- values of a response
 
-json::value time_value(std::int64_t ms) {
-  if (ms <= 0) return nullptr;
-  const std::time_t seconds = ms / 1000;
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  char out[32];
-  const std::size_t size = std::strftime(out, sizeof out, "%Y-%m-%dT%H:%M:%S.", &utc);
-  const std::string millis = std::to_string(1000 + ms % 1000).substr(1);
-  return json::string(std::string(out, size) + millis + "Z");
-}
-
-json::value text_or_null(const std::string& text) {
-  return text.empty() ? json::value(nullptr) : json::value(escaped(text, 1024));
-}
-
 json::object to_object(const Error& error) {
   json::object out;
   out["fault"] = name(error.fault);
@@ -141,39 +126,9 @@ json::object to_object(const StoredBaseline& stored) {
   return out;
 }
 
-// The verdict as it was judged, its members first and in their order, then what the record knows besides.
-json::object to_object(const SessionRecord& record) {
-  json::object out;
-  const SessionIntent& intent = record.intent;
-  boost::system::error_code code;
-  json::value verdict = json::parse(record.verdict, code);
-  if (!code && verdict.is_object()) {
-    out = std::move(verdict.get_object());
-  } else {
-    out["session"] = intent.session;
-    out["device"] = intent.device;
-    out["product"] = escaped(intent.product, 1024);
-    if (intent.generation) out["generation"] = *intent.generation;
-    out["recommendation"] = pipeline::name(pipeline::Recommendation::none);
-    out["evaluation"] = pipeline::name(pipeline::Evaluation::unknown);
-  }
-  json::object more;
-  more["state"] = name(record.state);
-  more["peer"] = text_or_null(intent.peer);
-  more["identity"] = text_or_null(intent.identity);
-  more["identity_type"] = text_or_null(intent.identity_type);
-  more["ak"] = text_or_null(intent.key_pin);
-  more["policy"] = text_or_null(intent.policy);
-  more["started"] = time_value(intent.started);
-  more["finished"] = time_value(record.finished);
-  if (!record.enforced) more["told"] = pipeline::name(pipeline::Recommendation::allow);
-  out["record"] = std::move(more);
-  return out;
-}
-
 // With what is kept besides the record.
 Result<json::object> session_object(State& state, const SessionRecord& record) {
-  json::object out = to_object(record);
+  json::object out = record_object(record);
   json::object& more = out["record"].as_object();
   GH_TRY(const bool kept, state.has_evidence(record.intent.session));
   more["evidence"] = kept;
@@ -570,7 +525,7 @@ Result<json::object> session_evidence(State& state, const json::object& request)
   if (first == 0) {
     out["session"] = id;
     out["verdict"] = record->verdict;
-    out["record"] = to_object(*record).at("record");
+    out["record"] = record_object(*record).at("record");
     out["policy"] = record->intent.policy;
     out["head"] = to_base64(evidence->head);
   }

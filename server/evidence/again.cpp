@@ -140,13 +140,15 @@ class Judging : public std::enable_shared_from_this<Judging> {
     return server::judge_ports(item, open);
   }
 
-  // Of this item; else, where it is about the same and nothing came of that, of one of its type.
+  // Of this item; else, where one of its type asked the endpoint for the same and nothing came of that, of that one.
   static const Item* recorded(const Part& part, const WorkItem& item) {
+    const bool asks_the_same = of_settings(item.type) || item.type == Type::pckgs || policy::validator_of(item.type) == Validator::scanner;
     const Item* same_type = nullptr;
     for (const Item& one : part.items) {
       if (one.type != item.type) continue;
       if (one.argument == item.argument || item.type == Type::tpmra) return &one;
-      if (one.evaluation == pipeline::Evaluation::error || one.evaluation == pipeline::Evaluation::unknown) same_type = &one;
+      const bool nothing_came = one.evaluation == pipeline::Evaluation::error || one.evaluation == pipeline::Evaluation::unknown;
+      if (asks_the_same && nothing_came) same_type = &one;
     }
     return same_type;
   }

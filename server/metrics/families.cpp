@@ -171,6 +171,8 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
          double(r.kept_memory_bytes));
   single("gatehouse_kept_evidence_left_out_total", Type::counter, "Sessions whose evidence isn't kept for want of memory.",
          double(r.kept_left_out));
+  family("gatehouse_results_total", Type::counter, "Lines of the result log.").samples = {
+      {{{"result", "written"}}, double(r.results_written)}, {{{"result", "left_out"}}, double(r.results_left_out)}};
   single("process_cpu_seconds_total", Type::counter, "Processor time of the server.", cpu_seconds());
   single("process_resident_memory_bytes", Type::gauge, "Its resident memory.", resident_bytes());
   single("process_start_time_seconds", Type::gauge, "When it was started, in seconds since 1970.", double(r.started) / 1e3);

@@ -109,6 +109,7 @@ struct Readings {
   std::uint64_t state_writes_waiting = 0;
   EvidenceTotals kept;
   std::uint64_t kept_memory_bytes = 0, kept_left_out = 0;
+  std::uint64_t results_written = 0, results_left_out = 0;
   std::uint64_t generation = 0;
   std::int64_t generation_made = 0;  // seconds since 1970
   std::int64_t started = 0;          // the server, milliseconds since 1970

@@ -170,7 +170,9 @@ Result<bool> State::Impl::retire_evidence(Batch& batch, int most) {
 
 void State::retire_evidence() {
   impl_->store->submit(
-      [this](Batch& batch) -> Result<void> {
+      [this, first = true](Batch& batch) mutable -> Result<void> {
+        // From the beginning: a session that began before the place where retention goes on may have ended behind it.
+        if (std::exchange(first, false)) impl_->oldest_evidence.clear();
         GH_TRY(const bool more, impl_->retire_evidence(batch, most_in_a_sweep));
         if (more) batch.call_again();
         return {};

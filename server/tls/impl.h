@@ -15,6 +15,7 @@
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/radius/leases.h"
+#include "server/results/result_log.h"
 #include "server/session/session.h"
 #include "server/state/checkpoint_file.h"
 #include "server/state/state.h"
@@ -61,6 +62,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::optional<CheckpointFile> checkpoints;  // of the thread in `workers`, and of run() at the end; nullopt: none are wanted
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
+  std::unique_ptr<ResultLog> results;         // null: none is written
+  unsigned refreshes = 0;                     // on the timer's handlers
   boost::asio::signal_set signals;
   boost::asio::steady_timer refresh, grace, probe, watchdog, checkpoint;
   std::vector<boost::asio::ip::tcp::acceptor> acceptors;  // each of its executor, a strand

@@ -32,6 +32,7 @@ constexpr auto probe_interval = 25ms, idle_probe_interval = 500ms;
 constexpr std::size_t max_waiting_checks = 64;
 // Of connections that are refused, the log tells how many there were in so long.
 constexpr auto refusals_interval = 10s;
+constexpr unsigned refreshes_a_sweep = 12;  // of kept evidence: once a minute
 
 // The addresses whose connections count together: an IPv6 host has a whole /64 to itself.
 std::string crowd_of(const asio::ip::address& address) {
@@ -119,6 +120,7 @@ Result<void> Server::Impl::load() {
     radius->reload(std::move(settings_of_radius));
   }
   GH_CHECK(reload_references());
+  if (results) results->reopen();
   const std::lock_guard lock(mutex);
   tls = std::move(new_tls);
   settings = std::move(s);
@@ -369,7 +371,7 @@ void Server::Impl::await_refresh() {
   refresh.expires_after(5s);
   refresh.async_wait([self = shared_from_this()](error_code ec) {
     if (ec) return;
-    self->state->retire_evidence();
+    if (self->refreshes++ % refreshes_a_sweep == 0) self->state->retire_evidence();
     const auto now = self->source.current(self->config.refdb);
     const auto known = self->current(self->view);
     if (now && known && *now != known->generation())
@@ -524,6 +526,10 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
     now.state_writes_waiting = state->writes_waiting();
     now.kept = state->evidence_totals().value_or(EvidenceTotals{});
   }
+  if (results) {
+    now.results_written = results->written();
+    now.results_left_out = results->left_out();
+  }
   if (evidence_memory) {
     now.kept_memory_bytes = evidence_memory->held();
     now.kept_left_out = evidence_memory->left_out();
@@ -602,6 +608,9 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     GH_TRY(impl->recorder, trace::Recorder::open(impl->config.trace));
     log::write(log::Level::warning, {}, "each conversation is written to " + impl->config.trace);
   }
+  if (!impl->config.results_file.empty()) {
+    GH_TRY(impl->results, ResultLog::open(impl->config.results_file));
+  }
   impl->signals.add(SIGTERM);
   impl->signals.add(SIGINT);
   impl->signals.add(SIGHUP);
@@ -669,6 +678,7 @@ void Server::run() {
     impl_->write_checkpoint();
   }
   impl_->state.reset();     // writes what waits
+  impl_->results.reset();
   log::write(log::Level::info, {}, "stopped");
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "server/results/record.h"
 
 namespace gatehouse::server {
 
@@ -112,10 +113,20 @@ void SessionHost::commit_result(SessionResult result) {
     const std::lock_guard lock(server_->mutex);
     end_assessment();
   }
-  server_->state->commit_result(std::move(result), completion([id, began, counted = &server_->counted](Session& s, Result<void> r) {
+  std::string line;
+  if (server_->results)
+    line = record_line({SessionState::complete, result.intent, result.finished, result.verdict, result.timing, result.enforced},
+                       result.evidence != nullptr);
+  auto body = [id, began, counted = &server_->counted](Session& s, Result<void> r) {
     counted->commit.observe(std::chrono::steady_clock::now() - began);
     s.on_result_committed(id, std::move(r));
-  }));
+  };
+  Completion done = completion(std::move(body));
+  // What is on record goes out, also where the endpoint is gone.
+  server_->state->commit_result(std::move(result), [server = server_, line = std::move(line), done = std::move(done)](Result<void> r) mutable {
+    if (r && server->results) server->results->write(std::move(line));
+    done(std::move(r));
+  });
 }
 
 void SessionHost::stage_software(SoftwareChunk chunk) {

@@ -396,6 +396,36 @@ add("refdb_rows_fuzz", b"\1" + struct.pack(">QQQIIII", 7, 2, 5, 2, 3, 5, 2) + by
 add("refdb_rows_fuzz", b"\2" + struct.pack(">I", 1) + b"".join(text16(t) for t in (b"coreutils", b"9.1-1", b"amd64", b"coreutils.deb", bytes(32),
     bytes(32), b"", text16(b"/usr/bin/x") + text16(b"/usr/bin/x.real"))) + struct.pack(">BQQBIII", 1, 1, 1, 2, 0, 5, 1))
 add("refdb_rows_fuzz", b"\x23" + b"".join(struct.pack(">IHBI", n, n, n, n) for n in range(1, 9)))
+# docs/formats/evidence.md: the least head, one with a policy, and a bundle with an answer of each kind.
+def text(s):
+    return struct.pack(">I", len(s)) + s
+
+
+facts = b"\2" + text(b"d") + text(b"Debian 12 x86_64") + text(b"CN=d") + text(b"certificate") + text(b"") + struct.pack(">Q", 1) + b"\0"
+nothing_said = b"\0\0\0\0" + struct.pack(">I", 0)
+head = b"\1" + text(b"s") + text(b"d") + text(b"p") + b"\0" + struct.pack(">Q", 0) + b"\0" + facts + struct.pack(">I", 0)
+part = b"\1\0\3\4" + struct.pack(">I", 1) + b"\3" + text(b"") + b"\0" + text(b"forwarding not enabled") + struct.pack(">IIQII", 0, 0, 0, 0, 0)
+parts = struct.pack(">I", 1) + part
+add("kept_evidence_fuzz", b"\0" + head + b"\0" + parts + nothing_said + b"\0")
+source = text(b"policy.toml") + text(b"[groups.all]\nask = [\"FWDEN\"]\n") + struct.pack(">I", 0)
+add("kept_evidence_fuzz", b"\1" + struct.pack(">H", len(source)) + source + head + b"\1" + struct.pack(">I", 0) + parts + nothing_said + b"\0")
+context = (text(b"p") + b"\1\1" + struct.pack(">H", 11) + struct.pack(">H", 11) + struct.pack(">II", 0, 0) + b"\1\1\1" + text(b"") + b"\0" +
+           struct.pack(">QQI", 4096, 1000000, 0))
+segment = struct.pack(">I", 1) + b"\1\2" + struct.pack(">QII", 0, 0, 0)
+finish = b"\0\1" + text(b"") + b"\0\0" + text(b"") + b"\2" + text(b"final") + struct.pack(">Q", 8) + b"\1" + text(b"nonce") + b"\0" + struct.pack(">I", 0) + b"\0" + text(b"")
+add("kept_evidence_fuzz", b"\1" + struct.pack(">H", 4) + b"list" + head + b"\0" + parts + nothing_said + b"\1" + context + segment + finish)
+
+
+def long(s):
+    return struct.pack(">Q", len(s)) + s
+
+
+sha256 = b"\x20" + b"\7" * 32
+reference = b"".join(text(s) for s in (b"p", b"/usr/bin/ls", b"coreutils", b"9.1-1", b"coreutils.deb", b"amd64")) + b"\0\1\0" + struct.pack(">QIH", 1, 1, 11) + sha256
+answers = (b"\1" + struct.pack(">QQ", 7, 1) + struct.pack(">I", 1) + text(b"p") + b"\1" + struct.pack(">I", 1) + text(b"p") + struct.pack(">H", 11) + sha256 + b"\1" + text(b"/usr/bin/ls") +
+           struct.pack(">I", 1) + text(b"p") + text(b"/usr/bin/ls") + struct.pack(">I", 1) + reference + struct.pack(">I", 1) + text(b"p") + text(b"ls") + text(b"1") + b"\0" +
+           struct.pack(">I", 1) + text(b"p") + sha256 + struct.pack(">I", 0))
+add("bundle_fuzz", long(b"{}") + long(b"{}") + long(head + b"\0" + parts + nothing_said + b"\0") + struct.pack(">I", 1) + long(b"piece") + long(answers))
 empty = [name for name, n in sorted(harnesses.items()) if n == 0]
 if empty and os.path.isdir(corpus):
     sys.exit("no seeds for " + ", ".join(empty))

@@ -57,6 +57,36 @@ TEST_F(ConfigFile, TracesGoWhereTheFileSaysFromItsFolder) {
             std::vector<std::string>{"10: server.trace: wants a path"});
 }
 
+TEST_F(ConfigFile, SaysWhatIsKeptOfEvidence) {
+  const auto config = read(least + rest);
+  EXPECT_EQ(config->keep_evidence, Keep::refused);
+  EXPECT_EQ(config->keep_evidence_days, 30U);
+  EXPECT_EQ(config->keep_evidence_mb, 1024U);
+  const auto all = read(least + rest + "keep_evidence = \"all\"\nkeep_evidence_days = 0\nkeep_evidence_mb = 50\nkeep_evidence_memory_mb = 8\n");
+  ASSERT_TRUE(all) << all.error().lines.front();
+  EXPECT_EQ(all->keep_evidence, Keep::all);
+  EXPECT_EQ(all->keep_evidence_days, 0U);
+  EXPECT_EQ(all->keep_evidence_mb, 50U);
+  EXPECT_EQ(all->keep_evidence_memory_mb, 8U);
+  EXPECT_EQ(mistakes(least + rest + "keep_evidence = \"some\"\nkeep_evidence_mb = 0\n"),
+            (std::vector<std::string>{"9: state.keep_evidence: is one of none, refused, all",
+                                      "10: state.keep_evidence_mb: wants a number from 1 to 1000000000"}));
+}
+
+TEST_F(ConfigFile, APolicyHasAShadowAndMayOnlyWatch) {
+  const auto config = read(least + rest + "[policy]\nfile = \"p.toml\"\nshadow = \"next.toml\"\nenforce = false\n");
+  ASSERT_TRUE(config) << config.error().lines.front();
+  EXPECT_EQ(config->shadow_file, folder_ + "/next.toml");
+  EXPECT_FALSE(config->enforce);
+  EXPECT_TRUE(read(least + rest)->enforce);
+  EXPECT_EQ(mistakes(least + rest + "[policy]\nenforce = \"no\"\n"), std::vector<std::string>{"10: policy.enforce: is true or false"});
+}
+
+TEST_F(ConfigFile, ResultsGoWhereTheFileSaysFromItsFolder) {
+  EXPECT_EQ(read(least + rest)->results_file, "");
+  EXPECT_EQ(read(least + rest + "[results]\nfile = \"r.jsonl\"\n")->results_file, folder_ + "/r.jsonl");
+}
+
 TEST_F(ConfigFile, MetricsHaveAnAddressOrAreOff) {
   EXPECT_EQ(read(least + rest)->metrics_listen, "");
   EXPECT_EQ(read(least + rest + "[metrics]\nlisten = \"[::1]:9271\"\n")->metrics_listen, "[::1]:9271");

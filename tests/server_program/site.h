@@ -18,12 +18,12 @@ class Site {
     authority.issue("client");
   }
   std::string path(const std::string& name) const { return world.folder.string() + "/" + name; }
-  // `more`: further keys of [pt_tls].
-  void configure(const std::string& more = {}) {
+  // `more`: further keys of [pt_tls]; `state`: of [state]; `tables`: further tables.
+  void configure(const std::string& more = {}, const std::string& state = {}, const std::string& tables = {}) {
     world.state.reset();  // the server's from now on
     std::ofstream(path("gatehouse.toml")) << "[pt_tls]\nlisten = [\"127.0.0.1:0\"]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n"
                                           << "client_ca = \"test CA.pem\"\n" << more
-                                          << "[refdb]\npath = \"refdb\"\n[state]\npath = \"state\"\n[server]\nthreads = 2\n";
+                                          << "[refdb]\npath = \"refdb\"\n[state]\npath = \"state\"\n" << state << "[server]\nthreads = 2\n" << tables;
   }
   std::vector<std::string> serve(const std::vector<std::string>& more = {}) const {
     std::vector<std::string> all{GATEHOUSE_PROGRAM, "serve", "--config", path("gatehouse.toml")};

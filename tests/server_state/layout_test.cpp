@@ -83,15 +83,21 @@ TEST(Layout, ReadsSessionsOfEarlierFormats) {
   SessionRecord untimed = sample_session();
   untimed.timing.reset();
   std::string value = layout::encode(untimed);
-  ASSERT_EQ(value.front(), 2);
-  value.front() = 1;
-  EXPECT_FALSE(layout::decode_session(value)) << "a field too many";
-  value.pop_back();
-  const auto session = layout::decode_session(value);
-  ASSERT_TRUE(session) << session.error().text();
-  EXPECT_EQ(layout::encode(*session), layout::encode(untimed));
-  value.front() = 3;
-  EXPECT_FALSE(layout::decode_session(value));
+  ASSERT_EQ(value.front(), 3);
+  // Layout 2 has no monitor mode, layout 1 no timing either.
+  for (const char of : {2, 1}) {
+    value.front() = of;
+    EXPECT_FALSE(layout::decode_session(value)) << "a field too many";
+    value.pop_back();
+    const auto session = layout::decode_session(value);
+    ASSERT_TRUE(session) << session.error().text();
+    EXPECT_TRUE(session->enforced);
+    EXPECT_EQ(layout::encode(*session), layout::encode(untimed));
+  }
+  for (const char of : {0, 4}) {
+    value.front() = of;
+    EXPECT_FALSE(layout::decode_session(value));
+  }
 }
 
 // Whatever a damaged disk holds: an error, or a value that is written back as the same bytes.

@@ -94,7 +94,16 @@ void attest(State& state, const std::string& keys) {
   good.timing.emplace();
   for (std::size_t i = 0; i < good.timing->spent.size(); ++i) good.timing->spent[i] = std::chrono::nanoseconds(i + 1);
   commit(state, std::move(good));
-  commit(state, session("s-good-2", "d-trusted", start + 3000));
+  SessionResult kept = session("s-good-2", "d-trusted", start + 3000);
+  kept.enforced = false;
+  auto evidence = std::make_shared<EvidenceRecord>();
+  evidence->head = to_vector(as_bytes("head"));
+  evidence->pieces = {ByteVector(4000, std::byte{1}), to_vector(as_bytes("small")), ByteVector(4000, std::byte{1})};
+  kept.evidence = std::move(evidence);
+  commit(state, std::move(kept));
+  std::promise<Result<void>> noted;
+  state.note_shadow("s-good-2", "{}", [&](Result<void> outcome) { noted.set_value(std::move(outcome)); });
+  sure(noted.get_future().get());
   std::promise<Result<void>> begun;
   state.begin_session(session("s-open", "d-trusted", start + 4000).intent,
                       [&](Result<void> outcome) { begun.set_value(std::move(outcome)); });

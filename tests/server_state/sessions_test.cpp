@@ -270,13 +270,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 4\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 5\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 4"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 3 and takes over those from 1 on"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 5"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 4 and takes over those from 1 on"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
@@ -337,7 +337,7 @@ TEST(Opening, TheStoreOfFormat1IsTakenOver) {
     EXPECT_FALSE(*state->software_head("d-trusted"));
     const auto format = read_file(folder / "state/format", 64);
     ASSERT_TRUE(format);
-    EXPECT_EQ(as_text(*format), "gatehouse-state 3\n");
+    EXPECT_EQ(as_text(*format), "gatehouse-state 4\n");
     // Cut between the database and the file: taken over once more.
     if (time == 1) {
       ASSERT_TRUE(write_file_atomically(folder / "state/format", as_bytes("gatehouse-state 1\n")));
@@ -374,7 +374,7 @@ TEST(Opening, TheStoreOfFormat2IsTakenOver) {
   expect_software_fixture(state);
   const auto format = read_file(folder / "state/format", 64);
   ASSERT_TRUE(format);
-  EXPECT_EQ(as_text(*format), "gatehouse-state 3\n");
+  EXPECT_EQ(as_text(*format), "gatehouse-state 4\n");
   // Its records stay as they are; what is written from now on has its timing, and both are read.
   SessionResult timed = result_of(intent("s-timed", "d-trusted", 1'800'000'000'000));
   timed.timing.emplace();
@@ -393,6 +393,35 @@ TEST(Opening, TheStoreOfFormat3IsRead) {
   EXPECT_EQ((*timing)[Stage::handshake], std::chrono::nanoseconds(1));
   EXPECT_EQ((*timing)[Stage::conclude], std::chrono::nanoseconds(13));
   EXPECT_EQ(timing->total(), std::chrono::nanoseconds(36));
+}
+
+TEST(Opening, TheStoreOfFormat4IsRead) {
+  const Folder folder;
+  const auto state = open_fixture(folder, "v4");
+  expect_software_fixture(state);
+  EXPECT_FALSE((**state->session("s-good-2")).enforced);
+  EXPECT_TRUE((**state->session("s-good")).enforced);
+  const auto kept = **state->evidence("s-good-2");
+  EXPECT_EQ(as_text(kept.head), "head");
+  EXPECT_EQ(kept.pieces, (std::vector<ByteVector>{ByteVector(4000, std::byte{1}), to_vector(as_bytes("small")),
+                                                  ByteVector(4000, std::byte{1})}));
+  EXPECT_EQ(state->evidence_totals()->pieces, 2U);
+  EXPECT_EQ(*state->shadow("s-good-2"), "{}");
+}
+
+// What earlier formats have nothing of can be kept from now on.
+TEST(Opening, AnEarlierFormatKeepsEvidenceFromNowOn) {
+  const Folder folder;
+  const auto state = open_fixture(folder, "v3");
+  ASSERT_TRUE(state);
+  EXPECT_FALSE(*state->evidence("s-good"));
+  EXPECT_TRUE((**state->session("s-good")).enforced);
+  SessionResult result = result_of(intent("s-new", "d-trusted", 4'000'000'000'000));
+  auto evidence = std::make_shared<EvidenceRecord>();
+  evidence->head = to_vector(as_bytes("head"));
+  result.evidence = std::move(evidence);
+  ASSERT_TRUE(commit(*state, result));
+  EXPECT_EQ(as_text((*state->evidence("s-new"))->head), "head");
 }
 
 TEST(SessionId, SortsByTime) {

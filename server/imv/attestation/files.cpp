@@ -12,7 +12,7 @@ using pipeline::Evaluation;
 using pipeline::Status;
 using policy::Type;
 namespace pt = pts::type;
-constexpr std::string_view spec = "spec part 2 1.13";
+constexpr std::string_view files_spec = "spec part 2 1.13";
 constexpr std::size_t max_directories = 8;  // that are asked for and not answered; long answers come in segments
 constexpr std::size_t max_findings = 1'000, max_logged_metadata = 100;
 
@@ -174,7 +174,7 @@ Result<void> FileItems::begin_measurement(Answer& answer, const pts::FileMeasure
     return {};
   }
   if (head.count != 0 && head.digest_size != digest_size(*algorithm_))
-    return gatehouse::fail(Fault::malformed, "measurements of another algorithm than the negotiated one", spec, answer.base + 10);
+    return gatehouse::fail(Fault::malformed, "measurements of another algorithm than the negotiated one", files_spec, answer.base + 10);
   c_.host.log(LogLevel::info, "measurement request " + std::to_string(head.request_id) + " returned " + std::to_string(head.count) +
                                   (head.count == 1 ? " file" : " files"));
   Task& task = *at;
