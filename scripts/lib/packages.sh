@@ -7,7 +7,8 @@ build_packages="g++ cmake ninja-build pkg-config libssl-dev libtbb-dev librocksd
   libboost-json1.81-dev libcli11-dev libtomlplusplus-dev libspdlog-dev libfmt-dev libarchive-dev
   zlib1g-dev libbz2-dev liblzma-dev libzstd-dev liblz4-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev libtss2-dev ca-certificates"
 demo_packages="python3 openssl swtpm"
-test_packages="python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils gpgv gnupg rpm createrepo-c"
+test_packages="python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils gpgv gnupg rpm createrepo-c
+  eapoltest freeradius-utils"
 fuzz_packages="clang-19 libclang-rt-19-dev"
 bench_packages="libbenchmark-dev libgtest-dev libgmock-dev python3"
 ingest_bench_packages="rpm gpgv gnupg"
