@@ -16,6 +16,11 @@ add_library(gatehouse_endpoint_session STATIC client/sasl.cpp client/session.cpp
 target_link_libraries(gatehouse_endpoint_session PUBLIC gatehouse_wire gatehouse_endpoint_inventory
   PRIVATE OpenSSL::Crypto)
 
+# The same over EAP and RADIUS.
+add_library(gatehouse_endpoint_eap STATIC client/eap_client.cpp client/radius_gateway.cpp client/radius_link.cpp
+  client/tls_tunnel.cpp)
+target_link_libraries(gatehouse_endpoint_eap PUBLIC gatehouse_endpoint_session PRIVATE OpenSSL::SSL)
+
 # The TPM 2.0 through tpm2-tss.
 add_library(gatehouse_endpoint_tpm STATIC tpm/esys.cpp)
 target_link_libraries(gatehouse_endpoint_tpm PUBLIC gatehouse_wire PRIVATE PkgConfig::TSS2)
@@ -27,7 +32,7 @@ target_link_libraries(gatehouse_endpoint_service PUBLIC gatehouse_base CLI11::CL
 add_executable(gatehouse-endpoint main.cpp agent.cpp attest.cpp options.cpp provision.cpp report.cpp run.cpp
   client/transport.cpp)
 gatehouse_quick_to_build(gatehouse-endpoint)
-target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_session gatehouse_endpoint_tpm
+target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_eap gatehouse_endpoint_session gatehouse_endpoint_tpm
   gatehouse_endpoint_service OpenSSL::SSL CLI11::CLI11)
 target_compile_definitions(gatehouse-endpoint PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
 install(TARGETS gatehouse-endpoint RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT endpoint)

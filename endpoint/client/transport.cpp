@@ -1,12 +1,10 @@
 #include "endpoint/client/transport.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,28 +14,15 @@
 #include <cerrno>
 #include <system_error>
 
+#include "endpoint/client/tls_client.h"
+
 namespace gatehouse::endpoint {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Forward secrecy and AEAD for TLS 1.2 (spec part 1a §1.8).
-constexpr const char* tls12_ciphers = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM";
-
-std::string library_error() {
-  const unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  const char* const reason = code == 0 ? nullptr : ERR_reason_error_string(code);
-  return reason != nullptr ? reason : "";
-}
-
 std::unexpected<Error> failed(std::string_view why, const std::string& where, std::string detail = {}) {
   return fail(Error{Fault::environment, why, {}, 0, where, std::move(detail)});
-}
-
-bool is_address(const std::string& host) {
-  std::array<unsigned char, 16> buffer{};
-  return ::inet_pton(AF_INET, host.c_str(), buffer.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), buffer.data()) == 1;
 }
 
 struct FreeAddresses {
@@ -93,7 +78,7 @@ struct Transport::State {
 
   // Of a TLS operation; `saved`: errno after it.
   std::unexpected<Error> failure(std::string_view what, int saved) const {
-    std::string detail = library_error();
+    std::string detail = tls_library_error();
     if (const long verified = SSL_get_verify_result(ssl); verified != X509_V_OK)
       detail = X509_verify_cert_error_string(verified);
     if (detail.empty() && saved != 0) detail = std::generic_category().message(saved);
@@ -119,8 +104,6 @@ struct Transport::State {
 
   Result<void> dial(const TransportOptions& o);
   void keep_alive() const;
-  Result<void> configure(const TransportOptions& o);
-  Result<void> expect(const std::string& host);
 };
 
 // Each address of the host in turn.
@@ -163,36 +146,6 @@ void Transport::State::keep_alive() const {
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
-Result<void> Transport::State::configure(const TransportOptions& o) {
-  context = SSL_CTX_new(TLS_client_method());
-  if (context == nullptr || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 || SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1)
-    return failed("can't set TLS up", where, library_error());
-  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  if (o.legacy_server) SSL_CTX_set_options(context, SSL_OP_LEGACY_SERVER_CONNECT);
-  SSL_CTX_set_mode(context, SSL_MODE_AUTO_RETRY | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
-  if ((o.ca.empty() ? SSL_CTX_set_default_verify_paths(context) : SSL_CTX_load_verify_file(context, o.ca.c_str())) != 1)
-    return failed("can't use the CA certificates", o.ca, library_error());
-  if (o.certificate.empty()) return {};
-  if (SSL_CTX_use_certificate_chain_file(context, o.certificate.c_str()) != 1) return failed("can't use the certificate", o.certificate, library_error());
-  if (SSL_CTX_use_PrivateKey_file(context, o.key.c_str(), SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(context) != 1)
-    return failed("can't use the private key", o.key, library_error());
-  return {};
-}
-
-// The name or address that the user gave must be in the certificate's alternative names; no wildcards (RFC 6876 3.4.2.1).
-Result<void> Transport::State::expect(const std::string& host) {
-  bool good = false;
-  if (is_address(host)) {
-    good = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str()) == 1;
-  } else {
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    good = SSL_set_tlsext_host_name(ssl, host.c_str()) == 1 && SSL_set1_host(ssl, host.c_str()) == 1;
-  }
-  if (!good) return failed("can't check a server of this name", host, library_error());
-  return {};
-}
-
 Transport::Transport(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Transport::Transport(Transport&&) noexcept = default;
 Transport::~Transport() = default;
@@ -204,11 +157,12 @@ Result<Transport> Transport::connect(const TransportOptions& o) {
   s->deadline = Clock::now() + o.deadline;
   s->stop_fd = o.stop_fd;
   s->where = o.host + ":" + o.port;
-  GH_CHECK(s->configure(o));
+  s->context = SSL_CTX_new(TLS_client_method());
+  GH_CHECK(configure_tls_client(s->context, {o.ca, o.certificate, o.key}, o.legacy_server, s->where));
   GH_CHECK(s->dial(o));
   s->ssl = SSL_new(s->context);
-  if (s->ssl == nullptr || SSL_set_fd(s->ssl, s->fd) != 1) return failed("can't set TLS up", s->where, library_error());
-  GH_CHECK(s->expect(o.host));
+  if (s->ssl == nullptr || SSL_set_fd(s->ssl, s->fd) != 1) return failed("can't set TLS up", s->where, tls_library_error());
+  GH_CHECK(expect_server(s->ssl, o.host, s->where));
   GH_TRY(const int connected, s->run("TLS handshake failed", [&] { return SSL_connect(s->ssl); }));
   if (connected == 0) return failed("the server closed in the TLS handshake", s->where);
   return Transport(std::move(s));

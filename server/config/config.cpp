@@ -157,7 +157,6 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       else use->second(value, full);
     }
   };
-  const auto unavailable = [&](std::string_view why) -> Use { return [&r, why](const toml::node& n, const std::string& k) { r.mistake(n.source(), k, why); }; };
 
   const std::map<std::string, std::map<std::string, Use>> known = {
       {"pt_tls",

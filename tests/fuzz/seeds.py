@@ -131,6 +131,41 @@ for path in glob.glob(interop + "/*/facts.json"):
 digest = hashlib.sha256(b"").digest()
 add("pts_fuzz", struct.pack(">QHH", 1, 7, 32) + digest + b"\x00\x02ls")
 add("pts_fuzz", struct.pack(">QHBB6Q", 1, 54, 8, 0, 1, 2, 3, 4, 5, 6) + b"ls")
+# The recorded conversation of a gateway: RADIUS packets, the EAP packets in them, and what is in those.
+capture = open(os.path.join(tree, "tests/data/radius/strongswan.pcap"), "rb").read()[24:]
+conversation = b"\x00"
+seen = set()
+while capture:
+    size = struct.unpack("<I", capture[8:12])[0]
+    packet, capture = capture[16 + 42:16 + size], capture[16 + size:]
+    if len(packet) // 16 in seen:
+        continue
+    seen.add(len(packet) // 16)
+    add("radius_fuzz", packet)
+    eap, at = b"", 20
+    while at < len(packet):
+        if packet[at] == 79:
+            eap += packet[at + 2:at + packet[at + 1]]
+        at += packet[at + 1]
+    add("eap_fuzz", eap)
+    add("eap_fuzz", eap[5:])
+    if eap and eap[0] == 2 and len(eap) < 261:
+        conversation += bytes([0x20 if eap[4] == 21 else eap[4], len(eap) - 5]) + eap[5:]
+add("eap_server_fuzz", conversation)
+
+
+def inner(kind, data):
+    packet = bytes([2, 0]) + struct.pack(">H", 5 + len(data)) + bytes([kind]) + data
+    avp = b"\0\0\0\x4f\x40" + struct.pack(">I", 8 + len(packet))[1:] + packet
+    return b"\x20" + bytes([len(avp) + 1 + -len(avp) % 4]) + b"\0" + avp + bytes(-len(avp) % 4)
+
+
+pap = bytes.fromhex("00000001400000" "0d6361726f6c000000" "00000002400000" "187365637265740000" "00000000000000000000")
+for how in (b"\x00", b"\x09", b"\x02"):
+    begin = how + b"\x01\x05outer" + b"\x20\x02\x00\x16"
+    add("eap_server_fuzz", begin + inner(1, b"carol") + inner(54, b"\x01" + bytes(8)) + b"\x04" + b"\x01")
+    add("eap_server_fuzz", begin + inner(1, b"carol") + inner(3, b"\x06") + inner(6, b"secret") + b"\x01" + inner(54, b"\x01" + bytes(8)) + b"\x01")
+    add("eap_server_fuzz", begin + b"\x20" + bytes([len(pap) + 1]) + b"\0" + pap + b"\x01" + inner(54, b"\x01" + bytes(8)) + b"\x01")
 for path in glob.glob(interop + "/*/index.json"):
     for message in json.load(open(path))["messages"]:
         if message.get("hex"):

@@ -1,0 +1,317 @@
+// The EAP conversation's state machines without TLS: what is asked, in which order, and what each answer out of order gets.
+#include "server/eap/eap_server.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hex.h"
+#include "base/md5.h"
+#include "tests/server_radius/plain_tunnel.h"
+#include "wire/eap/eap.h"
+#include "wire/pteap/pteap.h"
+
+namespace gatehouse::server {
+namespace {
+
+using pipeline::Recommendation;
+
+ByteVector response(std::uint8_t identifier, std::uint8_t type, Bytes data) { return eap::packet(eap::Code::response, identifier, type, data); }
+
+class EapConversation : public testing::Test {
+ protected:
+  EapConversation() {
+    config.inner.methods = {eap::type::md5_challenge, eap::type::mschap_v2, eap::type::gtc};
+    config.inner.pap = true;
+  }
+  void begin(std::string subject = {}, bool good = true) {
+    server.emplace(host, config, std::make_unique<test::PlainTunnel>(std::move(subject), good));
+  }
+  // A response to what is outstanding; what the server says to it.
+  std::optional<ByteVector> say(std::uint8_t type, Bytes data) {
+    const auto taken = server->receive(response(identifier, type, data));
+    EXPECT_TRUE(taken) << (taken ? "" : taken.error().text());
+    return listen();
+  }
+  std::optional<ByteVector> listen() {
+    auto packet = server->take_packet();
+    if (packet) identifier = std::uint8_t((*packet)[1]);
+    return packet;
+  }
+  // Inside the tunnel.
+  std::optional<eap::Packet> tell(Bytes avps) {
+    Writer w;
+    w.put(std::uint8_t{0});
+    w.put_bytes(avps);
+    return heard(say(eap::type::ttls, w.view()));
+  }
+  std::optional<eap::Packet> answer(std::uint8_t type, Bytes data) { return tell(ttls::eap_avp(response(inner, type, data))); }
+  std::optional<eap::Packet> heard(std::optional<ByteVector> packet) {
+    if (!packet) return std::nullopt;
+    kept = *std::move(packet);
+    const auto outer = eap::parse_packet(kept);
+    if (outer->code != eap::Code::request) return std::nullopt;
+    const auto data = ttls::parse_packet(outer->data);
+    const auto avps = ttls::parse_avps(data->data);
+    if (!avps || avps->all.empty()) return std::nullopt;
+    const auto request = eap::parse_packet(avps->all.front().data);
+    EXPECT_TRUE(request);
+    inner = request->identifier;
+    return *request;
+  }
+  // Up to the tunnel.
+  void handshake() {
+    EXPECT_EQ(to_hex(*say(eap::type::identity, as_bytes("outer"))).substr(8), "1520");
+    EXPECT_TRUE(say(eap::type::ttls, *from_hex("0016")));  // "hello"
+  }
+  ByteVector md5_response(const eap::Packet& request, std::string_view password) {
+    const std::byte id{request.identifier};
+    const Md5 value = md5({Bytes(&id, 1), as_bytes(password), request.data.subspan(1, 16)});
+    Writer w;
+    w.put(std::uint8_t{16});
+    w.put_bytes(value);
+    return std::move(w).take();
+  }
+  // Authenticated, and asked for PT-EAP.
+  void authenticate() {
+    handshake();
+    const auto challenge = answer(eap::type::identity, as_bytes("carol"));
+    ASSERT_TRUE(challenge);
+    const auto start = answer(eap::type::md5_challenge, md5_response(*challenge, "secret"));
+    ASSERT_TRUE(start);
+    EXPECT_EQ(start->type, eap::type::pt_eap);
+    EXPECT_TRUE(pteap::parse_message(start->data)->start);
+  }
+  bool failed() const { return server->over() && kept_is(eap::Code::failure); }
+  bool kept_is(eap::Code code) const { return !kept.empty() && kept.front() == std::byte(code); }
+
+  EapServer::Config config;
+  test::NotingHost host;
+  std::optional<EapServer> server;
+  std::uint8_t identifier = 9, inner = 0;
+  ByteVector kept;
+};
+
+TEST_F(EapConversation, RunsFromIdentityToSuccess) {
+  begin();
+  authenticate();
+  EXPECT_FALSE(answer(eap::type::pt_eap, pteap::message(ByteVector(40))));
+  EXPECT_TRUE(server->waiting());
+  server->on_batch(ByteVector(30, std::byte{1}));
+  const auto batch = heard(listen());
+  ASSERT_TRUE(batch);
+  EXPECT_EQ(pteap::parse_message(batch->data)->batch.size(), 30U);
+  EXPECT_FALSE(answer(eap::type::pt_eap, pteap::message(ByteVector(8))));
+  server->on_assessed(Recommendation::allow);
+  const auto last = listen();
+  ASSERT_TRUE(last);
+  EXPECT_EQ(*last, eap::success(identifier));
+  EXPECT_TRUE(server->over());
+  EXPECT_EQ(server->verdict(), Recommendation::allow);
+  EXPECT_EQ(host.done, (std::vector<std::string>{"accepted carol by EAP-MD5", "begin carol password", "deliver 40", "deliver 8"}));
+}
+
+TEST_F(EapConversation, OnlyAllowAndIsolateEndInSuccess) {
+  for (const auto verdict : {std::optional(Recommendation::allow), std::optional(Recommendation::isolate), std::optional(Recommendation::block),
+                             std::optional(Recommendation::none), std::optional<Recommendation>()}) {
+    identifier = 9;
+    inner = 0;
+    begin();
+    authenticate();
+    (void)answer(eap::type::pt_eap, pteap::message(ByteVector(8)));
+    server->on_assessed(verdict);
+    const auto last = listen();
+    ASSERT_TRUE(last);
+    const bool good = verdict == Recommendation::allow || verdict == Recommendation::isolate;
+    EXPECT_EQ(last->front(), std::byte(good ? eap::Code::success : eap::Code::failure));
+  }
+}
+
+// A client that says nothing once the tunnel is there is asked; one that says nothing then, either, fails.
+TEST_F(EapConversation, WhoDoesntSayWhoItIsIsAskedOnce) {
+  begin();
+  handshake();
+  const auto asked = tell({});
+  ASSERT_TRUE(asked);
+  EXPECT_EQ(asked->type, eap::type::identity);
+  const auto challenge = answer(eap::type::identity, as_bytes("carol"));
+  ASSERT_TRUE(challenge);
+  EXPECT_EQ(challenge->type, eap::type::md5_challenge);
+
+  identifier = 9;
+  begin();
+  handshake();
+  (void)tell({});
+  (void)tell({});
+  EXPECT_TRUE(failed());
+}
+
+TEST_F(EapConversation, ACertificateNeedsNoMethod) {
+  config.certificate = EapServer::Certificate::optional;
+  begin("CN=client");
+  handshake();
+  const auto start = answer(eap::type::identity, as_bytes("somebody"));
+  ASSERT_TRUE(start);
+  EXPECT_EQ(start->type, eap::type::pt_eap);
+  (void)answer(eap::type::pt_eap, pteap::message(ByteVector(8)));
+  EXPECT_EQ(host.done[1], "begin CN=client certificate");
+
+  // Where none is asked for, one that is there counts for nothing.
+  config.certificate = EapServer::Certificate::none;
+  identifier = 9;
+  begin("CN=client");
+  handshake();
+  EXPECT_EQ(answer(eap::type::identity, as_bytes("carol"))->type, eap::type::md5_challenge);
+}
+
+TEST_F(EapConversation, MethodsAreNegotiatedByNak) {
+  begin();
+  handshake();
+  EXPECT_EQ(answer(eap::type::identity, as_bytes("carol"))->type, eap::type::md5_challenge);
+  EXPECT_EQ(answer(eap::type::nak, *from_hex("0d06"))->type, eap::type::gtc);  // TLS isn't ours, GTC is
+  (void)answer(eap::type::gtc, as_bytes("secret"));
+  EXPECT_TRUE(server->waiting());
+  EXPECT_EQ(host.done.back(), "check carol secret");
+  server->on_password(true);
+  EXPECT_EQ(heard(listen())->type, eap::type::pt_eap);
+  // What was refused isn't offered again, and nothing in common is a failure.
+  identifier = 9;
+  begin();
+  handshake();
+  (void)answer(eap::type::identity, as_bytes("carol"));
+  (void)answer(eap::type::nak, *from_hex("04"));
+  EXPECT_TRUE(failed());
+}
+
+TEST_F(EapConversation, PapIsTakenWhereItIsOffered) {
+  Writer w;
+  ttls::append_avp(w, ttls::avp::user_name, as_bytes("carol"));
+  ttls::append_avp(w, ttls::avp::user_password, *from_hex("73656372657400000000000000000000"));
+  begin();
+  handshake();
+  (void)tell(w.view());
+  EXPECT_EQ(host.done.back(), "check carol secret");
+  server->on_password(false);
+  (void)heard(listen());
+  EXPECT_TRUE(failed());
+  config.inner.pap = false;
+  identifier = 9;
+  begin();
+  handshake();
+  (void)tell(w.view());
+  EXPECT_TRUE(failed());
+}
+
+TEST_F(EapConversation, WhoRefusesPtEapIsTheHostsBusiness) {
+  begin();
+  authenticate();
+  (void)answer(eap::type::nak, *from_hex("00"));
+  EXPECT_EQ(host.done.back(), "without carol");
+  server->on_assessed(Recommendation::block);
+  (void)heard(listen());
+  EXPECT_TRUE(failed());
+}
+
+// Rows: what comes inside the tunnel in place of the first batch. Each ends the conversation in Failure.
+TEST_F(EapConversation, WhatIsOutOfOrderInsideFails) {
+  const auto eap_request = [&] { return ttls::eap_avp(eap::packet(eap::Code::request, inner, eap::type::pt_eap, pteap::message(ByteVector(8)))); };
+  const std::vector<std::function<ByteVector()>> rows = {
+      [&] { return eap_request(); },
+      [&] { return ttls::eap_avp(response(std::uint8_t(inner + 1), eap::type::pt_eap, pteap::message(ByteVector(8)))); },
+      [&] { return ttls::eap_avp(response(inner, eap::type::tnc, *from_hex("21"))); },
+      [&] { return ttls::eap_avp(response(inner, eap::type::md5_challenge, {})); },
+      [&] { return ttls::eap_avp(response(inner, eap::type::pt_eap, pteap::start())); },
+      [&] { return ttls::eap_avp(response(inner, eap::type::pt_eap, *from_hex("810200")) ); },
+      [&] { return ttls::eap_avp(response(inner, eap::type::pt_eap, *from_hex("020200")) ); },
+      [&] { return ttls::eap_avp(*from_hex("02")); },
+      [&] { return ttls::eap_avp({}); },
+      [&] { return *from_hex("0000004f40000007"); },
+      [&] { return *from_hex("0000004f400000ff0000"); },
+      [&] { return *from_hex("00000099400000080000"); },
+      [&] { return *from_hex("0000009940000008"); },
+  };
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    identifier = 9;
+    inner = 0;
+    kept.clear();
+    begin();
+    authenticate();
+    (void)tell(rows[i]());
+    EXPECT_TRUE(failed()) << i;
+    EXPECT_FALSE(server->verdict()) << i;
+  }
+}
+
+TEST_F(EapConversation, WhatDoesntAnswerTheRequestIsDroppedAndChangesNothing) {
+  begin();
+  EXPECT_FALSE(server->receive(response(9, eap::type::ttls, *from_hex("00"))));  // before an identity
+  EXPECT_FALSE(server->receive(eap::packet(eap::Code::request, 9, eap::type::identity, {})));
+  EXPECT_FALSE(server->receive(eap::success(9)));
+  EXPECT_FALSE(server->receive(*from_hex("0209")));
+  ASSERT_TRUE(say(eap::type::identity, as_bytes("outer")));
+  for (int other = 1; other < 256; ++other)
+    EXPECT_FALSE(server->receive(response(std::uint8_t(identifier + other), eap::type::ttls, *from_hex("0016"))));
+  EXPECT_FALSE(server->receive({}));
+  EXPECT_TRUE(say(eap::type::ttls, *from_hex("0016")));
+  (void)answer(eap::type::identity, as_bytes("carol"));
+  EXPECT_FALSE(server->over());
+}
+
+TEST_F(EapConversation, WhileTheHostIsAtWorkNothingIsTaken) {
+  begin();
+  authenticate();
+  (void)answer(eap::type::pt_eap, pteap::message(ByteVector(8)));
+  EXPECT_FALSE(server->receive(response(identifier, eap::type::ttls, *from_hex("00"))));
+  server->on_batch(ByteVector(8));
+  EXPECT_TRUE(listen());
+}
+
+TEST_F(EapConversation, AHandshakeThatFailsTellsWhyBeforeItIsOver) {
+  begin({}, false);
+  ASSERT_TRUE(say(eap::type::identity, as_bytes("outer")));
+  const auto alert = say(eap::type::ttls, *from_hex("0016"));
+  ASSERT_TRUE(alert);
+  EXPECT_FALSE(server->over());
+  EXPECT_NE(to_hex(*alert).find(to_hex(as_bytes("alert"))), std::string::npos);
+  const auto last = say(eap::type::ttls, *from_hex("00"));
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->front(), std::byte(eap::Code::failure));
+  EXPECT_EQ(server->failure(), "TLS handshake failed");
+}
+
+TEST_F(EapConversation, AnAcknowledgementWhereABatchWasExpectedIsOne) {
+  begin();
+  authenticate();
+  (void)answer(eap::type::pt_eap, pteap::message(ByteVector(8)));
+  server->on_batch(ByteVector(8));
+  ASSERT_TRUE(heard(listen()));
+  (void)answer(eap::type::pt_eap, *from_hex("00"));
+  EXPECT_EQ(host.done.back(), "acknowledged");
+  server->on_assessed(std::nullopt);
+  (void)heard(listen());
+  EXPECT_TRUE(failed());
+}
+
+TEST_F(EapConversation, ItIsNoLongerThanItMayBe) {
+  config.max_packets = 10;
+  begin();
+  handshake();
+  std::size_t n = 0;
+  while (!server->over() && ++n < 100) (void)say(eap::type::ttls, *from_hex("c000001000aa"));
+  EXPECT_LE(n, 10U);
+  EXPECT_TRUE(server->over());
+
+  config.max_packets = 20'000;
+  config.max_bytes = 50'000;
+  identifier = 9;
+  begin();
+  handshake();
+  Writer fragment;
+  fragment.put(std::uint8_t{0xC0});
+  fragment.put(std::uint32_t(ttls::max_message));
+  fragment.put_zeros(10'000);
+  for (n = 0; !server->over() && n < 100; ++n) (void)say(eap::type::ttls, fragment.view());
+  EXPECT_LE(n, 5U);
+  EXPECT_TRUE(server->over());
+}
+
+}  // namespace
+}  // namespace gatehouse::server
