@@ -461,24 +461,6 @@ answers = (b"\1" + struct.pack(">QQ", 7, 1) + struct.pack(">I", 1) + text(b"p") 
            struct.pack(">I", 1) + text(b"p") + text(b"/usr/bin/ls") + struct.pack(">I", 1) + reference + struct.pack(">I", 1) + text(b"p") + text(b"ls") + text(b"1") + b"\0" +
            struct.pack(">I", 1) + text(b"p") + sha256 + struct.pack(">I", 0))
 add("bundle_fuzz", long(b"{}") + long(b"{}") + long(head + b"\0" + parts + nothing_said + b"\0") + struct.pack(">I", 1) + long(b"piece") + long(answers))
-# RADIUS: a request with EAP, a password, Proxy-State and a vendor's attribute, an answer with keys, and a stream of both.
-def radius(code, identifier, *attributes):
-    body = b"".join(bytes([kind, len(value) + 2]) + value for kind, value in attributes)
-    return struct.pack(">BBH", code, identifier, len(body) + 20) + bytes(range(16)) + body
-identity = struct.pack(">BBHB", 2, 1, 11, 1) + b"carol\0"
-asked = radius(1, 7, (1, b"carol"), (4, bytes([127, 0, 0, 1])), (33, b"hop"), (79, identity), (24, b"state"), (80, bytes(16)))
-answered = radius(2, 7, (26, struct.pack(">IBB", 311, 17, 52) + b"\x80\1" + bytes(48)), (27, struct.pack(">I", 3600)), (79, struct.pack(">BBH", 3, 1, 4)), (80, bytes(16)))
-for packet in (asked, answered, asked + answered, radius(1, 1, (2, bytes(16)), (60, bytes(16)), (80, bytes(16))), radius(4, 2, (40, struct.pack(">I", 1)))):
-    add("radius_fuzz", packet)
-# EAP: identity, NAK, EAP-TTLS whole and in fragments, PT-EAP's start and a batch, AVPs of a password; lengths in front of packets.
-hello = struct.pack(">BBHB", 2, 2, 15, 21) + struct.pack(">BI", 0x80, 9) + b"12345"
-rest = struct.pack(">BBHB", 2, 3, 10, 21) + b"\0" + b"6789"
-for packet in (identity, struct.pack(">BBHB", 2, 1, 6, 3) + b"\x15", struct.pack(">BBHB", 1, 1, 6, 21) + b"\x20", hello, rest,
-               b"".join(bytes([len(p)]) + p for p in (hello[5:], rest[5:], hello, rest)),
-               struct.pack(">BBHB", 1, 5, 6, 54) + b"\x21", struct.pack(">BBHBB", 2, 5, 14, 54, 1) + bytes([2, 0, 0, 1, 0, 0, 0, 8]),
-               bytes([2, 0, 0, 1, 0, 0, 0, 8]), struct.pack(">IBBH", 1, 0x40, 0, 13) + b"carol" + bytes(3) + struct.pack(">IBBH", 2, 0x40, 0, 14) + b"secret" + bytes(2),
-               struct.pack(">IBBHI", 11, 0xC0, 0, 28, 311) + bytes(16)):
-    add("eap_fuzz", packet)
 empty = [name for name, n in sorted(harnesses.items()) if n == 0]
 if empty and os.path.isdir(corpus):
     sys.exit("no seeds for " + ", ".join(empty))
