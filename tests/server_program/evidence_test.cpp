@@ -33,7 +33,10 @@ class EvidenceTest : public testing::Test {
   }
   static std::string parsed(const std::string& json) { return boost::json::serialize(boost::json::parse(json)); }
   void write(const std::string& name, const std::string& text) { std::ofstream(site.path(name)) << text; }
-  endpoint::test::Ran elsewhere(const std::string& arguments) { return run(std::string(GATEHOUSE_PROGRAM) + " " + arguments); }
+  // In a shell of its own, so that what goes to stderr may be put aside: run() joins it to the rest.
+  static endpoint::test::Ran elsewhere(const std::string& arguments) {
+    return run("(" + std::string(GATEHOUSE_PROGRAM) + " " + arguments + ")");
+  }
 
   Site site;
 };
