@@ -7,6 +7,8 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "base/x509.h"
+#include "endpoint/client/eap_client.h"
+#include "endpoint/client/radius_link.h"
 #include "endpoint/client/session.h"
 #include "endpoint/imc/attestation/attestation_imc.h"
 #include "endpoint/imc/attestation/files.h"
@@ -33,7 +35,7 @@ Result<Server> parse_server(const std::string& text) {
   if (out.host.size() > 2 && out.host.front() == '[' && out.host.back() == ']')
     out.host = out.host.substr(1, out.host.size() - 2);
   if (out.host.empty() || out.port.empty())
-    return fail(Error{Fault::usage, "--server wants HOST:PORT", {}, 0, {}, text});
+    return fail(Error{Fault::usage, "the server wants HOST:PORT", {}, 0, {}, text});
   return out;
 }
 
@@ -102,6 +104,8 @@ struct Agent::Parts {
   std::vector<Imc*> collectors();
   Result<Outcome> converse(Session::Step step);
   Result<void> talk(Session::Step step);
+  Result<void> open_radius(const Server& server, Secret password);
+  Result<Outcome> converse_by_radius();
   // How far the log of installs and removals goes.
   std::pair<std::uint32_t, std::uint32_t> position() const {
     return software ? std::pair(software->epoch(), software->last_eid()) : std::pair(0U, 0U);
@@ -121,8 +125,14 @@ struct Agent::Parts {
   std::optional<AttestationImc> attestation;
   std::optional<ScannerImc> scanner;
   std::optional<TestImc> test;
+  TncClient::Config tnc;  // over RADIUS
   std::optional<Session> session;
   std::optional<Transport> transport;
+  std::optional<EapClient> eap;  // over RADIUS, in place of session and transport
+  std::optional<RadiusGateway> gateway;
+  std::optional<RadiusLink> link;
+  RadiusLinkOptions radius;
+  std::vector<std::string> gateway_told;
   Session::Step begun;  // by the server
   std::pair<std::uint32_t, std::uint32_t> told;
 };
@@ -130,13 +140,19 @@ struct Agent::Parts {
 Agent::Agent(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Agent::~Agent() = default;
 const std::string& Agent::device() const { return parts_->device; }
-std::string Agent::connection() const { return parts_->transport ? parts_->transport->description() : ""; }
+const std::vector<std::string>& Agent::gateway_told() const { return parts_->gateway_told; }
+std::string Agent::connection() const {
+  if (parts_->eap) return parts_->eap->description();
+  return parts_->transport ? parts_->transport->description() : "";
+}
 
 // What is asked of files and options first, then the TPM.
 Result<std::unique_ptr<Agent>> Agent::open(const Options& o, const Config& c) {
   GH_CHECK(check_options(o));
   auto p = std::make_unique<Parts>(o, c);
-  GH_TRY(const Server server, parse_server(o.server));
+  const bool by_radius = !o.radius.empty();
+  if (by_radius && c.keep) return fail(Error{Fault::usage, "over RADIUS nothing stays connected: --radius is for attest", {}, 0, {}, {}});
+  GH_TRY(const Server server, parse_server(by_radius ? o.radius : o.server));
   p->to = o.transport;
   p->to.host = server.host;
   p->to.port = server.port;
@@ -154,7 +170,12 @@ Result<std::unique_ptr<Agent>> Agent::open(const Options& o, const Config& c) {
   if (o.verbose)
     config.tnc.log = [](const std::string& line) { std::fprintf(stderr, "gatehouse-endpoint: %s\n", line.c_str()); };
   GH_CHECK(p->open_collectors());
-  p->session.emplace(std::move(config), p->collectors());
+  if (by_radius) {
+    p->tnc = std::move(config.tnc);
+    GH_CHECK(p->open_radius(server, std::move(config.password)));
+  } else {
+    p->session.emplace(std::move(config), p->collectors());
+  }
   return std::unique_ptr<Agent>(new Agent(std::move(p)));
 }
 
@@ -204,7 +225,43 @@ std::vector<Imc*> Agent::Parts::collectors() {
   return out;
 }
 
+Result<void> Agent::Parts::open_radius(const Server& server, Secret password) {
+  RadiusGateway::Config how;
+  GH_TRY(how.secret, read_secret_file(options.secret_file));
+  how.user = options.identity;
+  gateway.emplace(std::move(how));
+  TunnelOptions tls;
+  tls.server_name = options.server_name.empty() ? server.host : options.server_name;
+  tls.ca = options.transport.ca;
+  tls.certificate = options.transport.certificate;
+  tls.key = options.transport.key;
+  tls.legacy_server = options.transport.legacy_server;
+  tls.tls_12 = options.tls_12;
+  GH_TRY(auto tunnel, TlsTunnel::make(tls));
+  EapClient::Config client;
+  client.tnc = tnc;
+  client.outer_identity = options.identity;
+  client.user = options.user.empty() ? options.identity : options.user;
+  client.password = std::move(password);
+  client.method = options.method == "md5"        ? EapClient::Method::md5
+                  : options.method == "mschapv2" ? EapClient::Method::mschapv2
+                  : options.method == "gtc"      ? EapClient::Method::gtc
+                  : options.method == "pap"      ? EapClient::Method::pap
+                                                 : EapClient::Method::any;
+  eap.emplace(std::move(client), std::move(tunnel), collectors());
+  radius.host = server.host;
+  radius.port = server.port;
+  radius.deadline = std::chrono::seconds(options.deadline);
+  radius.stop_fd = config.stop_fd;
+  return {};
+}
+
 Result<void> Agent::connect() {
+  if (parts_->gateway) {
+    GH_TRY(RadiusLink link, RadiusLink::open(parts_->radius));
+    parts_->link.emplace(std::move(link));
+    return {};
+  }
   GH_TRY(Transport transport, Transport::connect(parts_->to));
   parts_->transport.emplace(std::move(transport));
   if (parts_->options.verbose)
@@ -214,7 +271,52 @@ Result<void> Agent::connect() {
   return {};
 }
 
-Result<Outcome> Agent::assess() { return parts_->converse(parts_->session->start()); }
+// The gateway asks the endpoint who it is, and carries EAP to and fro until RADIUS decides.
+Result<Outcome> Agent::Parts::converse_by_radius() {
+  ByteVector next = eap->identity();
+  for (;;) {
+    GH_TRY(const RadiusGateway::Answer answer, link->exchange(*gateway, next));
+    std::optional<ByteVector> response;
+    if (!answer.eap.empty()) {
+      GH_TRY(response, eap->receive(answer.eap));
+    }
+    if (answer.code == radius::Code::access_challenge) {
+      if (!response) return fail(Error{Fault::protocol, "Access-Challenge without a request", "RFC 3579 2.6.2", 0, options.radius, {}});
+      next = *std::move(response);
+      continue;
+    }
+    const bool accepted = answer.code == radius::Code::access_accept;
+    const auto note = [&](std::string_view name, const std::string& value) {
+      if (!value.empty()) gateway_told.push_back(std::string(name) + " " + value);
+    };
+    gateway_told = {accepted ? "Access-Accept" : "Access-Reject"};
+    note("Filter-Id", answer.filter_id);
+    note("Class", answer.class_);
+    note("VLAN", answer.vlan);
+    note("Session-Timeout", answer.session_timeout ? std::to_string(*answer.session_timeout) : "");
+    note("Reply-Message", answer.reply_message);
+    if (eap->error()) return std::unexpected(Error(*eap->error()).from(options.radius));
+    if (accepted != eap->succeeded())
+      return fail(Error{Fault::protocol, "RADIUS and EAP don't say the same", "RFC 3579 2.6.3", 0, options.radius, {}});
+    if (!eap->outcome()) return fail(Error{Fault::environment, "refused before an assessment", {}, 0, options.radius, {}});
+    if (accepted) {
+      // The gateway and the endpoint make their session keys of it.
+      GH_TRY(const Secret keys, eap->keys());
+      if (!answer.msk.equals(keys.reveal().first(answer.msk.size())) || answer.msk.empty())
+        return fail(Error{Fault::protocol, "the keys in Access-Accept aren't those of the tunnel", "RFC 3579 2.6.4", 0, options.radius, {}});
+    }
+    return *eap->outcome();
+  }
+}
+
+Result<Outcome> Agent::assess() {
+  if (parts_->gateway) {
+    auto outcome = parts_->converse_by_radius();
+    if (parts_->tpm) parts_->tpm->release();
+    return outcome;
+  }
+  return parts_->converse(parts_->session->start());
+}
 Result<Outcome> Agent::reassess() { return parts_->converse(parts_->session->retry()); }
 Result<Outcome> Agent::resume() { return parts_->converse(std::exchange(parts_->begun, {})); }
 
@@ -281,7 +383,7 @@ bool Agent::software_changed() {
 }
 
 std::vector<std::string> Agent::diagnostics() const {
-  std::vector<std::string> out = parts_->session->notes();
+  std::vector<std::string> out = parts_->eap ? parts_->eap->notes() : parts_->session->notes();
   if (parts_->attestation) {
     const auto& left_out = parts_->attestation->warnings();
     out.insert(out.end(), left_out.begin(), left_out.end());

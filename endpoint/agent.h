@@ -56,6 +56,8 @@ class Agent {
 
   // The Device ID that is claimed.
   const std::string& device() const;
+  // Over RADIUS: what the gateway was told with the answer, such as "Filter-Id allow". Empty otherwise.
+  const std::vector<std::string>& gateway_told() const;
   // "TLSv1.3 TLS_AES_256_GCM_SHA384", while there is a connection.
   std::string connection() const;
   // What is worth knowing of the latest assessment, whatever came of it: the server's errors, evidence and software

@@ -21,6 +21,8 @@ class Attest final : public Command {
         "  gatehouse-endpoint attest --server [2001:db8::1]:271 --ca ca.pem --user host1 --password-file host1.secret "
         "\\\n"
         "    --tcti swtpm:host=127.0.0.1,port=2321 --eventlog boot.bin --ima ima.bin --json\n"
+        "  gatehouse-endpoint attest --radius pdp.example.org:1812 --secret-file radius.secret --ca ca.pem \\\n"
+        "    --user carol --password-file carol.secret\n"
         "Prints the access recommendation. Exit code: 0 allow, 1 another recommendation, 2 usage, 3 protocol error or\n"
         "malformed list, 4 network, TLS, authentication or TPM.");
   }
@@ -34,7 +36,8 @@ class Attest final : public Command {
     const std::vector<std::string> warnings = (*agent)->diagnostics();
     for (const std::string& line : warnings) std::fprintf(stderr, "gatehouse-endpoint: %s\n", escaped(line).c_str());
     if (!outcome) return complain(outcome.error());
-    return print(json_ ? outcome_json(*outcome, (*agent)->device(), warnings) + "\n" : outcome_text(*outcome),
+    const std::vector<std::string>& told = (*agent)->gateway_told();
+    return print(json_ ? outcome_json(*outcome, (*agent)->device(), warnings, told) + "\n" : outcome_text(*outcome, told),
                  outcome->recommendation == Recommendation::allow ? 0 : 1);
   }
 

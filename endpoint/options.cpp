@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cstdio>
 
+#include "wire/pteap/pteap.h"
+
 namespace gatehouse::endpoint {
 
 Result<std::uint32_t> parse_handle(const std::string& text) {
@@ -28,13 +30,20 @@ bool Options::has_imc(std::string_view name) const { return std::find(imcs.begin
 
 bool is_path_option(std::string_view name) {
   constexpr std::string_view paths[] = {"ca",       "certificate", "key",       "password-file", "ak-certificate",
-                                        "eventlog", "ima",         "inventory", "dpkg-status",   "status"};
+                                        "eventlog", "ima",         "inventory", "dpkg-status",   "status",
+                                        "secret-file"};
   return std::find(std::begin(paths), std::end(paths), name) != std::end(paths);
 }
 
 Result<void> check_options(const Options& o) {
   const auto wrong = [](std::string_view why) { return fail(Error{Fault::usage, why, {}, 0, {}, {}}); };
-  if (o.server.empty()) return wrong("--server is needed: HOST:PORT of the policy decision point");
+  if (o.server.empty() && o.radius.empty()) return wrong("--server is needed: HOST:PORT of the policy decision point");
+  if (!o.server.empty() && !o.radius.empty()) return wrong("--server and --radius are two ways to one server");
+  if (o.radius.empty() != o.secret_file.empty()) return wrong("--radius and --secret-file need each other");
+  if (!o.radius.empty() && o.user.empty() && o.transport.certificate.empty())
+    return wrong("--radius needs --user or --certificate");
+  // The PB-TNC batch is one EAP packet there (RFC 7171).
+  if (!o.radius.empty() && o.max_batch > pteap::max_batch) return wrong("--max-batch is 65529 at most over PT-EAP");
   if (o.transport.certificate.empty() != o.transport.key.empty())
     return wrong("--certificate and --key need each other");
   if (o.user.empty() != o.password_file.empty()) return wrong("--user and --password-file need each other");
@@ -46,6 +55,16 @@ Result<void> check_options(const Options& o) {
 
 void add_options(CLI::App& app, Options& o) {
   app.add_option("--server", o.server, "HOST:PORT of the policy decision point (needed)");
+  constexpr auto over_radius = "Over RADIUS (EAP-TTLS and PT-EAP), as gateway and endpoint at once";
+  app.add_option("--radius", o.radius, "HOST:PORT of the RADIUS server, in place of --server")->group(over_radius);
+  app.add_option("--secret-file", o.secret_file, "file whose first line is the secret shared with the RADIUS server")->group(over_radius);
+  app.add_option("--server-name", o.server_name, "name that the server's certificate has to have (default: HOST)")->group(over_radius);
+  app.add_option("--identity", o.identity, "EAP identity outside the tunnel")->capture_default_str()->group(over_radius);
+  app.add_option("--method", o.method, "how the user authenticates inside the tunnel")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"any", "md5", "mschapv2", "gtc", "pap"}))
+      ->group(over_radius);
+  app.add_flag("--tls12", o.tls_12, "no TLS newer than 1.2")->group(over_radius);
   app.add_option("--ca", o.transport.ca,
                  "CA certificates that the server's must chain to (PEM; default: the system's)");
   app.add_option("--certificate", o.transport.certificate, "client certificate, with its chain (PEM)");

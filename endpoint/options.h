@@ -24,6 +24,9 @@ std::string handle_text(std::uint32_t handle);
 
 struct Options {
   std::string server;  // HOST:PORT
+  // In place of it: by way of RADIUS, as an endpoint and its gateway at once.
+  std::string radius, secret_file, server_name, identity = "anonymous", method = "any";
+  bool tls_12 = false;
   TransportOptions transport;
   std::string user, password_file;
   std::string tcti, ak = handle_text(default_ak_handle), ak_certificate;
