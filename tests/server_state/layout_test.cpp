@@ -85,7 +85,7 @@ TEST(Layout, ReadsSessionsOfEarlierFormats) {
   std::string value = layout::encode(untimed);
   ASSERT_EQ(value.front(), 3);
   // Layout 2 has no monitor mode, layout 1 no timing either.
-  for (const char of : {2, 1}) {
+  for (const char of : {char(2), char(1)}) {
     value.front() = of;
     EXPECT_FALSE(layout::decode_session(value)) << "a field too many";
     value.pop_back();
@@ -94,7 +94,7 @@ TEST(Layout, ReadsSessionsOfEarlierFormats) {
     EXPECT_TRUE(session->enforced);
     EXPECT_EQ(layout::encode(*session), layout::encode(untimed));
   }
-  for (const char of : {0, 4}) {
+  for (const char of : {char(0), char(4)}) {
     value.front() = of;
     EXPECT_FALSE(layout::decode_session(value));
   }
