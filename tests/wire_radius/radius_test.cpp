@@ -20,7 +20,7 @@ ByteVector hex(std::string_view text) {
 }
 
 Authenticator authenticator(std::string_view text) {
-  Authenticator out;
+  Authenticator out{};
   const ByteVector bytes = hex(text);
   EXPECT_EQ(bytes.size(), out.size());
   std::copy(bytes.begin(), bytes.end(), out.begin());
