@@ -10,7 +10,7 @@
 namespace gatehouse::radius {
 namespace {
 
-const Bytes secret = as_bytes("testing123");
+const Bytes recorded_secret = as_bytes("testing123");
 
 // UDP payloads of an Ethernet capture, in order.
 std::vector<ByteVector> recorded() {
@@ -44,11 +44,11 @@ TEST(RecordedRadius, EachPacketIsAuthenticAndWhole) {
     if (p->code == Code::access_request) {
       ++requests;
       asked = p->authenticator;
-      EXPECT_TRUE(authentic_request(*p, secret)) << i;
+      EXPECT_TRUE(authentic_request(*p, recorded_secret)) << i;
       EXPECT_EQ(p->text(type::user_name), "host1");
     } else {
       challenges += p->code == Code::access_challenge;
-      EXPECT_TRUE(authentic_answer(*p, asked, secret, true)) << i;
+      EXPECT_TRUE(authentic_answer(*p, asked, recorded_secret, true)) << i;
     }
   }
   EXPECT_EQ(requests, 281U);
@@ -59,7 +59,7 @@ TEST(RecordedRadius, EachPacketIsAuthenticAndWhole) {
   EXPECT_EQ(last->number(type::tunnel_type), 9U);
   const auto key = find_vendor(*last, vendor_microsoft, ms_mppe_recv_key);
   ASSERT_TRUE(key);
-  EXPECT_EQ(reveal_key(*key, asked, secret)->size(), 32U);
+  EXPECT_EQ(reveal_key(*key, asked, recorded_secret)->size(), 32U);
 }
 
 TEST(RecordedRadius, FragmentsMakeTheMessagesThatTheyAnnounced) {
