@@ -28,6 +28,7 @@ enum class Kind : std::uint8_t { result, restore };
 struct Head {
   std::string log;
   std::int64_t since = 0;
+  std::uint64_t before = 0;  // records from before there was a log, as far as they are left
   MerkleTree tree;
 };
 struct Entry {
@@ -53,6 +54,7 @@ std::string encode(const Head& head) {
   w.put(layout::layout_version);
   layout::put_text(w, head.log);
   w.put(std::uint64_t(head.since));
+  w.put(head.before);
   w.put(head.tree.size());
   for (const Digest& peak : head.tree.peaks()) w.put_bytes(peak.view());
   return layout::taken(std::move(w));
@@ -63,6 +65,7 @@ Result<Head> decode_head(std::string_view value) {
   GH_CHECK(layout::get_version(r));
   GH_TRY(out.log, layout::get_text(r));
   GH_TRY(out.since, layout::get_time(r));
+  GH_TRY(out.before, r.get<std::uint64_t>());
   GH_TRY(const auto size, r.get<std::uint64_t>());
   std::vector<Digest> peaks;
   for (int i = std::popcount(size); i > 0; --i) {
@@ -268,19 +271,26 @@ class Audit {
   // Records that no entry stands for, and the checkpoints that nothing explains.
   Result<void> look_for_added(const Head& head) {
     Result<void> good{};
+    std::uint64_t without = 0;
     const std::string prefix = layout::session_key("");
     GH_CHECK(view_.each(prefix, prefix, [&](std::string_view key, std::string_view value) {
       good = [&]() -> Result<void> {
         GH_TRY(const SessionRecord record, layout::decode_session(value));
         if (record.state == SessionState::open) return ++out_.open, Result<void>();
         GH_TRY(const auto place, view_.read(place_key(key.substr(1))));
+        if (place) return {};
         const std::int64_t ended = record.state == SessionState::complete ? record.finished : record.intent.started;
-        if (!place && ended >= head.since) trouble({"added", {}, std::string(key.substr(1)), "the session's record has no entry"});
+        if (ended >= head.since)
+          trouble({"added", {}, std::string(key.substr(1)), "the session's record has no entry"});
+        else
+          ++without;
         return {};
       }();
       return good.has_value();
     }));
     GH_CHECK(good);
+    if (without > head.before)
+      trouble({"added", {}, {}, "more records claim to be from before the log than there were"});
     return {};
   }
 
@@ -347,9 +357,18 @@ Result<std::vector<AuditCheckpoint>> read_checkpoints(std::string_view text, con
 Result<void> State::Impl::begin_log(Batch& batch) {
   GH_TRY(const auto there, batch.read(head_key));
   if (there) return {};
+  Head head;
   std::array<std::byte, 16> random{};
   fill_random(random);
-  batch.put(head_key, encode(Head{to_hex(random), now(), {}}));
+  head.log = to_hex(random);
+  head.since = now();
+  const std::string prefix = layout::session_key("");
+  GH_CHECK(batch.each(prefix, prefix, [&](auto, std::string_view value) {
+    // Those that are open get an entry when they end.
+    if (const auto record = layout::decode_session(value); record && record->state != SessionState::open) ++head.before;
+    return true;
+  }));
+  batch.put(head_key, encode(head));
   return {};
 }
 
@@ -361,7 +380,12 @@ Result<void> State::Impl::log_result(Batch& batch, const std::string& session) {
 
 Result<void> State::Impl::log_retirement(Batch& batch, const std::string& session) {
   GH_TRY(const auto place, batch.read(place_key(session)));
-  if (!place) return {};  // from before there was a log
+  if (!place) {  // from before there was a log
+    GH_TRY(Head head, read_head(batch));
+    head.before -= head.before == 0 ? 0 : 1;
+    batch.put(head_key, encode(head));
+    return {};
+  }
   const std::uint64_t index = layout::read_number64(*place), block = index / block_size;
   batch.erase(place_key(session));
   GH_TRY(const auto value, batch.read(entry_key(index)));
