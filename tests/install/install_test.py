@@ -54,7 +54,10 @@ class Install(unittest.TestCase):
             self.unit_is_good(root, unit)
         if shutil.which('systemd-analyze') is None:
             self.skipTest("systemd-analyze isn't installed: the units weren't verified")
-        self.assertEqual(run('systemd-analyze', 'verify', '--man=no', os.path.join(root, socket), os.path.join(self.folder, 'gatehouse.service')).stdout.strip(), '')
+        # Beside the service that unit_is_good() has left, whose program is there.
+        shutil.copy(os.path.join(root, socket), self.folder)
+        verified = run('systemd-analyze', 'verify', '--man=no', os.path.join(self.folder, 'gatehouse.socket'))
+        self.assertEqual((verified.returncode, verified.stdout.strip()), (0, ''))
         # What the service may do is little: an exposure of 2.0 at most, by systemd's own measure.
         whole = os.path.join(self.folder, 'whole')
         os.mkdir(whole)
