@@ -26,7 +26,8 @@ TEST(Eap, TheWorkedPacketsAreWhatWeWriteAndRead) {
             hex("02 5c 00 0e 36 01 02 00 00 01 00 00 00 08"));
   EXPECT_EQ(eap::success(9), hex("03 09 00 04"));
   EXPECT_EQ(eap::failure(9), hex("04 09 00 04"));
-  const auto p = eap::parse_packet(hex("01 01 00 06 15 20"));
+  const ByteVector start = hex("01 01 00 06 15 20");
+  const auto p = eap::parse_packet(start);
   ASSERT_TRUE(p);
   EXPECT_EQ(p->code, eap::Code::request);
   EXPECT_EQ(p->type, eap::type::ttls);
