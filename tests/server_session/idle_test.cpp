@@ -40,7 +40,7 @@ TEST(IdleSession, TakesLittleMemoryAfterEachAssessment) {
     ASSERT_TRUE(session->decided());
     const std::size_t with = live_bytes();
     session.reset();
-    EXPECT_LE(with, live_bytes() + 8192) << assessments;
+    EXPECT_LE(with, live_bytes() + 4096) << assessments;
   }
 }
 
