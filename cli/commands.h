@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "base/ed25519.h"
 #include "base/error.h"
 
 namespace CLI {
@@ -37,6 +38,8 @@ void add_capacity(CLI::App& app, Run& run);
 int complain(const Error& error);
 // After the last word on standard output: 0, or a complaint and 4 where it couldn't be written (a full disk).
 int flushed();
+// A new Ed25519 key: FILE, which its owner alone can read, and FILE.pub.
+Result<VerifyingKey> make_key_files(const std::string& file);
 // A whole number without a sign: CLI11 2.3 reads "-1" as 2^64 - 1.
 CLI::Option* unsigned_only(CLI::Option* option);
 // An option or argument that is given has a value: an empty one is a variable that wasn't set.

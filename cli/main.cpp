@@ -3,6 +3,7 @@
 #include <exception>
 #include <iostream>
 
+#include "base/file.h"
 #include "base/hex.h"
 #include "cli/commands.h"
 
@@ -16,6 +17,13 @@ int complain(const Error& error) {
 int flushed() {
   if (std::cout.flush()) return 0;
   return complain(fail_errno("can't write the result", "standard output").error());
+}
+
+Result<VerifyingKey> make_key_files(const std::string& file) {
+  GH_TRY(const SigningKey key, SigningKey::generate());
+  GH_CHECK(key.write_file(file));
+  GH_CHECK(write_file_atomically(file + ".pub", as_bytes(key.verifying().pem())));
+  return key.verifying();
 }
 
 CLI::Option* unsigned_only(CLI::Option* option) {

@@ -25,12 +25,7 @@ struct Options {
 };
 
 int run_key(const Options& o) {
-  const auto made = [&]() -> Result<VerifyingKey> {
-    GH_TRY(const SigningKey key, SigningKey::generate());
-    GH_CHECK(key.write_file(o.file));
-    GH_CHECK(write_file_atomically(o.file + ".pub", as_bytes(key.verifying().pem())));
-    return key.verifying();
-  }();
+  const auto made = make_key_files(o.file);
   if (!made) return complain(made.error());
   if (o.json)
     std::cout << json::serialize(json::object{
