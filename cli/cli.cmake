@@ -16,7 +16,6 @@ set(commands
   "trace:gatehouse_trace gatehouse_refdb_store gatehouse_control gatehouse_config"
 )
 add_executable(gatehouse main.cpp)
-gatehouse_quick_to_build(gatehouse)
 target_link_libraries(gatehouse PRIVATE gatehouse_flags gatehouse_base Boost::json CLI11::CLI11)
 target_compile_definitions(gatehouse PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
 foreach(command ${commands})

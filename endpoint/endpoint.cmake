@@ -31,7 +31,6 @@ target_link_libraries(gatehouse_endpoint_service PUBLIC gatehouse_base CLI11::CL
 
 add_executable(gatehouse-endpoint main.cpp agent.cpp attest.cpp options.cpp provision.cpp report.cpp run.cpp
   client/transport.cpp)
-gatehouse_quick_to_build(gatehouse-endpoint)
 target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_eap gatehouse_endpoint_session gatehouse_endpoint_tpm
   gatehouse_endpoint_service OpenSSL::SSL CLI11::CLI11)
 target_compile_definitions(gatehouse-endpoint PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
