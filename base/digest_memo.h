@@ -1,6 +1,5 @@
-// SHA-256 of content that mostly came before: what was hashed once is recognised by a keyed 128-bit fingerprint (GMAC with
-// a random key of this process, which nobody sees), at a fraction of the cost. Two contents have one fingerprint with a
-// probability of their length in blocks over 2^128, whatever a peer sends: it knows neither key nor fingerprints.
+// SHA-256 of content that mostly came before: what was hashed once is recognised by its fingerprint, at a fraction of the
+// cost.
 //
 //   static DigestMemo memo;
 //   const Digest digest = memo.sha256(block);
@@ -8,11 +7,11 @@
 // Bounded; what didn't come for long is hashed again. Safe for concurrent use.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <mutex>
 #include <unordered_map>
 
+#include "base/fingerprint.h"
 #include "base/hash.h"
 
 namespace gatehouse {
@@ -25,16 +24,10 @@ class DigestMemo {
   std::uint64_t recognised() const;
 
  private:
-  using Fingerprint = std::array<std::byte, 16>;
-  struct Hash {
-    std::size_t operator()(const Fingerprint& f) const;
-  };
-  using Known = std::unordered_map<Fingerprint, Digest, Hash>;
-
-  Fingerprint fingerprint(Bytes content) const;
+  using Known = std::unordered_map<Fingerprint, Digest, FingerprintHash>;
 
   const std::size_t most_;
-  std::array<std::byte, 16> key_;
+  const Fingerprinter fingerprint_;
   mutable std::mutex mutex_;
   Known recent_, earlier_;         // guarded by mutex_: when `recent_` is full, it is what was earlier
   std::uint64_t recognised_ = 0;   // guarded by mutex_

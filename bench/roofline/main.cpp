@@ -44,7 +44,8 @@ int main(int argc, char** argv) {
   workload.kept = kept;
   // The seed's workload: 136 firmware events, boot_aggregate and 1,732 files, SHA-256; the whole evidence plane and the
   // session core, the state store's records included.
-  test::World world(1);
+  // A first attestation has nothing that came before.
+  test::World world(1, kept ? std::size_t(64) << 20 : 0);
   world.settings.keep = server::Keep::none;
   const test::Machine machine = test::machine(workload.rsa ? endpoint::KeyAlgorithm::rsassa : endpoint::KeyAlgorithm::ecc);
   const std::string device = machine.tpm->ak().key_id();

@@ -1,6 +1,9 @@
 #include "pipeline/graph/judgement.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <type_traits>
 
 #include "wire/patnc/patnc.h"
 #include "wire/pts/pts.h"
@@ -14,6 +17,10 @@ constexpr std::uint64_t max_wire_digests = 65'536;
 constexpr std::size_t max_signature =
     2'048;  // of RSA with 8,192 bits: 1,033 bytes; a longer field is none, however it is cut
 constexpr std::string_view twice = "both a raw log and Simple Component Evidence of one component";
+// Whoever comes with a longer list than a day before judges half a run again at most; a run costs a fingerprint and a look.
+constexpr std::size_t attributes_in_run = 128;
+// Of a message: a longer one's look-ups are spread over the processors.
+constexpr std::size_t max_bytes_in_runs = 131'072;
 // Of the findings in a verdict object: names are an endpoint's, up to 4,096 bytes each.
 constexpr std::size_t max_findings_bytes = std::size_t(8) << 20;
 
@@ -27,7 +34,8 @@ std::size_t cost(const Finding& f) {
 
 }  // namespace
 
-Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures)
+Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures,
+                     Proved proved)
     : context_(std::move(context)),
       bank_(context_.bank.value_or(HashAlgorithm::sha256)),
       references_{context_.references, std::move(cache),
@@ -36,7 +44,10 @@ Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::
       parse_hasher_(bank_),
       sha1_hasher_(HashAlgorithm::sha1),
       log_checks_(bank_, context_.rules),
-      extend_hasher_(bank_) {}
+      extend_hasher_(bank_),
+      proved_(std::move(proved)) {
+  std::memcpy(chain_.data(), &proved_.group, sizeof proved_.group);
+}
 
 Result<void> Judgement::add_boot(std::uint32_t pcr, Digest digest, std::size_t offset) {
   if (boot_.size() >= context_.max_boot_items)
@@ -66,11 +77,15 @@ Result<void> Judgement::add_item(ImaItem& item, std::size_t offset) {
 
 Result<std::shared_ptr<Batch>> Judgement::parse(Segment& segment) {
   auto batch = std::make_shared<Batch>();
+  in_runs_ = false;
   switch (segment.format) {
-    case Format::pa_tnc:
+    case Format::pa_tnc: {
       batch->evidence = std::move(segment.bytes);
-      GH_CHECK(parse_pa_tnc(segment.base_offset, *batch));
+      Reader r(batch->evidence, evidence_spec, segment.base_offset);
+      GH_CHECK(r.skip(patnc::message_header_size));
+      GH_CHECK(parse_evidence(r, *batch));
       break;
+    }
     case Format::eventlog:
       if (boot_on_wire_) return fail(Error{Fault::protocol, twice, evidence_spec, 0, std::string(eventlog_source), {}});
       if (!log_) log_.emplace();
@@ -106,10 +121,8 @@ Result<std::shared_ptr<Batch>> Judgement::parse_end() {
 }
 
 // Every Simple Component Evidence attribute of a PA-TNC message; the protocol plane reads the other attributes.
-Result<void> Judgement::parse_pa_tnc(std::size_t base_offset, Batch& batch) {
+Result<void> Judgement::parse_evidence(Reader& r, Batch& batch) {
   constexpr std::size_t usual_attribute = 112;  // with an ordinary name
-  Reader r(batch.evidence, evidence_spec, base_offset);
-  GH_CHECK(r.skip(patnc::message_header_size));
   const std::uint16_t expected = pts::algorithm_bit(bank_);
   while (!r.empty()) {
     patnc::Attribute attribute;
@@ -244,6 +257,11 @@ void Judgement::extend(const Batch& batch) {
 Result<void> Judgement::look_up(const Batch& batch) {
   if (batch.items.empty()) return {};
   GH_TRY(Judged judged, judge(references_, batch));
+  add(std::move(judged));
+  return {};
+}
+
+void Judgement::add(Judged judged) {
   const std::lock_guard lock(mutex_);
   counters_.processed += judged.counters.processed;
   counters_.ok += judged.counters.ok;
@@ -254,8 +272,9 @@ Result<void> Judgement::look_up(const Batch& batch) {
   index_answers_.cached_hits += judged.index.cached_hits;
   index_answers_.cached_misses += judged.index.cached_misses;
   index_answers_.store_lookups += judged.index.store_lookups;
-  const std::size_t first = batch.items.front().index;
-  if (statuses_.size() < first + batch.items.size()) statuses_.resize(first + batch.items.size(), Status::absent);
+  index_answers_.reused += judged.index.reused;
+  const std::size_t first = judged.first, end = first + judged.statuses.size();
+  if (statuses_.size() < end) statuses_.resize(end, Status::absent);
   std::copy(judged.statuses.begin(), judged.statuses.end(), statuses_.begin() + std::ptrdiff_t(first));
   zero_digests_.insert(zero_digests_.end(), judged.zero_digests.begin(), judged.zero_digests.end());
   findings_total_ += judged.findings.size();
@@ -263,7 +282,117 @@ Result<void> Judgement::look_up(const Batch& batch) {
   std::move(judged.findings.begin(), judged.findings.end(), std::back_inserter(findings_));
   // So many are shown at most; a list of a million unknown files needn't keep them all.
   if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_worst();
+}
+
+bool Judgement::takes_runs(const Segment& segment) const {
+  return proved_.runs != nullptr && in_runs_ && segment.format == Format::pa_tnc && segment.bytes.size() <= max_bytes_in_runs;
+}
+
+Result<void> Judgement::take_runs(const Segment& segment, Effort& effort) {
+  Reader r(segment.bytes, evidence_spec, segment.base_offset);
+  // Not the header: it numbers the message.
+  GH_CHECK(r.skip(patnc::message_header_size));
+  while (!r.empty()) {
+    const std::size_t at = r.offset();
+    const Bytes from = r.rest();
+    std::size_t size = 0;
+    for (std::size_t n = 0; n < attributes_in_run && !r.empty(); ++n) {
+      Reader ahead = r;
+      patnc::Attribute attribute;
+      const auto refusal = patnc::parse_attribute(ahead, attribute);
+      if (refusal || !attribute.is(patnc::vendor_tcg, pts::type::simple_component_evidence)) {
+        if (n != 0) break;
+        if (refusal) return fail(Fault::malformed, refusal->reason, "RFC 5792 3.3", refusal->offset);
+        r = ahead;
+        break;
+      }
+      r = ahead;
+      size = r.offset() - at;
+    }
+    if (size == 0) continue;
+    const Bytes run = from.first(size);
+    chain_ = proved_.runs->fingerprint(chain_, run);
+    if (known_) {
+      if (const ProvedRunPtr came = proved_.runs->find(chain_)) {
+        take(*came);
+        continue;
+      }
+      known_ = false;
+    }
+    GH_CHECK(judge_run(run, at, chain_, effort));
+  }
   return {};
+}
+
+Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fingerprint& fingerprint, Effort& effort) {
+  using Clock = std::chrono::steady_clock;
+  auto out = std::make_shared<ProvedRun>();
+  const std::size_t boot = boot_.size(), claims = boot_claims_.size(), false_claims = false_claims_.size(), digests = wire_digests_.size();
+  const std::uint64_t items = items_, wire_items = wire_items_;
+  const bool had_aggregate = aggregate_.has_value(), had_trouble = aggregate_trouble_.has_value();
+
+  const auto begun = Clock::now();
+  Batch batch;
+  Reader r(run, evidence_spec, base_offset);
+  GH_CHECK(parse_evidence(r, batch));
+  const auto parsed = Clock::now();
+  extend(batch);
+  const auto extended = Clock::now();
+  if (!batch.items.empty()) {
+    GH_TRY(out->judged, judge(references_, batch));
+    add(out->judged);
+  }
+  effort.parse += parsed - begun;
+  effort.extend += extended - parsed;
+  effort.lookup += Clock::now() - extended;
+
+  const auto added = [](const auto& all, std::size_t before) {
+    return std::remove_cvref_t<decltype(all)>(all.begin() + std::ptrdiff_t(before), all.end());
+  };
+  out->boot = added(boot_, boot);
+  out->boot_claims = added(boot_claims_, claims);
+  out->items = items_ - items;
+  out->has_boot = boot_.size() != boot;
+  out->has_list = items_ != items;
+  if (aggregate_ && !had_aggregate) {
+    out->aggregate = aggregate_;
+    out->aggregate_algorithm = aggregate_algorithm_;
+  }
+  if (!had_trouble) out->aggregate_trouble = aggregate_trouble_;
+  out->ima_pcr = ima_pcr_;
+  out->false_claims = added(false_claims_, false_claims);
+  out->wire_digests = added(wire_digests_, digests);
+  out->wire_items = wire_items_ - wire_items;
+  // The next session's answers come from here.
+  out->judged.index = {.cached_hits = 0, .cached_misses = 0, .store_lookups = 0, .reused = out->judged.counters.processed};
+  new_runs_.emplace_back(fingerprint, std::move(out));
+  return {};
+}
+
+// What judge_run() did, when it comes again behind the same runs.
+void Judgement::take(const ProvedRun& run) {
+  boot_.insert(boot_.end(), run.boot.begin(), run.boot.end());
+  boot_claims_.insert(boot_claims_.end(), run.boot_claims.begin(), run.boot_claims.end());
+  if (run.has_boot) boot_given_ = boot_on_wire_ = true;
+  if (run.has_list) ima_given_ = ima_on_wire_ = true;
+  items_ += run.items;
+  if (run.aggregate) {
+    aggregate_algorithm_ = run.aggregate_algorithm;
+    aggregate_ = run.aggregate;
+    aggregate_->name = ima::boot_aggregate;
+    aggregate_->algorithm = aggregate_algorithm_;
+  }
+  if (run.aggregate_trouble) aggregate_trouble_ = run.aggregate_trouble;
+  ima_pcr_ = run.ima_pcr;
+  false_claims_.insert(false_claims_.end(), run.false_claims.begin(), run.false_claims.end());
+  wire_digests_.insert(wire_digests_.end(), run.wire_digests.begin(), run.wire_digests.end());
+  wire_items_ += run.wire_items;
+  if (run.items != 0) add(run.judged);
+}
+
+void Judgement::keep_runs() {
+  for (auto& [fingerprint, run] : new_runs_) proved_.runs->insert(fingerprint, std::move(run));
+  new_runs_.clear();
 }
 
 IndexAnswers Judgement::index_answers() {

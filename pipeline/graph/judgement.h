@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "pipeline/graph/pipeline.h"
+#include "pipeline/graph/proved_runs.h"
 #include "pipeline/lookup/lookup.h"
 #include "pipeline/quote/quote.h"
 #include "pipeline/verdict/log_checks.h"
@@ -16,13 +17,6 @@
 #include "wire/ima/ima.h"
 
 namespace gatehouse::pipeline {
-
-// PCR values that the client claims to have held around an item: compared with ours, never used (spec part 2 §2.5).
-struct PcrClaim {
-  std::uint64_t index = 0;
-  std::uint32_t pcr = 0;
-  Digest before, after;
-};
 
 struct Batch : ImaBatch {
   std::vector<PcrClaim> claims;
@@ -32,10 +26,17 @@ struct Batch : ImaBatch {
   mutable std::atomic<unsigned> stages{2};
 };
 
+// Where evidence that came before is found. Sessions of one group judge the same evidence alike.
+struct Proved {
+  std::shared_ptr<ProvedRuns> runs;  // null: none is looked for
+  std::uint64_t group = 0;
+};
+
 class Judgement {
  public:
   // `signatures` may be null: then each signature is verified.
-  Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures = nullptr);
+  Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures = nullptr,
+            Proved proved = {});
 
   // The list entries that the segment completed; null: none. Boot events stay inside.
   // Takes the segment's bytes, where entries are in them.
@@ -43,6 +44,12 @@ class Judgement {
   Result<std::shared_ptr<Batch>> parse_end();
   void extend(const Batch& batch);
   Result<void> look_up(const Batch& batch);
+  // Whether take_runs() is for this segment: in place of parse(), extend() and look_up(), where all that those were given is
+  // done. Once it wasn't, it isn't any more.
+  bool takes_runs(const Segment& segment) const;
+  Result<void> take_runs(const Segment& segment, Effort& effort);
+  // After conclude() of a session whose quote verified: its runs may be found by others.
+  void keep_runs();
   // Of effort, its outcome has the quote's.
   Outcome conclude(const Finish& finish);
   // Of all look-ups so far.
@@ -50,7 +57,11 @@ class Judgement {
 
  private:
   // judgement.cpp
-  Result<void> parse_pa_tnc(std::size_t base_offset, Batch& batch);
+  // Attributes up to the end of the reader, which a run or a message is.
+  Result<void> parse_evidence(Reader& r, Batch& batch);
+  Result<void> judge_run(Bytes run, std::size_t base_offset, const Fingerprint& fingerprint, Effort& effort);
+  void take(const ProvedRun& run);
+  void add(Judged judged);
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
@@ -95,6 +106,13 @@ class Judgement {
   std::vector<std::uint64_t> false_claims_;  // ascending
   ByteVector wire_digests_;                  // of the first items from the wire, for check_quote()
   std::uint64_t wire_items_ = 0;
+
+  // Of runs: all are the parse lane's.
+  const Proved proved_;
+  Fingerprint chain_{};     // of the runs so far
+  bool known_ = true;       // all of them had come before
+  bool in_runs_ = true;     // nothing came in another way
+  std::vector<std::pair<Fingerprint, ProvedRunPtr>> new_runs_;
 
   // Of all look-ups.
   std::mutex mutex_;

@@ -87,13 +87,13 @@ struct Count {
   Number get() const { return value.load(std::memory_order_relaxed); }
 };
 struct Sums {
-  Count<std::uint64_t> sessions, segments, bytes, cached_hits, cached_misses, store_lookups;
+  Count<std::uint64_t> sessions, segments, bytes, cached_hits, cached_misses, store_lookups, reused;
 };
 
 struct Session {
   Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache,
-          std::shared_ptr<SignatureCache> signatures, Sums& all)
-      : judgement(std::move(context), std::move(cache), std::move(signatures)), sums(all), completion(std::move(done)) {}
+          std::shared_ptr<SignatureCache> signatures, Proved proved, Sums& all)
+      : judgement(std::move(context), std::move(cache), std::move(signatures), std::move(proved)), sums(all), completion(std::move(done)) {}
 
   Judgement judgement;
   Sums& sums;
@@ -122,6 +122,7 @@ struct Session {
       sums.cached_hits.add(answers.cached_hits);
       sums.cached_misses.add(answers.cached_misses);
       sums.store_lookups.add(answers.store_lookups);
+      sums.reused.add(answers.reused);
       completion(std::move(outcome));
     } catch (...) {  // the caller's mistake must not end the graph
     }
@@ -162,7 +163,8 @@ struct Pipeline::State {
         // No slot is kept for a caller: nobody waits inside the arena, and one thread must do all the work alone.
         arena(int(threads), 0),
         graph_owner(in_arena(arena)),
-        graph(*graph_owner) {}
+        graph(*graph_owner),
+        proved(l.proved_bytes == 0 ? nullptr : std::make_shared<ProvedRuns>(l.proved_bytes)) {}
 
   // A graph runs in the arena that it was constructed in, also for puts from other threads.
   static std::unique_ptr<flow::graph> in_arena(oneapi::tbb::task_arena& arena) {
@@ -183,6 +185,23 @@ struct Pipeline::State {
   std::mutex cache_mutex;
   std::weak_ptr<const refdb::View> cached_view;
   std::map<std::pair<std::string, HashAlgorithm>, std::shared_ptr<VerdictCache>> caches;
+  // What makes sessions judge the same evidence alike.
+  struct Group {
+    explicit Group(const Context& c)
+        : product(c.product), bank(c.bank), boot_requested(c.boot_requested), ima_requested(c.ima_requested),
+          max_boot_items(c.max_boot_items), max_ima_items(c.max_ima_items), rules(c.rules) {}
+    std::string product;
+    std::optional<HashAlgorithm> bank;
+    bool boot_requested, ima_requested;
+    std::size_t max_boot_items, max_ima_items;
+    std::vector<EvidenceRulesPtr> rules;
+    bool operator==(const Group&) const = default;
+  };
+  // So many rules and products at a time: a policy that is read anew has other rules.
+  static constexpr std::size_t max_groups = 256;
+  const std::shared_ptr<ProvedRuns> proved;
+  std::vector<std::pair<Group, std::uint64_t>> groups;  // guarded by cache_mutex; of cached_view
+  std::uint64_t last_group = 0;                         // guarded by cache_mutex
   std::shared_ptr<SignatureCache> signatures;  // made for the first session whose rules have keys
 
   template <class Node, class Work>
@@ -260,7 +279,15 @@ struct Pipeline::State {
     const std::size_t size = segment.bytes.size();
     bool handed_on = false;
     try {
-      if (!s->stopped()) {
+      if (s->stopped()) {
+        // Nothing of it counts any more.
+      } else if (s->judgement.takes_runs(segment)) {
+        Effort effort;
+        if (auto taken = s->judgement.take_runs(segment, effort); !taken) s->stop(std::move(taken).error());
+        s->parse_time.add(effort.parse.count());
+        s->extend_time.add(effort.extend.count());
+        s->lookup_time.add(effort.lookup.count());
+      } else {
         Watch watch;
         auto batch = s->judgement.parse(segment);
         s->parse_time.add(watch.lap());
@@ -323,6 +350,7 @@ struct Pipeline::State {
     effort.parse = std::chrono::nanoseconds(s->parse_time.get());
     effort.extend = std::chrono::nanoseconds(s->extend_time.get());
     effort.lookup = std::chrono::nanoseconds(s->lookup_time.get());
+    if (outcome.quote) s->judgement.keep_runs();
     effort.conclude = std::chrono::nanoseconds(watch.lap()) - effort.quote;
     s->complete(std::move(outcome));
   }
@@ -331,13 +359,32 @@ struct Pipeline::State {
     // Products are the operator's, but the name in a context may be a claim: only known ones get a cache.
     if (context.references == nullptr || !context.references->has_product(context.product)) return nullptr;
     const std::lock_guard lock(cache_mutex);
-    if (cached_view.lock() != context.references) {
-      caches.clear();
-      cached_view = context.references;
-    }
+    look_at(context.references);
     auto& cache = caches[{context.product, context.bank.value_or(HashAlgorithm::sha256)}];
     if (!cache) cache = std::make_shared<VerdictCache>();
     return cache;
+  }
+
+  // With cache_mutex held.
+  void look_at(const std::shared_ptr<const refdb::View>& view) {
+    if (cached_view.lock() == view) return;
+    caches.clear();
+    groups.clear();
+    cached_view = view;
+  }
+
+  Proved proved_for(const Context& context) {
+    if (proved == nullptr || !context.bank || !context.symlinks.empty() || context.references == nullptr ||
+        !context.references->has_product(context.product))
+      return {};
+    const std::lock_guard lock(cache_mutex);
+    look_at(context.references);
+    const Group wanted(context);
+    for (const auto& [group, number] : groups)
+      if (group == wanted) return {proved, number};
+    if (groups.size() == max_groups) groups.clear();
+    groups.emplace_back(wanted, ++last_group);
+    return {proved, last_group};
   }
 
   std::shared_ptr<SignatureCache> signatures_for(const Context& context) {
@@ -395,8 +442,9 @@ Pipeline::~Pipeline() { state_->graph.wait_for_all(); }
 std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion) {
   auto cache = state_->cache_for(context);
   auto signatures = state_->signatures_for(context);
-  auto session =
-      std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures), state_->sums);
+  auto proved = state_->proved_for(context);
+  auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures),
+                                           std::move(proved), state_->sums);
   State* const state = state_.get();
   return std::make_unique<EvidenceHandle>(
       std::move(session),
@@ -421,7 +469,7 @@ std::size_t Pipeline::budget_bytes() const { return state_->limits.budget_bytes;
 Totals Pipeline::totals() const {
   const Sums& sums = state_->sums;
   Totals out{.sessions = sums.sessions.get(), .segments = sums.segments.get(), .bytes = sums.bytes.get(),
-             .cached_hits = sums.cached_hits.get(), .cached_misses = sums.cached_misses.get(), .store_lookups = sums.store_lookups.get()};
+             .cached_hits = sums.cached_hits.get(), .cached_misses = sums.cached_misses.get(), .store_lookups = sums.store_lookups.get(), .reused = sums.reused.get()};
   const std::lock_guard lock(state_->cache_mutex);
   if (state_->signatures) {
     out.cached_signatures = state_->signatures->hits();

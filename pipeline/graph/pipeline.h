@@ -167,6 +167,8 @@ struct Limits {
   unsigned threads = 0;  // 0: as many as the machine has
   std::size_t budget_bytes = std::size_t(1) << 30;
   std::size_t session_bytes = std::size_t(64) << 20;
+  // Of what came of evidence whose quote verified, for when it comes again (pipeline/graph/proved_runs.h); 0: none is kept.
+  std::size_t proved_bytes = 0;
 };
 
 // Sums over the sessions that have been completed since the pipeline was made, however they ended.
@@ -174,6 +176,8 @@ struct Totals {
   std::uint64_t sessions = 0, segments = 0, bytes = 0;
   // List entries that the verdict cache knew as known and as unknown, and for which the reference store was asked.
   std::uint64_t cached_hits = 0, cached_misses = 0, store_lookups = 0;
+  // List entries that came in the same bytes as in evidence whose quote had verified.
+  std::uint64_t reused = 0;
   // Signatures that the signature cache knew to be good, and that were verified.
   std::uint64_t cached_signatures = 0, verified_signatures = 0;
 };

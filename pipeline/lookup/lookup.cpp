@@ -235,6 +235,7 @@ void count(Counters& counters, Status status) {
 Result<Judged> judge(const References& references, const ImaBatch& batch) {
   const auto& items = batch.items;
   Judged out;
+  if (!items.empty()) out.first = items.front().index;
   out.statuses.assign(items.size(), Status::ok);
   std::vector<Open> left = ask_cache(references, items, out);
   GH_CHECK(ask_index(references, items, left, out.index));

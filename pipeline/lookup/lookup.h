@@ -56,12 +56,14 @@ struct ImaBatch {
 // How the entries were answered (pipeline.h, Totals).
 struct IndexAnswers {
   std::uint64_t cached_hits = 0, cached_misses = 0, store_lookups = 0;
+  std::uint64_t reused = 0;  // with the run that they came in (pipeline/graph/proved_runs.h)
 };
 
 struct Judged {
   Counters counters;
   IndexAnswers index;
   std::vector<Finding> findings;  // by entry
+  std::uint64_t first = 0;        // entry of the next member's first
   std::vector<Status> statuses;   // of items[i]; absent: a boot_aggregate, which isn't counted
   // Entries from the wire that are the template hash over a zero digest: a violation, recorded by a kernel that extended
   // all ones for it (spec part 2 §7.5). Whether it did, only the quote can tell.

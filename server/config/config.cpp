@@ -250,6 +250,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"test_rounds", count(c.test_rounds, 0, 16)}}},
       {"server",
        {{"threads", count(c.threads, 1, 1024)},
+        {"proved_evidence_mb", count(c.proved_evidence_mb, 0, 1'048'576)},
         {"trace", file(c.trace)},
         {"max_assessments_per_device", count(c.max_assessments_per_device, 1, 1'000'000)},
         {"max_delay_ms", span(c.max_delay, 1, 60'000)},

@@ -54,6 +54,7 @@ struct Config {
   // [server]
   std::string trace;     // folder for each session's conversation; empty: none is kept
   unsigned threads = 0;  // 0: as many as the machine has
+  std::size_t proved_evidence_mb = 256;  // of what came of evidence, for when it comes again; 0: none is kept
   std::chrono::seconds grace{30};
   std::chrono::milliseconds max_delay{100};
   std::size_t max_assessments_per_device = 4;

@@ -151,7 +151,8 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   single("gatehouse_evidence_sessions_total", Type::counter, "Sessions whose evidence was judged or given up.", double(r.evidence.sessions));
   single("gatehouse_evidence_segments_total", Type::counter, "Segments of their evidence.", double(r.evidence.segments));
   single("gatehouse_evidence_bytes_total", Type::counter, "Bytes of their evidence.", double(r.evidence.bytes));
-  family("gatehouse_lookups_total", Type::counter, "List entries by who answered: the verdict cache or the reference store.").samples = {
+  family("gatehouse_lookups_total", Type::counter, "List entries by who answered: evidence that had come before, the verdict cache or the reference store.").samples = {
+      {{{"answer", "reused"}}, double(r.evidence.reused)},
       {{{"answer", "cached_known"}}, double(r.evidence.cached_hits)},
       {{{"answer", "cached_unknown"}}, double(r.evidence.cached_misses)},
       {{{"answer", "store"}}, double(r.evidence.store_lookups)}};

@@ -603,7 +603,8 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     impl->evidence_memory = std::make_shared<evidence::Memory>(memory, memory / 4);
   }
   GH_CHECK(impl->load());
-  impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = impl->config.threads});
+  impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{
+      .threads = impl->config.threads, .proved_bytes = impl->config.proved_evidence_mb << 20});
   if (!impl->config.trace.empty()) {
     GH_TRY(impl->recorder, trace::Recorder::open(impl->config.trace));
     log::write(log::Level::warning, {}, "each conversation is written to " + impl->config.trace);

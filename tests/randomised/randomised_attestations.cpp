@@ -1,5 +1,6 @@
 // Verdicts that depend on what they must not: randomised attestations, each judged alone and then by graphs of 1, 2 and 8
-// threads, with and without the verdict cache, cut anew each time and beside others. The verdicts' bytes are compared,
+// threads, with and without the verdict cache, cut anew each time and beside others, and twice where what is proved is
+// found again. The verdicts' bytes are compared,
 // and so is what would be learned of each: baseline and clock, or the error.
 //
 //   randomised_attestations                              a few thousand, as a test
@@ -70,8 +71,10 @@ class Trial {
     for (const unsigned threads : {1U, 2U, 8U})
       for (const bool cached : {false, true}) {
         graphs_.push_back({std::to_string(threads) + (cached ? " threads with a cache" : " threads without a cache"), cached,
-                           std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = threads})});
+                           std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = threads}), false});
       }
+    graphs_.push_back({"2 threads that find what is proved", true,
+                       std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = 2, .proved_bytes = std::size_t(64) << 20}), true});
   }
   void run();
   void report(double seconds) const;
@@ -84,6 +87,7 @@ class Trial {
     std::string name;
     bool cached = false;
     std::unique_ptr<pipeline::Pipeline> graph;
+    bool proved = false;
   };
   void work();
   void round(std::uint64_t first, std::uint64_t count);
@@ -133,7 +137,10 @@ void Trial::round(std::uint64_t first, std::uint64_t count_of_round) {
     count(attestations.back(), wanted.back());
   }
   Random random(options.seed + first);
-  for (Graph& graph : graphs_) judge(graph, attestations, wanted, random);
+  for (Graph& graph : graphs_) {
+    judge(graph, attestations, wanted, random);
+    if (graph.proved) judge(graph, attestations, wanted, random);
+  }
 }
 
 // All at once: each one's segments in their order, one's between another's at random.
@@ -159,7 +166,8 @@ void Trial::judge(Graph& graph, const std::vector<Attestation>& attestations, co
       vanishing = graph.graph->open(context, [&](const Result<pipeline::Outcome>&) { answered.count_down(); });
       for (pipeline::Segment& segment : cut(attestations[i], random)) vanishing->submit(std::move(segment));
     }
-    sessions[i].segments = cut(attestations[i], random);
+    // What comes again comes in the same pieces.
+    sessions[i].segments = graph.proved ? whole(attestations[i]) : cut(attestations[i], random);
     sessions[i].evidence = graph.graph->open(std::move(context), [&, i](const Result<pipeline::Outcome>& outcome) {
       got[i] = text_of(outcome);
       answered.count_down();
@@ -229,6 +237,7 @@ void Trial::report(double seconds) const {
 }
 
 bool Trial::varied() const {
+  if (options.attestations >= 1000 && std::ranges::none_of(graphs_, [](const Graph& g) { return g.graph->totals().reused > 1000; })) return false;
   const auto seen = [&](const char* ending) { return endings_.contains(ending); };
   return options.attestations < 1000 || (std::ranges::all_of(std::array{"allow", "isolate", "none", "error"}, seen) && traits_.size() >= 30);
 }

@@ -56,7 +56,7 @@ std::shared_ptr<const refdb::View> references_in(const std::string& path) {
 
 }  // namespace
 
-World::World(unsigned threads) {
+World::World(unsigned threads, std::size_t proved_bytes) {
   static std::atomic<int> count{0};
   folder = std::filesystem::temp_directory_path() / ("gatehouse-session-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
   std::filesystem::create_directories(folder);
@@ -64,7 +64,7 @@ World::World(unsigned threads) {
   auto opened = server::State::open({.path = folder / "state", .create = true});
   EXPECT_TRUE(opened) << opened.error().text();
   state = std::move(*opened);
-  pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = threads});
+  pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = threads, .proved_bytes = proved_bytes});
   settings.auth = server::Auth::none;
   settings.keep = server::Keep::all;
   settings.evidence_memory = std::make_shared<evidence::Memory>(std::size_t(256) << 20, std::size_t(64) << 20);

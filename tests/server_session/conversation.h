@@ -33,7 +33,7 @@ ByteVector file(const std::string& path);
 // State, references of the recorded evidence and an evidence plane, in a folder of its own.
 class World {
  public:
-  explicit World(unsigned threads = 2);
+  explicit World(unsigned threads = 2, std::size_t proved_bytes = std::size_t(64) << 20);
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
