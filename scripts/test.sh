@@ -114,7 +114,7 @@ part_ingest() {
   python3 tests/refdb_ingest/distribution.py --gatehouse build/release/bin/gatehouse --folder build/ingest
 }
 part_asan() {
-  [ -z "$long" ] || export GATEHOUSE_LONG=1  # twenty kills of a server instead of three
+  [ -z "$long" ] || export GATEHOUSE_LONG=1  # 200 kills of a server instead of three
   build asan
   run asan
 }
