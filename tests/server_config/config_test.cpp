@@ -83,8 +83,8 @@ TEST_F(ConfigFile, APolicyHasAShadowAndMayOnlyWatch) {
 }
 
 TEST_F(ConfigFile, ResultsGoWhereTheFileSaysFromItsFolder) {
-  EXPECT_EQ(read(least + rest)->results_file, "");
-  EXPECT_EQ(read(least + rest + "[results]\nfile = \"r.jsonl\"\n")->results_file, folder_ + "/r.jsonl");
+  EXPECT_EQ(read(least + rest)->results.file, "");
+  EXPECT_EQ(read(least + rest + "[results]\nfile = \"r.jsonl\"\n")->results.file, folder_ + "/r.jsonl");
 }
 
 TEST_F(ConfigFile, MetricsHaveAnAddressOrAreOff) {
