@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/server_program/site.h"
+#include "tests/server_results/http_target.h"
 
 namespace gatehouse::test {
 namespace {
@@ -64,11 +65,12 @@ TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
   std::cout << "seed " << seed << '\n';
   std::mt19937 random(seed);
   Site site;
+  HttpTarget target([](std::size_t, const HttpTarget::Request&) { return 204; });
   std::vector<Machine> machines;
   for (std::size_t n = 0; n < clients; ++n) machines.push_back(site.enrolled());
   ASSERT_EQ(endpoint::test::run(std::string(GATEHOUSE_PROGRAM) + " audit key '" + site.path("audit.key") + "'").code, 0);
   site.configure({}, "keep_evidence = \"all\"\n",
-                 "[results]\nfile = \"results.jsonl\"\n[audit]\nkey = \"audit.key\"\ncheckpoints = \"checkpoints\"\ninterval_seconds = 1\n");
+                 "[results]\nfile = \"results.jsonl\"\n[[results.webhook]]\nurl = \"" + target.url() + "\"\n[audit]\nkey = \"audit.key\"\ncheckpoints = \"checkpoints\"\ninterval_seconds = 1\n");
   const std::string references = content_digest(site);
   std::vector<std::size_t> told(clients, 0), cut(clients, 0);
   for (Machine const& m : machines) EXPECT_EQ(sessions(site, m.tpm->ak().key_id(), "allow").size(), 0U);
@@ -126,6 +128,12 @@ TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
     ASSERT_TRUE(outcome);
     EXPECT_EQ(outcome->recommendation, endpoint::Recommendation::allow);
   }
+  // The webhook's target has each of them, those too that came on record in the moment of a kill.
+  target.requests_until([&](const std::vector<HttpTarget::Request>& requests) {
+    std::set<std::string> missing = recorded;
+    for (const auto& request : requests) missing.erase(request.field("Gatehouse-Session"));
+    return missing.empty();
+  });
   server.signal(SIGTERM);
   EXPECT_EQ(server.wait(), 0) << server.log();
   expect_audit(site);

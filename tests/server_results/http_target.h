@@ -68,6 +68,13 @@ class HttpTarget {
     more_.wait(lock, [&] { return requests_.size() >= count; });
     return requests_;
   }
+  // The requests so far, once they are enough.
+  template <class Enough>
+  std::vector<Request> requests_until(Enough enough) {
+    std::unique_lock lock(mutex_);
+    more_.wait(lock, [&] { return enough(requests_); });
+    return requests_;
+  }
 
  private:
   void serve() {
