@@ -16,6 +16,8 @@ cp "$2" "$1/root/package.deb"
 cp "$3" "$1/root/eventlog"
 exec chroot "$1/root" /bin/sh -eu
 '''
+NOT = '''not() { if "$@"; then echo "unexpected: $*"; exit 1; fi; }
+'''
 
 
 def package(name):
@@ -34,7 +36,7 @@ class Packages(unittest.TestCase):
         self.run_in_copy(package('gatehouse'), 'true', skip=True)
 
     def run_in_copy(self, deb, commands, skip=False):
-        done = subprocess.run(['unshare', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', COPY, 'sh', self.folder, deb, LOG], input=commands,
+        done = subprocess.run(['unshare', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', COPY, 'sh', self.folder, deb, LOG], input=NOT + commands,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
         if skip and done.returncode != 0:
             self.skipTest('no overlay of the file system can be mounted here: nothing was tested: ' + done.stdout.strip())
@@ -44,7 +46,7 @@ class Packages(unittest.TestCase):
     def test_the_server_installs_alone(self):
         out = self.run_in_copy(package('gatehouse'), r'''
 export DEBIAN_FRONTEND=noninteractive
-! dpkg-query -W gatehouse-endpoint 2>/dev/null
+not dpkg-query -W gatehouse-endpoint
 dpkg -i /package.deb
 [ "$(dpkg-query -W -f '${db:Status-Status}' gatehouse)" = installed ]
 /usr/bin/gatehouse --version
@@ -76,15 +78,17 @@ dpkg -P gatehouse
     def test_the_endpoint_installs_alone(self):
         self.run_in_copy(package('gatehouse-endpoint'), r'''
 export DEBIAN_FRONTEND=noninteractive
-! dpkg-query -W gatehouse 2>/dev/null
+not dpkg-query -W gatehouse
 dpkg -i /package.deb
 [ "$(dpkg-query -W -f '${db:Status-Status}' gatehouse-endpoint)" = installed ]
 /usr/bin/gatehouse-endpoint --version
 [ ! -e /usr/bin/gatehouse ]
 [ -s /lib/systemd/system/gatehouse-endpoint.service ]
 [ -s /usr/share/man/man1/gatehouse-endpoint-attest.1.gz ]
-! dpkg-query -W -f '${Depends}\n' gatehouse-endpoint | grep -E 'rocksdb|tbb|boost|curl'
-! ldd /usr/bin/gatehouse-endpoint | grep 'not found'
+dpkg-query -W -f '${Depends}\n' gatehouse-endpoint >/depends
+not grep -E 'rocksdb|tbb|boost|curl' /depends
+ldd /usr/bin/gatehouse-endpoint >/libraries
+not grep 'not found' /libraries
 dpkg -P gatehouse-endpoint
 [ ! -e /usr/bin/gatehouse-endpoint ]
 ''')
@@ -93,7 +97,7 @@ dpkg -P gatehouse-endpoint
         """Or the dependencies weren't declared, and the tests above would say nothing of them."""
         out = self.run_in_copy(package('gatehouse'), r'''
 dpkg --force-depends --remove librocksdb7.8 >/dev/null 2>&1
-! dpkg -i /package.deb
+not dpkg -i /package.deb
 ''')
         self.assertIn('depends on librocksdb7.8', out)
 
