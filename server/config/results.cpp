@@ -14,12 +14,12 @@ bool is_webhook_url(const std::string& url) {
   // libcurl reads the rest; what is checked here is that nothing goes out in the clear, and that no line break gets into a
   // request.
   if (url.size() > 2048 || std::any_of(url.begin(), url.end(), [](unsigned char c) { return c <= ' ' || c == 0x7F; })) return false;
-  if (url.starts_with("https://")) return url.size() > 8 && url[8] != '/';
-  constexpr std::string_view scheme = "http://";
-  if (!url.starts_with(scheme)) return false;
-  std::string_view host = std::string_view(url).substr(scheme.size());
+  const bool tls = url.starts_with("https://");
+  if (!tls && !url.starts_with("http://")) return false;
+  std::string_view host = std::string_view(url).substr(tls ? 8 : 7);
   host = host.substr(0, host.find_first_of("/?#"));
-  if (host.find('@') != std::string_view::npos) return false;
+  if (host.empty() || host.find('@') != std::string_view::npos) return false;  // no password among the names
+  if (tls) return true;
   for (const std::string_view here : {"127.0.0.1", "[::1]", "localhost"})
     if (host == here || (host.starts_with(here) && host[here.size()] == ':' &&
                          host.find_first_not_of("0123456789", here.size() + 1) == std::string_view::npos))

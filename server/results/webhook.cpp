@@ -119,6 +119,8 @@ struct Webhook::Impl {
   Impl(WebhookOptions o, ResultSource s, Place p) : options(std::move(o)), source(std::move(s)), place(std::move(p)) {}
 
   const WebhookOptions options;
+  // For the log: scheme, host and port. What follows may be a secret between the two.
+  const std::string name = options.url.substr(0, options.url.find('/', options.url.find("://") + 3));
   const ResultSource source;
   Place place;                               // of the thread
   std::unique_ptr<CURLM, FreeMulti> multi;   // of the thread, but for curl_multi_wakeup()
@@ -143,7 +145,7 @@ struct Webhook::Impl {
     return stopping;
   }
   void complain(const std::string& session, const std::string& why) {
-    if (!broken) log::write(log::Level::error, session, "webhook " + options.url + ": " + why + "; results wait");
+    if (!broken) log::write(log::Level::error, session, "webhook " + name + ": " + why + "; results wait");
     broken = true;
   }
 };
@@ -190,7 +192,7 @@ DeliveryCounts Webhook::counts() const {
 Result<void> Webhook::Impl::find_place() {
   GH_TRY(const AuditResults now, source.results(UINT64_MAX, 1));
   if (place.known() && place.of_log() == now.log && place.next() <= now.size) return {};
-  if (place.known()) log::write(log::Level::warning, {}, "webhook " + options.url + ": the state store is another one than before: begins with its next result");
+  if (place.known()) log::write(log::Level::warning, {}, "webhook " + name + ": the state store is another one than before: begins with its next result");
   return place.keep(now.log, now.size);
 }
 
@@ -218,7 +220,7 @@ bool Webhook::Impl::deliver_page() {
   if (waiting > options.queue) {
     const std::uint64_t first = next->size - options.queue;
     left_out.fetch_add(first - place.next(), std::memory_order_relaxed);
-    log::write(log::Level::error, {}, "webhook " + options.url + ": " + std::to_string(first - place.next()) + " results are left out: more than " +
+    log::write(log::Level::error, {}, "webhook " + name + ": " + std::to_string(first - place.next()) + " results are left out: more than " +
                                           std::to_string(options.queue) + " wait");
     if (const auto kept = place.keep(next->log, first); !kept) complain({}, kept.error().text());
     return true;
@@ -250,7 +252,7 @@ Result<bool> Webhook::Impl::deliver(const AuditResults::One& one) {
     if (attempt.stopped) return false;
     if (attempt.delivered) {
       delivered.fetch_add(1, std::memory_order_relaxed);
-      if (broken) log::write(log::Level::info, {}, "webhook " + options.url + ": takes results again");
+      if (broken) log::write(log::Level::info, {}, "webhook " + name + ": takes results again");
       broken = false;
       next_pause = Milliseconds(0);
       return true;
@@ -258,7 +260,7 @@ Result<bool> Webhook::Impl::deliver(const AuditResults::One& one) {
     failed.fetch_add(1, std::memory_order_relaxed);
     if (attempt.unwanted && ++refused == attempts_of_refused) {
       left_out.fetch_add(1, std::memory_order_relaxed);
-      log::write(log::Level::error, one.session, "webhook " + options.url + ": this result is left out: " + attempt.why);
+      log::write(log::Level::error, one.session, "webhook " + name + ": this result is left out: " + attempt.why);
       return true;
     }
     complain(one.session, attempt.why);

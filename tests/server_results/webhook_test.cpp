@@ -185,7 +185,7 @@ TEST_F(WebhookTest, BeginsAnewWithAnotherStoreAndWithAPlaceThatIsNone) {
 TEST(WebhookUrl, SendsNothingInTheClearOverANetwork) {
   for (const char* const good : {"https://soc.example/hook", "https://192.0.2.1:8443", "http://127.0.0.1:8080/x?y", "http://localhost", "http://[::1]:80/"})
     EXPECT_TRUE(is_webhook_url(good)) << good;
-  for (const char* const bad : {"", "https://", "https:///x", "http://soc.example/", "http://127.0.0.1.example/", "http://127.0.0.1@soc.example/", "http://127.0.0.1:1@soc.example/",
+  for (const char* const bad : {"", "https://", "https:///x", "http://soc.example/", "http://127.0.0.1.example/", "http://127.0.0.1@soc.example/", "http://127.0.0.1:1@soc.example/", "https://user:password@soc.example/",
                                 "ftp://127.0.0.1/", "http://localhost.example", "https://a b/", "https://a\r\nX: y/", "file:///etc/passwd"})
     EXPECT_FALSE(is_webhook_url(bad)) << bad;
 }
