@@ -156,7 +156,7 @@ Result<std::unique_ptr<Webhook>> Webhook::open(WebhookOptions options, ResultSou
   auto impl = std::make_unique<Impl>(std::move(options), std::move(source), std::move(place));
   impl->multi.reset(curl_multi_init());
   impl->easy.reset(curl_easy_init());
-  if (global != CURLE_OK || !impl->multi || !impl->easy) return fail(Error{Fault::environment, "libcurl can't begin", {}, 0, impl->options.url, {}});
+  if (global != CURLE_OK || !impl->multi || !impl->easy) return fail(Error{Fault::environment, "libcurl can't begin", {}, 0, impl->name, {}});
   GH_CHECK(impl->find_place());
   impl->thread = std::thread([raw = impl.get()] { raw->run(); });
   return std::unique_ptr<Webhook>(new Webhook(std::move(impl)));
