@@ -6,7 +6,7 @@ set(commands
   "refdb:gatehouse_refdb_explain gatehouse_refdb_ingest gatehouse_refdb_store"
   "serve:gatehouse_tls gatehouse_config gatehouse_refdb_store"
   "device:gatehouse_state gatehouse_control gatehouse_config gatehouse_refdb_ingest"
-  "session:gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store"
+  "session:gatehouse_state gatehouse_control gatehouse_config gatehouse_results gatehouse_kept_evidence gatehouse_refdb_store"
   "audit:gatehouse_state gatehouse_control gatehouse_config"
   "backup:gatehouse_state gatehouse_control gatehouse_config"
   "top:gatehouse_control gatehouse_config"

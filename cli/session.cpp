@@ -7,12 +7,15 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "base/jws.h"
 #include "cli/commands.h"
 #include "cli/kept.h"
 #include "cli/session_why.h"
 #include "cli/state_access.h"
+#include "server/config/config.h"
 #include "server/evidence/again.h"
 #include "server/evidence/bundle.h"
+#include "server/results/ear.h"
 
 namespace gatehouse::cli {
 namespace {
@@ -21,7 +24,7 @@ namespace json = boost::json;
 
 struct Options {
   StateOptionsOfCommand where;
-  std::string device, session, refdb, file;
+  std::string device, session, refdb, file, format = "bundle", key;
   std::optional<std::uint64_t> last;
   bool timing = false;
 };
@@ -182,6 +185,28 @@ Result<int> export_bundle(const Options& options) {
   return same ? 0 : 1;
 }
 
+// The key of the option; else what the server signs with.
+Result<JwsSigner> ear_signer(const Options& options) {
+  if (!options.key.empty()) return JwsSigner::read_file(options.key);
+  if (options.where.config.empty()) return fail(Error{Fault::usage, "--format ear needs --key FILE, or --config FILE with the server's key", {}, 0, "session export", {}});
+  const auto config = server::read_config(options.where.config);
+  if (!config) return fail(Error{config.error().fault, "the configuration can't be used", {}, 0, options.where.config, {}});
+  return JwsSigner::read_file(config->results.ear_key.empty() ? config->key : config->results.ear_key);
+}
+
+// An attestation result that whoever knows the server's public key can check and read, of any session that has ended.
+Result<int> export_ear(const Options& options) {
+  GH_TRY(const JwsSigner signer, ear_signer(options));
+  GH_TRY(const json::object session, one_session(options, "session.show"));
+  GH_TRY(const std::string token, server::ear_token(json::serialize(session), signer));
+  GH_CHECK(write_file_atomically(options.file, as_bytes(token + "\n"), 0600));
+  if (options.where.json)
+    std::cout << json::serialize(json::object{{"session", options.session}, {"file", options.file}, {"bytes", token.size() + 1}, {"algorithm", signer.algorithm()}, {"key", signer.key_id()}}) << '\n';
+  else
+    std::cout << options.file << ": an attestation result (EAR), signed with " << signer.algorithm() << " by key " << signer.key_id() << '\n';
+  return flushed();
+}
+
 int exit_of(const Result<int>& result) { return result ? *result : complain(result.error()); }
 
 void print_stages(const json::object& timing, const char* group) {
@@ -274,10 +299,15 @@ void add_session(CLI::App& app, Run& run) {
   again->callback([options, &run] { run = [options] { return exit_of(replay(*options)); }; });
   CLI::App* const out = single("export", "Write a bundle that `verify --bundle` checks on another machine",
                                "gatehouse session export 20261124T163105.123-9f86… session.bundle --config gatehouse.toml\n"
+                               "  gatehouse session export 20261124T163105.123-9f86… session.jwt --format ear --config gatehouse.toml\n"
                                "Exit codes: 0 written, 1 written, and judged again the verdict is another one, 4 no evidence was kept.");
   with_references(out);
   not_empty(out->add_option("FILE", options->file, "file to write"))->required();
-  out->callback([options, &run] { run = [options] { return exit_of(export_bundle(*options)); }; });
+  out->add_option("--format", options->format,
+                  "bundle: evidence and verdict, for verify; ear: an EAT attestation result, a JSON Web Token signed with the server's key")
+      ->check(CLI::IsMember({"bundle", "ear"}));
+  not_empty(out->add_option("--key", options->key, "private key that signs an ear, PEM (default: the configuration's)"));
+  out->callback([options, &run] { run = [options] { return exit_of(options->format == "ear" ? export_ear(*options) : export_bundle(*options)); }; });
 }
 
 }  // namespace gatehouse::cli

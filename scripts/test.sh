@@ -2,15 +2,15 @@
 # Installs what the tests need, builds with address and undefined-behaviour sanitizers and runs every test, each fuzz
 # corpus and mutations of it: scripts/test.sh. What takes longer (thread sanitizer, clang, ten minutes of fuzzing a parser,
 # coverage, kill loops, a million mutated conversations, 100,000 randomised attestations, an hour of mixed load for each
-# sanitizer, 2 GB of a distribution taken in from its mirror): scripts/test.sh --long, or single parts of it:
-# scripts/test.sh --long fuzz|clang|tsan|coverage|demo|mutated|randomised|soak|ingest|asan...
+# sanitizer, 2 GB of a distribution taken in from its mirror, Debian packages): scripts/test.sh --long, or single parts of it:
+# scripts/test.sh --long fuzz|clang|tsan|coverage|demo|mutated|randomised|soak|ingest|packages|asan...
 # Ends with ctest's summary.
 . "$(dirname "$0")/lib/packages.sh"
-usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|mutated|randomised|soak|ingest|asan]...]" >&2; exit 2; }
+usage() { echo "usage: scripts/test.sh [--long [fuzz|clang|tsan|coverage|demo|mutated|randomised|soak|ingest|packages|asan]...]" >&2; exit 2; }
 long='' parts=asan
 case ${1:-} in
   --long)
-    long=1 parts='fuzz clang tsan coverage demo mutated randomised soak ingest asan'
+    long=1 parts='fuzz clang tsan coverage demo mutated randomised soak ingest packages asan'
     shift
     for part; do case " $parts " in *" $part "*) ;; *) usage;; esac; done
     parts=${*:-$parts};;
@@ -113,8 +113,13 @@ part_ingest() {
   say "a distribution as reference, killed 20 times"
   python3 tests/refdb_ingest/distribution.py --gatehouse build/release/bin/gatehouse --folder build/ingest
 }
+part_packages() {
+  scripts/package.sh
+  say "each package installed alone"
+  GATEHOUSE_SOURCE=$root python3 tests/install/package_test.py
+}
 part_asan() {
-  [ -z "$long" ] || export GATEHOUSE_LONG=1  # twenty kills of a server instead of three
+  [ -z "$long" ] || export GATEHOUSE_LONG=1  # 200 kills of a server instead of three
   build asan
   run asan
 }

@@ -140,6 +140,16 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
       slot = n.value_or(false);
     };
   };
+  // A program by its absolute path, and arguments.
+  const auto command = [&](std::vector<std::string>& slot) -> Use {
+    return [&r, &slot, strings](const toml::node& n, const std::string& k) {
+      strings([&](const toml::node& item, const std::string& key, const std::string& word) {
+        if (slot.empty() && !word.starts_with('/')) r.mistake(item.source(), key, "wants a program by its absolute path");
+        if (word.find('\0') != std::string::npos) r.mistake(item.source(), key, "wants words without a zero");
+        slot.push_back(word);
+      })(n, k);
+    };
+  };
   // What an attribute of RADIUS can hold.
   const auto attribute = [&](std::string& slot) -> Use {
     return [&r, &slot](const toml::node& n, const std::string& k) {
@@ -269,7 +279,51 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
        {{"key", file(c.audit_key)},
         {"checkpoints", file(c.audit_checkpoints)},
         {"interval_seconds", span(c.audit_interval, 1, 86400)}}},
-      {"results", {{"file", file(c.results_file)}}},
+      {"results",
+       {{"file", file(c.results.file)},
+        {"command", command(c.results.command)},
+        {"command_allow", command(c.results.command_allow)},
+        {"command_block", command(c.results.command_block)},
+        {"command_seconds", span(c.results.command_limit, 1, 3600)},
+        {"command_writes", strings([&](const toml::node& n, const std::string& k, const std::string& text) {
+           if (!text.starts_with('/')) r.mistake(n.source(), k, "wants absolute paths");
+           else c.results.command_writes.push_back(text);
+         })},
+        {"command_sandbox", flag(c.results.command_sandbox)},
+        {"syslog",
+         [&](const toml::node& n, const std::string& k) {
+           c.results.syslog = n.value_or(std::string());
+           if (!is_syslog_target(c.results.syslog)) r.mistake(n.source(), k, "is unix:PATH, udp:ADDRESS:PORT or tcp:ADDRESS:PORT");
+         }},
+        {"syslog_facility",
+         [&](const toml::node& n, const std::string& k) {
+           c.results.syslog_facility = syslog_facility(n.value_or(std::string()));
+           if (c.results.syslog_facility > 23) r.mistake(n.source(), k, "is a facility's name, such as authpriv, daemon or local0");
+         }},
+        {"ear_key", file(c.results.ear_key)},
+        {"webhook",
+         [&](const toml::node& n, const std::string& k) {
+           const toml::array* const list = n.as_array();
+           if (list == nullptr) return r.mistake(n.source(), k, "wants tables, [[results.webhook]]");
+           for (const toml::node& item : *list) {
+             WebhookConfig& hook = c.results.webhooks.emplace_back();
+             members(item, k, {{"url", [&](const toml::node& v, const std::string& key) {
+                                  hook.url = v.value_or(std::string());
+                                  if (!is_webhook_url(hook.url)) r.mistake(v.source(), key, "wants https://HOST/…, or http:// to this machine");
+                                  for (const WebhookConfig& other : c.results.webhooks)
+                                    if (&other != &hook && other.url == hook.url) r.mistake(v.source(), key, "is there already");
+                                }},
+                               {"key_file", file(hook.key_file)},
+                               {"ca", file(hook.ca)},
+                               {"format", [&](const toml::node& v, const std::string& key) {
+                                  std::string name;
+                                  one_of(name, {"json", "ear"})(v, key);
+                                  hook.format = name == "ear" ? ResultFormat::ear : ResultFormat::json;
+                                }},
+                               {"queue", count(hook.queue, 1, 10'000'000)}});
+             if (hook.url.empty()) r.mistake(item.source(), k + ".url", "is missing");
+           }
+         }}}},
       {"metrics",
        {{"listen",
          [&](const toml::node& n, const std::string& k) {

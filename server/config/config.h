@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "server/config/radius.h"
+#include "server/config/results.h"
 #include "server/imv/host.h"
 
 namespace gatehouse::server {
@@ -47,7 +48,7 @@ struct Config {
   // [radius]
   RadiusConfig radius;
   // [results]
-  std::string results_file;  // a JSON object a line; empty: none
+  ResultsConfig results;
   // [imv]
   bool test_imv = false;  // for acceptance tests
   unsigned test_rounds = 0;

@@ -174,6 +174,12 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
          double(r.kept_left_out));
   family("gatehouse_results_total", Type::counter, "Lines of the result log.").samples = {
       {{{"result", "written"}}, double(r.results_written)}, {{{"result", "left_out"}}, double(r.results_left_out)}};
+  Family& deliveries = family("gatehouse_result_deliveries_total", Type::counter, "Results that commands, syslog and webhooks were given.");
+  for (const Readings::Delivery& d : r.deliveries)
+    for (const auto& [result, count] : {std::pair<std::string_view, std::uint64_t>("delivered", d.delivered), {"failed", d.failed}, {"left_out", d.left_out}})
+      deliveries.samples.push_back({{{"to", d.to}, {"result", result}}, double(count)});
+  Family& waiting = family("gatehouse_results_waiting", Type::gauge, "Results that wait for them.");
+  for (const Readings::Delivery& d : r.deliveries) waiting.samples.push_back({{{"to", d.to}}, double(d.waiting)});
   single("process_cpu_seconds_total", Type::counter, "Processor time of the server.", cpu_seconds());
   single("process_resident_memory_bytes", Type::gauge, "Its resident memory.", resident_bytes());
   single("process_start_time_seconds", Type::gauge, "When it was started, in seconds since 1970.", double(r.started) / 1e3);

@@ -110,6 +110,11 @@ struct Readings {
   EvidenceTotals kept;
   std::uint64_t kept_memory_bytes = 0, kept_left_out = 0;
   std::uint64_t results_written = 0, results_left_out = 0;
+  struct Delivery {
+    std::string_view to;
+    std::uint64_t delivered = 0, failed = 0, left_out = 0, waiting = 0;
+  };
+  std::array<Delivery, 3> deliveries{{{"command"}, {"syslog"}, {"webhook"}}};  // of results
   std::uint64_t generation = 0;
   std::int64_t generation_made = 0;  // seconds since 1970
   std::int64_t started = 0;          // the server, milliseconds since 1970

@@ -406,6 +406,27 @@ Result<AuditHead> State::audit_head() const {
   return AuditHead{head.log, head.since, head.tree.size(), head.tree.root()};
 }
 
+Result<AuditResults> State::audit_results(std::uint64_t from, std::size_t most) const {
+  const Moment moment(*impl_->store);
+  GH_TRY(const Head head, read_head(moment.view));
+  AuditResults out{.log = head.log, .size = head.tree.size(), .results = {}, .next = head.tree.size()};
+  Result<void> good{};
+  std::size_t seen = 0;
+  GH_CHECK(moment.view.each(entry_prefix(), entry_key(from), [&](std::string_view key, std::string_view value) {
+    const std::uint64_t index = layout::read_number64(key.substr(1));
+    if (seen++ == most) {
+      out.next = index;
+      return false;
+    }
+    auto entry = decode_entry(value);
+    if (!entry) good = fail(std::move(entry).error());
+    else if (entry->kind == Kind::result && !entry->text.empty()) out.results.push_back({index, std::move(entry->text)});
+    return good.has_value();
+  }));
+  GH_CHECK(good);
+  return out;
+}
+
 Result<AuditReport> State::audit(std::vector<AuditCheckpoint> checkpoints) const {
   const Moment moment(*impl_->store);
   Audit audit(moment.view, std::move(checkpoints));

@@ -21,6 +21,18 @@ struct AuditHead {
   Digest root;             // of all of them
 };
 
+// Results in the order in which they came on record.
+struct AuditResults {
+  struct One {
+    std::uint64_t entry = 0;  // from 0
+    std::string session;
+  };
+  std::string log;
+  std::uint64_t size = 0;   // entries there are
+  std::vector<One> results;  // whose records are there still
+  std::uint64_t next = 0;   // the entry behind those that were looked at
+};
+
 // What is kept elsewhere: that at this time the log was this.
 struct AuditCheckpoint {
   std::string log;

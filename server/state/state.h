@@ -313,6 +313,8 @@ class State {
 
   // The audit log as it is now.
   Result<AuditHead> audit_head() const;
+  // Results from the entry `from` on, of at most `most` entries that are there.
+  Result<AuditResults> audit_results(std::uint64_t from, std::size_t most) const;
   // All of it, held against the records that it stands for and against checkpoints. Reads as much as there is; an entry
   // that is missing or can't be read is Fault::malformed.
   Result<AuditReport> audit(std::vector<AuditCheckpoint> checkpoints) const;

@@ -15,7 +15,7 @@
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
 #include "server/radius/leases.h"
-#include "server/results/result_log.h"
+#include "server/results/outlets.h"
 #include "server/session/session.h"
 #include "server/state/checkpoint_file.h"
 #include "server/state/state.h"
@@ -62,7 +62,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unique_ptr<pipeline::Pipeline> pipeline;
   std::optional<CheckpointFile> checkpoints;  // of the thread in `workers`, and of run() at the end; nullopt: none are wanted
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
-  std::unique_ptr<ResultLog> results;         // null: none is written
+  std::unique_ptr<Outlets> results;
   unsigned refreshes = 0;                     // on the timer's handlers
   boost::asio::signal_set signals;
   boost::asio::steady_timer refresh, grace, probe, watchdog, checkpoint;

@@ -529,6 +529,11 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   if (results) {
     now.results_written = results->written();
     now.results_left_out = results->left_out();
+    const auto deliveries = results->deliveries();
+    for (std::size_t i = 0; i < deliveries.size(); ++i) {
+      const DeliveryCounts& c = deliveries[i].counts;
+      now.deliveries[i] = {deliveries[i].name, c.delivered, c.failed, c.left_out, c.waiting};
+    }
   }
   if (evidence_memory) {
     now.kept_memory_bytes = evidence_memory->held();
@@ -580,6 +585,7 @@ Result<void> Server::check(const Config& config) {
     const auto read = policy::read_policy(*file);
     if (!read) return fail(policy_error(read.error(), *file));
   }
+  GH_CHECK(Outlets::check(config.results, config.key));
   if (!config.radius.listen.empty()) {
     for (const std::string& address : config.radius.listen) GH_CHECK(endpoint_of(address));
     GH_CHECK(RadiusSettings::load(config));
@@ -609,9 +615,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     GH_TRY(impl->recorder, trace::Recorder::open(impl->config.trace));
     log::write(log::Level::warning, {}, "each conversation is written to " + impl->config.trace);
   }
-  if (!impl->config.results_file.empty()) {
-    GH_TRY(impl->results, ResultLog::open(impl->config.results_file));
-  }
+  GH_TRY(impl->results, Outlets::open(impl->config.results, impl->config.key, *impl->state));
   impl->signals.add(SIGTERM);
   impl->signals.add(SIGINT);
   impl->signals.add(SIGHUP);
@@ -678,6 +682,7 @@ void Server::run() {
     impl_->workers.join();
     impl_->write_checkpoint();
   }
+  impl_->results->stop();   // webhooks read the state
   impl_->state.reset();     // writes what waits
   impl_->results.reset();
   log::write(log::Level::info, {}, "stopped");

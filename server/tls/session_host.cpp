@@ -114,7 +114,7 @@ void SessionHost::commit_result(SessionResult result) {
     end_assessment();
   }
   std::string line;
-  if (server_->results)
+  if (server_->results->wants_lines())
     line = record_line({SessionState::complete, result.intent, result.finished, result.verdict, result.timing, result.enforced},
                        result.evidence != nullptr);
   auto body = [id, began, counted = &server_->counted](Session& s, Result<void> r) {
@@ -124,7 +124,7 @@ void SessionHost::commit_result(SessionResult result) {
   Completion done = completion(std::move(body));
   // What is on record goes out, also where the endpoint is gone.
   server_->state->commit_result(std::move(result), [server = server_, line = std::move(line), done = std::move(done)](Result<void> r) mutable {
-    if (r && server->results) server->results->write(std::move(line));
+    if (r) server->results->publish(std::move(line));
     done(std::move(r));
   });
 }

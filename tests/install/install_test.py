@@ -49,7 +49,7 @@ class Install(unittest.TestCase):
         units = {'lib/systemd/system/gatehouse.service', 'lib/systemd/system/gatehouse-endpoint.service'}
         socket = 'lib/systemd/system/gatehouse.socket'
         self.assertEqual({f for f in files if not f.startswith('share/')},
-                         {'bin/gatehouse', 'bin/gatehouse-endpoint', 'lib/sysusers.d/gatehouse.conf', socket} | units)
+                         {'bin/gatehouse', 'bin/gatehouse-endpoint', 'lib/sysusers.d/gatehouse.conf', 'etc/logrotate.d/gatehouse', socket} | units)
         for unit in units:
             self.unit_is_good(root, unit)
         if shutil.which('systemd-analyze') is None:

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -83,8 +84,8 @@ TEST_F(ConfigFile, APolicyHasAShadowAndMayOnlyWatch) {
 }
 
 TEST_F(ConfigFile, ResultsGoWhereTheFileSaysFromItsFolder) {
-  EXPECT_EQ(read(least + rest)->results_file, "");
-  EXPECT_EQ(read(least + rest + "[results]\nfile = \"r.jsonl\"\n")->results_file, folder_ + "/r.jsonl");
+  EXPECT_EQ(read(least + rest)->results.file, "");
+  EXPECT_EQ(read(least + rest + "[results]\nfile = \"r.jsonl\"\n")->results.file, folder_ + "/r.jsonl");
 }
 
 TEST_F(ConfigFile, MetricsHaveAnAddressOrAreOff) {
@@ -178,6 +179,40 @@ TEST_F(ConfigFile, GatewaysAreNamedOnceAndWhole) {
   EXPECT_EQ(mistakes(all + gateway + "[radius.reply.allow]\nvlan = 4095\n"),
             std::vector<std::string>{"16: radius.reply.allow.vlan: wants a number from 1 to 4094"});
   EXPECT_EQ(mistakes(all + gateway + "[radius.reply.deny]\n"), std::vector<std::string>{"15: radius.reply.deny: unknown key"});
+}
+
+TEST_F(ConfigFile, SaysWhereResultsGoOutTo) {
+  const auto c = read(least + rest + "[results]\ncommand_allow = [\"/bin/open\", \"-v\"]\ncommand_seconds = 5\ncommand_writes = [\"/run/x\"]\n"
+                      "syslog = \"tcp:[::1]:601\"\nsyslog_facility = \"local3\"\n"
+                      "[[results.webhook]]\nurl = \"https://a.example/x\"\nkey_file = \"k\"\nformat = \"ear\"\n[[results.webhook]]\nurl = \"http://127.0.0.1:1/\"\nqueue = 5\n");
+  ASSERT_TRUE(c) << c.error().lines.front();
+  EXPECT_TRUE(c->results.file.empty());
+  EXPECT_EQ(c->results.command_allow, (std::vector<std::string>{"/bin/open", "-v"}));
+  EXPECT_TRUE(c->results.command.empty());
+  EXPECT_EQ(c->results.command_limit.count(), 5);
+  EXPECT_TRUE(c->results.command_sandbox);
+  EXPECT_EQ(c->results.syslog_facility, 19U);
+  ASSERT_EQ(c->results.webhooks.size(), 2U);
+  EXPECT_EQ(c->results.webhooks[0].key_file, folder_ + "/k");
+  EXPECT_EQ(c->results.webhooks[0].format, ResultFormat::ear);
+  EXPECT_EQ(c->results.webhooks[1].queue, 5U);
+  const std::string before = least + rest + "[results]\n";
+  const auto line = std::to_string(std::count(before.begin(), before.end(), '\n') + 1) + ": results.";
+  const auto mistake = [&](const std::string& text) {
+    const auto all = mistakes(before + text);
+    return all.size() == 1 ? all[0] : "not one mistake but " + std::to_string(all.size());
+  };
+  EXPECT_EQ(mistake("command = [\"open\"]\n"), line + "command: wants a program by its absolute path");
+  EXPECT_EQ(mistake("command = \"/bin/open\"\n"), line + "command: wants a list of strings");
+  EXPECT_EQ(mistake("command_writes = [\"run\"]\n"), line + "command_writes: wants absolute paths");
+  EXPECT_EQ(mistake("command_seconds = 0\n"), line + "command_seconds: wants a number from 1 to 3600");
+  EXPECT_EQ(mistake("syslog = \"udp:log.example:514\"\n"), line + "syslog: is unix:PATH, udp:ADDRESS:PORT or tcp:ADDRESS:PORT");
+  EXPECT_EQ(mistake("syslog_facility = \"local8\"\n"), line + "syslog_facility: is a facility's name, such as authpriv, daemon or local0");
+  EXPECT_EQ(mistake("webhook = \"https://a\"\n"), line + "webhook: wants tables, [[results.webhook]]");
+  EXPECT_EQ(mistake("webhook = [{ url = \"http://a.example\" }]\n"), line + "webhook.url: wants https://HOST/…, or http:// to this machine");
+  EXPECT_EQ(mistake("webhook = [{ key_file = \"k\" }]\n"), line + "webhook.url: is missing");
+  EXPECT_EQ(mistake("webhook = [{ url = \"https://a\" }, { url = \"https://a\" }]\n"), line + "webhook.url: is there already");
+  EXPECT_EQ(mistake("webhook = [{ url = \"https://a\", secret = 1 }]\n"), line + "webhook.secret: unknown key");
 }
 
 TEST_F(ConfigFile, AWrongValueIsOneMistakeAndNotAMissingKey) {

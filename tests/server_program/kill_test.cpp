@@ -6,9 +6,11 @@
 #include <cstdlib>
 #include <iostream>
 #include <random>
+#include <set>
 #include <sstream>
 
 #include "tests/server_program/site.h"
+#include "tests/server_results/http_target.h"
 
 namespace gatehouse::test {
 namespace {
@@ -26,31 +28,52 @@ std::size_t counted(const endpoint::test::Ran& listed, std::string_view recommen
   return count;
 }
 
-std::size_t recorded(const Site& site, const std::string& device, std::string_view recommendation) {
-  return counted(site.gatehouse("session list --json --last 100000 --device " + device), recommendation);
-}
-
 std::string content_digest(const Site& site) {
   const auto stats = endpoint::test::run(std::string(GATEHOUSE_PROGRAM) + " refdb stats --json --refdb '" + site.path("refdb") + "'");
   EXPECT_EQ(stats.code, 0) << stats.out;
   return std::string(boost::json::parse(stats.out).as_object().at("content_digest").as_string());
 }
 
-// Kills in the middle of real attestations; GATEHOUSE_LONG: 20 of them.
+// Ids of the sessions with this recommendation. No id may come twice.
+std::set<std::string> sessions(const Site& site, const std::string& device, std::string_view recommendation) {
+  const auto listed = site.gatehouse("session list --json --last 100000 --device " + device);
+  EXPECT_EQ(listed.code, 0) << listed.out;
+  std::set<std::string> all, wanted;
+  std::istringstream lines(listed.out);
+  for (std::string line; std::getline(lines, line);) {
+    const auto verdict = boost::json::parse(line).as_object();
+    const std::string id(verdict.at("session").as_string());
+    EXPECT_TRUE(all.insert(id).second) << id << " is recorded twice";
+    const auto* const found = verdict.if_contains("recommendation");
+    if (found != nullptr && found->is_string() && std::string_view(found->as_string()) == recommendation) wanted.insert(id);
+  }
+  return wanted;
+}
+
+// What the audit log says of the store that nobody holds.
+void expect_audit(const Site& site) {
+  const auto verified = site.gatehouse("audit verify --json --checkpoints '" + site.path("checkpoints") + "' --key '" + site.path("audit.key.pub") + "'");
+  EXPECT_EQ(verified.code, 0) << verified.out;
+}
+
+// Kills in the middle of real attestations whose evidence is kept; GATEHOUSE_LONG: 200 of them.
 TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
   ::signal(SIGPIPE, SIG_IGN);
-  const int rounds = std::getenv("GATEHOUSE_LONG") != nullptr ? 20 : 3;
+  const int rounds = std::getenv("GATEHOUSE_LONG") != nullptr ? 200 : 3;
   constexpr std::size_t clients = 3;
   const unsigned seed = std::random_device()();
   std::cout << "seed " << seed << '\n';
   std::mt19937 random(seed);
   Site site;
+  HttpTarget target([](std::size_t, const HttpTarget::Request&) { return 204; });
   std::vector<Machine> machines;
   for (std::size_t n = 0; n < clients; ++n) machines.push_back(site.enrolled());
-  site.configure();
+  ASSERT_EQ(endpoint::test::run(std::string(GATEHOUSE_PROGRAM) + " audit key '" + site.path("audit.key") + "'").code, 0);
+  site.configure({}, "keep_evidence = \"all\"\n",
+                 "[results]\nfile = \"results.jsonl\"\n[[results.webhook]]\nurl = \"" + target.url() + "\"\n[audit]\nkey = \"audit.key\"\ncheckpoints = \"checkpoints\"\ninterval_seconds = 1\n");
   const std::string references = content_digest(site);
-  std::vector<std::size_t> told(clients, 0);
-  for (Machine const& m : machines) EXPECT_EQ(recorded(site, m.tpm->ak().key_id(), "allow"), 0U);
+  std::vector<std::size_t> told(clients, 0), cut(clients, 0);
+  for (Machine const& m : machines) EXPECT_EQ(sessions(site, m.tpm->ak().key_id(), "allow").size(), 0U);
   for (int round = 0; round < rounds; ++round) {
     Program server(site.serve());
     const std::uint16_t port = server.port();
@@ -68,16 +91,36 @@ TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
           EXPECT_EQ(outcome->recommendation, endpoint::Recommendation::allow);
           ++told[n];
         }
+        ++cut[n];
       });
     for (std::thread& one : attesting) one.join();
     EXPECT_EQ(server.wait(), -1) << "it ended by itself\n" << server.log();
-    for (std::size_t n = 0; n < clients; ++n)
-      ASSERT_GE(recorded(site, machines[n].tpm->ak().key_id(), "allow"), told[n]) << "round " << round << ": a result that was told is lost";
+    for (std::size_t n = 0; n < clients; ++n) {
+      const std::size_t recorded = sessions(site, machines[n].tpm->ak().key_id(), "allow").size();
+      ASSERT_GE(recorded, told[n]) << "round " << round << ": a result that was told is lost";
+      // One attestation of each client was cut off; of that the result may be on disk though nobody heard it.
+      ASSERT_LE(recorded, told[n] + cut[n]) << "round " << round << ": a result is there twice";
+    }
+    expect_audit(site);
   }
   std::size_t all = 0;
   for (const std::size_t n : told) all += n;
   EXPECT_GT(all, std::size_t(rounds));
   EXPECT_EQ(content_digest(site), references);
+  std::set<std::string> recorded;
+  for (const Machine& m : machines) recorded.merge(sessions(site, m.tpm->ak().key_id(), "allow"));
+  // What went out by the file is on record, and went out once.
+  std::set<std::string> out;
+  std::ifstream file(site.path("results.jsonl"));
+  for (std::string line; std::getline(file, line);) {
+    const std::string id(boost::json::parse(line).as_object().at("session").as_string());
+    EXPECT_TRUE(out.insert(id).second) << id << " went out twice";
+    EXPECT_TRUE(recorded.contains(id)) << id << " went out and isn't on record";
+  }
+  EXPECT_GT(out.size(), 0U);
+  // Evidence that is kept of a result is the evidence of that result.
+  const auto again = site.gatehouse("session replay " + *recorded.rbegin());
+  EXPECT_EQ(again.code, 0) << again.out;
   // Keys, baselines and quote clocks are as they were.
   Program server(site.serve());
   for (const Machine& m : machines) {
@@ -85,8 +128,15 @@ TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
     ASSERT_TRUE(outcome);
     EXPECT_EQ(outcome->recommendation, endpoint::Recommendation::allow);
   }
+  // The webhook's target has each of them, those too that came on record in the moment of a kill.
+  target.requests_until([&](const std::vector<HttpTarget::Request>& requests) {
+    std::set<std::string> missing = recorded;
+    for (const auto& request : requests) missing.erase(request.field("Gatehouse-Session"));
+    return missing.empty();
+  });
   server.signal(SIGTERM);
   EXPECT_EQ(server.wait(), 0) << server.log();
+  expect_audit(site);
 }
 
 // A mount namespace of the test's own, where its state directory may be on a disk of any kind; its processes see the rest
