@@ -266,7 +266,7 @@ Leases::Standing EapPeer::standing(const std::string& device, const std::string&
   const auto& keys = (*known)->keys;
   const bool bound = std::find(names.begin(), names.end(), identity) != names.end();
   const bool trusted = std::any_of(keys.begin(), keys.end(), [&](const DeviceKey& key) { return key.pin == key_pin && key.state == KeyState::trusted; });
-  return (*known)->enrolled && bound && trusted && !key_pin.empty() ? Leases::Standing::good : Leases::Standing::bad;
+  return (*known)->enrolled && (*known)->state == DeviceState::trusted && bound && trusted && !key_pin.empty() ? Leases::Standing::good : Leases::Standing::bad;
 }
 
 void EapPeer::assessed(std::optional<Recommendation> verdict) {

@@ -140,7 +140,7 @@ void Server::Impl::recall_leases() {
       ++seen;
       if (s.state != SessionState::complete || s.intent.identity_type.empty()) continue;
       if (const auto verdict = pipeline::verdict_from_json(s.verdict))
-        leases.note({s.intent.identity, s.intent.identity_type}, s.intent.device, s.intent.key_pin, verdict->recommendation, s.finished);
+        leases.recall({s.intent.identity, s.intent.identity_type}, s.intent.device, s.intent.key_pin, verdict->recommendation, s.finished);
     }
     if (sessions->next.empty()) return;
     from = sessions->next;
