@@ -125,6 +125,10 @@ void EapPeer::conclude(ByteVector packet) {
   RadiusReply reply = verdict == Recommendation::allow     ? config.allow
                       : verdict == Recommendation::isolate ? config.isolate
                                                            : config.block;
+  // A gateway may admit it for as long as the verdict holds.
+  if (const std::chrono::seconds lease = server_->config.lease; admits(config, verdict) && lease.count() != 0 &&
+                                                                 (reply.session_timeout.count() == 0 || reply.session_timeout > lease))
+    reply.session_timeout = lease;
   // Not beyond the end of the lease.
   if (lease_left_ && (reply.session_timeout.count() == 0 || reply.session_timeout > *lease_left_)) reply.session_timeout = *lease_left_;
   const auto keys = eap_.keys();

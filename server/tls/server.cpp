@@ -372,6 +372,7 @@ void Server::Impl::await_refresh() {
   refresh.async_wait([self = shared_from_this()](error_code ec) {
     if (ec) return;
     if (self->refreshes++ % refreshes_a_sweep == 0) self->state->retire_evidence();
+    self->renew();
     const auto now = self->source.current(self->config.refdb);
     const auto known = self->current(self->view);
     if (now && known && *now != known->generation())
@@ -542,6 +543,7 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   const auto references = current(view);
   now.generation = references->generation();
   now.generation_made = references->made();
+  now.expiries = current(expiries);
   if (radius) now.radius_conversations = radius->conversations();
   {
     const std::lock_guard lock(mutex);
