@@ -604,6 +604,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     const std::size_t memory = impl->config.keep_evidence_memory_mb << 20;
     impl->evidence_memory = std::make_shared<evidence::Memory>(memory, memory / 4);
   }
+  impl->take_new_lists();  // before what they say is read
   GH_CHECK(impl->load());
   impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = impl->config.threads});
   if (!impl->config.trace.empty()) {
