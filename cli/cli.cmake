@@ -5,7 +5,7 @@ set(commands
   "verify:gatehouse_graph gatehouse_policy gatehouse_kept_evidence gatehouse_refdb_store"
   "refdb:gatehouse_refdb_explain gatehouse_refdb_ingest gatehouse_refdb_store"
   "serve:gatehouse_tls gatehouse_config gatehouse_refdb_store"
-  "device:gatehouse_state gatehouse_control gatehouse_config gatehouse_refdb_ingest"
+  "device:gatehouse_state gatehouse_control gatehouse_config gatehouse_refdb_ingest gatehouse_kept_evidence gatehouse_replay gatehouse_refdb_store"
   "session:gatehouse_state gatehouse_control gatehouse_config gatehouse_results gatehouse_kept_evidence gatehouse_refdb_store"
   "audit:gatehouse_state gatehouse_control gatehouse_config"
   "backup:gatehouse_state gatehouse_control gatehouse_config"
@@ -48,6 +48,10 @@ endif()
 # What judges kept evidence again.
 if(TARGET gatehouse_kept_evidence AND TARGET gatehouse_control AND TARGET gatehouse_refdb_store)
   target_sources(gatehouse PRIVATE kept.cpp session_why.cpp)
+endif()
+# Of device, with files of their own; what its differences mean is read from kept evidence.
+if(TARGET gatehouse_control AND TARGET gatehouse_config AND TARGET gatehouse_kept_evidence AND TARGET gatehouse_refdb_ingest)
+  target_sources(gatehouse PRIVATE baseline_words.cpp device_life.cpp)
 endif()
 # What device and session share: the way to a state directory.
 if(TARGET gatehouse_control AND TARGET gatehouse_config)

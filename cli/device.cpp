@@ -9,6 +9,7 @@
 #include "base/hex.h"
 #include "base/public_key.h"
 #include "cli/commands.h"
+#include "cli/device_life.h"
 #include "cli/state_access.h"
 #include "refdb/ingest/decoders.h"
 #include "refdb/ingest/input.h"
@@ -21,16 +22,12 @@ namespace json = boost::json;
 
 struct Options {
   StateOptionsOfCommand where;
-  std::string device, ak, product, key, file, at;
+  AuthorOptions author;
+  std::string device, ak, product, model, key, file, at;
   std::vector<std::string> identities;
-  bool trust = false, replace = false, history = false, no_sandbox = false;
+  bool trust = false, replace = false, model_too = false, history = false, no_sandbox = false;
   std::optional<std::uint64_t> number;
 };
-
-bool trusted(const json::object& device) {
-  const json::value* const value = device.if_contains("trusted");
-  return value && value->is_bool() && value->get_bool();
-}
 
 void print_keys(const json::object& device) {
   const json::value* const keys = device.if_contains("keys");
@@ -44,7 +41,8 @@ void print_keys(const json::object& device) {
 
 void print_device(const json::object& device) {
   std::cout << shown(device, "device") << "  product " << shown(device, "product") << "  "
-            << (trusted(device) ? "trusted" : "not trusted") << "  since " << shown(device, "created") << '\n';
+            << shown(device, "state") << " since " << shown(device, "state_since") << "  recorded " << shown(device, "created") << '\n';
+  if (shown(device, "model") != "-") std::cout << "  model " << shown(device, "model") << '\n';
   if (const json::value* const identities = device.if_contains("identities"); identities && identities->is_array())
     for (const json::value& one : identities->get_array())
       if (one.is_string()) std::cout << "  identity " << std::string_view(one.get_string()) << '\n';
@@ -56,37 +54,6 @@ void print_baseline(const json::object& baseline) {
             << shown(baseline, "bank") << "  " << shown(baseline, "events") << " events  from "
             << (shown(baseline, "session") == "-" ? "import" : "session " + shown(baseline, "session")) << "  since "
             << shown(baseline, "since") << '\n';
-}
-
-// One request whose answer is one object.
-int run_one(const Options& options, bool create, const json::object& request,
-            const std::function<void(const json::object&)>& print) {
-  auto access = options.where.open(create);
-  if (!access) return complain(access.error());
-  const auto response = ask(*access, request);
-  if (!response) return complain(response.error());
-  const json::value* const inner = response->if_contains("item");
-  const json::object& shown_object = inner && inner->is_object() ? inner->get_object() : *response;
-  if (options.where.json)
-    std::cout << json::serialize(shown_object) << '\n';
-  else
-    print(shown_object);
-  return flushed();
-}
-
-int run_list(const Options& options, const json::object& request, const std::string& cursor,
-             const std::function<void(const json::object&)>& print) {
-  auto access = options.where.open(false);
-  if (!access) return complain(access.error());
-  const auto done = ask_pages(*access, request, cursor, [&](const json::value& one) {
-    if (options.where.json)
-      std::cout << json::serialize(one) << '\n';
-    else if (const json::object* const object = one.if_object())
-      print(*object);
-    return bool(std::cout);
-  });
-  if (!done) return complain(done.error());
-  return flushed();
 }
 
 json::object about(const Options& options, std::string_view command) {
@@ -127,13 +94,16 @@ int run_add(const Options& options) {
     request["identities"] = json::array(options.identities.begin(), options.identities.end());
   // Without a key the operator names the key by its id, and says so by adding it.
   request["trust"] = options.trust || options.ak.empty();
-  return run_one(options, true, request, print_device);
+  if (!options.model.empty()) request["model"] = options.model;
+  options.author.put(request);
+  return run_one(options.where, true, request, print_device);
 }
 
 int run_trust(const Options& options) {
   json::object request = about(options, "device.trust");
   if (!options.key.empty()) request["key"] = options.key;
-  return run_one(options, false, request, [&](const json::object& done) {
+  options.author.put(request);
+  return run_one(options.where, false, request, [&](const json::object& done) {
     const json::value* const key = done.if_contains("key");
     if (key && key->is_object())
       std::cout << options.device << ": AK " << shown(key->get_object(), "key_id") << " is trusted (SHA-256 "
@@ -142,7 +112,7 @@ int run_trust(const Options& options) {
 }
 
 int run_reassess(const Options& options) {
-  return run_one(options, false, about(options, "device.reassess"), [](const json::object& done) {
+  return run_one(options.where, false, about(options, "device.reassess"), [](const json::object& done) {
     std::cout << shown(done, "device") << ": " << shown(done, "asked") << " endpoint asked for another assessment\n";
   });
 }
@@ -150,23 +120,32 @@ int run_reassess(const Options& options) {
 int run_revoke(const Options& options) {
   json::object request = about(options, "device.revoke");
   if (!options.key.empty()) request["key"] = options.key;
-  return run_one(options, false, request, [&](const json::object& done) {
+  options.author.put(request);
+  return run_one(options.where, false, request, [&](const json::object& done) {
     std::cout << options.device << ": " << shown(done, "revoked") << " AK revoked\n";
   });
 }
 
 int run_remove(const Options& options) {
-  return run_one(options, false, about(options, "device.remove"), [&](const json::object& done) {
+  json::object request = about(options, "device.remove");
+  options.author.put(request);
+  return run_one(options.where, false, request, [&](const json::object& done) {
     std::cout << shown(done, "removed") << " removed; its sessions stay\n";
   });
 }
 
 int run_show(const Options& options) {
-  return run_one(options, false, about(options, "device.show"), [](const json::object& device) {
+  return run_one(options.where, false, about(options, "device.show"), [](const json::object& device) {
     print_device(device);
     if (const json::value* const baselines = device.if_contains("baselines"); baselines && baselines->is_array())
       for (const json::value& one : baselines->get_array())
         if (one.is_object()) std::cout << "  ", print_baseline(one.get_object());
+    const json::value* const last = device.if_contains("attested");
+    if (last && last->is_object())
+      std::cout << "  attested " << shown(last->get_object(), "time") << ": " << shown(last->get_object(), "recommendation") << " in session "
+                << shown(last->get_object(), "session") << '\n';
+    std::cout << "  changes " << shown(device, "changes") << '\n';
+    print_history(device);
   });
 }
 
@@ -175,7 +154,7 @@ class Import {
  public:
   // What says in the report where a record came from: {"line", 17} or {"device", "8a1b…"}.
   using Origin = std::pair<std::string_view, json::value>;
-  explicit Import(server::StateAccess& access) : access_(access) {}
+  Import(server::StateAccess& access, const AuthorOptions& author) : access_(access), author_(author) {}
 
   Result<void> line(std::size_t number, const std::string& text) {
     boost::system::error_code code;
@@ -199,6 +178,7 @@ class Import {
     json::object request;
     request["command"] = "device.import";
     request["records"] = std::move(records_);
+    author_.put(request);
     GH_TRY(const json::object response, ask(access_, request));
     const json::value* const results = response.if_contains("results");
     if (results == nullptr || !results->is_array() || results->get_array().size() != origins_.size())
@@ -229,6 +209,7 @@ class Import {
 
  private:
   server::StateAccess& access_;
+  const AuthorOptions& author_;
   json::array records_;
   std::vector<Origin> origins_;
   std::size_t bytes_ = 0;
@@ -286,7 +267,7 @@ int run_import_strongtnc(const Options& options, const std::string& path) {
   const refdb::StrongTncDevices& found = listing->counts;
   auto access = options.where.open(true);
   if (!access) return complain(access.error());
-  Import import(*access);
+  Import import(*access, options.author);
   std::uint64_t trusted = 0;
   std::vector<std::string> keyless;
   const auto on_device = [&](const refdb::StrongTncDevice& device) -> Result<void> {
@@ -340,14 +321,36 @@ int run_import_strongtnc(const Options& options, const std::string& path) {
                            std::to_string(import.imported) + " records imported");
 }
 
+int run_import_csv(const Options& options) {
+  const auto text = read_file(options.file, std::size_t(1) << 30);
+  if (!text) return complain(text.error());
+  auto access = options.where.open(true);
+  if (!access) return complain(access.error());
+  Import import(*access, options.author);
+  const auto read = csv_records(std::string(as_text(*text)), [&](std::size_t line, Result<json::object> record) -> Result<void> {
+    if (record) {
+      const std::size_t bytes = json::serialize(*record).size();
+      return import.add({"line", line}, *std::move(record), bytes);
+    }
+    import.refuse({"line", line}, std::string(record.error().reason) + (record.error().detail.empty() ? "" : ": " + record.error().detail));
+    return {};
+  });
+  // What came before a place that can't be read is imported.
+  if (const auto sent = import.send(); !sent) return complain(sent.error());
+  if (!read) return complain(Error(read.error()).from(options.file));
+  json::object out{{"imported", import.imported}};
+  return report_import(options, import, std::move(out), std::to_string(import.imported) + " devices imported");
+}
+
 int run_import(const Options& options) {
   constexpr std::string_view strongtnc = "strongtnc:";
   if (options.file.starts_with(strongtnc)) return run_import_strongtnc(options, options.file.substr(strongtnc.size()));
+  if (options.file.ends_with(".csv")) return run_import_csv(options);
   std::ifstream file(options.file);
   if (!file) return complain(fail_errno("can't open", options.file).error());
   auto access = options.where.open(true);
   if (!access) return complain(access.error());
-  Import import(*access);
+  Import import(*access, options.author);
   std::size_t number = 0;
   for (std::string line; std::getline(file, line);) {
     ++number;
@@ -364,23 +367,50 @@ int run_approve(const Options& options) {
   json::object request = about(options, "baseline.approve");
   if (options.number) request["number"] = *options.number;
   request["replace"] = options.replace;
-  return run_one(options, false, request, print_baseline);
+  if (options.model_too) request["model"] = true;
+  options.author.put(request);
+  return run_one(options.where, false, request, [](const json::object& baseline) {
+    print_baseline(baseline);
+    const auto each = [&](const char* member, const auto& print) {
+      const json::value* const list = baseline.if_contains(member);
+      if (list == nullptr || !list->is_array()) return;
+      for (const json::value& one : list->get_array())
+        if (one.is_object()) print(one.get_object());
+    };
+    each("others", [](const json::object& one) { std::cout << "the same of " << shown(one, "device") << ": baseline " << shown(one, "number") << '\n'; });
+    each("left", [](const json::object& one) { std::cout << "left: " << shown(one, "device") << ": " << shown(one, "reason") << '\n'; });
+  });
 }
 
 int run_diff(const Options& options) {
   json::object request = about(options, "baseline.diff");
   if (options.number) request["number"] = *options.number;
-  return run_one(options, false, request, [](const json::object& diff) {
-    std::cout << "baseline " << shown(diff, "number") << " against " << shown(diff, "against") << " ("
-              << shown(diff, "bank") << ")\n";
-    const json::value* const list = diff.if_contains("differences");
-    if (list == nullptr || !list->is_array()) return;
-    if (list->get_array().empty()) std::cout << "no difference\n";
-    for (const json::value& value : list->get_array())
-      if (const json::object* const one = value.if_object())
-        std::cout << "PCR " << shown(*one, "pcr") << " event " << shown(*one, "event") << "\n  approved "
-                  << shown(*one, "approved") << "\n  measured " << shown(*one, "measured") << '\n';
-  });
+  auto access = options.where.open(false);
+  if (!access) return complain(access.error());
+  auto response = ask(*access, request);
+  if (!response) return complain(response.error());
+  json::value* const item = response->if_contains("item");
+  if (item == nullptr || !item->is_object()) return complain(Error{Fault::internal, "a diff has an item", "docs/formats/control.md", 0, {}, {}});
+  json::object& diff = item->get_object();
+  describe_differences(*access, diff);
+  if (options.where.json) {
+    std::cout << json::serialize(diff) << '\n';
+    return flushed();
+  }
+  std::cout << "baseline " << shown(diff, "number") << " against " << shown(diff, "against") << " (" << shown(diff, "bank") << ")\n";
+  if (const json::value* const words = diff.if_contains("summary"); words && words->is_array())
+    for (const json::value& line : words->get_array())
+      if (line.is_string()) std::cout << std::string_view(line.get_string()) << '\n';
+  const json::value* const list = diff.if_contains("differences");
+  if (list == nullptr || !list->is_array()) return flushed();
+  if (list->get_array().empty()) std::cout << "no difference\n";
+  for (const json::value& value : list->get_array())
+    if (const json::object* const one = value.if_object()) {
+      std::cout << "PCR " << shown(*one, "pcr") << " event " << shown(*one, "event") << ' ' << shown(*one, "what");
+      if (shown(*one, "said") != "-") std::cout << ": " << shown(*one, "said");
+      std::cout << "\n  approved " << shown(*one, "approved") << "\n  measured " << shown(*one, "measured") << '\n';
+    }
+  return flushed();
 }
 
 // --- software
@@ -425,7 +455,7 @@ int run_software(const Options& options) {
   json::object request = about(options, options.history ? "device.software.history" : "device.software");
   if (!options.at.empty()) request["at"] = options.at;
   bool any = false;
-  const int code = run_list(options, request, "from", [&](const json::object& one) {
+  const int code = run_list(options.where, request, "from", [&](const json::object& one) {
     if (!any) std::cout << "What the endpoint claims; no quote covers it.\n";
     any = true;
     options.history ? print_history(one) : print_software(one);
@@ -458,7 +488,7 @@ void add_device(CLI::App& app, Run& run) {
   command(group, "list", "All devices, in order of their ids", [](const Options& o) {
     json::object request;
     request["command"] = "device.list";
-    return run_list(o, request, "after", print_device);
+    return run_list(o.where, request, "after", print_device);
   }, "gatehouse device list --state state --json");
   device(command(group, "show", "One device with its keys and baselines", run_show,
                  "gatehouse device show 8a1b… --state state"));
@@ -467,27 +497,32 @@ void add_device(CLI::App& app, Run& run) {
   add->add_option("--ak", options->ak,
                   "PEM public key, certificate or TPM2B_PUBLIC; without it the key whose SHA-1 key id is DEVICE is trusted, "
                   "and pinned by its SHA-256 at first use");
+  options->author.add_to(*add);
+  add->add_option("--model", options->model, "group of devices that get the same firmware");
   add->add_option("--product", options->product, "product that its references are under");
   add->add_option("--identity", options->identities, "authenticated identity that it is bound to (repeatable)")->take_all();
   add->add_flag("--trust", options->trust, "trust the key; without, it waits for `device trust`");
-  auto* const import = command(group, "import", "Enrol devices from JSON lines (docs/formats/control.md), or from strongTNC's database", run_import,
+  auto* const import = command(group, "import", "Enrol devices from JSON lines or CSV (docs/formats/control.md), or from strongTNC's database", run_import,
                                "gatehouse device import devices.jsonl --state state");
   import->add_option("FILE", options->file,
-                     "a JSON object a line: device, ak, product, trust, baseline; or strongtnc:FILE, its SQLite database: "
+                     "a JSON object a line: device, ak, product, trust, baseline; FILE.csv, whose first row names the same; or strongtnc:FILE, its SQLite database: "
                      "devices with product, trust and firmware baselines")
       ->required();
+  options->author.add_to(*import);
   import->add_flag("--no-sandbox", options->no_sandbox,
                    "strongtnc: read the database in this process, where others can't be confined");
   auto* const trust = device(command(group, "trust", "Trust the AK that waits for it", run_trust,
                                      "gatehouse device trust 8a1b… --state state"));
+  options->author.add_to(*trust);
   trust->add_option("--key", options->key, "key id or SHA-256, where several wait or the key was revoked");
-  auto* const revoke = device(command(group, "revoke", "Revoke a device's keys", run_revoke,
+  auto* const revoke = device(command(group, "revoke", "Revoke a device with all its keys, or one key", run_revoke,
                                       "gatehouse device revoke 8a1b… --state state"));
+  options->author.add_to(*revoke);
   revoke->add_option("--key", options->key, "key id or SHA-256 of one key; all without it");
   device(command(group, "reassess", "Ask a connected gatehouse-endpoint for another assessment", run_reassess,
                  "gatehouse device reassess 8a1b… --config gatehouse.toml"));
-  device(command(group, "remove", "Forget a device; a revoked key stays revoked", run_remove,
-                 "gatehouse device remove 8a1b… --state state"));
+  options->author.add_to(*device(command(group, "remove", "Forget a device; a revoked key stays revoked, its history is kept", run_remove,
+                                         "gatehouse device remove 8a1b… --state state")));
 
   auto* const software =
       device(command(group, "software", "The software that the endpoint claims to have installed", run_software,
@@ -499,15 +534,18 @@ void add_device(CLI::App& app, Run& run) {
   baseline->require_subcommand(1);
   baseline->footer("Example:\n  gatehouse device baseline approve 8a1b… --state state");
   device(command(baseline, "list", "Proposed, approved and retired baselines", [](const Options& o) {
-    return run_list(o, about(o, "baseline.list"), "after", print_baseline);
+    return run_list(o.where, about(o, "baseline.list"), "after", print_baseline);
   }, "gatehouse device baseline list 8a1b… --state state"));
   auto* const approve = device(command(baseline, "approve", "Approve the newest proposed baseline", run_approve,
                                        "gatehouse device baseline approve 8a1b… --state state"));
   unsigned_only(approve->add_option("--number", options->number, "approve this one"));
+  options->author.add_to(*approve);
+  approve->add_flag("--model", options->model_too, "and for each device of its model whose firmware changed in the same way");
   approve->add_flag("--replace", options->replace, "retire the approved ones of its bank");
   auto* const diff = device(command(baseline, "diff", "What the newest proposed baseline changes", run_diff,
                                     "gatehouse device baseline diff 8a1b… --state state"));
   unsigned_only(diff->add_option("--number", options->number, "this one"));
+  add_device_life(*group, *baseline, run);
 }
 
 }  // namespace gatehouse::cli

@@ -156,6 +156,14 @@ class Explainer {
         if (!device_.empty()) r.todo.push_back("to see what would be approved: gatehouse device baseline list " + device_);
         return;
       }
+      if (reason == "the device is suspended" || reason == "the device is revoked" || reason == "the device is retired") {
+        r.meaning = "an operator took it out: it was asked for nothing";
+        if (!device_.empty()) {
+          r.todo.push_back("to see who, when and why: gatehouse device history " + device_);
+          if (reason == "the device is suspended") r.todo.push_back("to let it in again: gatehouse device resume " + device_);
+        }
+        return;
+      }
       if (reason.find("isn't enrolled") != std::string::npos) {
         r.meaning = "what an unknown device shows is no reason to let it in";
         r.policy = "[policy] unknown_devices";

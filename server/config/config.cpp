@@ -274,7 +274,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
           [&](const toml::node& n, const std::string& k) {
             if (!n.is_boolean()) return r.mistake(n.source(), k, "is true or false");
             c.enforce = n.value_or(true);
-         }}}},
+         }},
+         {"lease_seconds", span(c.lease, 0, 31'622'400)}}},
       {"audit",
        {{"key", file(c.audit_key)},
         {"checkpoints", file(c.audit_checkpoints)},

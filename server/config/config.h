@@ -42,6 +42,7 @@ struct Config {
   std::string policy_file;  // empty: the built-in policy
   std::string shadow_file;  // judged besides, without effect; empty: none
   bool enforce = true;      // false: monitor mode
+  std::chrono::seconds lease{86'400};  // how long a verdict holds; 0: without end
   // [audit]; neither or both
   std::string audit_key, audit_checkpoints;
   std::chrono::seconds audit_interval{60};

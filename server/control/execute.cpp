@@ -10,13 +10,14 @@
 #include "base/base64.h"
 #include "base/hex.h"
 #include "server/control/control.h"
+#include "server/control/request.h"
 #include "server/results/record.h"
 
 namespace gatehouse::server {
-namespace {
-
 namespace json = boost::json;
-constexpr std::string_view document = "docs/formats/control.md";
+using namespace request;
+
+namespace request {
 
 std::unexpected<Error> bad(std::string_view reason, std::string_view member) {
   return fail(Error{Fault::usage, reason, document, 0, {}, std::string(member)});
@@ -67,15 +68,34 @@ Result<bool> flag(const json::object& request, std::string_view name) {
   return value->get_bool();
 }
 
-// --- values of a response
+Result<std::optional<std::int64_t>> time_member(const json::object& request, std::string_view name) {
+  GH_TRY(const auto value, text(request, name));
+  if (!value) return std::nullopt;
+  std::tm utc{};
+  const char* const rest = ::strptime(value->c_str(), "%Y-%m-%d", &utc);
+  if (rest == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
+  std::int64_t millis = 0;
+  if (std::string_view tail(rest); !tail.empty()) {
+    const char* const end = ::strptime(rest, "T%H:%M:%S", &utc);
+    if (end == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
+    tail = end;
+    if (tail.size() == 5 && tail[0] == '.' &&
+        std::all_of(tail.begin() + 1, tail.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) {
+      millis = std::stol(std::string(tail.substr(1, 3)));
+      tail.remove_prefix(4);
+    }
+    if (tail != "Z") return bad("not a time such as 2026-11-24T16:31:05Z", name);
+  }
+  return std::int64_t(::timegm(&utc)) * 1000 + millis;
+}
 
-json::object to_object(const Error& error) {
-  json::object out;
-  out["fault"] = name(error.fault);
-  out["reason"] = error.reason;
-  if (!error.spec.empty()) out["spec"] = error.spec;
-  if (!error.source.empty()) out["source"] = escaped(error.source);
-  if (!error.detail.empty()) out["detail"] = escaped(error.detail);
+Result<Author> author(const json::object& request) {
+  Author out;
+  GH_TRY(const auto by, text(request, "by"));
+  GH_TRY(const auto why, text(request, "why"));
+  GH_TRY(out.expected, number(request, "expect", UINT64_MAX));
+  out.by = by.value_or("");
+  out.why = why.value_or("");
   return out;
 }
 
@@ -94,8 +114,13 @@ json::object to_object(const Device& device) {
   out["device"] = device.id;
   out["product"] = text_or_null(device.product);
   out["enrolled"] = device.enrolled;
-  out["trusted"] = std::any_of(device.keys.begin(), device.keys.end(),
+  out["state"] = name(device.state);
+  out["state_since"] = time_value(device.state_since);
+  out["trusted"] = device.state == DeviceState::trusted &&
+                   std::any_of(device.keys.begin(), device.keys.end(),
                                [](const DeviceKey& key) { return key.state == KeyState::trusted; });
+  out["model"] = text_or_null(device.model);
+  out["changes"] = device.changes;
   json::array identities;
   for (const std::string& identity : device.identities) identities.emplace_back(escaped(identity, 1024));
   out["identities"] = std::move(identities);
@@ -126,6 +151,34 @@ json::object to_object(const StoredBaseline& stored) {
   return out;
 }
 
+json::object item(json::object value) {
+  json::object out;
+  out["item"] = std::move(value);
+  return out;
+}
+
+std::unexpected<Error> no_device(const std::string& device) {
+  return fail(Error{Fault::denied, "no such device", {}, 0, escaped(device, 256), {}});
+}
+
+}  // namespace request
+
+namespace {
+
+// --- values of a response
+
+using request::to_object;
+
+json::object to_object(const Error& error) {
+  json::object out;
+  out["fault"] = name(error.fault);
+  out["reason"] = error.reason;
+  if (!error.spec.empty()) out["spec"] = error.spec;
+  if (!error.source.empty()) out["source"] = escaped(error.source);
+  if (!error.detail.empty()) out["detail"] = escaped(error.detail);
+  return out;
+}
+
 // With what is kept besides the record.
 Result<json::object> session_object(State& state, const SessionRecord& record) {
   json::object out = record_object(record);
@@ -138,12 +191,6 @@ Result<json::object> session_object(State& state, const SessionRecord& record) {
     json::value said = json::parse(*shadow, code);
     if (!code) more["shadow"] = std::move(said);
   }
-  return out;
-}
-
-json::object item(json::object value) {
-  json::object out;
-  out["item"] = std::move(value);
   return out;
 }
 
@@ -181,26 +228,47 @@ Result<pipeline::Baseline> parse_baseline(const json::value& value) {
   return out;
 }
 
+// The AK of a record, PEM; nullopt: it has none.
+Result<std::optional<SeenKey>> parse_ak(const json::object& request, const std::string& device) {
+  GH_TRY(const auto pem, text(request, "ak"));
+  if (!pem) return std::nullopt;
+  auto key = PublicKey::from_pem(*pem);
+  if (!key) return fail(std::move(key).error().from(escaped(device, 256)));
+  GH_TRY(const auto attributes, number(request, "object_attributes", 0xFFFFFFFF));
+  GH_TRY(const auto algorithm, text(request, "name_algorithm"));
+  SeenKey seen{.key = *std::move(key), .object_attributes = std::nullopt, .name_algorithm = std::nullopt};
+  if (attributes) seen.object_attributes = std::uint32_t(*attributes);
+  if (algorithm) {
+    seen.name_algorithm = hash_algorithm(*algorithm);
+    if (!seen.name_algorithm) return bad("unknown hash algorithm", "name_algorithm");
+  }
+  return seen;
+}
+
+Result<EnrolledKey> parse_key(const json::object& request, const std::string& device) {
+  GH_CHECK(only(request, {"ak", "key_id", "state", "object_attributes", "name_algorithm"}));
+  EnrolledKey out;
+  GH_TRY(out.key, parse_ak(request, device));
+  GH_TRY(const auto key_id, text(request, "key_id"));
+  if (!out.key && !key_id) return bad("a key has an ak or a key_id", "keys");
+  out.key_id = key_id.value_or("");
+  GH_TRY(const auto state, text(request, "state"));
+  for (const KeyState one : {KeyState::pending, KeyState::trusted, KeyState::revoked})
+    if (state == name(one)) {
+      out.state = one;
+      return out;
+    }
+  if (state) return bad("not one of pending, trusted, revoked", "state");
+  return out;
+}
+
 Result<Enrolment> parse_enrolment(const json::object& request, KeySource source) {
   Enrolment out;
   out.source = source;
   GH_TRY(out.device, needed_text(request, "device"));
   GH_TRY(out.product, text(request, "product"));
   GH_TRY(out.trust, flag(request, "trust"));
-  GH_TRY(const auto pem, text(request, "ak"));
-  if (pem) {
-    auto key = PublicKey::from_pem(*pem);
-    if (!key) return fail(std::move(key).error().from(escaped(out.device, 256)));
-    GH_TRY(const auto attributes, number(request, "object_attributes", 0xFFFFFFFF));
-    GH_TRY(const auto algorithm, text(request, "name_algorithm"));
-    SeenKey seen{.key = *std::move(key), .object_attributes = std::nullopt, .name_algorithm = std::nullopt};
-    if (attributes) seen.object_attributes = std::uint32_t(*attributes);
-    if (algorithm) {
-      seen.name_algorithm = hash_algorithm(*algorithm);
-      if (!seen.name_algorithm) return bad("unknown hash algorithm", "name_algorithm");
-    }
-    out.key = std::move(seen);
-  }
+  GH_TRY(out.key, parse_ak(request, out.device));
   if (const json::value* const identities = member(request, "identities")) {
     const json::array* const list = identities->if_array();
     if (list == nullptr) return bad("not an array", "identities");
@@ -211,6 +279,32 @@ Result<Enrolment> parse_enrolment(const json::object& request, KeySource source)
   }
   if (const json::value* const baseline = member(request, "baseline")) {
     GH_TRY(out.approved_baseline, parse_baseline(*baseline));
+  }
+  if (const json::value* const baselines = member(request, "baselines")) {
+    const json::array* const list = baselines->if_array();
+    if (list == nullptr) return bad("not an array", "baselines");
+    if (list->size() > 64) return bad("more than 64 baselines", "baselines");
+    for (const json::value& one : *list) {
+      GH_TRY(pipeline::Baseline baseline, parse_baseline(one));
+      out.baselines.push_back(std::move(baseline));
+    }
+  }
+  GH_TRY(out.model, text(request, "model"));
+  GH_TRY(const auto state, text(request, "state"));
+  if (state) {
+    out.state = gatehouse::server::device_state(*state);
+    if (!out.state) return bad("not one of pending, trusted, suspended, revoked, retired", "state");
+  }
+  if (const json::value* const keys = member(request, "keys")) {
+    const json::array* const list = keys->if_array();
+    if (list == nullptr) return bad("not an array", "keys");
+    if (list->size() > 64) return bad("more than 64 AKs", "keys");
+    for (const json::value& one : *list) {
+      const json::object* const object = one.if_object();
+      if (object == nullptr) return bad("not an object", "keys");
+      GH_TRY(EnrolledKey key, parse_key(*object, out.device));
+      out.keys.push_back(std::move(key));
+    }
   }
   return out;
 }
@@ -232,10 +326,6 @@ Result<json::object> device_list(State& state, const json::object& request) {
   return out;
 }
 
-std::unexpected<Error> no_device(const std::string& device) {
-  return fail(Error{Fault::denied, "no such device", {}, 0, escaped(device, 256), {}});
-}
-
 Result<json::object> device_show(State& state, const json::object& request) {
   GH_CHECK(only(request, {"command", "device"}));
   GH_TRY(const std::string id, needed_text(request, "device"));
@@ -250,18 +340,24 @@ Result<json::object> device_show(State& state, const json::object& request) {
     list.push_back(std::move(summary));
   }
   out["baselines"] = std::move(list);
+  GH_TRY(const auto last, state.attested(id));
+  out["attested"] = attested_value(last);
+  GH_TRY(const auto history, state.history(id, 20));
+  out["history"] = history_of(history);
   return item(std::move(out));
 }
 
 Result<json::object> device_add(State& state, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device", "ak", "object_attributes", "name_algorithm", "product", "identities", "trust"}));
+  GH_CHECK(only(request, {"command", "device", "ak", "object_attributes", "name_algorithm", "product", "model", "identities", "trust", "by", "why", "expect"}));
   GH_TRY(Enrolment enrolment, parse_enrolment(request, KeySource::operator_command));
+  GH_TRY(enrolment.author, author(request));
   GH_TRY(const Device device, state.enrol_blocking(std::move(enrolment)));
   return item(to_object(device));
 }
 
 Result<json::object> device_import(State& state, const json::object& request) {
-  GH_CHECK(only(request, {"command", "records"}));
+  GH_CHECK(only(request, {"command", "records", "by", "why"}));
+  GH_TRY(const Author who, author(request));
   const json::value* const records = member(request, "records");
   if (records == nullptr || !records->is_array()) return bad("not an array", "records");
   const json::array& list = records->get_array();
@@ -273,8 +369,10 @@ Result<json::object> device_import(State& state, const json::object& request) {
     auto parsed = [&]() -> Result<Enrolment> {
       const json::object* const record = list[i].if_object();
       if (record == nullptr) return bad("not an object", "records");
-      GH_CHECK(only(*record, {"device", "ak", "object_attributes", "name_algorithm", "product", "identities", "trust", "baseline"}));
-      return parse_enrolment(*record, KeySource::import);
+      GH_CHECK(only(*record, {"device", "ak", "object_attributes", "name_algorithm", "product", "model", "identities", "trust", "baseline", "state", "keys", "baselines"}));
+      GH_TRY(Enrolment enrolment, parse_enrolment(*record, KeySource::import));
+      enrolment.author = who;
+      return enrolment;
     }();
     if (!parsed) {
       results[i] = to_object(parsed.error());
@@ -292,10 +390,11 @@ Result<json::object> device_import(State& state, const json::object& request) {
 }
 
 Result<json::object> device_trust(State& state, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device", "key"}));
+  GH_CHECK(only(request, {"command", "device", "key", "by", "why", "expect"}));
   GH_TRY(const std::string id, needed_text(request, "device"));
   GH_TRY(const auto key, text(request, "key"));
-  GH_TRY(const DeviceKey trusted, state.trust_blocking(id, key.value_or("")));
+  GH_TRY(const Author who, author(request));
+  GH_TRY(const DeviceKey trusted, state.trust_blocking(id, key.value_or(""), who));
   json::object out;
   out["device"] = id;
   out["key"] = to_object(trusted);
@@ -303,10 +402,11 @@ Result<json::object> device_trust(State& state, const json::object& request) {
 }
 
 Result<json::object> device_revoke(State& state, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device", "key"}));
+  GH_CHECK(only(request, {"command", "device", "key", "by", "why", "expect"}));
   GH_TRY(const std::string id, needed_text(request, "device"));
   GH_TRY(const auto key, text(request, "key"));
-  GH_TRY(const std::size_t revoked, state.revoke_blocking(id, key.value_or("")));
+  GH_TRY(const Author who, author(request));
+  GH_TRY(const std::size_t revoked, state.revoke_blocking(id, key.value_or(""), who));
   json::object out;
   out["device"] = id;
   out["revoked"] = revoked;
@@ -314,9 +414,10 @@ Result<json::object> device_revoke(State& state, const json::object& request) {
 }
 
 Result<json::object> device_remove(State& state, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device"}));
+  GH_CHECK(only(request, {"command", "device", "by", "why", "expect"}));
   GH_TRY(const std::string id, needed_text(request, "device"));
-  GH_CHECK(state.remove_blocking(id));
+  GH_TRY(const Author who, author(request));
+  GH_CHECK(state.remove_blocking(id, who));
   json::object out;
   out["removed"] = id;
   return out;
@@ -336,56 +437,19 @@ Result<json::object> baseline_list(State& state, const json::object& request) {
 }
 
 Result<json::object> baseline_approve(State& state, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device", "number", "replace"}));
+  GH_CHECK(only(request, {"command", "device", "number", "replace", "model", "by", "why", "expect"}));
   GH_TRY(const std::string id, needed_text(request, "device"));
   GH_TRY(const auto which, number(request, "number", UINT64_MAX));
   GH_TRY(const bool replace, flag(request, "replace"));
-  GH_TRY(const StoredBaseline approved, state.approve_baseline_blocking(id, which, replace));
+  GH_TRY(const bool model, flag(request, "model"));
+  GH_TRY(const Author who, author(request));
+  if (model) {
+    GH_TRY(const GroupApproval approved, state.approve_model_blocking(id, which, replace, who));
+    return item(approval(approved));
+  }
+  GH_TRY(const StoredBaseline approved, state.approve_baseline_blocking(id, which, replace, who));
   json::object out = to_object(approved);
   out.erase("pcrs");
-  return item(std::move(out));
-}
-
-// Which PCR and which event in it, from 0, with both digests (null: there is none).
-json::array differences(const pipeline::Baseline& before, const pipeline::Baseline& after) {
-  std::map<std::uint32_t, std::pair<std::vector<Digest>, std::vector<Digest>>> pcrs;
-  for (const auto& [pcr, digests] : before.events) pcrs[pcr].first = digests;
-  for (const auto& [pcr, digests] : after.events) pcrs[pcr].second = digests;
-  json::array out;
-  for (const auto& [pcr, both] : pcrs) {
-    const auto& [old_list, new_list] = both;
-    for (std::size_t i = 0; i < std::max(old_list.size(), new_list.size()); ++i) {
-      if (i < old_list.size() && i < new_list.size() && old_list[i] == new_list[i]) continue;
-      json::object one;
-      one["pcr"] = pcr;
-      one["event"] = i;
-      one["approved"] = i < old_list.size() ? json::value(old_list[i].hex()) : json::value(nullptr);
-      one["measured"] = i < new_list.size() ? json::value(new_list[i].hex()) : json::value(nullptr);
-      out.push_back(std::move(one));
-    }
-  }
-  return out;
-}
-
-Result<json::object> baseline_diff(State& state, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device", "number"}));
-  GH_TRY(const std::string id, needed_text(request, "device"));
-  GH_TRY(const auto which, number(request, "number", UINT64_MAX));
-  GH_TRY(const auto all, state.baselines(id));
-  const StoredBaseline* wanted = nullptr;
-  for (const StoredBaseline& one : all)
-    if (which ? one.number == *which : one.state == BaselineState::candidate) wanted = &one;
-  if (wanted == nullptr) return fail(Error{Fault::denied, "the device has no such baseline", {}, 0, escaped(id, 256), {}});
-  const StoredBaseline* against = nullptr;
-  for (const StoredBaseline& one : all)
-    if (one.state == BaselineState::approved && one.baseline.bank == wanted->baseline.bank && &one != wanted) against = &one;
-  if (against == nullptr)
-    return fail(Error{Fault::denied, "the device has no approved baseline of this bank to compare with", {}, 0, escaped(id, 256), {}});
-  json::object out;
-  out["number"] = wanted->number;
-  out["against"] = against->number;
-  out["bank"] = name(wanted->baseline.bank);
-  out["differences"] = differences(against->baseline, wanted->baseline);
   return item(std::move(out));
 }
 
@@ -563,28 +627,6 @@ Result<json::object> session_timing(State& state, const json::object& request) {
 
 // --- software: what the endpoint claims
 
-// "2026-11-24T16:31:05Z", with or without milliseconds, or a date; UTC.
-Result<std::optional<std::int64_t>> time_member(const json::object& request, std::string_view name) {
-  GH_TRY(const auto value, text(request, name));
-  if (!value) return std::nullopt;
-  std::tm utc{};
-  const char* const rest = ::strptime(value->c_str(), "%Y-%m-%d", &utc);
-  if (rest == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
-  std::int64_t millis = 0;
-  if (std::string_view tail(rest); !tail.empty()) {
-    const char* const end = ::strptime(rest, "T%H:%M:%S", &utc);
-    if (end == nullptr) return bad("not a time such as 2026-11-24T16:31:05Z", name);
-    tail = end;
-    if (tail.size() == 5 && tail[0] == '.' &&
-        std::all_of(tail.begin() + 1, tail.end() - 1, [](char c) { return c >= '0' && c <= '9'; })) {
-      millis = std::stol(std::string(tail.substr(1, 3)));
-      tail.remove_prefix(4);
-    }
-    if (tail != "Z") return bad("not a time such as 2026-11-24T16:31:05Z", name);
-  }
-  return std::int64_t(::timegm(&utc)) * 1000 + millis;
-}
-
 json::object to_object(const SoftwareRecord& record) {
   json::object out;
   out["software_id"] = escaped(record.software_id);
@@ -718,6 +760,10 @@ constexpr Command commands[] = {
     {"session.list", session_list},   {"session.show", session_show},
     {"session.timing", session_timing}, {"session.evidence", session_evidence}, {"backup", backup},
     {"audit.verify", audit_verify},
+    {"device.state", device_state},   {"device.set", device_set},
+    {"device.history", device_history}, {"device.overdue", device_overdue}, {"device.export", device_export},
+    {"baseline.announce", baseline_announce}, {"baseline.announcements", baseline_announcements},
+    {"baseline.withdraw", baseline_withdraw},
 };
 
 Result<json::object> run(State& state, std::string_view request, const Live* live) {

@@ -21,6 +21,7 @@ void Conversation::begin_assessment() {
   identified_ = false;
   standing_ = policy::Standing::unknown;
   device_.reset();
+  barred_.reset();
   facts_ = {};
   history_.clear();
   capture = settings.captures() ? std::make_shared<evidence::Capture>(settings.evidence_memory) : nullptr;
@@ -54,7 +55,8 @@ Result<void> Conversation::identify() {
   if (info.device_id) {
     GH_TRY(device_, state.device(*info.device_id));
   }
-  if (device_ && device_->enrolled) {
+  barred_ = device_ && bars(device_->state) ? std::optional(device_->state) : std::nullopt;
+  if (device_ && device_->enrolled && device_->state == DeviceState::trusted) {
     const std::vector<std::string>& bound = device_->identities;
     const bool named = std::find(bound.begin(), bound.end(), peer.identity) != bound.end();
     standing_ = bound.empty() ? policy::Standing::claimed : named ? policy::Standing::authenticated : policy::Standing::unknown;
@@ -74,6 +76,12 @@ Result<void> Conversation::identify() {
     if (capture) history_[key] = found;
     return found;
   });
+  if (barred_) {
+    // It is asked for nothing: there is nothing that it could show.
+    plan_.items.clear();
+    plan_.denied = true;
+    capture.reset();
+  }
   return {};
 }
 
@@ -91,6 +99,10 @@ Subject Conversation::subject() const {
   of.other_product = other_product();
   of.denied = plan_.denied;
   of.denied_by = plan_.denied_by;
+  if (barred_) {
+    of.barred = "the device is " + std::string(name(*barred_));
+    of.barred_to = held_to(*barred_);
+  }
   return of;
 }
 

@@ -89,6 +89,7 @@ class Conversation {
   policy::Standing standing_ = policy::Standing::unknown;
   policy::Plan plan_;
   std::optional<Device> device_;
+  std::optional<DeviceState> barred_;  // suspended, revoked or retired
   policy::DeviceFacts facts_;
   std::map<std::string, policy::PastResult> history_;
 };

@@ -57,7 +57,10 @@ pipeline::Verdict assemble(const Subject& subject, std::span<const ValidatorPart
     out.claims.insert(out.claims.end(), more.claims.begin(), more.claims.end());
   }
   pipeline::cut_findings(out.findings);
-  if (subject.denied) {
+  if (!subject.barred.empty()) {
+    all.recommendation = subject.barred_to;
+    add_finding(out, subject.barred);
+  } else if (subject.denied) {
     all.recommendation = pipeline::Recommendation::block;
     add_finding(out, "the policy denies access to the group '" + std::string(subject.denied_by) + "'");
   } else if (subject.standing == policy::Standing::unknown && all.recommendation == pipeline::Recommendation::allow) {

@@ -39,6 +39,9 @@ struct Subject {
   bool other_product = false;  // it claims another one than its record has
   bool denied = false;
   std::string_view denied_by;  // group
+  // The device's own state keeps it out, whatever was measured: why, and what it gets. Empty: it doesn't.
+  std::string barred{};
+  pipeline::Recommendation barred_to = pipeline::Recommendation::isolate;
 };
 
 // `attested`: of the evidence plane, or the one that stands for it; nullopt: no attestation was asked for.

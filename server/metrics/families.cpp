@@ -110,6 +110,8 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   for (std::size_t i = 0; i < m.monitored.size(); ++i)
     if (pipeline::Recommendation(i) != pipeline::Recommendation::allow)
       monitored.samples.push_back({{{"judged", pipeline::name(pipeline::Recommendation(i))}}, value(m.monitored[i])});
+  single("gatehouse_leases_ended_total", Type::counter, "Devices that were told allow and didn't attest again before their lease ended.",
+         value(m.leases_ended));
   family("gatehouse_shadow_verdicts_total", Type::counter, "Sessions by what the shadow policy said of them.").samples = {
       {{{"verdict", "same"}}, value(m.shadow_same)},
       {{{"verdict", "differs"}}, value(m.shadow_differs)},
@@ -160,6 +162,9 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
       {{{"answer", "cached"}}, double(r.evidence.cached_signatures)},
       {{{"answer", "verified"}}, double(r.evidence.verified_signatures)}};
 
+  Family& expires = family("gatehouse_expires_timestamp_seconds", Type::gauge,
+                           "When the first certificate or revocation list of this kind ends, in seconds since 1970.");
+  for (const auto& [kind, when] : r.expiries) expires.samples.push_back({{{"kind", kind}}, double(when)});
   single("gatehouse_reference_generation", Type::gauge, "Number of the reference generation that new sessions are judged by.", double(r.generation));
   single("gatehouse_reference_generation_made_timestamp_seconds", Type::gauge, "When it was made, in seconds since 1970; 0: not known.",
          double(r.generation_made));

@@ -81,6 +81,7 @@ struct Metrics {
   std::array<std::array<Counter, 5>, 4> told;  // by recommendation and evaluation
   Counter ended_early;
   std::array<Counter, 4> monitored;  // told allow in monitor mode, by what was judged
+  Counter leases_ended;
   Counter shadow_same, shadow_differs, shadow_unanswered, shadow_left_out;
   // By direction: received, sent.
   std::array<ByCode<7>, 2> pt_tls_errors;  // RFC 6876 section 3.9: from 1
@@ -117,6 +118,8 @@ struct Readings {
   std::array<Delivery, 3> deliveries{{{"command"}, {"syslog"}, {"webhook"}}};  // of results
   std::uint64_t generation = 0;
   std::int64_t generation_made = 0;  // seconds since 1970
+  // Seconds since 1970: when the first of the certificates and lists of a kind ends; only of kinds that are configured.
+  std::vector<std::pair<std::string_view, std::int64_t>> expiries;
   std::int64_t started = 0;          // the server, milliseconds since 1970
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/state/life.h"
+
 namespace gatehouse::server {
 namespace {
 
@@ -22,6 +24,16 @@ int rank(Recommendation r) {
 
 void Leases::note(const Identity& identity, const std::string& device, const std::string& key_pin, Recommendation recommendation,
                   std::int64_t now) {
+  put(identity, device, key_pin, recommendation, now, false);
+}
+
+void Leases::recall(const Identity& identity, const std::string& device, const std::string& key_pin, Recommendation recommendation,
+                    std::int64_t time) {
+  put(identity, device, key_pin, recommendation, time, true);
+}
+
+void Leases::put(const Identity& identity, const std::string& device, const std::string& key_pin, Recommendation recommendation,
+                 std::int64_t now, bool only_new) {
   if (identity.name.empty() || identity.type.empty() || device.empty()) return;
   const std::lock_guard lock(mutex_);
   auto at = entries_.find(identity);
@@ -34,8 +46,9 @@ void Leases::note(const Identity& identity, const std::string& device, const std
   auto& devices = at->second.devices;
   // One more than there may be stays, so that it is known that there are too many.
   if (devices.size() <= max_devices || devices.contains(device)) {
-    Result& result = devices[device];
-    if (result.time <= now) result = {recommendation, key_pin, now};
+    const auto [place, is_new] = devices.try_emplace(device);
+    Result& result = place->second;
+    if (is_new || (!only_new && (result.time <= now || result.time - now > clock_tolerance_ms))) result = {recommendation, key_pin, now};
   }
   while (entries_.size() > most_) {
     entries_.erase(by_age_.front());
@@ -56,6 +69,8 @@ std::optional<Leases::Lease> Leases::find(const Identity& identity, std::chrono:
   for (const auto& [device, result] : devices) {
     const Standing standing = judge(device, result.key_pin);
     if (standing == Standing::gone) continue;
+    // After the clock was set back a verdict would hold longer than its length.
+    if (result.time - now > clock_tolerance_ms) return std::nullopt;
     const auto left = length - std::chrono::floor<std::chrono::seconds>(std::chrono::milliseconds(now - result.time));
     if (left.count() <= 0 || standing != Standing::good) return std::nullopt;
     const bool worse = !worst || rank(result.recommendation) > rank(worst->recommendation);

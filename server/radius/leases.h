@@ -40,14 +40,20 @@ class Leases {
 
   explicit Leases(std::size_t most = 262'144) : most_(most) {}
 
-  // Verdicts are noted in the order of their time; an older one than is known of the device changes nothing.
+  // Verdicts are noted in the order of their time, but for moments; an older one than is known of the device changes
+  // nothing, unless what is known is of a time that is yet to come: the clock was set back.
   void note(const Identity& identity, const std::string& device, const std::string& key_pin, pipeline::Recommendation recommendation,
             std::int64_t now);
+  // One of before, from the newest back: counts where nothing is known of the device yet.
+  void recall(const Identity& identity, const std::string& device, const std::string& key_pin, pipeline::Recommendation recommendation,
+              std::int64_t time);
   // nullopt: there is none, or not of all of its devices. `length`: how long a verdict holds.
   std::optional<Lease> find(const Identity& identity, std::chrono::seconds length, std::int64_t now, const Judge& judge) const;
   std::size_t size() const;
 
  private:
+  void put(const Identity& identity, const std::string& device, const std::string& key_pin, pipeline::Recommendation recommendation,
+           std::int64_t time, bool only_new);
   struct Result {
     pipeline::Recommendation recommendation = pipeline::Recommendation::none;
     std::string key_pin;

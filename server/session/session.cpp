@@ -106,6 +106,7 @@ SessionResult Session::assemble() {
   unknown_device_ = kept_out_as_unknown(subject, parts, rules);
   record.finished = host_.now_ms();
   record.verdict = pipeline::to_json(*verdict_);
+  record.recommendation = verdict_->recommendation;
   record.enforced = settings_.enforce;
   return record;
 }
@@ -144,6 +145,7 @@ void Session::record_failure(std::string_view why) {
     verdict_->recommendation = pipeline::Recommendation::isolate;
     verdict_->evaluation = pipeline::Evaluation::error;
     record.verdict = pipeline::to_json(*verdict_);
+    record.recommendation = verdict_->recommendation;
   }
   committing_ = true;
   host_.ended_early();

@@ -31,6 +31,59 @@ Result<void> free_to_trust(const StoreView& view, const std::string& device, con
   return {};
 }
 
+// The device has the key in this state, and `said` what changed.
+Result<void> add_key(const Batch& batch, Device& device, const EnrolledKey& given, KeySource source, std::int64_t now,
+                     std::vector<std::string>& said) {
+  const std::string& id = device.id;
+  DeviceKey wanted{.state = given.state, .source = source, .key_id = given.key_id, .pin = {}, .spki = {},
+                   .object_attributes = std::nullopt, .name_algorithm = std::nullopt, .qualified_name = {}, .since = now};
+  if (given.key) {
+    const PublicKey& key = given.key->key;
+    GH_TRY(const KeyJudgement standing, judge(batch, id, key));
+    if (standing.standing == KeyStanding::revoked && given.state != KeyState::revoked)
+      return fail(Error{Fault::denied, "this AK was revoked", "spec part 2 5.2", 0, id, {}});
+    if (standing.standing == KeyStanding::other_device)
+      return fail(Error{Fault::denied, "this AK is enrolled for another device", "spec part 2 5.2", 0, id, standing.owner});
+    wanted.key_id = key.key_id();
+    wanted.pin = key.pin();
+    wanted.spki = key.spki();
+    wanted.object_attributes = given.key->object_attributes;
+    wanted.name_algorithm = given.key->name_algorithm;
+  } else if (!is_key_id(given.key_id)) {
+    return fail(Error{Fault::usage, "a key id has 40 hex digits", {}, 0, id, {}});
+  }
+  const auto same = std::find_if(device.keys.begin(), device.keys.end(), [&](const DeviceKey& key) {
+    return key.key_id == wanted.key_id && (key.pin == wanted.pin || key.pin.empty() || wanted.pin.empty());
+  });
+  if (same == device.keys.end()) {
+    if (device.keys.size() >= max_keys) return fail(Error{Fault::limit, "more than 64 AKs of one device", {}, 0, id, {}});
+    said.push_back("AK " + wanted.key_id + " " + std::string(name(wanted.state)));
+    device.keys.push_back(std::move(wanted));
+    return {};
+  }
+  if (same->state == KeyState::revoked && wanted.state != KeyState::revoked)
+    return fail(Error{Fault::denied, "this AK was revoked", "spec part 2 5.2", 0, id, {}});
+  if (same->pin.empty()) {
+    same->pin = wanted.pin;
+    same->spki = wanted.spki;
+  }
+  if (wanted.object_attributes) same->object_attributes = wanted.object_attributes;
+  if (wanted.name_algorithm) same->name_algorithm = wanted.name_algorithm;
+  if (wanted.state != KeyState::pending && same->state != wanted.state) {
+    same->state = wanted.state;
+    same->source = source;
+    same->since = now;
+    said.push_back("AK " + same->key_id + " " + std::string(name(wanted.state)));
+  }
+  return {};
+}
+
+void set_model(Batch& batch, Device& device, const std::string& model) {
+  if (!device.model.empty()) batch.erase(layout::model_key(device.model, device.id));
+  device.model = model;
+  if (!model.empty()) batch.put(layout::model_key(model, device.id), {});
+}
+
 }  // namespace
 
 void put_device(Batch& batch, const layout::DeviceValue& value) {
@@ -47,97 +100,91 @@ Result<Device> State::Impl::enrol(Batch& batch, const Enrolment& enrolment) {
     if (identity.empty() || identity.size() > max_name_bytes) return fail(Fault::usage, "identity isn't 1 to 1,024 bytes");
   if (enrolment.product && enrolment.product->size() > max_name_bytes)
     return fail(Fault::usage, "product name longer than 1,024 bytes");
+  if (enrolment.model && !enrolment.model->empty() && !acceptable_device_id(*enrolment.model))
+    return fail(Fault::usage, "a model is 1 to 256 bytes of printable UTF-8");
 
   GH_TRY(auto stored, read_device(batch, id));
+  GH_CHECK(check_author(enrolment.author, stored ? &stored->device : nullptr));
   layout::DeviceValue value = stored.value_or(layout::DeviceValue{});
   Device& device = value.device;
+  // An old list that is imported once more brings nobody back.
+  if (stored && bars(device.state) && enrolment.source == KeySource::import && (enrolment.trust || enrolment.state == DeviceState::trusted))
+    return fail(Error{Fault::denied, "the device isn't to be trusted: resume it, or trust a key of it by its name", {}, 0, id,
+                      std::string(name(device.state))});
   if (stored && !device.enrolled) --batch.tallies.pending_devices;
   if (!stored) {
     device.id = id;
-    device.created = now();
+    device.created = device.state_since = now();
+    GH_TRY(device.changes, last_change(batch, id));
   }
+  const Device before = device;
   // What an unauthenticated session claimed isn't the operator's word.
   if (!device.enrolled) device.product.clear();
   device.enrolled = true;
   if (enrolment.product) device.product = *enrolment.product;
   if (!enrolment.identities.empty()) device.identities = enrolment.identities;
+  if (enrolment.model) set_model(batch, device, *enrolment.model);
 
-  if (enrolment.key || enrolment.trust) {
-    DeviceKey wanted{.state = enrolment.trust ? KeyState::trusted : KeyState::pending,
-                     .source = enrolment.source,
-                     .key_id = {},
-                     .pin = {},
-                     .spki = {},
-                     .object_attributes = std::nullopt,
-                     .name_algorithm = std::nullopt,
-                     .qualified_name = {},
-                     .since = now()};
-    if (enrolment.key) {
-      const PublicKey& key = enrolment.key->key;
-      GH_TRY(const KeyJudgement standing, judge(batch, id, key));
-      if (standing.standing == KeyStanding::revoked)
-        return fail(Error{Fault::denied, "this AK was revoked", "spec part 2 5.2", 0, id, {}});
-      if (standing.standing == KeyStanding::other_device)
-        return fail(Error{Fault::denied, "this AK is enrolled for another device", "spec part 2 5.2", 0, id, standing.owner});
-      wanted.key_id = key.key_id();
-      wanted.pin = key.pin();
-      wanted.spki = key.spki();
-      wanted.object_attributes = enrolment.key->object_attributes;
-      wanted.name_algorithm = enrolment.key->name_algorithm;
-    } else {
-      if (!is_key_id(id))
-        return fail(Error{Fault::usage, "without an AK the Device ID must be the key's SHA-1 key id (40 hex digits)", {},
-                          0, id, {}});
-      wanted.key_id = id;
-    }
-    const auto same = std::find_if(device.keys.begin(), device.keys.end(), [&](const DeviceKey& key) {
-      return key.key_id == wanted.key_id && (key.pin == wanted.pin || key.pin.empty() || wanted.pin.empty());
-    });
-    if (same == device.keys.end()) {
-      if (device.keys.size() >= max_keys) return fail(Error{Fault::limit, "more than 64 AKs of one device", {}, 0, id, {}});
-      device.keys.push_back(std::move(wanted));
-    } else if (same->state == KeyState::revoked) {
-      return fail(Error{Fault::denied, "this AK was revoked", "spec part 2 5.2", 0, id, {}});
-    } else {
-      if (same->pin.empty()) {
-        same->pin = wanted.pin;
-        same->spki = wanted.spki;
-      }
-      if (wanted.object_attributes) same->object_attributes = wanted.object_attributes;
-      if (wanted.name_algorithm) same->name_algorithm = wanted.name_algorithm;
-      if (enrolment.trust && same->state != KeyState::trusted) {
-        same->state = KeyState::trusted;
-        same->source = enrolment.source;
-        same->since = now();
-      }
-    }
+  std::vector<std::string> said;
+  const bool by_identity = enrolment.trust && !enrolment.key && !is_key_id(id) && !device.identities.empty();
+  if (enrolment.key || (enrolment.trust && !by_identity)) {
+    if (!enrolment.key && !is_key_id(id))
+      return fail(Error{Fault::usage, "without an AK the Device ID must be the key's SHA-1 key id (40 hex digits)", {}, 0, id, {}});
+    const EnrolledKey first{enrolment.key, id, enrolment.trust ? KeyState::trusted : KeyState::pending};
+    GH_CHECK(add_key(batch, device, first, enrolment.source, now(), said));
   }
-  if (enrolment.approved_baseline) {
+  for (const EnrolledKey& key : enrolment.keys) GH_CHECK(add_key(batch, device, key, enrolment.source, now(), said));
+  std::vector<pipeline::Baseline> approved = enrolment.baselines;
+  if (enrolment.approved_baseline) approved.insert(approved.begin(), *enrolment.approved_baseline);
+  for (const pipeline::Baseline& wanted : approved) {
     GH_TRY(const auto all, read_baselines(batch, id));
-    const auto same = std::find_if(all.begin(), all.end(), [&](const StoredBaseline& one) {
-      return one.baseline == *enrolment.approved_baseline;
-    });
-    StoredBaseline approved;
+    const auto same = std::find_if(all.begin(), all.end(), [&](const StoredBaseline& one) { return one.baseline == wanted; });
+    StoredBaseline stored_baseline;
     if (same == all.end()) {
-      approved.number = value.next_baseline++;
-      approved.baseline = *enrolment.approved_baseline;
+      stored_baseline.number = value.next_baseline++;
+      stored_baseline.baseline = wanted;
     } else {
-      approved = *same;
+      stored_baseline = *same;
     }
-    if (approved.state != BaselineState::approved) {
-      approved.state = BaselineState::approved;
-      approved.since = now();
-      batch.put(layout::baseline_key(id, approved.number), layout::encode(approved));
-    }
+    if (stored_baseline.state == BaselineState::approved) continue;
+    stored_baseline.state = BaselineState::approved;
+    stored_baseline.since = now();
+    batch.put(layout::baseline_key(id, stored_baseline.number), layout::encode(stored_baseline));
+    said.push_back("baseline " + std::to_string(stored_baseline.number) + " approved");
   }
+  // A suspended device stays so whatever key is added to it; one that is revoked or retired is enrolled anew with a key.
+  DeviceState state = device.state;
+  const bool has_trusted = by_identity || std::any_of(device.keys.begin(), device.keys.end(),
+                                                      [](const DeviceKey& key) { return key.state == KeyState::trusted; });
+  if (enrolment.state)
+    state = *enrolment.state;
+  else if (has_trusted && state != DeviceState::suspended)
+    state = DeviceState::trusted;
+  if (state == DeviceState::trusted && !has_trusted && device.identities.empty())
+    return fail(Error{Fault::usage, "a trusted device has a trusted AK, or an identity that it is bound to", {}, 0, id, {}});
+  if (!stored || !before.enrolled) said.insert(said.begin(), enrolment.source == KeySource::import ? "imported" : "enrolled");
+  if (enrolment.product && before.product != device.product) said.push_back("product " + escaped(device.product, 256));
+  if (before.model != device.model) said.push_back("model " + (device.model.empty() ? "none" : device.model));
+  if (before.identities != device.identities) said.push_back("identities changed");
+  std::string what;
+  for (const std::string& one : said) what += (what.empty() ? "" : ", ") + one;
+  if (state != device.state)
+    set_state(batch, value, state, enrolment.author, what);
+  else if (!what.empty())
+    note(batch, value, enrolment.author, std::move(what));
   put_device(batch, value);
   return device;
 }
 
-Result<DeviceKey> State::Impl::trust(Batch& batch, const std::string& id, const std::string& key_id) {
+Result<DeviceKey> State::Impl::trust(Batch& batch, const std::string& id, const std::string& key_id, const Author& author) {
   GH_TRY(auto value, read_device(batch, id));
   if (!value) return unknown_device(id);
   Device& device = value->device;
+  GH_CHECK(check_author(author, &device));
+  if (key_id.empty() && bars(device.state))
+    return fail(Error{Fault::denied, device.state == DeviceState::suspended ? "the device is suspended: resume it"
+                                                                            : "the device is revoked or retired: name the key that is to be trusted",
+                      {}, 0, id, {}});
   std::vector<DeviceKey*> wanted;
   for (DeviceKey& key : device.keys)
     if (key_id.empty() ? key.state == KeyState::pending : names(key, key_id)) wanted.push_back(&key);
@@ -151,7 +198,9 @@ Result<DeviceKey> State::Impl::trust(Batch& batch, const std::string& id, const 
   }
   DeviceKey& key = *wanted.front();
   GH_CHECK(free_to_trust(batch, id, key));
-  if (key.state != KeyState::trusted) {
+  const std::string what = "AK " + key.key_id + " trusted";
+  const bool news = key.state != KeyState::trusted;
+  if (news) {
     key.state = KeyState::trusted;
     key.since = now();
   }
@@ -159,13 +208,52 @@ Result<DeviceKey> State::Impl::trust(Batch& batch, const std::string& id, const 
     --batch.tallies.pending_devices;
     device.enrolled = true;
   }
+  // A suspended device has one more key, and is suspended.
+  if (device.state != DeviceState::suspended && device.state != DeviceState::trusted)
+    set_state(batch, *value, DeviceState::trusted, author, what);
+  else if (news)
+    note(batch, *value, author, what);
   put_device(batch, *value);
   return key;
 }
 
-Result<std::size_t> State::Impl::revoke(Batch& batch, const std::string& id, const std::string& key_id) {
+Result<Device> State::Impl::alter(Batch& batch, const std::string& id, const std::optional<std::string>& product,
+                                  const std::optional<std::string>& model,
+                                  const std::optional<std::vector<std::string>>& identities, const Author& author) {
   GH_TRY(auto value, read_device(batch, id));
   if (!value) return unknown_device(id);
+  Device& device = value->device;
+  GH_CHECK(check_author(author, &device));
+  std::string what;
+  const auto say = [&](const std::string& one) { what += (what.empty() ? "" : ", ") + one; };
+  if (product && *product != device.product) {
+    if (product->size() > max_name_bytes) return fail(Fault::usage, "product name longer than 1,024 bytes");
+    device.product = *product;
+    say("product " + (product->empty() ? std::string("none") : escaped(*product, 256)));
+  }
+  if (model && *model != device.model) {
+    if (!model->empty() && !acceptable_device_id(*model)) return fail(Fault::usage, "a model is 1 to 256 bytes of printable UTF-8");
+    set_model(batch, device, *model);
+    say("model " + (model->empty() ? "none" : *model));
+  }
+  if (identities && *identities != device.identities) {
+    if (identities->size() > max_identities) return fail(Fault::limit, "more than 64 identities");
+    for (const std::string& identity : *identities)
+      if (identity.empty() || identity.size() > max_name_bytes) return fail(Fault::usage, "identity isn't 1 to 1,024 bytes");
+    device.identities = *identities;
+    say("identities changed");
+  }
+  if (what.empty()) return device;
+  note(batch, *value, author, std::move(what));
+  put_device(batch, *value);
+  return device;
+}
+
+Result<std::size_t> State::Impl::revoke(Batch& batch, const std::string& id, const std::string& key_id, const Author& author) {
+  GH_TRY(auto value, read_device(batch, id));
+  if (!value) return unknown_device(id);
+  GH_CHECK(check_author(author, &value->device));
+  std::string what;
   std::size_t matched = 0, changed = 0;
   for (DeviceKey& key : value->device.keys) {
     if (!key_id.empty() && !names(key, key_id)) continue;
@@ -173,20 +261,33 @@ Result<std::size_t> State::Impl::revoke(Batch& batch, const std::string& id, con
     if (key.state == KeyState::revoked) continue;
     key.state = KeyState::revoked;
     key.since = now();
+    what += (what.empty() ? "AK " : ", AK ") + key.key_id + " revoked";
     ++changed;
   }
-  if (matched == 0) return fail(Error{Fault::denied, "the device has no such AK", {}, 0, id, {}});
+  if (matched == 0 && !key_id.empty()) return fail(Error{Fault::denied, "the device has no such AK", {}, 0, id, {}});
   if (!value->device.enrolled) {
     --batch.tallies.pending_devices;
     value->device.enrolled = true;
   }
+  const Device& device = value->device;
+  const bool none_left = std::all_of(device.keys.begin(), device.keys.end(), [](const DeviceKey& key) { return key.state == KeyState::revoked; });
+  if ((key_id.empty() || none_left) && device.state != DeviceState::revoked && device.state != DeviceState::retired)
+    set_state(batch, *value, DeviceState::revoked, author, what);
+  else if (changed != 0)
+    note(batch, *value, author, what);
   put_device(batch, *value);
   return changed;
 }
 
-Result<void> State::Impl::remove(Batch& batch, const std::string& id) {
-  GH_TRY(const auto value, read_device(batch, id));
+Result<void> State::Impl::remove(Batch& batch, const std::string& id, const Author& author) {
+  GH_TRY(auto value, read_device(batch, id));
   if (!value) return unknown_device(id);
+  GH_CHECK(check_author(author, &value->device));
+  if (value->device.enrolled) note(batch, *value, author, "removed");
+  if (!value->device.model.empty()) batch.erase(layout::model_key(value->device.model, id));
+  GH_TRY(const auto attested, read_attested(batch, id));
+  if (attested) batch.erase(layout::lease_key(attested->time, id));
+  batch.erase(layout::attested_key(id));
   if (!value->device.enrolled) --batch.tallies.pending_devices;
   for (const DeviceKey& key : value->device.keys) {
     batch.erase(layout::key_id_prefix(key.key_id) + id);
@@ -208,9 +309,11 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id) {
 }
 
 Result<StoredBaseline> State::Impl::approve(Batch& batch, const std::string& id, std::optional<std::uint64_t> number,
-                                            bool replace) {
-  GH_TRY(const auto value, read_device(batch, id));
+                                            bool replace, const Author& author) {
+  GH_TRY(auto value, read_device(batch, id));
   if (!value) return unknown_device(id);
+  GH_CHECK(check_author(author, &value->device));
+  std::string what;
   GH_TRY(auto all, read_baselines(batch, id));
   StoredBaseline* wanted = nullptr;
   for (StoredBaseline& one : all)
@@ -229,6 +332,11 @@ Result<StoredBaseline> State::Impl::approve(Batch& batch, const std::string& id,
     one.state = next;
     one.since = now();
     batch.put(layout::baseline_key(id, one.number), layout::encode(one));
+    what += (what.empty() ? "baseline " : ", baseline ") + std::to_string(one.number) + " " + std::string(name(next));
+  }
+  if (!what.empty()) {
+    note(batch, *value, author, std::move(what));
+    put_device(batch, *value);
   }
   return *wanted;
 }

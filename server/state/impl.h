@@ -43,6 +43,18 @@ struct Apply {
   std::uint64_t installed = 0, added = 0, removed = 0, altered = 0, ended = 0, not_kept = 0;
 };
 
+// The approval of a change for a model on its way, in as many writes as it takes.
+struct ModelApproval {
+  std::string device;
+  std::optional<std::uint64_t> number;
+  bool replace = false;
+  Author author;
+  GroupApproval* out = nullptr;
+  bool started = false;
+  BaselineChange change;
+  std::string model, place;  // up to here
+};
+
 struct State::Impl {
   Impl(StateOptions given, DirectoryLock taken)
       : options(std::move(given)), lock(std::move(taken)), rate(options.pending_per_second, options.pending_burst) {}
@@ -77,11 +89,25 @@ struct State::Impl {
   // What is kept of the device's software and what is staged of it.
   Result<void> forget_software(Batch& batch, const std::string& device);
   Result<Device> enrol(Batch& batch, const Enrolment& enrolment);
-  Result<DeviceKey> trust(Batch& batch, const std::string& device, const std::string& key_id);
-  Result<std::size_t> revoke(Batch& batch, const std::string& device, const std::string& key_id);
-  Result<void> remove(Batch& batch, const std::string& device);
+  Result<DeviceKey> trust(Batch& batch, const std::string& device, const std::string& key_id, const Author& author);
+  Result<std::size_t> revoke(Batch& batch, const std::string& device, const std::string& key_id, const Author& author);
+  Result<Device> change_state(Batch& batch, const std::string& device, DeviceState to, const Author& author);
+  Result<Device> alter(Batch& batch, const std::string& device, const std::optional<std::string>& product,
+                       const std::optional<std::string>& model, const std::optional<std::vector<std::string>>& identities,
+                       const Author& author);
+  Result<void> remove(Batch& batch, const std::string& device, const Author& author);
   Result<StoredBaseline> approve(Batch& batch, const std::string& device, std::optional<std::uint64_t> number,
-                                 bool replace);
+                                 bool replace, const Author& author);
+  // One step; it asks to be called again until the model's devices are all seen.
+  Result<void> approve_model(Batch& batch, ModelApproval& work);
+  Result<Announcement> announce(Batch& batch, const std::string& device, std::optional<std::uint64_t> number,
+                                std::int64_t until, const Author& author);
+  Result<void> withdraw(Batch& batch, const std::string& model, std::uint64_t number);
+  Result<std::vector<Lapsed>> lapse(Batch& batch, std::chrono::milliseconds lease, std::size_t most);
+  // The device's history has one more entry; the device itself is put by the caller.
+  void note(Batch& batch, layout::DeviceValue& value, const Author& author, std::string what);
+  // The same with another state.
+  void set_state(Batch& batch, layout::DeviceValue& value, DeviceState to, const Author& author, const std::string& what);
 
  private:
   std::uint64_t next_number(Batch& batch);
@@ -95,7 +121,9 @@ struct State::Impl {
   // In the audit log (server/state/audit.cpp): the session's record as it is in the batch, and that it went.
   Result<void> log_result(Batch& batch, const std::string& session);
   Result<void> log_retirement(Batch& batch, const std::string& session);
-  Result<void> note_pending(Batch& batch, const std::string& device, const std::string& product, const SeenKey& seen);
+  Result<void> note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen);
+  // When the device proved itself, and that it was admitted.
+  Result<void> note_attested(Batch& batch, const layout::DeviceValue& device, const SessionResult& result);
   Result<void> learn(Batch& batch, const SessionResult& result);
   Result<void> learn_files(Batch& batch, const SessionResult& result);
   Result<void> propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result);
@@ -109,6 +137,15 @@ Result<EvidenceTotals> read_evidence_totals(const StoreView& view);
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device);
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
 void put_device(Batch& batch, const layout::DeviceValue& value);
+Result<std::optional<Attested>> read_attested(const StoreView& view, std::string_view device);
+Result<std::vector<Announcement>> read_announcements(const StoreView& view, std::string_view model);
+// What the announcements that are open make of a device's approved baselines, but for what was approved or retired before.
+Result<std::vector<pipeline::Baseline>> expected_baselines(const StoreView& view, std::string_view model, std::int64_t now,
+                                                           const std::vector<StoredBaseline>& all);
+// The number of the last entry of the device's history; 0: it has none.
+Result<std::uint64_t> last_change(const StoreView& view, std::string_view device);
+// Fault::usage for text that can't be kept; Fault::denied where somebody else was first.
+Result<void> check_author(const Author& author, const Device* device);
 // What was learned of the device's files.
 Result<void> forget_files(Batch& batch, std::string_view device);
 // Printable UTF-8, 1 to 256 bytes: it becomes part of keys, logs and commands.

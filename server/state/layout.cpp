@@ -1,5 +1,7 @@
 #include "server/state/layout.h"
 
+#include <algorithm>
+
 #include "base/hex.h"
 #include "server/state/codec.h"
 
@@ -8,6 +10,18 @@ namespace {
 
 // Of session records with timing; those of formats 1 and 2 have the layout of all others.
 constexpr std::uint8_t timed_session_version = 2, monitored_session_version = 3;
+// Of device records with a life cycle; those of formats 1 to 4 have the layout of all others.
+constexpr std::uint8_t living_device_version = 2;
+
+// What the records of earlier formats say of a device's state: nobody decided on it, or its keys tell.
+DeviceState state_by_keys(const Device& device) {
+  const auto any = [&](KeyState state) {
+    return std::any_of(device.keys.begin(), device.keys.end(), [&](const DeviceKey& key) { return key.state == state; });
+  };
+  if (!device.enrolled) return DeviceState::pending;
+  if (any(KeyState::trusted)) return DeviceState::trusted;
+  return any(KeyState::revoked) && !any(KeyState::pending) ? DeviceState::revoked : DeviceState::pending;
+}
 
 std::string raw(std::string_view hex) {
   const auto bytes = from_hex(hex);
@@ -82,6 +96,16 @@ std::string key_id_prefix(std::string_view key_id) { return joined('k', raw(key_
 std::string revoked_pin_key(std::string_view pin) { return joined('x', raw(pin)); }
 std::string revoked_id_key(std::string_view key_id) { return joined('X', raw(key_id)); }
 std::string quote_key(std::string_view pin) { return joined('q', raw(pin)); }
+std::string history_prefix(std::string_view device) { return joined('D', device) + '\0'; }
+std::string history_key(std::string_view device, std::uint64_t number) { return history_prefix(device) + number64(number); }
+std::string attested_key(std::string_view device) { return joined('a', device); }
+std::string lease_key(std::int64_t time, std::string_view device) {
+  return joined(lease_letter, number64(std::uint64_t(time))).append(device);
+}
+std::string model_prefix(std::string_view model) { return joined('G', model) + '\0'; }
+std::string model_key(std::string_view model, std::string_view device) { return model_prefix(model).append(device); }
+std::string announcement_prefix(std::string_view model) { return joined(announcement_letter, model) + '\0'; }
+std::string announcement_key(std::string_view model, std::uint64_t number) { return announcement_prefix(model) + number64(number); }
 std::string baseline_prefix(std::string_view device) { return joined('b', device) + '\0'; }
 std::string baseline_key(std::string_view device, std::uint64_t number) {
   return baseline_prefix(device) + number64(number);
@@ -110,7 +134,7 @@ std::string piece_count_key(const Digest& id) { return joined('R', as_text(id.vi
 
 std::string encode(const DeviceValue& value) {
   Writer w;
-  w.put(layout_version);
+  w.put(living_device_version);
   put_text(w, value.device.id);
   put_text(w, value.device.product);
   w.put(std::uint8_t(value.device.enrolled ? 1 : 0));
@@ -120,13 +144,18 @@ std::string encode(const DeviceValue& value) {
   for (const std::string& identity : value.device.identities) put_text(w, identity);
   w.put(std::uint16_t(value.device.keys.size()));
   for (const DeviceKey& key : value.device.keys) put_key(w, key);
+  w.put(std::uint8_t(value.device.state));
+  w.put(std::uint64_t(value.device.state_since));
+  put_text(w, value.device.model);
+  w.put(value.device.changes);
   return taken(std::move(w));
 }
 
 Result<DeviceValue> decode_device(std::string_view value) {
   Reader r(as_bytes(value), document);
   DeviceValue out;
-  GH_CHECK(get_version(r));
+  GH_TRY(const auto version, r.get<std::uint8_t>());
+  if (version != layout_version && version != living_device_version) return r.fail("record of another layout version");
   GH_TRY(out.device.id, get_text(r));
   GH_TRY(out.device.product, get_text(r));
   GH_TRY(out.device.enrolled, get_bool(r));
@@ -141,6 +170,118 @@ Result<DeviceValue> decode_device(std::string_view value) {
   for (unsigned i = 0; i < keys; ++i) {
     GH_TRY(DeviceKey key, get_key(r));
     out.device.keys.push_back(std::move(key));
+  }
+  if (version == living_device_version) {
+    GH_TRY(out.device.state, get_enum(r, DeviceState::retired));
+    GH_TRY(out.device.state_since, get_time(r));
+    GH_TRY(out.device.model, get_text(r));
+    GH_TRY(out.device.changes, r.get<std::uint64_t>());
+  } else {
+    out.device.state = state_by_keys(out.device);
+    out.device.state_since = out.device.created;
+    for (const DeviceKey& key : out.device.keys) out.device.state_since = std::max(out.device.state_since, key.since);
+  }
+  GH_CHECK(r.finish());
+  return out;
+}
+
+std::string encode(const HistoryEntry& value) {
+  Writer w;
+  w.put(layout_version);
+  w.put(std::uint64_t(value.time));
+  w.put(std::uint8_t(value.state));
+  for (const std::string* text : {&value.by, &value.what, &value.why}) put_text(w, *text);
+  return taken(std::move(w));
+}
+
+Result<HistoryEntry> decode_history(std::string_view value, std::uint64_t number) {
+  Reader r(as_bytes(value), document);
+  HistoryEntry out;
+  out.number = number;
+  GH_CHECK(get_version(r));
+  GH_TRY(out.time, get_time(r));
+  GH_TRY(out.state, get_enum(r, DeviceState::retired));
+  for (std::string* text : {&out.by, &out.what, &out.why}) {
+    GH_TRY(*text, get_text(r));
+  }
+  GH_CHECK(r.finish());
+  return out;
+}
+
+std::string encode(const Attested& value) {
+  Writer w;
+  w.put(layout_version);
+  w.put(std::uint64_t(value.time));
+  w.put(std::uint8_t(value.recommendation));
+  put_text(w, value.session);
+  return taken(std::move(w));
+}
+
+Result<Attested> decode_attested(std::string_view value) {
+  Reader r(as_bytes(value), document);
+  Attested out;
+  GH_CHECK(get_version(r));
+  GH_TRY(out.time, get_time(r));
+  GH_TRY(out.recommendation, get_enum(r, pipeline::Recommendation::none));
+  GH_TRY(out.session, get_text(r));
+  GH_CHECK(r.finish());
+  return out;
+}
+
+std::string encode(const Announcement& value) {
+  Writer w;
+  w.put(layout_version);
+  for (const std::string* text : {&value.model, &value.device, &value.by, &value.why}) put_text(w, *text);
+  w.put(std::uint64_t(value.since));
+  w.put(std::uint64_t(value.until));
+  w.put(std::uint16_t(value.change.bank));
+  w.put(std::uint32_t(value.change.hunks.size()));
+  for (const BaselineHunk& hunk : value.change.hunks) {
+    w.put(hunk.pcr);
+    w.put(hunk.place);
+    w.put(hunk.new_place);
+    w.put(std::uint8_t(hunk.behind ? 1 : 0));
+    if (hunk.behind) w.put_bytes(hunk.behind->view());
+    for (const std::vector<Digest>* list : {&hunk.before, &hunk.after}) {
+      w.put(std::uint32_t(list->size()));
+      for (const Digest& digest : *list) w.put_bytes(digest.view());
+    }
+  }
+  return taken(std::move(w));
+}
+
+Result<Announcement> decode_announcement(std::string_view value, std::uint64_t number) {
+  Reader r(as_bytes(value), document);
+  Announcement out;
+  out.number = number;
+  GH_CHECK(get_version(r));
+  for (std::string* text : {&out.model, &out.device, &out.by, &out.why}) {
+    GH_TRY(*text, get_text(r));
+  }
+  GH_TRY(out.since, get_time(r));
+  GH_TRY(out.until, get_time(r));
+  GH_TRY(out.change.bank, get_algorithm(r));
+  const std::size_t size = digest_size(out.change.bank);
+  GH_TRY(const auto hunks, r.get<std::uint32_t>());
+  for (std::uint32_t i = 0; i < hunks; ++i) {
+    BaselineHunk hunk;
+    GH_TRY(hunk.pcr, r.get<std::uint32_t>());
+    GH_TRY(hunk.place, r.get<std::uint32_t>());
+    GH_TRY(hunk.new_place, r.get<std::uint32_t>());
+    GH_TRY(const bool has_front, get_bool(r));
+    if (has_front) {
+      GH_TRY(const Bytes digest, r.take(size));
+      hunk.behind.emplace(digest);
+    }
+    for (std::vector<Digest>* list : {&hunk.before, &hunk.after}) {
+      GH_TRY(const auto count, r.get<std::uint32_t>());
+      if (count > r.remaining() / size) return r.fail("truncated");
+      for (std::uint32_t n = 0; n < count; ++n) {
+        GH_TRY(const Bytes digest, r.take(size));
+        list->emplace_back(digest);
+      }
+    }
+    out.change.hunks.push_back(std::move(hunk));
   }
   GH_CHECK(r.finish());
   return out;

@@ -31,6 +31,8 @@ void erase_places(Batch& batch, const SessionIntent& intent) {
     batch.erase(layout::device_session_key(intent.device, intent.started, intent.session));
 }
 
+Author by_session(const SessionResult& result) { return {.by = "session " + result.intent.session, .why = {}}; }
+
 // Whether `b` comes after `a` on this key's counters (spec part 2 §4.5); counters wrap.
 bool follows(const pipeline::LastQuote& a, const pipeline::LastQuote& b) {
   if (a.reset_count != b.reset_count) return std::int32_t(b.reset_count - a.reset_count) > 0;
@@ -82,6 +84,10 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
     erase_places(batch, before.intent);
     batch.erase(layout::open_key(record.intent.session));
   }
+  GH_TRY(const auto standing, read_device(batch, record.intent.device));
+  // Suspended, revoked or retired while its session went on.
+  if (standing && bars(standing->device.state) && result.recommendation == pipeline::Recommendation::allow)
+    return fail(Error{Fault::denied, "the device isn't trusted any longer", "docs/operations.md", 0, {}, std::string(name(standing->device.state))});
   GH_CHECK(learn(batch, result));
   put_session(batch, record);
   GH_CHECK(log_result(batch, record.intent.session));
@@ -90,6 +96,7 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   GH_TRY(const auto device, read_device(batch, record.intent.device));
   const bool enrolled = device && device->device.enrolled;
   if (enrolled) GH_CHECK(note_items(batch, result));
+  if (enrolled) GH_CHECK(note_attested(batch, *device, result));
   const char session_class = enrolled ? layout::class_enrolled : layout::class_other;
   batch.put(layout::age_key(session_class, record.intent.started, record.intent.session), {});
   ++(enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
@@ -140,7 +147,7 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result) {
       return fail(Error{Fault::denied, "the AK that made the quote isn't trusted any longer", "spec part 2 5.2", 0, {},
                         now.reason});
   }
-  if (result.pending_key) GH_CHECK(note_pending(batch, id, result.intent.product, *result.pending_key));
+  if (result.pending_key) GH_CHECK(note_pending(batch, result, *result.pending_key));
   GH_CHECK(learn_files(batch, result));
   if (!result.quote_key) return {};
   const PublicKey& key = *result.quote_key;
@@ -151,6 +158,7 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result) {
       if (recorded.key_id != key.key_id() || !recorded.pin.empty() || recorded.state != KeyState::trusted) continue;
       recorded.pin = key.pin();
       recorded.spki = key.spki();
+      note(batch, *device, by_session(result), "AK " + recorded.key_id + " pinned by its first quote");
     }
     if (result.proposed_baseline) GH_CHECK(propose(batch, *device, result));
     if (device->device != before.device || device->next_baseline != before.next_baseline) put_device(batch, *device);
@@ -194,6 +202,19 @@ Result<void> State::Impl::note_items(Batch& batch, const SessionResult& result) 
 Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result) {
   const std::string& id = device.device.id;
   GH_TRY(const auto all, read_baselines(batch, id));
+  // What an announced update makes of an approved one is approved.
+  GH_TRY(const auto expected, expected_baselines(batch, device.device.model, now(), all));
+  if (std::find(expected.begin(), expected.end(), *result.proposed_baseline) != expected.end()) {
+    StoredBaseline approved{.number = 0, .state = BaselineState::candidate, .session = result.intent.session, .since = 0, .baseline = *result.proposed_baseline};
+    for (const StoredBaseline& one : all)
+      if (one.baseline == approved.baseline) approved = one;
+    if (approved.number == 0) approved.number = device.next_baseline++;
+    approved.state = BaselineState::approved;
+    approved.since = now();
+    batch.put(layout::baseline_key(id, approved.number), layout::encode(approved));
+    note(batch, device, by_session(result), "baseline " + std::to_string(approved.number) + " approved: an update that was announced for the model " + device.device.model);
+    return {};
+  }
   std::vector<std::uint64_t> candidates;
   for (const StoredBaseline& one : all) {
     if (one.baseline == *result.proposed_baseline) return {};
@@ -210,8 +231,8 @@ Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, con
   return {};
 }
 
-Result<void> State::Impl::note_pending(Batch& batch, const std::string& id, const std::string& product,
-                                       const SeenKey& seen) {
+Result<void> State::Impl::note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen) {
+  const std::string& id = result.intent.device;
   if (!acceptable_device_id(id)) return {};
   GH_TRY(const KeyJudgement now, judge(batch, id, seen.key));
   if (now.standing != KeyStanding::unknown) return {};
@@ -228,8 +249,9 @@ Result<void> State::Impl::note_pending(Batch& batch, const std::string& id, cons
   if (!device) {
     device.emplace();
     device->device.id = id;
-    device->device.product = escaped(product, 256);
-    device->device.created = this->now();
+    device->device.product = escaped(result.intent.product, 256);
+    device->device.created = device->device.state_since = this->now();
+    GH_TRY(device->device.changes, last_change(batch, id));
     ++batch.tallies.pending_devices;
   }
   device->device.keys.push_back({.state = KeyState::pending,
@@ -241,6 +263,7 @@ Result<void> State::Impl::note_pending(Batch& batch, const std::string& id, cons
                                  .name_algorithm = seen.name_algorithm,
                                  .qualified_name = {},
                                  .since = this->now()});
+  note(batch, *device, by_session(result), "AK " + seen.key.key_id() + " seen, it waits");
   put_device(batch, *device);
   return {};
 }

@@ -77,6 +77,7 @@ std::string_view name(KeyStanding standing) {
     case KeyStanding::revoked: return "revoked";
     case KeyStanding::unknown: return "unknown";
     case KeyStanding::other_device: return "other-device";
+    case KeyStanding::barred: return "barred";
   }
   return "unknown";
 }
@@ -292,10 +293,15 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
   GH_TRY(const auto gone_pin, view.read(layout::revoked_pin_key(key.pin())));
   GH_TRY(const auto gone_id, view.read(layout::revoked_id_key(key.key_id())));
   bool revoked = gone_pin.has_value() || gone_id.has_value();
-  bool other_pin = false;
+  bool other_pin = false, read_itself = device.empty();
+  DeviceState life = DeviceState::pending;
   for (const std::string& holder : holders) {
     GH_TRY(const auto value, read_device(view, holder));
     if (!value) continue;
+    if (holder == device) {
+      read_itself = true;
+      life = value->device.state;
+    }
     for (const DeviceKey& recorded : value->device.keys) {
       if (recorded.key_id != key.key_id()) continue;
       const bool same = recorded.pin == key.pin();
@@ -310,12 +316,19 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
       }
     }
   }
+  if (!read_itself) {
+    GH_TRY(const auto value, read_device(view, device));
+    if (value) life = value->device.state;
+  }
   if (revoked) {
     out.standing = KeyStanding::revoked;
     out.reason = "the AK was revoked";
   } else if (!out.owner.empty()) {
     out.standing = KeyStanding::other_device;
     out.reason = "the AK is enrolled for another device";
+  } else if (bars(life)) {
+    out.standing = KeyStanding::barred;
+    out.reason = "the device is " + std::string(name(life));
   } else if (out.record && out.record->state == KeyState::trusted) {
     out.standing = KeyStanding::trusted;
     out.first_use = out.record->pin.empty();
@@ -382,6 +395,9 @@ Result<std::vector<pipeline::Baseline>> State::approved_baselines(std::string_vi
     }
   }
   std::vector<pipeline::Baseline> out;
+  if (value) {
+    GH_TRY(out, expected_baselines(view, value->device.model, impl_->now(), all));
+  }
   for (StoredBaseline& one : all)
     if (one.state == BaselineState::approved) out.push_back(std::move(one.baseline));
   return out;
@@ -500,27 +516,62 @@ std::vector<Result<Device>> State::import_blocking(std::vector<Enrolment> enrolm
   return out;
 }
 
-Result<DeviceKey> State::trust_blocking(std::string_view device, std::string_view key_id) {
+Result<DeviceKey> State::trust_blocking(std::string_view device, std::string_view key_id, Author author) {
   return changed<DeviceKey>(*impl_->store, [&](Batch& batch) {
-    return impl_->trust(batch, std::string(device), std::string(key_id));
+    return impl_->trust(batch, std::string(device), std::string(key_id), author);
   });
 }
 
-Result<std::size_t> State::revoke_blocking(std::string_view device, std::string_view key_id) {
+Result<std::size_t> State::revoke_blocking(std::string_view device, std::string_view key_id, Author author) {
   return changed<std::size_t>(*impl_->store, [&](Batch& batch) {
-    return impl_->revoke(batch, std::string(device), std::string(key_id));
+    return impl_->revoke(batch, std::string(device), std::string(key_id), author);
   });
 }
 
-Result<void> State::remove_blocking(std::string_view device) {
-  return impl_->store->submit_blocking([&](Batch& batch) { return impl_->remove(batch, std::string(device)); });
+Result<Device> State::change_state_blocking(std::string_view device, DeviceState to, Author author) {
+  return changed<Device>(*impl_->store, [&](Batch& batch) { return impl_->change_state(batch, std::string(device), to, author); });
+}
+
+Result<Device> State::alter_blocking(std::string_view device, std::optional<std::string> product, std::optional<std::string> model,
+                                     std::optional<std::vector<std::string>> identities, Author author) {
+  return changed<Device>(*impl_->store, [&](Batch& batch) {
+    return impl_->alter(batch, std::string(device), product, model, identities, author);
+  });
+}
+
+Result<void> State::remove_blocking(std::string_view device, Author author) {
+  return impl_->store->submit_blocking([&](Batch& batch) { return impl_->remove(batch, std::string(device), author); });
 }
 
 Result<StoredBaseline> State::approve_baseline_blocking(std::string_view device, std::optional<std::uint64_t> number,
-                                                        bool replace) {
+                                                        bool replace, Author author) {
   return changed<StoredBaseline>(*impl_->store, [&](Batch& batch) {
-    return impl_->approve(batch, std::string(device), number, replace);
+    return impl_->approve(batch, std::string(device), number, replace, author);
   });
+}
+
+Result<GroupApproval> State::approve_model_blocking(std::string_view device, std::optional<std::uint64_t> number, bool replace,
+                                                    Author author) {
+  GroupApproval out;
+  // In writes of some hundred devices: a model may have a hundred thousand.
+  ModelApproval work{.device = std::string(device), .number = number, .replace = replace, .author = std::move(author), .out = &out};
+  GH_CHECK(impl_->store->submit_blocking([&](Batch& batch) { return impl_->approve_model(batch, work); }));
+  return out;
+}
+
+Result<Announcement> State::announce_blocking(std::string_view device, std::optional<std::uint64_t> number, std::int64_t until,
+                                              Author author) {
+  return changed<Announcement>(*impl_->store, [&](Batch& batch) {
+    return impl_->announce(batch, std::string(device), number, until, author);
+  });
+}
+
+Result<void> State::withdraw_blocking(std::string_view model, std::uint64_t number) {
+  return impl_->store->submit_blocking([&](Batch& batch) { return impl_->withdraw(batch, std::string(model), number); });
+}
+
+Result<std::vector<Lapsed>> State::lapse_blocking(std::chrono::milliseconds lease, std::size_t most) {
+  return changed<std::vector<Lapsed>>(*impl_->store, [&](Batch& batch) { return impl_->lapse(batch, lease, most); });
 }
 
 }  // namespace gatehouse::server

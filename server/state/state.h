@@ -30,15 +30,17 @@
 #include "base/hash.h"
 #include "base/public_key.h"
 #include "pipeline/graph/pipeline.h"
+#include "server/state/announcement.h"
 #include "server/state/audit.h"
 #include "server/state/backup.h"
 #include "server/state/evidence.h"
+#include "server/state/life.h"
 #include "server/state/software.h"
 #include "server/state/timing.h"
 
 namespace gatehouse::server {
 
-inline constexpr unsigned state_format = 4;
+inline constexpr unsigned state_format = 5;
 inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };
@@ -67,6 +69,10 @@ struct Device {
   std::vector<DeviceKey> keys;
   bool enrolled = false;                // false: seen in a session only, nobody has decided on it
   std::int64_t created = 0;             // milliseconds since 1970
+  DeviceState state = DeviceState::pending;
+  std::int64_t state_since = 0;         // milliseconds since 1970
+  std::string model{};                  // group of devices with the same firmware; empty: of none
+  std::uint64_t changes = 0;            // number of the last entry of its history
   friend bool operator==(const Device&, const Device&) = default;
 };
 
@@ -76,6 +82,7 @@ enum class KeyStanding : std::uint8_t {
   revoked,       // revoked here or for another device
   unknown,       // not seen before
   other_device,  // enrolled for another device (spec part 2 §5.2)
+  barred,        // whatever the key: the device is suspended, revoked or retired
 };
 std::string_view name(KeyStanding standing);
 
@@ -164,6 +171,7 @@ struct SessionResult {
   std::vector<LearnedFiles> learned_files;  // replaces what was learned before; of enrolled devices only
   std::optional<SessionTiming> timing;      // until the result was handed over
   bool enforced = true;                     // false: monitor mode, the endpoint is told allow whatever the verdict
+  pipeline::Recommendation recommendation = pipeline::Recommendation::none;  // the verdict's
   std::shared_ptr<const EvidenceRecord> evidence;  // null: none is kept
   std::shared_ptr<const PackedEvidence> packed;    // the store's own
 };
@@ -187,15 +195,43 @@ struct SessionPage {
   SessionCursor next;  // empty: that was all
 };
 
+// A key beside the first one in an import.
+struct EnrolledKey {
+  std::optional<SeenKey> key;  // absent: only its key id is known
+  std::string key_id;
+  KeyState state = KeyState::pending;
+};
+
 // What an operator says about a device with `device add` or `import`.
 struct Enrolment {
   std::string device;
   std::optional<SeenKey> key;  // absent: with `trust`, the key whose SHA-1 key id is `device`
-  std::optional<std::string> product;
+  std::optional<std::string> product, model;
   std::vector<std::string> identities;
   bool trust = false;
   KeySource source = KeySource::operator_command;
   std::optional<pipeline::Baseline> approved_baseline;
+  std::vector<EnrolledKey> keys{};                  // further ones, each with its state
+  std::vector<pipeline::Baseline> baselines{};      // further approved ones
+  std::optional<DeviceState> state{};               // to take over; absent: follows from the keys
+  Author author{};
+};
+
+// What came of approving a change for a whole model.
+struct GroupApproval {
+  struct Left {
+    std::string device, why;
+  };
+  StoredBaseline approved;                   // of the device that was looked at
+  std::vector<std::pair<std::string, std::uint64_t>> others;  // and the number of the baseline that was approved
+  std::vector<Left> left;                    // of the same model, with a proposed baseline that changes otherwise
+  std::uint64_t left_total = 0;              // `left` has at most 1,000
+};
+
+struct OverdueDevice {
+  Device device;
+  std::optional<Attested> last;  // absent: it never attested
+  std::int64_t due = 0;          // milliseconds since 1970: when its lease ended, or would have, begun with its trust
 };
 
 struct StateOptions {
@@ -242,8 +278,17 @@ class State {
   // Never trusted when the store can't be read.
   KeyJudgement judge_key(std::string_view device, const PublicKey& key) const;
   Result<std::vector<StoredBaseline>> baselines(std::string_view device) const;
-  // The approved ones as the pipeline wants them.
+  // The approved ones as the pipeline wants them, and what announced updates make of them.
   Result<std::vector<pipeline::Baseline>> approved_baselines(std::string_view device) const;
+  // Newest first; what the device was before it was removed included.
+  Result<std::vector<HistoryEntry>> history(std::string_view device, std::size_t most) const;
+  Result<std::optional<Attested>> attested(std::string_view device) const;
+  // Trusted devices whose last proved verdict doesn't hold any longer, in order of their ids from the first after `after`;
+  // looks at no more than `look` devices, and says in `place` where to go on (empty: that was all).
+  Result<std::vector<OverdueDevice>> overdue(std::chrono::milliseconds lease, std::string_view after, std::size_t look,
+                                             std::string& place) const;
+  // Of one model, or of all where it is empty; those whose time is over included.
+  Result<std::vector<Announcement>> announcements(std::string_view model) const;
   // Last accepted quote of this key.
   Result<std::optional<pipeline::LastQuote>> last_quote(const PublicKey& key) const;
   // What was learned of the files of one directory; empty: nothing.
@@ -295,6 +340,9 @@ class State {
   void note_shadow(std::string session, std::string text, Completion completion);
   // Evidence that has become too old goes; from time to time.
   void retire_evidence();
+  // Devices that were told allow and whose lease has ended, at most `most`; each is told once, across restarts. From
+  // time to time, on the caller's thread.
+  Result<std::vector<Lapsed>> lapse_blocking(std::chrono::milliseconds lease, std::size_t most);
 
   // --- the operator's decisions; on disk when they return
   Result<Device> enrol_blocking(Enrolment enrolment);
@@ -302,14 +350,26 @@ class State {
   std::vector<Result<Device>> import_blocking(std::vector<Enrolment> enrolments);
   // Trusts the pending key: `key_id` (or pin) picks one where several wait, and may name a revoked one of this device.
   // Returns the trusted key.
-  Result<DeviceKey> trust_blocking(std::string_view device, std::string_view key_id = {});
-  // Revokes one key, or all where `key_id` is empty; returns how many were not revoked before.
-  Result<std::size_t> revoke_blocking(std::string_view device, std::string_view key_id = {});
-  // Sessions stay. A revoked key is remembered as revoked.
-  Result<void> remove_blocking(std::string_view device);
+  Result<DeviceKey> trust_blocking(std::string_view device, std::string_view key_id = {}, Author author = {});
+  // Revokes one key, or all and with them the device where `key_id` is empty; returns how many were not revoked before.
+  Result<std::size_t> revoke_blocking(std::string_view device, std::string_view key_id = {}, Author author = {});
+  // suspended, trusted (of a suspended one) or retired; revoked is revoke_blocking()'s.
+  Result<Device> change_state_blocking(std::string_view device, DeviceState to, Author author);
+  // What isn't given stays. `identities` replaces them, an empty one lets any identity be the device's.
+  Result<Device> alter_blocking(std::string_view device, std::optional<std::string> product, std::optional<std::string> model,
+                                std::optional<std::vector<std::string>> identities, Author author);
+  // Sessions and history stay. A revoked key is remembered as revoked.
+  Result<void> remove_blocking(std::string_view device, Author author = {});
   // Approves the newest candidate, or `number`; with `replace` the approved ones of the same bank are retired.
   Result<StoredBaseline> approve_baseline_blocking(std::string_view device, std::optional<std::uint64_t> number,
-                                                   bool replace);
+                                                   bool replace, Author author = {});
+  // The same, and for each device of its model whose newest candidate changes its approved baseline in the same way.
+  Result<GroupApproval> approve_model_blocking(std::string_view device, std::optional<std::uint64_t> number, bool replace,
+                                               Author author);
+  // Announces to the device's model what its newest candidate, or `number`, changes.
+  Result<Announcement> announce_blocking(std::string_view device, std::optional<std::uint64_t> number, std::int64_t until,
+                                         Author author);
+  Result<void> withdraw_blocking(std::string_view model, std::uint64_t number);
 
   // The audit log as it is now.
   Result<AuditHead> audit_head() const;

@@ -125,6 +125,10 @@ void EapPeer::conclude(ByteVector packet) {
   RadiusReply reply = verdict == Recommendation::allow     ? config.allow
                       : verdict == Recommendation::isolate ? config.isolate
                                                            : config.block;
+  // A gateway may admit it for as long as the verdict holds.
+  if (const std::chrono::seconds lease = server_->config.lease; admits(config, verdict) && lease.count() != 0 &&
+                                                                 (reply.session_timeout.count() == 0 || reply.session_timeout > lease))
+    reply.session_timeout = lease;
   // Not beyond the end of the lease.
   if (lease_left_ && (reply.session_timeout.count() == 0 || reply.session_timeout > *lease_left_)) reply.session_timeout = *lease_left_;
   const auto keys = eap_.keys();
@@ -266,7 +270,7 @@ Leases::Standing EapPeer::standing(const std::string& device, const std::string&
   const auto& keys = (*known)->keys;
   const bool bound = std::find(names.begin(), names.end(), identity) != names.end();
   const bool trusted = std::any_of(keys.begin(), keys.end(), [&](const DeviceKey& key) { return key.pin == key_pin && key.state == KeyState::trusted; });
-  return (*known)->enrolled && bound && trusted && !key_pin.empty() ? Leases::Standing::good : Leases::Standing::bad;
+  return (*known)->enrolled && (*known)->state == DeviceState::trusted && bound && trusted && !key_pin.empty() ? Leases::Standing::good : Leases::Standing::bad;
 }
 
 void EapPeer::assessed(std::optional<Recommendation> verdict) {

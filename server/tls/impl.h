@@ -79,7 +79,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<RadiusFront> radius;                // null: none is configured
 
   // What SIGHUP replaces; sessions keep what they began with.
+  std::atomic<bool> renewing{false};
+  std::array<std::int64_t, 5> lists_then{};          // of the thread in `workers`: when each watched file was written to
+  std::int64_t warned_then = 0;                      // of the thread in `workers`: seconds since 1970
   mutable std::mutex mutex;
+  std::vector<std::pair<std::string_view, std::int64_t>> expiries;  // guarded by mutex: the first of each kind
   std::shared_ptr<const TlsContext> tls;             // guarded by mutex
   std::shared_ptr<const Settings> settings;          // guarded by mutex
   std::shared_ptr<const UserFile> users;             // guarded by mutex
@@ -125,6 +129,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void await_checkpoint();
   void write_checkpoint();
   void await_watchdog(std::chrono::microseconds interval);
+  // What ends, in renewal.cpp; each on the thread of `workers`.
+  void renew();
+  void end_leases();
+  void take_new_lists();
+  void warn_of_expiries();
   // Why the process should be started anew, and why nobody new should be sent to it; empty: good.
   std::string ill() const;
   std::string unready() const;

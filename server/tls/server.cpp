@@ -140,7 +140,7 @@ void Server::Impl::recall_leases() {
       ++seen;
       if (s.state != SessionState::complete || s.intent.identity_type.empty()) continue;
       if (const auto verdict = pipeline::verdict_from_json(s.verdict))
-        leases.note({s.intent.identity, s.intent.identity_type}, s.intent.device, s.intent.key_pin, verdict->recommendation, s.finished);
+        leases.recall({s.intent.identity, s.intent.identity_type}, s.intent.device, s.intent.key_pin, verdict->recommendation, s.finished);
     }
     if (sessions->next.empty()) return;
     from = sessions->next;
@@ -372,6 +372,7 @@ void Server::Impl::await_refresh() {
   refresh.async_wait([self = shared_from_this()](error_code ec) {
     if (ec) return;
     if (self->refreshes++ % refreshes_a_sweep == 0) self->state->retire_evidence();
+    self->renew();
     const auto now = self->source.current(self->config.refdb);
     const auto known = self->current(self->view);
     if (now && known && *now != known->generation())
@@ -547,6 +548,7 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   const auto references = current(view);
   now.generation = references->generation();
   now.generation_made = references->made();
+  now.expiries = current(expiries);
   if (radius) now.radius_conversations = radius->conversations();
   {
     const std::lock_guard lock(mutex);
@@ -608,6 +610,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     const std::size_t memory = impl->config.keep_evidence_memory_mb << 20;
     impl->evidence_memory = std::make_shared<evidence::Memory>(memory, memory / 4);
   }
+  impl->take_new_lists();  // before what they say is read
   GH_CHECK(impl->load());
   impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{
       .threads = impl->config.threads, .proved_bytes = impl->config.proved_evidence_mb << 20});

@@ -321,6 +321,8 @@ checkpoint = ("gatehouse audit checkpoint 1\nlog 6f2b0c41d7e89a3355d0c1f7a2b94e1
     "signature 4BPUFi2X4kZ9SwXcqT4/5UOiPuBZ90nHys0LPS8h1ViBgusYWOcksgtCkXMEvcETG3I8GI+OwL284Wtxb7mzCg==\n").encode()
 add("audit_checkpoints_fuzz", checkpoint)
 add("audit_checkpoints_fuzz", checkpoint * 3)
+for table in (b"device,product,trust\r\n8a1b,\"Debian 12, x86_64\",true\r\n", b"\xef\xbb\xbfa,b\n\"\"\"\",\n\n\"x\r\ny\"\n", b"a,\"b\"c"):
+    add("csv_fuzz", table)
 add("sha256sums_fuzz", b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  /etc/empty\n")
 with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:

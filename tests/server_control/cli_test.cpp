@@ -114,6 +114,65 @@ TEST_F(Commands, PrintTheSameThroughTheSocketAsOffline) {
   EXPECT_NE(first[10].out.find(R"("imported":2)"), std::string::npos) << first[10].out;
 }
 
+TEST_F(Commands, ExportWhatImportMakesTheSameOf) {
+  const std::string from = " --state " + (folder_ / "from"), jsonl = folder_ / "out.jsonl", csv = folder_ / "out.csv";
+  for (const std::string& arguments :
+       {"add d1 --ak " + key_path("rsa/ak.pem") + " --product 'Debian 12, x86_64' --model 'T14 \"3\"' --identity CN=a --identity 'CN=b, O=c' --trust",
+        "add d1 --ak " + key_path("ecc/ak.tpm2b_public"), std::string("suspend d1 --by alice --why lost"),
+        std::string("add 0123456789abcdef0123456789abcdef01234567"), std::string("add printer --identity CN=printer")}) {
+    const Ran ran = run("device " + arguments + from);
+    ASSERT_EQ(ran.code, 0) << ran.out;
+  }
+  ASSERT_EQ(run("device export" + from + " > " + jsonl).code, 0);
+  ASSERT_EQ(run("device export --format csv" + from + " > " + csv).code, 0);
+  const auto all_of = [&](const std::string& where) { return run("device export" + where).out; };
+  const std::string exported = all_of(from);
+  EXPECT_EQ(std::count(exported.begin(), exported.end(), '\n'), 3);
+  for (const std::string& file : {jsonl, csv}) {
+    const std::string to = " --state " + (folder_ / (file.ends_with("csv") ? "by-csv" : "by-jsonl"));
+    const Ran imported = run("device import " + file + to);
+    EXPECT_EQ(imported.out, "3 devices imported\n");
+    // CSV has no attributes of keys.
+    if (file == jsonl) {
+      EXPECT_EQ(all_of(to), exported);
+    }
+    EXPECT_EQ(run("device export --format csv" + to).out, run("device export --format csv" + from).out);
+    EXPECT_NE(run("device show d1" + to).out.find("suspended since"), std::string::npos);
+    // Once more brings nobody back and changes nothing.
+    const std::string before = all_of(to);
+    EXPECT_EQ(run("device import " + file + to).code, 0);
+    EXPECT_EQ(all_of(to), before);
+  }
+  std::ofstream(folder_ / "bad.csv") << "device,trust,colour\nd1,true,red\n";
+  const Ran column = run("device import " + (folder_ / "bad.csv") + from);
+  EXPECT_EQ(column.code, 2);
+  EXPECT_NE(column.out.find("colour"), std::string::npos) << column.out;
+  std::ofstream(folder_ / "rows.csv") << "device,trust,ak\nd7,yes,\nd8,true\nd9,true,nonsense\n0123456789abcdef0123456789abcdef01234568,true,\n";
+  const Ran rows = run("device import " + (folder_ / "rows.csv") + from);
+  EXPECT_EQ(rows.code, 3);
+  for (const char* const line : {"rows.csv:2: trust is true or false: yes", "rows.csv:3: a row has as many fields", "rows.csv:4: "})
+    EXPECT_NE(rows.out.find(line), std::string::npos) << rows.out;
+  EXPECT_NE(rows.out.find("1 devices imported"), std::string::npos) << rows.out;
+}
+
+TEST_F(Commands, SayWhoChangedWhatAndWhy) {
+  const std::string where = " --state " + (folder_ / "state");
+  ASSERT_EQ(run("device add d1 --trust --ak " + key_path("rsa/ak.pem") + " --why 'first batch' --by alice" + where).code, 0);
+  EXPECT_EQ(run("device suspend d1 --by bob --why 'reported lost'" + where).out, "d1 is suspended\n");
+  EXPECT_EQ(run("device retire nobody" + where).code, 1);
+  EXPECT_EQ(run("device suspend d1 --if-changes 1" + where).code, 1);
+  const Ran trust = run("device trust d1" + where);
+  EXPECT_EQ(trust.code, 1);
+  EXPECT_NE(trust.out.find("resume it"), std::string::npos);
+  ASSERT_EQ(run("device remove d1 --by carol" + where).code, 0);
+  const Ran history = run("device history d1" + where);
+  EXPECT_EQ(timeless(history.out),
+            "TIME  carol  removed\nTIME  bob  state suspended  (reported lost)\n"
+            "TIME  alice  state trusted, enrolled, AK e48b74f1a797d611114b8a25265d33f4d6dc9f5a trusted  (first batch)\n");
+  EXPECT_EQ(run("device history nobody" + where).code, 1);
+  EXPECT_EQ(run("device overdue" + where).out, "no device is overdue\n");
+}
+
 TEST_F(Commands, ShowSessionsNewestFirst) {
   const std::string directory = folder_ / "state";
   {

@@ -59,10 +59,11 @@ class Site {
   }
   Machine enrolled() { return enrolled(As()); }
   // One attestation of this machine; nullopt: the server went away. `step` is called before each read.
-  std::optional<endpoint::Outcome> attest(std::uint16_t port, const Machine& m, const std::function<void()>& step = {}) const {
+  std::optional<endpoint::Outcome> attest(std::uint16_t port, const Machine& m, const std::function<void()>& step = {},
+                                          const ClientOptions& options = {}) const {
     TlsPeer peer(port, {TLS1_3_VERSION, {}, path("client.pem"), path("client.key")});
     if (!peer.good()) return std::nullopt;
-    Client client(m);
+    Client client(m, options);
     endpoint::Session::Step next = client.session().start();
     for (;;) {
       if (!peer.write(next.send) && !next.ended) return std::nullopt;

@@ -193,6 +193,21 @@ TEST(Leases, AreAsLongAndAsGoodAsTheWorstOfTheirDevices) {
   EXPECT_FALSE(found(105'000));
 }
 
+// A clock that is set back makes no lease longer, and what is said after that counts.
+TEST(Leases, FollowAClockThatJumps) {
+  using pipeline::Recommendation;
+  Leases leases;
+  const Leases::Identity carol{"carol", "password"};
+  const auto judge = [](const std::string&, const std::string&) { return Leases::Standing::good; };
+  leases.note(carol, "a", "p", Recommendation::allow, 10'000'000);
+  EXPECT_FALSE(leases.find(carol, 100s, 1'000'000, judge));
+  leases.note(carol, "a", "p", Recommendation::block, 1'000'000);
+  EXPECT_EQ(leases.find(carol, 100s, 1'000'000, judge)->recommendation, Recommendation::block);
+  leases.recall(carol, "a", "p", Recommendation::allow, 900'000);
+  EXPECT_EQ(leases.find(carol, 100s, 1'000'000, judge)->recommendation, Recommendation::block);
+  EXPECT_FALSE(leases.find(carol, 100s, 20'000'000, judge));
+}
+
 TEST(Leases, NobodyWithoutAnIdentityOrADeviceHasOneAndTheyAreBounded) {
   using pipeline::Recommendation;
   Leases leases(2);

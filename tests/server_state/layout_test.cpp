@@ -12,7 +12,8 @@ namespace {
 
 layout::DeviceValue sample_device() {
   layout::DeviceValue out;
-  out.device = {.id = "d1", .product = "p", .identities = {"CN=a", "b"}, .keys = {}, .enrolled = true, .created = 5};
+  out.device = {.id = "d1", .product = "p", .identities = {"CN=a", "b"}, .keys = {}, .enrolled = true, .created = 5,
+                .state = DeviceState::suspended, .state_since = 6, .model = "m", .changes = 7};
   out.device.keys.push_back({.state = KeyState::revoked,
                              .source = KeySource::session,
                              .key_id = std::string(40, 'a'),
@@ -25,6 +26,10 @@ layout::DeviceValue sample_device() {
   out.device.keys.push_back({.key_id = std::string(40, 'c')});
   out.next_baseline = 9;
   return out;
+}
+
+Announcement sample_announcement() {
+  return {.number = 2, .model = "m", .device = "d1", .since = 1, .until = 2, .by = "alice", .why = "BIOS 1.9", .change = change_between(baseline(1), baseline(2))};
 }
 
 StoredBaseline sample_baseline() {
@@ -78,6 +83,28 @@ TEST(Layout, ReadsBackWhatItWrote) {
   EXPECT_EQ(layout::decode_quote(layout::encode(pipeline::LastQuote{1, 2, 3, 4}))->firmware_version, 4U);
 }
 
+// Formats 1 to 4 had no life cycle: the value ended with the keys, and they say what became of the device.
+TEST(Layout, ReadsDevicesOfEarlierFormats) {
+  const auto of_before = [](const layout::DeviceValue& value) {
+    std::string out = layout::encode(value);
+    out.front() = 1;
+    EXPECT_FALSE(layout::decode_device(out)) << "fields too many";
+    out.resize(out.size() - (1 + 8 + 4 + value.device.model.size() + 8));
+    return layout::decode_device(out);
+  };
+  layout::DeviceValue value = sample_device();
+  value.device.keys.at(1).state = KeyState::trusted;
+  EXPECT_EQ(of_before(value)->device.state, DeviceState::trusted);
+  EXPECT_EQ(of_before(value)->device.keys, value.device.keys);
+  EXPECT_EQ(of_before(value)->device.state_since, 77);
+  value.device.keys.at(1).state = KeyState::pending;
+  EXPECT_EQ(of_before(value)->device.state, DeviceState::pending);
+  value.device.keys.pop_back();
+  EXPECT_EQ(of_before(value)->device.state, DeviceState::revoked);
+  value.device.enrolled = false;
+  EXPECT_EQ(of_before(value)->device.state, DeviceState::pending);
+}
+
 // Formats 1 and 2 had no timing: the value ended with the verdict.
 TEST(Layout, ReadsSessionsOfEarlierFormats) {
   SessionRecord untimed = sample_session();
@@ -109,6 +136,11 @@ TEST(Layout, RefusesWhatIsCutOrChanged) {
   const auto again = [](const auto& value) { return value ? layout::encode(*value) : std::string(); };
   const Kind kinds[] = {
       {layout::encode(sample_device()), [&](std::string_view v) { return again(layout::decode_device(v)); }},
+      {layout::encode(HistoryEntry{.number = 1, .time = 2, .state = DeviceState::retired, .by = "alice", .what = "state retired", .why = "sold"}),
+       [&](std::string_view v) { return again(layout::decode_history(v, 1)); }},
+      {layout::encode(Attested{.time = 1, .session = "s", .recommendation = pipeline::Recommendation::none}),
+       [&](std::string_view v) { return again(layout::decode_attested(v)); }},
+      {layout::encode(sample_announcement()), [&](std::string_view v) { return again(layout::decode_announcement(v, 2)); }},
       {layout::encode(sample_baseline()), [&](std::string_view v) { return again(layout::decode_baseline(v, 3)); }},
       {layout::encode(pipeline::LastQuote{1, 2, 3, 4}),
        [&](std::string_view v) { return again(layout::decode_quote(v)); }},

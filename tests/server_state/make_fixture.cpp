@@ -44,6 +44,7 @@ SessionResult session(const std::string& id, const std::string& device, std::int
                 .identity = "CN=trusted", .identity_type = "certificate", .key_pin = {}, .policy = "default",
                 .generation = 7, .started = started};
   out.finished = started + 100;
+  out.recommendation = pipeline::Recommendation::allow;
   out.verdict = "{\"session\":\"" + id + R"(","device":"d","product":"p","recommendation":"allow","evaluation":"compliant"})";
   return out;
 }
@@ -156,6 +157,14 @@ void take_inventory(State& state, const std::string& keys) {
   stage(state, {.session = "s-cut", .device = "d-trusted", .installed = {software("never-1", 9)}});
 }
 
+// A device of a model, whose update is announced, and a suspended one; since format 5.
+void decide(State& state) {
+  const Author alice{.by = "alice", .why = "fixture"};
+  sure(state.alter_blocking("d-trusted", std::nullopt, "Model 1", std::nullopt, alice));
+  sure(state.announce_blocking("d-trusted", std::nullopt, start + 86'400'000, alice));
+  sure(state.change_state_blocking(std::string(40, 'e'), DeviceState::suspended, alice));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -170,6 +179,7 @@ int main(int argc, char** argv) {
     const auto state = sure(State::open(options));
     attest(*state, argv[2]);
     take_inventory(*state, argv[2]);
+    decide(*state);
   }
   return 0;
 }

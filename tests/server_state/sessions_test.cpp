@@ -270,13 +270,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 5\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 6\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 5"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 4 and takes over those from 1 on"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 6"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 5 and takes over those from 1 on"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
@@ -295,6 +295,9 @@ void expect_fixture(const State& state, const std::vector<std::string>& sessions
   ASSERT_EQ(devices.size(), 4U);
   EXPECT_EQ(devices[0].id, "d-pending");
   EXPECT_FALSE(devices[0].enrolled);
+  EXPECT_EQ(devices[0].state, DeviceState::pending);
+  EXPECT_EQ(devices[1].state, DeviceState::revoked);
+  EXPECT_EQ(devices[2].state, DeviceState::trusted);
   EXPECT_EQ(devices[1].id, "d-revoked");
   EXPECT_EQ(devices[1].keys.at(0).state, KeyState::revoked);
   EXPECT_EQ(devices[2].id, "d-trusted");
@@ -337,7 +340,7 @@ TEST(Opening, TheStoreOfFormat1IsTakenOver) {
     EXPECT_FALSE(*state->software_head("d-trusted"));
     const auto format = read_file(folder / "state/format", 64);
     ASSERT_TRUE(format);
-    EXPECT_EQ(as_text(*format), "gatehouse-state 4\n");
+    EXPECT_EQ(as_text(*format), "gatehouse-state 5\n");
     // Cut between the database and the file: taken over once more.
     if (time == 1) {
       ASSERT_TRUE(write_file_atomically(folder / "state/format", as_bytes("gatehouse-state 1\n")));
@@ -374,7 +377,7 @@ TEST(Opening, TheStoreOfFormat2IsTakenOver) {
   expect_software_fixture(state);
   const auto format = read_file(folder / "state/format", 64);
   ASSERT_TRUE(format);
-  EXPECT_EQ(as_text(*format), "gatehouse-state 4\n");
+  EXPECT_EQ(as_text(*format), "gatehouse-state 5\n");
   // Its records stay as they are; what is written from now on has its timing, and both are read.
   SessionResult timed = result_of(intent("s-timed", "d-trusted", 1'800'000'000'000));
   timed.timing.emplace();
@@ -407,6 +410,39 @@ TEST(Opening, TheStoreOfFormat4IsRead) {
                                                   ByteVector(4000, std::byte{1})}));
   EXPECT_EQ(state->evidence_totals()->pieces, 2U);
   EXPECT_EQ(*state->shadow("s-good-2"), "{}");
+}
+
+TEST(Opening, TheStoreOfFormat5IsRead) {
+  const Folder folder;
+  const auto state = open_fixture(folder, "v5");
+  expect_software_fixture(state);
+  const auto device = **state->device("d-trusted");
+  EXPECT_EQ(device.model, "Model 1");
+  EXPECT_EQ((*state->device(std::string(40, 'e')))->state, DeviceState::suspended);
+  const auto history = *state->history(std::string(40, 'e'), 10);
+  ASSERT_EQ(history.size(), 2U);
+  EXPECT_EQ(history[0], (HistoryEntry{.number = 2, .time = 1'700'000'000'000, .state = DeviceState::suspended, .by = "alice",
+                                      .what = "state suspended", .why = "fixture"}));
+  const auto announced = *state->announcements("Model 1");
+  ASSERT_EQ(announced.size(), 1U);
+  EXPECT_EQ(announced[0].change, change_between(baseline(1), baseline(2)));
+  EXPECT_EQ((*state->attested("d-trusted"))->session, "s-events");
+}
+
+// A store of before has no history and no leases: its devices are what their keys say, and were assessed when their
+// sessions say so.
+TEST(Opening, AnEarlierFormatHasALifeCycleFromNowOn) {
+  for (const char* const format : {"v1", "v2", "v3", "v4"}) {
+    const Folder folder;
+    const auto state = open_fixture(folder, format);
+    ASSERT_TRUE(state);
+    EXPECT_EQ((*state->device(std::string(40, 'e')))->state, DeviceState::trusted) << format;
+    EXPECT_TRUE(state->history("d-trusted", 10)->empty());
+    ASSERT_TRUE(state->change_state_blocking("d-trusted", DeviceState::suspended, {.by = "alice", .why = "lost"}));
+    EXPECT_EQ(state->history("d-trusted", 10)->size(), 1U);
+    std::string place;
+    EXPECT_EQ(state->overdue(std::chrono::hours(1), "", 10, place)->size(), 1U) << "only one is trusted now";
+  }
 }
 
 // What earlier formats have nothing of can be kept from now on.

@@ -1,0 +1,136 @@
+// What ends while the server runs: verdicts that aren't renewed, revocation lists and certificates that a new file
+// takes the place of, or nothing does.
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/x509.h"
+#include "server/tls/expiry.h"
+#include "server/tls/impl.h"
+
+namespace gatehouse::server {
+namespace {
+
+constexpr std::size_t lapses_a_look = 256;
+// Connections that are asked whether they are one of the devices: posts to strands.
+constexpr std::size_t most_questions = 100'000;
+constexpr std::int64_t warn_again = 24 * 3600;
+
+struct Watched {
+  std::string_view kind;
+  const std::string* file;
+  bool list;
+};
+std::array<Watched, 5> watched(const Config& config) {
+  return {{{"certificate", &config.certificate, false},
+           {"client_ca", &config.client_ca, false},
+           {"client_crl", &config.client_crl, true},
+           {"ak_ca", &config.ak_ca, false},
+           {"ak_crl", &config.ak_crl, true}}};
+}
+
+// Nanoseconds since 1970; 0: there is no such file, it may be on its way.
+std::int64_t written_at(const std::string& file) {
+  struct stat found {};
+  if (file.empty() || ::stat(file.c_str(), &found) != 0) return 0;
+  return std::int64_t(found.st_mtim.tv_sec) * 1'000'000'000 + found.st_mtim.tv_nsec;
+}
+
+}  // namespace
+
+void Server::Impl::renew() {
+  if (stopping || renewing.exchange(true)) return;
+  // It waits for the disk: not on a thread that serves sessions.
+  boost::asio::post(workers, [self = shared_from_this()] {
+    self->end_leases();
+    self->take_new_lists();
+    self->warn_of_expiries();
+    self->renewing = false;
+  });
+}
+
+// A device that was told allow and didn't come again: it is named, and asked where it is connected. Gateways were told how
+// long a verdict holds (Session-Timeout); whoever else admits by the log or the results learns it here.
+void Server::Impl::end_leases() {
+  if (config.lease.count() == 0) return;
+  const auto over = state->lapse_blocking(config.lease, lapses_a_look);
+  if (!over) return log::write(log::Level::error, {}, "leases can't be looked at: " + over.error().text());
+  if (over->empty()) return;
+  std::vector<std::shared_ptr<Connection>> live;
+  {
+    const std::lock_guard lock(mutex);
+    if (open.size() * over->size() <= most_questions)
+      for (const auto& [_, one] : open)
+        if (auto connection = one.weak.lock()) live.push_back(std::move(connection));
+  }
+  for (const Lapsed& one : *over) {
+    counted.leases_ended.add();
+    log::write(log::Level::warning, one.last.session,
+               "the lease of device " + escaped(one.device) + " has ended: it was allowed by this session and hasn't attested since" +
+                   (one.ahead ? "; the session is of a time that is yet to come, the clock was set back" : ""));
+    for (const auto& connection : live) connection->reassess(one.device, [](bool) {});
+  }
+}
+
+// Lists are short-lived and come by a cron job: they count as soon as they are there. What can't be used changes nothing.
+void Server::Impl::take_new_lists() {
+  const auto files = watched(config);
+  bool first = true, tls_changed = false, ak_changed = false;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::int64_t then = std::exchange(lists_then[i], written_at(*files[i].file));
+    if (then != 0) first = false;
+    if (!files[i].list || then == 0 || lists_then[i] == 0 || then == lists_then[i]) continue;
+    (files[i].kind == "ak_crl" ? ak_changed : tls_changed) = true;
+  }
+  if (first) return;
+  if (tls_changed) {
+    auto made = TlsContext::make(config);
+    if (!made) {
+      log::write(log::Level::error, {}, "a new revocation list can't be used, the one before stays: " + made.error().text());
+    } else {
+      const std::lock_guard lock(mutex);
+      tls = *std::move(made);
+      log::write(log::Level::info, {}, "the new revocation list " + escaped(config.client_crl) + " counts");
+    }
+  }
+  if (ak_changed) {
+    auto anchors = TrustAnchors::load(config.ak_ca, config.ak_crl);
+    if (!anchors) {
+      log::write(log::Level::error, {}, "a new revocation list can't be used, the one before stays: " + anchors.error().text());
+    } else {
+      const std::lock_guard lock(mutex);
+      auto changed = std::make_shared<Settings>(*settings);
+      changed->ak_authorities = std::make_shared<const TrustAnchors>(*std::move(anchors));
+      settings = std::move(changed);
+      log::write(log::Level::info, {}, "the new revocation list " + escaped(config.ak_crl) + " counts");
+    }
+  }
+  if (tls_changed || ak_changed) warned_then = 0;
+}
+
+void Server::Impl::warn_of_expiries() {
+  const std::int64_t now = now_ms() / 1000;
+  // Also where the clock was set back.
+  if (warned_then != 0 && now - warned_then < warn_again && now >= warned_then) return;
+  warned_then = now;
+  std::vector<std::pair<std::string_view, std::int64_t>> firsts;
+  for (const Watched& one : watched(config)) {
+    if (one.file->empty()) continue;
+    std::optional<std::int64_t> first;
+    for (const Expiry& expiry : expiries_blocking(std::string(one.kind), *one.file)) {
+      first = std::min(first.value_or(expiry.ends), expiry.ends);
+      if (now < expiry.warn) continue;
+      const bool over = expiry.ends <= now;
+      log::write(over ? log::Level::error : log::Level::warning, {},
+                 escaped(expiry.file) + ": " + (one.list ? "the revocation list of '" : "the certificate of '") + expiry.subject + "' " +
+                     (over ? "is out of date " : "ends ") + time_left(expiry.ends, now));
+    }
+    if (first) firsts.emplace_back(one.kind, *first);
+  }
+  const std::lock_guard lock(mutex);
+  expiries = std::move(firsts);
+}
+
+}  // namespace gatehouse::server
