@@ -66,6 +66,72 @@ int run_check(const Options& options) {
   return read ? 0 : 2;
 }
 
+// --- the versions that were in force, and the safety stop
+
+std::string time_of(const json::object& object, std::string_view member) {
+  const json::value* const value = object.if_contains(member);
+  return value != nullptr && value->is_number() ? policy::time_text(value->to_number<std::int64_t>()) : "-";
+}
+
+int print(const Result<json::object>& answer, bool as_json, const std::function<void(const json::object&)>& in_words) {
+  if (!answer) return complain(answer.error());
+  if (as_json)
+    std::cout << json::serialize(*answer) << '\n';
+  else
+    in_words(*answer);
+  return flushed();
+}
+
+Result<json::object> asked(const StateOptionsOfCommand& where, const json::object& request) {
+  GH_TRY(auto access, where.open(false));
+  return ask(access, request);
+}
+
+int run_list(const StateOptionsOfCommand& where) {
+  return print(asked(where, {{"command", "policy.list"}}), where.json, [](const json::object& answer) {
+    for (const json::value& one : answer.at("items").as_array()) {
+      const json::object& policy = one.as_object();
+      std::cout << shown(policy, "number") << "  " << shown(policy, "version") << "  " << time_of(policy, "since") << "  "
+                << escaped(shown(policy, "file"), 1024) << '\n';
+    }
+  });
+}
+
+int run_show(const StateOptionsOfCommand& where, const std::string& which) {
+  return print(asked(where, {{"command", "policy.show"}, {"policy", which}}), where.json,
+               [](const json::object& answer) { std::cout << shown(answer, "text"); });
+}
+
+int run_status(const StateOptionsOfCommand& where) {
+  bool held = false;
+  const auto answer = asked(where, {{"command", "policy.status"}});
+  if (answer) held = !answer->at("held").is_null();
+  const int code = print(answer, where.json, [](const json::object& status) {
+    if (status.at("running").as_bool()) {
+      const json::object& change = status.at("switch").as_object();
+      std::cout << "policy " << shown(status, "policy") << ", number " << shown(status, "number") << "; reference generation "
+                << shown(status, "generation") << (status.at("enforced").as_bool() ? "\n" : "; monitor mode\n");
+      if (change.at("watching").as_bool() || shown(change, "devices") != "0")
+        std::cout << "since the last switch: " << shown(change, "refused") << " of " << shown(change, "devices")
+                  << " devices that were allowed before are refused" << (change.at("watching").as_bool() ? "; it is being watched\n" : "\n");
+      if (!status.at("alarm").is_null()) std::cout << "alarm: " << shown(status, "alarm") << '\n';
+    } else {
+      std::cout << "no server is running on this state directory\n";
+    }
+    const json::object* const stopped = status.at("held").if_object();
+    if (stopped == nullptr) return;
+    if (!stopped->at("policy").is_null()) std::cout << "held back: policy " << shown(*stopped, "policy") << '\n';
+    if (!stopped->at("generation").is_null()) std::cout << "held back: reference generation " << shown(*stopped, "generation") << '\n';
+    std::cout << "  since " << time_of(*stopped, "since") << ": " << shown(*stopped, "why") << '\n';
+  });
+  return code != 0 ? code : held ? 1 : 0;
+}
+
+int run_release(const StateOptionsOfCommand& where) {
+  return print(asked(where, {{"command", "policy.release"}}), where.json,
+               [](const json::object&) { std::cout << "released\n"; });
+}
+
 struct Test {
   StateOptionsOfCommand where;
   std::string policy, sessions, refdb;
@@ -267,6 +333,25 @@ void add_policy(CLI::App& app, Run& run) {
       "Example:\n  gatehouse policy check policy.toml\nExit codes: 0 no mistake, 2 mistakes, 4 the file can't be "
       "read.");
   check->callback([options, &run] { run = [options] { return run_check(*options); }; });
+
+  const auto of_state = [&](const char* name, const char* description, auto body) {
+    const auto where = std::make_shared<StateOptionsOfCommand>();
+    CLI::App* const command = group->add_subcommand(name, description);
+    where->add_to(*command);
+    command->callback([where, body, &run] { run = [where, body] { return body(*where); }; });
+    return command;
+  };
+  of_state("list", "The versions that were ever in force, with their numbers", run_list)
+      ->footer("Example:\n  gatehouse policy list --config gatehouse.toml");
+  const auto which = std::make_shared<std::string>();
+  CLI::App* const show = of_state("show", "The text of a version that was in force",
+                                  [which](const StateOptionsOfCommand& where) { return run_show(where, *which); });
+  not_empty(show->add_option("POLICY", *which, "its number or its version"))->required();
+  show->footer("Example:\n  gatehouse policy show 3 --config gatehouse.toml >policy.toml");
+  of_state("status", "What is in force, and what the safety stop made of the last switch", run_status)
+      ->footer("Example:\n  gatehouse policy status --config gatehouse.toml\nExit codes: 0, or 1 while something is held back.");
+  of_state("release", "Let in what the safety stop holds back", run_release)
+      ->footer("Example:\n  gatehouse policy release --config gatehouse.toml");
 
   const auto what_if = std::make_shared<Test>();
   CLI::App* const tested =

@@ -71,6 +71,7 @@ Result<void> Conversation::identify() {
     if (!past || past->empty()) return std::nullopt;
     const StoredItemResult& r = past->front();
     policy::PastResult found{r.time, r.result.recommendation, r.identity, r.identity_type, r.key_pin};
+    found.failing_since = r.failing_since;
     if (capture) history_[key] = found;
     return found;
   });
@@ -91,6 +92,7 @@ Subject Conversation::subject() const {
   of.other_product = other_product();
   of.denied = plan_.denied;
   of.denied_by = plan_.denied_by;
+  of.asked = plan_.items;
   return of;
 }
 

@@ -39,6 +39,7 @@ struct Subject {
   bool other_product = false;  // it claims another one than its record has
   bool denied = false;
   std::string_view denied_by;  // group
+  std::span<const policy::WorkItem> asked{};  // of the plan: what is let in for a while only is named in the warnings
 };
 
 // `attested`: of the evidence plane, or the one that stands for it; nullopt: no attestation was asked for.

@@ -81,6 +81,7 @@ struct Metrics {
   std::array<std::array<Counter, 5>, 4> told;  // by recommendation and evaluation
   Counter ended_early;
   std::array<Counter, 4> monitored;  // told allow in monitor mode, by what was judged
+  Counter policy_switches, safety_stops;
   Counter shadow_same, shadow_differs, shadow_unanswered, shadow_left_out;
   // By direction: received, sent.
   std::array<ByCode<7>, 2> pt_tls_errors;  // RFC 6876 section 3.9: from 1
@@ -110,6 +111,8 @@ struct Readings {
   EvidenceTotals kept;
   std::uint64_t kept_memory_bytes = 0, kept_left_out = 0;
   std::uint64_t results_written = 0, results_left_out = 0;
+  std::uint64_t policy_number = 0;
+  bool switch_held = false;  // by the safety stop
   std::uint64_t generation = 0;
   std::int64_t generation_made = 0;  // seconds since 1970
   std::int64_t started = 0;          // the server, milliseconds since 1970
