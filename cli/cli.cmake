@@ -11,7 +11,7 @@ set(commands
   "backup:gatehouse_state gatehouse_control gatehouse_config"
   "top:gatehouse_control gatehouse_config"
   "user:gatehouse_state"
-  "policy:gatehouse_policy gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store"
+  "policy:gatehouse_policy gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store gatehouse_refdb_ingest"
   "capacity:gatehouse_tls gatehouse_config gatehouse_control gatehouse_refdb_store gatehouse_fleet_endpoints"
   "trace:gatehouse_trace gatehouse_refdb_store gatehouse_control gatehouse_config"
 )
@@ -48,6 +48,9 @@ endif()
 # What judges kept evidence again.
 if(TARGET gatehouse_kept_evidence AND TARGET gatehouse_control AND TARGET gatehouse_refdb_store)
   target_sources(gatehouse PRIVATE kept.cpp session_why.cpp)
+endif()
+if(TARGET gatehouse_policy AND TARGET gatehouse_refdb_ingest)
+  target_sources(gatehouse PRIVATE policy_import.cpp)
 endif()
 # What device and session share: the way to a state directory.
 if(TARGET gatehouse_control AND TARGET gatehouse_config)

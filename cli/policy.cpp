@@ -12,6 +12,9 @@
 #include "base/hex.h"
 #include "cli/commands.h"
 #include "cli/kept.h"
+#include "cli/policy_import.h"
+#include "refdb/ingest/decoders.h"
+#include "refdb/ingest/input.h"
 #include "server/control/control.h"
 #include "server/evidence/again.h"
 
@@ -68,11 +71,6 @@ int run_check(const Options& options) {
 
 // --- the versions that were in force, and the safety stop
 
-std::string time_of(const json::object& object, std::string_view member) {
-  const json::value* const value = object.if_contains(member);
-  return value != nullptr && value->is_number() ? policy::time_text(value->to_number<std::int64_t>()) : "-";
-}
-
 int print(const Result<json::object>& answer, bool as_json, const std::function<void(const json::object&)>& in_words) {
   if (!answer) return complain(answer.error());
   if (as_json)
@@ -91,7 +89,7 @@ int run_list(const StateOptionsOfCommand& where) {
   return print(asked(where, {{"command", "policy.list"}}), where.json, [](const json::object& answer) {
     for (const json::value& one : answer.at("items").as_array()) {
       const json::object& policy = one.as_object();
-      std::cout << shown(policy, "number") << "  " << shown(policy, "version") << "  " << time_of(policy, "since") << "  "
+      std::cout << shown(policy, "number") << "  " << shown(policy, "version") << "  " << shown(policy, "since") << "  "
                 << escaped(shown(policy, "file"), 1024) << '\n';
     }
   });
@@ -122,7 +120,7 @@ int run_status(const StateOptionsOfCommand& where) {
     if (stopped == nullptr) return;
     if (!stopped->at("policy").is_null()) std::cout << "held back: policy " << shown(*stopped, "policy") << '\n';
     if (!stopped->at("generation").is_null()) std::cout << "held back: reference generation " << shown(*stopped, "generation") << '\n';
-    std::cout << "  since " << time_of(*stopped, "since") << ": " << shown(*stopped, "why") << '\n';
+    std::cout << "  since " << shown(*stopped, "since") << ": " << shown(*stopped, "why") << '\n';
   });
   return code != 0 ? code : held ? 1 : 0;
 }
@@ -130,6 +128,45 @@ int run_status(const StateOptionsOfCommand& where) {
 int run_release(const StateOptionsOfCommand& where) {
   return print(asked(where, {{"command", "policy.release"}}), where.json,
                [](const json::object&) { std::cout << "released\n"; });
+}
+
+// --- strongTNC's groups
+
+struct Import {
+  std::string file;
+  bool no_sandbox = false;
+};
+
+// A process without rights reads the database.
+Result<refdb::StrongTncListing> listing_of(const std::string& path, bool sandbox) {
+  GH_TRY(const auto decoders, refdb::Decoders::start({.at_once = 1, .confined = sandbox}));
+  GH_TRY(const auto file, refdb::open_strongtnc(path));
+  auto listing = decoders->strongtnc_devices(*file, path);
+  if (!listing) return fail(std::move(listing).error().from(path));
+  GH_CHECK(file->check_unchanged());
+  return listing;
+}
+
+int run_import(const Import& o) {
+  constexpr std::string_view strongtnc = "strongtnc:";
+  if (!o.file.starts_with(strongtnc))
+    return complain(Error{Fault::usage, "wants strongtnc:FILE, strongTNC's SQLite database", {}, 0, o.file, {}});
+  const auto listing = listing_of(o.file.substr(strongtnc.size()), !o.no_sandbox);
+  if (!listing) return complain(listing.error());
+  if (listing->groups.empty()) {
+    std::cerr << "gatehouse: " << escaped(o.file) << ": there are no groups\n";
+    return 1;
+  }
+  std::vector<std::string> left_out;
+  const std::string text = policy_text(listing->groups, o.file, left_out);
+  std::cout << text;
+  for (const std::string& one : left_out) std::cerr << "gatehouse: " << escaped(o.file) << ": left out: " << escaped(one) << '\n';
+  // A cycle of parents, more items than there may be: for the operator to decide.
+  const auto read = policy::parse_policy(text, "policy", [](const std::string&) -> Result<std::string> { return std::string(); });
+  if (!read)
+    for (const policy::Mistake& m : read.error().list) std::cerr << "gatehouse: to be mended: line " << m.line << ": " << m.key << ": " << m.reason << '\n';
+  if (const int code = flushed(); code != 0) return code;
+  return read && left_out.empty() ? 0 : 1;
 }
 
 struct Test {
@@ -352,6 +389,15 @@ void add_policy(CLI::App& app, Run& run) {
       ->footer("Example:\n  gatehouse policy status --config gatehouse.toml\nExit codes: 0, or 1 while something is held back.");
   of_state("release", "Let in what the safety stop holds back", run_release)
       ->footer("Example:\n  gatehouse policy release --config gatehouse.toml");
+
+  const auto imported = std::make_shared<Import>();
+  CLI::App* const import = group->add_subcommand("import", "Write strongTNC's groups and enforcements as a policy file");
+  not_empty(import->add_option("FILE", imported->file, "strongtnc:FILE, its SQLite database"))->required();
+  import->add_flag("--no-sandbox", imported->no_sandbox, "read the database in this process, where others can't be confined");
+  import->footer(
+      "Example:\n  gatehouse policy import strongtnc:/etc/pts/config.db >policy.toml\n"
+      "Exit codes: 0, or 1 where something was left out or has to be mended by hand.");
+  import->callback([imported, &run] { run = [imported] { return run_import(*imported); }; });
 
   const auto what_if = std::make_shared<Test>();
   CLI::App* const tested =

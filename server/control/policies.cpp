@@ -1,6 +1,7 @@
 #include "server/control/policies.h"
 
 #include "base/hex.h"
+#include "server/results/record.h"
 
 namespace gatehouse::server {
 namespace {
@@ -12,7 +13,7 @@ json::object to_object(const StoredPolicy& policy) {
   json::object out;
   out["number"] = policy.number;
   out["version"] = policy.version;
-  out["since"] = policy.since;
+  out["since"] = time_value(policy.since);
   if (policy.text.empty())
     out["file"] = nullptr;
   else
@@ -59,7 +60,7 @@ json::object to_object(const HeldSwitch& held) {
     out["generation"] = *held.generation;
   else
     out["generation"] = nullptr;
-  out["since"] = held.since;
+  out["since"] = time_value(held.since);
   out["why"] = held.why;
   return out;
 }
