@@ -33,9 +33,9 @@ std::string unknown_key(std::string_view key, const std::vector<std::string_view
         least = d;
       }
   if (!nearest.empty()) return "unknown key: did you mean \"" + std::string(nearest) + "\"?";
-  std::string out = "unknown key: there are";
-  for (const std::string_view one : known) out += (&one == &known.front() ? " " : ", ") + std::string(one);
-  return out;
+  std::string all;
+  for (const std::string_view one : known) (all += all.empty() ? "" : ", ") += one;
+  return "unknown key: there are " + all;
 }
 
 }  // namespace gatehouse::server::policy

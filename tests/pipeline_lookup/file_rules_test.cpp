@@ -8,7 +8,7 @@
 #include "tests/pipeline_graph/fake_view.h"
 #include "tests/pipeline_lookup/text.h"
 
-namespace gatehouse::testing {
+namespace gatehouse::testing::file_rules {  // files of tests are compiled together
 namespace {
 
 using pipeline::EvidenceRules;
@@ -169,4 +169,4 @@ TEST_F(FileRules, RefuseWhatANewerVersionSupersedesOnceItIsKnownLongEnough) {
 }
 
 }  // namespace
-}  // namespace gatehouse::testing
+}  // namespace gatehouse::testing::file_rules

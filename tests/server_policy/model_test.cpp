@@ -5,7 +5,7 @@
 #include "server/policy/combine.h"
 #include "tests/server_policy/support.h"
 
-namespace gatehouse::server::policy {
+namespace gatehouse::server::policy::model {  // files of tests are compiled together
 namespace {
 
 using testing::ElementsAre;
@@ -153,6 +153,21 @@ TEST(PolicyVersions, ChangeWithWhatIsNewAndOnlyThen) {
   EXPECT_NE(version("[[rules.a.files]]\nunknown = \"refused\"\n[groups.a]\nask = [\"FWDEN\"]\n"), rules);
 }
 
+// All of the guide's pieces that are a policy of their own.
+TEST(PolicyGuide, SaysNothingThatIsAMistake) {
+  const std::string guide = content(GATEHOUSE_DOCS "/policy.md");
+  std::size_t read = 0;
+  for (std::size_t at = guide.find("```toml\n"); at != guide.npos; at = guide.find("```toml\n", at + 1)) {
+    const std::string block = guide.substr(at + 8, guide.find("```", at + 8) - at - 8);
+    if (block.find("[groups.office]") == block.npos && block.find("[[rules.servers.files]]") == block.npos &&
+        block.find("required = [") == block.npos)
+      continue;
+    EXPECT_THAT(mistakes(block), ElementsAre()) << block;
+    ++read;
+  }
+  EXPECT_EQ(read, 3U);
+}
+
 TEST(PolicyMistakes, OfTheseKeysAreAllNamed) {
   EXPECT_THAT(mistakes(R"([groups.a]
 certificates = ["O=Example", {}, { "C N" = "x", O = 7 }]
@@ -205,4 +220,4 @@ superseded_after = 14
 }
 
 }  // namespace
-}  // namespace gatehouse::server::policy
+}  // namespace gatehouse::server::policy::model

@@ -5,7 +5,7 @@
 #include "server/policy/distinguished_name.h"
 #include "server/policy/policy.h"
 
-namespace gatehouse::server::policy {
+namespace gatehouse::server::policy::times {  // files of tests are compiled together
 namespace {
 
 constexpr std::int64_t minute = 60'000, hour = 60 * minute, day = 24 * hour;
@@ -104,4 +104,4 @@ TEST(CertificatePatterns, WantAllTheirAttributes) {
 }
 
 }  // namespace
-}  // namespace gatehouse::server::policy
+}  // namespace gatehouse::server::policy::times

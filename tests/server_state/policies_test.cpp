@@ -3,10 +3,10 @@
 
 #include "tests/server_state/support.h"
 
-namespace gatehouse::server {
+namespace gatehouse::server::policies {  // files of tests are compiled together
 namespace {
 
-StoredPolicy policy(const std::string& version, const std::string& text) {
+StoredPolicy a_policy(const std::string& version, const std::string& text) {
   StoredPolicy out;
   out.version = version;
   out.file = "policy.toml";
@@ -23,16 +23,16 @@ TEST(Policies, AreNumberedOnceAndNeverChanged) {
   {
     const auto state = open_state(folder.path(), options);
     EXPECT_TRUE(state->policies()->empty());
-    EXPECT_EQ(state->note_policy_blocking(policy("aa", "one")).value(), 1U);
+    EXPECT_EQ(state->note_policy_blocking(a_policy("aa", "one")).value(), 1U);
     now = 2000;
-    EXPECT_EQ(state->note_policy_blocking(policy("bb", "two")).value(), 2U);
+    EXPECT_EQ(state->note_policy_blocking(a_policy("bb", "two")).value(), 2U);
     now = 3000;
-    EXPECT_EQ(state->note_policy_blocking(policy("aa", "# the same with a comment\none")).value(), 1U);
+    EXPECT_EQ(state->note_policy_blocking(a_policy("aa", "# the same with a comment\none")).value(), 1U);
   }
   const auto state = open_state(folder.path());
   const auto known = state->policies().value();
   ASSERT_EQ(known.size(), 2U);
-  StoredPolicy first = policy("aa", "one");
+  StoredPolicy first = a_policy("aa", "one");
   first.number = 1;
   first.since = 1000;
   EXPECT_EQ(known[0], first);
@@ -94,4 +94,4 @@ TEST_F(Failing, IsNotEndedByWhoIsNotAuthenticated) {
 }
 
 }  // namespace
-}  // namespace gatehouse::server
+}  // namespace gatehouse::server::policies

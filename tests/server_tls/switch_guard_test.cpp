@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace gatehouse::server {
+namespace gatehouse::server::switches {  // files of tests are compiled together
 namespace {
 
 using namespace std::chrono_literals;
@@ -55,4 +55,4 @@ TEST(SwitchGuard, WatchesForItsTimeAndAnewAtEachSwitch) {
 }
 
 }  // namespace
-}  // namespace gatehouse::server
+}  // namespace gatehouse::server::switches
