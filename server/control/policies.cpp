@@ -7,7 +7,7 @@ namespace gatehouse::server {
 namespace {
 
 namespace json = boost::json;
-constexpr std::string_view document = "docs/formats/control.md";
+constexpr std::string_view of_control = "docs/formats/control.md";
 
 json::object to_object(const StoredPolicy& policy) {
   json::object out;
@@ -21,7 +21,7 @@ json::object to_object(const StoredPolicy& policy) {
   return out;
 }
 
-Result<json::object> list(State& state) {
+Result<json::object> policy_list(State& state) {
   GH_TRY(const std::vector<StoredPolicy> all, state.policies());
   json::array items;
   for (const StoredPolicy& one : all) items.push_back(to_object(one));
@@ -31,10 +31,10 @@ Result<json::object> list(State& state) {
 }
 
 // By number or version.
-Result<json::object> show(State& state, const json::object& request) {
+Result<json::object> policy_show(State& state, const json::object& request) {
   const json::value* const wanted = request.if_contains("policy");
   if (wanted == nullptr || !wanted->is_string())
-    return fail(Error{Fault::usage, "missing member", document, 0, {}, "policy"});
+    return fail(Error{Fault::usage, "missing member", of_control, 0, {}, "policy"});
   const std::string_view name = wanted->get_string();
   GH_TRY(const std::vector<StoredPolicy> all, state.policies());
   for (const StoredPolicy& one : all) {
@@ -47,7 +47,7 @@ Result<json::object> show(State& state, const json::object& request) {
     out["files"] = std::move(files);
     return out;
   }
-  return fail(Error{Fault::denied, "no such policy was in force", document, 0, {}, escaped(name, 64)});
+  return fail(Error{Fault::denied, "no such policy was in force", of_control, 0, {}, escaped(name, 64)});
 }
 
 json::object to_object(const HeldSwitch& held) {
@@ -65,7 +65,7 @@ json::object to_object(const HeldSwitch& held) {
   return out;
 }
 
-Result<json::object> status(State& state, const Live* live) {
+Result<json::object> policy_status(State& state, const Live* live) {
   json::object out;
   if (live == nullptr || !live->policy_status) {
     // Offline: what a server will find.
@@ -99,7 +99,7 @@ Result<json::object> status(State& state, const Live* live) {
   return out;
 }
 
-Result<json::object> release(State& state, const Live* live) {
+Result<json::object> policy_release(State& state, const Live* live) {
   bool released = false;
   if (live != nullptr && live->release_policy) {
     released = live->release_policy();
@@ -119,13 +119,13 @@ Result<json::object> release(State& state, const Live* live) {
 std::optional<Result<json::object>> execute_policy(State& state, const Live* live, std::string_view command,
                                                    const json::object& request) {
   if (!command.starts_with("policy.")) return std::nullopt;
-  for (const auto& member : request)
-    if (member.key() != "command" && !(command == "policy.show" && member.key() == "policy"))
-      return fail(Error{Fault::usage, "unknown member", document, 0, {}, escaped(std::string(member.key()), 64)});
-  if (command == "policy.list") return list(state);
-  if (command == "policy.show") return show(state, request);
-  if (command == "policy.status") return status(state, live);
-  if (command == "policy.release") return release(state, live);
+  for (const auto& one : request)
+    if (one.key() != "command" && !(command == "policy.show" && one.key() == "policy"))
+      return fail(Error{Fault::usage, "unknown member", of_control, 0, {}, escaped(std::string(one.key()), 64)});
+  if (command == "policy.list") return policy_list(state);
+  if (command == "policy.show") return policy_show(state, request);
+  if (command == "policy.status") return policy_status(state, live);
+  if (command == "policy.release") return policy_release(state, live);
   return std::nullopt;
 }
 
