@@ -11,7 +11,7 @@ set(commands
   "backup:gatehouse_state gatehouse_control gatehouse_config"
   "top:gatehouse_control gatehouse_config"
   "user:gatehouse_state"
-  "policy:gatehouse_policy gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store"
+  "policy:gatehouse_policy gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store gatehouse_refdb_ingest"
   "capacity:gatehouse_tls gatehouse_config gatehouse_control gatehouse_refdb_store gatehouse_fleet_endpoints"
   "trace:gatehouse_trace gatehouse_refdb_store gatehouse_control gatehouse_config"
 )
@@ -52,6 +52,9 @@ endif()
 # Of device, with files of their own; what its differences mean is read from kept evidence.
 if(TARGET gatehouse_control AND TARGET gatehouse_config AND TARGET gatehouse_kept_evidence AND TARGET gatehouse_refdb_ingest)
   target_sources(gatehouse PRIVATE baseline_words.cpp device_life.cpp)
+endif()
+if(TARGET gatehouse_policy AND TARGET gatehouse_refdb_ingest)
+  target_sources(gatehouse PRIVATE policy_import.cpp)
 endif()
 # What device and session share: the way to a state directory.
 if(TARGET gatehouse_control AND TARGET gatehouse_config)

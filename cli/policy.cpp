@@ -12,6 +12,9 @@
 #include "base/hex.h"
 #include "cli/commands.h"
 #include "cli/kept.h"
+#include "cli/policy_import.h"
+#include "refdb/ingest/decoders.h"
+#include "refdb/ingest/input.h"
 #include "server/control/control.h"
 #include "server/evidence/again.h"
 
@@ -64,6 +67,106 @@ int run_check(const Options& options) {
   }
   if (!std::cout.flush()) return 4;
   return read ? 0 : 2;
+}
+
+// --- the versions that were in force, and the safety stop
+
+int print(const Result<json::object>& answer, bool as_json, const std::function<void(const json::object&)>& in_words) {
+  if (!answer) return complain(answer.error());
+  if (as_json)
+    std::cout << json::serialize(*answer) << '\n';
+  else
+    in_words(*answer);
+  return flushed();
+}
+
+Result<json::object> asked(const StateOptionsOfCommand& where, const json::object& request) {
+  GH_TRY(auto access, where.open(false));
+  return ask(access, request);
+}
+
+int run_list(const StateOptionsOfCommand& where) {
+  return print(asked(where, {{"command", "policy.list"}}), where.json, [](const json::object& answer) {
+    for (const json::value& one : answer.at("items").as_array()) {
+      const json::object& policy = one.as_object();
+      std::cout << shown(policy, "number") << "  " << shown(policy, "version") << "  " << shown(policy, "since") << "  "
+                << escaped(shown(policy, "file"), 1024) << '\n';
+    }
+  });
+}
+
+int run_show(const StateOptionsOfCommand& where, const std::string& which) {
+  return print(asked(where, {{"command", "policy.show"}, {"policy", which}}), where.json,
+               [](const json::object& answer) { std::cout << shown(answer, "text"); });
+}
+
+int run_status(const StateOptionsOfCommand& where) {
+  bool held = false;
+  const auto answer = asked(where, {{"command", "policy.status"}});
+  if (answer) held = !answer->at("held").is_null();
+  const int code = print(answer, where.json, [](const json::object& status) {
+    if (status.at("running").as_bool()) {
+      const json::object& change = status.at("switch").as_object();
+      std::cout << "policy " << shown(status, "policy") << ", number " << shown(status, "number") << "; reference generation "
+                << shown(status, "generation") << (status.at("enforced").as_bool() ? "\n" : "; monitor mode\n");
+      if (change.at("watching").as_bool() || shown(change, "devices") != "0")
+        std::cout << "since the last switch: " << shown(change, "refused") << " of " << shown(change, "devices")
+                  << " devices that were allowed before are refused" << (change.at("watching").as_bool() ? "; it is being watched\n" : "\n");
+      if (!status.at("alarm").is_null()) std::cout << "alarm: " << shown(status, "alarm") << '\n';
+    } else {
+      std::cout << "no server is running on this state directory\n";
+    }
+    const json::object* const stopped = status.at("held").if_object();
+    if (stopped == nullptr) return;
+    if (!stopped->at("policy").is_null()) std::cout << "held back: policy " << shown(*stopped, "policy") << '\n';
+    if (!stopped->at("generation").is_null()) std::cout << "held back: reference generation " << shown(*stopped, "generation") << '\n';
+    std::cout << "  since " << shown(*stopped, "since") << ": " << shown(*stopped, "why") << '\n';
+  });
+  return code != 0 ? code : held ? 1 : 0;
+}
+
+int run_release(const StateOptionsOfCommand& where) {
+  return print(asked(where, {{"command", "policy.release"}}), where.json,
+               [](const json::object&) { std::cout << "released\n"; });
+}
+
+// --- strongTNC's groups
+
+struct Import {
+  std::string file;
+  bool no_sandbox = false;
+};
+
+// A process without rights reads the database.
+Result<refdb::StrongTncListing> listing_of(const std::string& path, bool sandbox) {
+  GH_TRY(const auto decoders, refdb::Decoders::start({.at_once = 1, .confined = sandbox}));
+  GH_TRY(const auto file, refdb::open_strongtnc(path));
+  auto listing = decoders->strongtnc_devices(*file, path);
+  if (!listing) return fail(std::move(listing).error().from(path));
+  GH_CHECK(file->check_unchanged());
+  return listing;
+}
+
+int run_import(const Import& o) {
+  constexpr std::string_view strongtnc = "strongtnc:";
+  if (!o.file.starts_with(strongtnc))
+    return complain(Error{Fault::usage, "wants strongtnc:FILE, strongTNC's SQLite database", {}, 0, o.file, {}});
+  const auto listing = listing_of(o.file.substr(strongtnc.size()), !o.no_sandbox);
+  if (!listing) return complain(listing.error());
+  if (listing->groups.empty()) {
+    std::cerr << "gatehouse: " << escaped(o.file) << ": there are no groups\n";
+    return 1;
+  }
+  std::vector<std::string> left_out;
+  const std::string text = policy_text(listing->groups, o.file, left_out);
+  std::cout << text;
+  for (const std::string& one : left_out) std::cerr << "gatehouse: " << escaped(o.file) << ": left out: " << escaped(one) << '\n';
+  // A cycle of parents, more items than there may be: for the operator to decide.
+  const auto read = policy::parse_policy(text, "policy", [](const std::string&) -> Result<std::string> { return std::string(); });
+  if (!read)
+    for (const policy::Mistake& m : read.error().list) std::cerr << "gatehouse: to be mended: line " << m.line << ": " << m.key << ": " << m.reason << '\n';
+  if (const int code = flushed(); code != 0) return code;
+  return read && left_out.empty() ? 0 : 1;
 }
 
 struct Test {
@@ -267,6 +370,34 @@ void add_policy(CLI::App& app, Run& run) {
       "Example:\n  gatehouse policy check policy.toml\nExit codes: 0 no mistake, 2 mistakes, 4 the file can't be "
       "read.");
   check->callback([options, &run] { run = [options] { return run_check(*options); }; });
+
+  const auto of_state = [&](const char* name, const char* description, auto body) {
+    const auto where = std::make_shared<StateOptionsOfCommand>();
+    CLI::App* const command = group->add_subcommand(name, description);
+    where->add_to(*command);
+    command->callback([where, body, &run] { run = [where, body] { return body(*where); }; });
+    return command;
+  };
+  of_state("list", "The versions that were ever in force, with their numbers", run_list)
+      ->footer("Example:\n  gatehouse policy list --config gatehouse.toml");
+  const auto which = std::make_shared<std::string>();
+  CLI::App* const show = of_state("show", "The text of a version that was in force",
+                                  [which](const StateOptionsOfCommand& where) { return run_show(where, *which); });
+  not_empty(show->add_option("POLICY", *which, "its number or its version"))->required();
+  show->footer("Example:\n  gatehouse policy show 3 --config gatehouse.toml >policy.toml");
+  of_state("status", "What is in force, and what the safety stop made of the last switch", run_status)
+      ->footer("Example:\n  gatehouse policy status --config gatehouse.toml\nExit codes: 0, or 1 while something is held back.");
+  of_state("release", "Let in what the safety stop holds back", run_release)
+      ->footer("Example:\n  gatehouse policy release --config gatehouse.toml");
+
+  const auto imported = std::make_shared<Import>();
+  CLI::App* const import = group->add_subcommand("import", "Write strongTNC's groups and enforcements as a policy file");
+  not_empty(import->add_option("FILE", imported->file, "strongtnc:FILE, its SQLite database"))->required();
+  import->add_flag("--no-sandbox", imported->no_sandbox, "read the database in this process, where others can't be confined");
+  import->footer(
+      "Example:\n  gatehouse policy import strongtnc:/etc/pts/config.db >policy.toml\n"
+      "Exit codes: 0, or 1 where something was left out or has to be mended by hand.");
+  import->callback([imported, &run] { run = [imported] { return run_import(*imported); }; });
 
   const auto what_if = std::make_shared<Test>();
   CLI::App* const tested =

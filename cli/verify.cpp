@@ -114,6 +114,7 @@ Result<int> verify(const Options& o, const Judge& judge) {
   pipeline::Context context;
   context.device = o.device;
   if (const policy::WorkItem* const item = judge.item()) context.rules = item->rules;
+  context.now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   pipeline::Finish finish;
   if (!o.nonce.empty()) {
     auto nonce = from_hex(o.nonce);

@@ -88,7 +88,7 @@ QuoteResult Judgement::check_quote(const Finish& finish) {
   Digest value = initial_pcr(bank_, ima_pcr, 0);
   auto violation = zero_digests_.begin();
   for (std::uint64_t i = 0; i < wire_items_; ++i) {
-    const bool is_violation = violation != zero_digests_.end() && *violation == i;
+    const bool is_violation = violation != zero_digests_.end() && violation->index == i;
     if (is_violation) ++violation;
     extend_hasher_.extend(value, is_violation ? ones.view() : Bytes(wire_digests_).subspan(std::size_t(i) * ones.size, ones.size));
   }
@@ -101,10 +101,10 @@ QuoteResult Judgement::check_quote(const Finish& finish) {
 }
 
 void Judgement::take_as_violations() {
-  for (const std::uint64_t index : zero_digests_) {
+  for (const auto& [index, as_violation] : zero_digests_) {
     Status& status = statuses_[std::size_t(index)];
     count(counters_, status, -1);
-    status = references_.rules.violation();
+    status = as_violation;
     count(counters_, status, 1);
     ++counters_.violations;
     Finding* const f = finding_of(index);
@@ -329,6 +329,8 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.findings = std::move(quote.findings);
   v.warnings = std::move(quote.warnings);
   v.ima = counters_;
+  if (superseded_ != 0)
+    v.warnings.push_back(std::to_string(superseded_) + " files are of package versions that newer ones supersede");
   bool refused = quote.refused;
   for (const auto& [pcr, value] : quote.pcrs)
     if (value.size != 0) v.pcrs[std::string(name(bank_))][pcr] = value.hex();

@@ -40,7 +40,8 @@ Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::
       bank_(context_.bank.value_or(HashAlgorithm::sha256)),
       references_{context_.references, std::move(cache),
                   context_.product,    bank_,
-                  context_.symlinks,   ImaRuleChecks(context_.rules, std::move(signatures))},
+                  context_.symlinks,   ImaRuleChecks(context_.rules, std::move(signatures)),
+                  FileRuleChecks(context_.rules, context_.now)},
       parse_hasher_(bank_),
       sha1_hasher_(HashAlgorithm::sha1),
       log_checks_(bank_, context_.rules),
@@ -269,6 +270,7 @@ void Judgement::add(Judged judged) {
   counters_.differ += judged.counters.differ;
   counters_.failed += judged.counters.failed;
   counters_.violations += judged.counters.violations;
+  superseded_ += judged.superseded;
   index_answers_.cached_hits += judged.index.cached_hits;
   index_answers_.cached_misses += judged.index.cached_misses;
   index_answers_.store_lookups += judged.index.store_lookups;

@@ -122,7 +122,8 @@ class Judgement {
   std::size_t findings_bytes_ = 0;          // guarded by mutex_; of the verdict object
   std::uint64_t findings_total_ = 0;        // guarded by mutex_
   std::vector<Status> statuses_;            // guarded by mutex_; by entry
-  std::vector<std::uint64_t> zero_digests_; // guarded by mutex_
+  std::vector<Judged::ZeroDigest> zero_digests_;  // guarded by mutex_
+  std::uint64_t superseded_ = 0;                  // guarded by mutex_
 };
 
 }  // namespace gatehouse::pipeline

@@ -365,6 +365,11 @@ struct Pipeline::State {
     return cache;
   }
 
+  // What such rules say of a file today they may not say tomorrow.
+  static bool depends_on_time(const EvidenceRulesPtr& rules) {
+    return std::any_of(rules->files.begin(), rules->files.end(), [](const FileRule& r) { return r.superseded != Treatment::unsaid; });
+  }
+
   // With cache_mutex held.
   void look_at(const std::shared_ptr<const refdb::View>& view) {
     if (cached_view.lock() == view) return;
@@ -375,7 +380,7 @@ struct Pipeline::State {
 
   Proved proved_for(const Context& context) {
     if (proved == nullptr || !context.bank || !context.symlinks.empty() || context.references == nullptr ||
-        !context.references->has_product(context.product))
+        !context.references->has_product(context.product) || std::any_of(context.rules.begin(), context.rules.end(), depends_on_time))
       return {};
     const std::lock_guard lock(cache_mutex);
     look_at(context.references);

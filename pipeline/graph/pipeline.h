@@ -104,6 +104,7 @@ struct Context {
   std::string approve_command;                     // named in the finding when there is no approved baseline
   std::optional<LastQuote> last_quote;
   std::vector<EvidenceRulesPtr> rules;  // of the policy, all of them apply
+  std::int64_t now = 0;                 // of the session, milliseconds since 1970: for rules with an age
   std::size_t max_boot_items = 4096;
   std::size_t max_ima_items = 1'000'000;
 };

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/version.h"
 #include "wire/ima/ima.h"
 
 namespace gatehouse::pipeline {
@@ -146,6 +147,71 @@ bool is_good(const References& references, const ImaItem& item, std::string_view
   return known == item.name && item.plain_ng && item.algorithm == name(references.bank);
 }
 
+// What the references say of the age of a file with this content.
+struct Superseded {
+  std::int64_t since = 0;  // seconds since 1970; 0: no newer version of its package is known
+  std::string package, version, newer;
+};
+
+// Every reference with the file's content is of a package of which a newer version has this path.
+Result<Superseded> superseded_by_references(const References& references, const ImaItem& item, Hasher& hasher) {
+  std::vector<refdb::Reference> known;
+  for (const std::string& path : candidate_paths(std::string(item.name), references.symlinks)) {
+    GH_TRY(std::vector<refdb::Reference> found, references.view->references_of_path(references.product, path));
+    std::move(found.begin(), found.end(), std::back_inserter(known));
+  }
+  const auto algorithm = hash_algorithm(item.algorithm);
+  const auto equal_content = [&](const refdb::Reference& r) {
+    const Digest* const digest = algorithm ? r.digest(*algorithm) : nullptr;
+    if (digest == nullptr) return false;
+    return item.file_digest.size != 0 ? item.file_digest == *digest
+                                      : template_hash(hasher, item, digest->view()) == item.template_hash;
+  };
+  Superseded out;
+  for (const refdb::Reference& mine : known) {
+    if (!equal_content(mine)) continue;
+    if (mine.package.empty() || mine.format == refdb::PackageFormat::none) return Superseded();
+    const VersionScheme scheme = mine.format == refdb::PackageFormat::rpm ? VersionScheme::rpm : VersionScheme::dpkg;
+    std::int64_t since = 0;
+    const std::string* newer = nullptr;
+    for (const refdb::Reference& other : known) {
+      if (other.package != mine.package || other.architecture != mine.architecture || other.format != mine.format) continue;
+      const auto order = compare_versions(scheme, mine.version, other.version);
+      if (!order || *order >= 0) continue;
+      if (newer == nullptr || other.ingested < since) since = other.ingested;
+      if (newer == nullptr || compare_versions(scheme, *newer, other.version) == std::strong_ordering::less) newer = &other.version;
+    }
+    if (newer == nullptr) return Superseded();  // this one is the newest
+    // Of several packages with it, the one that was superseded last.
+    if (out.package.empty() || since > out.since) out = {std::max<std::int64_t>(since, 1), mine.package, mine.version, *newer};
+  }
+  return out;
+}
+
+// Whether rules ask for the age of this file, and it isn't known to be the newest.
+bool may_be_too_old(const References& references, const ImaItem& item) {
+  if (!references.files.asks_superseded(item.name)) return false;
+  const auto since = references.cache ? references.cache->find_superseded(item.template_hash) : std::nullopt;
+  return !since || *since != 0;
+}
+
+// A file with a reference's content, by the rules for those that are superseded.
+Result<void> judge_age(const References& references, const ImaItem& item, Hasher& hasher, Status& status, Finding& finding, Judged& out) {
+  GH_TRY(const Superseded old, superseded_by_references(references, item, hasher));
+  // Which references the name has depends on the operator's symlinks, which aren't part of the cache's key.
+  if (references.cache && references.symlinks.empty() && item.template_hash.size != 0 && item.plain_ng)
+    references.cache->insert_superseded(item.template_hash, old.since);
+  if (old.since == 0) return {};
+  const FileRuleChecks::Verdict v = references.files.superseded(item.name, {old.package, old.since});
+  if (v.treatment == Treatment::reported) ++out.superseded;
+  if (v.treatment != Treatment::refused) return {};
+  status = Status::failed;
+  finding.package = old.package;
+  finding.version = old.version;
+  finding.reason = "superseded: version " + old.newer + " of its package is known (rules \"" + v.rules->name + "\")";
+  return {};
+}
+
 // Whether the index is asked for the entry's template hash at all.
 bool has_key(const References& references, const ImaItem& item) {
   if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction.empty()) return false;
@@ -168,7 +234,7 @@ std::vector<Open> ask_cache(const References& references, const std::vector<ImaI
       const std::optional<std::string_view>& known = names[at % name_ahead];
       if (item.kind == ImaItem::Kind::aggregate) {
         out.statuses[at] = Status::absent;
-      } else if (known && !references.rules.may_refuse() && is_good(references, item, *known)) {
+      } else if (known && !references.rules.may_refuse() && is_good(references, item, *known) && !may_be_too_old(references, item)) {
         ++out.counters.ok;
       } else {
         open.push_back({at, known, {}, false});
@@ -245,7 +311,8 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     const ImaItem& item = items[open.at];
     const bool same_name = open.known && *open.known == item.name;
     const bool good = open.known && is_good(references, item, *open.known);
-    if (good && !references.rules.may_refuse()) {
+    const bool too_old = references.view != nullptr && item.kind == ImaItem::Kind::file && may_be_too_old(references, item);
+    if (good && !references.rules.may_refuse() && !too_old) {
       ++out.counters.ok;
       continue;
     }
@@ -275,11 +342,14 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
       GH_TRY(status, judge_by_path(references, item, hasher, finding));
     }
     if (status != Status::ok && !open.unknown && has_zero_digest(hasher, item))
-      out.zero_digests.push_back(item.index);
+      out.zero_digests.push_back({item.index, references.files.violation(item.name, references.rules.violation())});
     else if (status == Status::unknown && open.cacheable && !open.unknown && !open.known && finding.package.empty())
       references.cache->insert_miss(item.template_hash, item.name, item.algorithm,
                                     finding.reason == no_reference ? no_reference : no_reference_in_algorithm);
+    const bool of_references = status == Status::ok;
     references.rules.judge(item, status, finding);
+    references.files.judge(item, status, finding);
+    if (of_references && status == Status::ok && too_old) GH_CHECK(judge_age(references, item, hasher, status, finding, out));
     count(out.counters, status);
     out.statuses[open.at] = status;
     if (status == Status::ok) continue;

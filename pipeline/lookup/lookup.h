@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "pipeline/graph/pipeline.h"
+#include "pipeline/lookup/file_rules.h"
 #include "pipeline/lookup/ima_rules.h"
 #include "pipeline/lookup/verdict_cache.h"
 #include "pipeline/verdict/verdict.h"
@@ -67,7 +68,14 @@ struct Judged {
   std::vector<Status> statuses;   // of items[i]; absent: a boot_aggregate, which isn't counted
   // Entries from the wire that are the template hash over a zero digest: a violation, recorded by a kernel that extended
   // all ones for it (spec part 2 §7.5). Whether it did, only the quote can tell.
-  std::vector<std::uint64_t> zero_digests;
+  struct ZeroDigest {
+    std::uint64_t index = 0;
+    Status as_violation = Status::unknown;
+    auto operator<=>(const ZeroDigest&) const = default;
+  };
+  std::vector<ZeroDigest> zero_digests;
+  // Of the ok ones: how many a newer version of their package supersedes, where rules ask for it and refuse none.
+  std::uint64_t superseded = 0;
 };
 
 // What judging needs besides the entries; the same for all batches of a session.
@@ -78,6 +86,7 @@ struct References {
   HashAlgorithm bank = HashAlgorithm::sha256;
   std::vector<SymlinkPair> symlinks;
   ImaRuleChecks rules;
+  FileRuleChecks files{};
 };
 
 // An error is the store's.

@@ -153,6 +153,20 @@ class VerdictCache {
   // Powers of two. A hit takes 256 to 512 bytes, smaller tables included: 64 MiB at most for these.
   explicit VerdictCache(std::size_t hits = 1 << 18, std::size_t misses = 1 << 15) : hits_(hits), misses_(misses) {}
 
+  // Since when a newer version of its package is known (seconds since 1970; 0: none is). nullopt: nobody has looked.
+  std::optional<std::int64_t> find_superseded(const Digest& key) const {
+    const Superseded* const table = superseded_.load(std::memory_order_acquire);
+    const auto* const found = table == nullptr ? nullptr : table->find(key, [](std::int64_t) { return true; });
+    return found ? std::optional(*found) : std::nullopt;
+  }
+  void insert_superseded(const Digest& key, std::int64_t since) {
+    std::call_once(made_superseded_, [this] {
+      own_superseded_ = std::make_unique<Superseded>(superseded_slots);
+      superseded_.store(own_superseded_.get(), std::memory_order_release);
+    });
+    own_superseded_->insert(key, since, [](std::int64_t) { return true; });
+  }
+
   // Ahead of find_hit(): the table is larger than a core's cache.
   void prefetch_hit(const Digest& key) const { hits_.prefetch(key); }
   // The name for which the digest is known; it lives as long as the generation's view.
@@ -176,8 +190,14 @@ class VerdictCache {
     std::string name, algorithm;
     std::string_view reason;
   };
+  // Only policies with rules for it ask.
+  using Superseded = InsertOnlyTable<std::int64_t>;
+  static constexpr std::size_t superseded_slots = 1 << 15;
   KnownTemplates hits_;
   InsertOnlyTable<Miss> misses_;
+  std::once_flag made_superseded_;
+  std::unique_ptr<Superseded> own_superseded_;
+  std::atomic<const Superseded*> superseded_{nullptr};
 };
 
 }  // namespace gatehouse::pipeline

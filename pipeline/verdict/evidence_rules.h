@@ -1,5 +1,5 @@
-// What a policy says of evidence beyond references and baselines: rules for the firmware log (L6-L12, spec part 2 §6.8)
-// and for the IMA list (§7.5, §7.7, §7.8). Plain data, read once and never changed; sessions share it. Where several
+// What a policy says of evidence beyond references and baselines: rules for the firmware log (L6-L12, spec part 2 §6.8),
+// for the IMA list (§7.5, §7.7, §7.8), and for what the references say of its files. Plain data, read once and never changed; sessions share it. Where several
 // rules apply to a session, each restricts for itself, and what one of them vouches for (a signature, a buffer) is
 // vouched for.
 #pragma once
@@ -60,11 +60,30 @@ struct ImaRules {
   bool refuse_violations = false;
 };
 
+// What becomes of a file that the references don't know, that differs from them, that was written while it was measured,
+// or that a newer version of its package supersedes.
+enum class Treatment : std::uint8_t {
+  unsaid,    // another rule says it, or it is as without rules
+  accepted,  // ok
+  reported,  // told, and it prevents nothing
+  refused,   // failed; of one that differs: it stays so
+};
+
+// One entry of the list in [rules.NAME] `files`. Of those that fit a file, the first that says something of its state counts.
+struct FileRule {
+  std::vector<std::string> paths;     // patterns; empty: all
+  std::vector<std::string> packages;  // patterns of the names of packages whose references the path has; empty: all
+  Treatment unknown = Treatment::unsaid, differ = Treatment::unsaid, violated = Treatment::unsaid,
+            superseded = Treatment::unsaid;
+  std::int64_t superseded_after = 0;  // seconds for which the newer version has to be known
+};
+
 struct EvidenceRules {
   std::string name;
   std::string version;  // the first 16 digits of the SHA-256 of its content
   FirmwareRules firmware;
   ImaRules ima;
+  std::vector<FileRule> files;
 };
 using EvidenceRulesPtr = std::shared_ptr<const EvidenceRules>;
 

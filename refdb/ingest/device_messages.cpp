@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view spec = "refdb/ingest/device_messages.h";
 constexpr std::size_t longest_reason = 200;
+constexpr std::uint8_t no_recommendation = 255;
 
 // The numbers in the order of N.
 template <class Counts>
@@ -67,6 +68,29 @@ Result<void> send_devices(StrongTnc& database, const std::function<Result<void>(
     put_text32(w, device);
     put_text32(w, why);
     GH_CHECK(send(w.view()));
+  }
+  GH_TRY(const std::vector<StrongTncGroup> groups, database.groups());
+  for (const StrongTncGroup& group : groups) {
+    Writer head = begin('G');
+    put_text32(head, group.name);
+    put_text32(head, group.parent);
+    head.put(std::uint8_t(group.is_default));
+    GH_CHECK(send(head.view()));
+    for (const auto& [letter, list] : {std::pair('M', &group.devices), std::pair('O', &group.products)})
+      for (const std::string& text : *list) {
+        Writer one = begin(letter);
+        put_text32(one, text);
+        GH_CHECK(send(one.view()));
+      }
+    for (const StrongTncEnforcement& e : group.ask) {
+      Writer one = begin('R');
+      one.put(e.type);
+      put_text32(one, e.argument);
+      one.put(e.on_fail.value_or(no_recommendation));
+      one.put(e.on_noresult.value_or(no_recommendation));
+      one.put(e.max_age);
+      GH_CHECK(send(one.view()));
+    }
   }
   Writer w = begin('N');
   for (const std::uint64_t* const number : numbers_of(counts)) w.put(*number);
@@ -125,6 +149,45 @@ Result<void> DevicesAnswer::take_counts(Reader& r) {
   return r.finish();
 }
 
+Result<void> DevicesAnswer::take_group(Reader& r) {
+  StrongTncGroup group;
+  GH_TRY(group.name, take_printable(r, max_group_name_bytes));
+  GH_TRY(group.parent, take_printable(r, max_group_name_bytes));
+  GH_TRY(const std::uint8_t is_default, r.get<std::uint8_t>());
+  if (group.name.empty() || is_default > 1 || listing_.groups.size() == max_strongtnc_groups) return no_answer();
+  GH_CHECK(spend(group.name.size()));
+  group.is_default = is_default != 0;
+  listing_.groups.push_back(std::move(group));
+  return r.finish();
+}
+
+// Rows that only name what stands elsewhere take a few bytes of the database: their number is bounded.
+Result<void> DevicesAnswer::take_of_group(std::uint8_t letter, Reader& r) {
+  if (listing_.groups.empty() || ++group_rows_ > 3 * max_group_rows) return no_answer();
+  StrongTncGroup& group = listing_.groups.back();
+  GH_CHECK(spend(2));
+  if (letter == 'M') {
+    GH_TRY(std::string id, take_device_id(r));
+    group.devices.push_back(std::move(id));
+  } else if (letter == 'O') {
+    GH_TRY(std::string product, take_printable(r, max_product_bytes));
+    group.products.push_back(std::move(product));
+  } else {
+    StrongTncEnforcement e;
+    GH_TRY(e.type, r.get<std::uint8_t>());
+    GH_TRY(e.argument, take_printable(r, 2 * max_argument_bytes + 1));
+    for (auto* const slot : {&e.on_fail, &e.on_noresult}) {
+      GH_TRY(const std::uint8_t value, r.get<std::uint8_t>());
+      if (value != no_recommendation) *slot = value;
+      if (value > 3 && value != no_recommendation) return no_answer();
+    }
+    GH_TRY(e.max_age, r.get<std::uint64_t>());
+    if (e.type > 16) return no_answer();
+    group.ask.push_back(std::move(e));
+  }
+  return r.finish();
+}
+
 Result<bool> DevicesAnswer::take(Bytes message) {
   auto taken = read(message);
   if (!taken && taken.error().spec == spec) return no_answer();
@@ -143,6 +206,14 @@ Result<bool> DevicesAnswer::read(Bytes message) {
       return false;
     case 'X':
       GH_CHECK(take_refusal(r));
+      return false;
+    case 'G':
+      GH_CHECK(take_group(r));
+      return false;
+    case 'M':
+    case 'O':
+    case 'R':
+      GH_CHECK(take_of_group(letter, r));
       return false;
     case 'N':
       GH_CHECK(take_counts(r));

@@ -5,6 +5,10 @@
 //   B  a baseline: text Device ID, TPM_ALG_ID of its bank (2), and for each event PCR (1) and digest, as long as the
 //      bank's are
 //   X  why a firmware log is no baseline: texts Device ID and reason
+//   G  a group: texts name and parent, whether it is the default (1); and of the last group
+//   M  a member: text Device ID
+//   O  a product whose devices come here: text
+//   R  what it asks for: type (1), text argument, recommendations (1 each, 255: none), max. age (8)
 //   N  last before D, how many: devices, baselines, inactive, other products, components, SHA-1, dangling (8 each)
 #pragma once
 
@@ -36,10 +40,13 @@ class DevicesAnswer {
   Result<void> take_baseline(Reader& r);
   Result<void> take_refusal(Reader& r);
   Result<void> take_counts(Reader& r);
+  Result<void> take_group(Reader& r);
+  Result<void> take_of_group(std::uint8_t letter, Reader& r);
   // Takes so many bytes of what the database accounts for.
   Result<void> spend(std::uint64_t bytes);
 
   std::uint64_t left_;
+  std::size_t group_rows_ = 0;
   StrongTncListing listing_;
 };
 

@@ -603,6 +603,7 @@ Result<StrongTncListing> StrongTnc::listing() {
     return {};
   };
   GH_TRY(out.counts, devices({.device = on_device, .baseline = on_baseline}));
+  GH_TRY(out.groups, groups());
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,11 +74,33 @@ struct StrongTncDevices {
   std::vector<std::pair<std::string, std::string>> refused;
 };
 
-// All that devices() gives.
+inline constexpr std::size_t max_strongtnc_groups = 1024, max_group_rows = 200'000;
+inline constexpr std::size_t max_group_name_bytes = 128, max_argument_bytes = 4096;
+
+// What a group asks for: an enforcement with its policy. Recommendations: 0 allow, 1 block, 2 isolate, 3 none; of the
+// enforcement where it has one other than 0, which counts as unset there, else of the policy; absent: neither says one.
+struct StrongTncEnforcement {
+  std::uint8_t type = 0;  // 0 to 16 (spec part 1b §7.2)
+  std::string argument;   // letters or ports as written; of files and directories their path, empty: it isn't there
+  std::optional<std::uint8_t> on_fail, on_noresult;
+  std::uint64_t max_age = 0;  // seconds
+  friend bool operator==(const StrongTncEnforcement&, const StrongTncEnforcement&) = default;
+};
+struct StrongTncGroup {
+  std::string name, parent;          // parent empty: none
+  bool is_default = false;           // of devices that are in no other
+  std::vector<std::string> devices;  // members, by Device ID, in order
+  std::vector<std::string> products;  // whose new devices come here
+  std::vector<StrongTncEnforcement> ask;
+  friend bool operator==(const StrongTncGroup&, const StrongTncGroup&) = default;
+};
+
+// All that devices() and groups() give.
 struct StrongTncListing {
   std::vector<StrongTncDevice> devices;
   std::vector<StrongTncBaseline> baselines;
   StrongTncDevices counts;
+  std::vector<StrongTncGroup> groups;
 };
 
 // The database's file. An environment fault where somebody has it open for writing, as far as that is seen beside it;
@@ -108,6 +131,8 @@ class StrongTnc {
     std::function<Result<void>(const StrongTncBaseline&)> baseline;
   };
   Result<StrongTncDevices> devices(const DeviceSink& sink);
+  // By their ids.
+  Result<std::vector<StrongTncGroup>> groups();
   Result<StrongTncListing> listing();
 
  private:

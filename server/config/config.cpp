@@ -275,7 +275,11 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
             if (!n.is_boolean()) return r.mistake(n.source(), k, "is true or false");
             c.enforce = n.value_or(true);
          }},
-         {"lease_seconds", span(c.lease, 0, 31'622'400)}}},
+         {"lease_seconds", span(c.lease, 0, 31'622'400)},
+         {"stop_percent", count(c.stop_percent, 1, 99)},
+         {"stop_devices", count(c.stop_devices, 1, 1'000'000)},
+         {"stop_watch_seconds", span(c.stop_watch, 60, 604'800)},
+         {"stop_undoes", flag(c.stop_undoes)}}},
       {"audit",
        {{"key", file(c.audit_key)},
         {"checkpoints", file(c.audit_checkpoints)},

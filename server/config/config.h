@@ -43,6 +43,12 @@ struct Config {
   std::string shadow_file;  // judged besides, without effect; empty: none
   bool enforce = true;      // false: monitor mode
   std::chrono::seconds lease{86'400};  // how long a verdict holds; 0: without end
+  // The safety stop (docs/operations.md): of the devices that were allowed before a switch of policy or references, so many
+  // per cent may be refused after it; 0: nothing is watched.
+  unsigned stop_percent = 0;
+  unsigned stop_devices = 20;                  // that have to have come before the share counts
+  std::chrono::seconds stop_watch{3600};       // how long after a switch
+  bool stop_undoes = true;                     // false: it only raises the alarm
   // [audit]; neither or both
   std::string audit_key, audit_checkpoints;
   std::chrono::seconds audit_interval{60};

@@ -29,11 +29,26 @@ inline constexpr std::size_t max_response_bytes = std::size_t(64) << 20;
 // The reason where a session's evidence is asked for and none is kept (Fault::environment).
 inline constexpr std::string_view no_evidence_kept = "no evidence of this session is kept";
 
+// What is in force, and what the safety stop made of the last switch.
+struct PolicyStatus {
+  std::string policy;        // version
+  std::uint64_t number = 0;  // under which the store has it
+  std::uint64_t generation = 0;
+  bool enforced = true;
+  bool watching = false;                        // a switch
+  std::size_t devices = 0, refused = 0;         // of the last switch: allowed before it; of these, refused after it
+  std::string alarm;                            // why the safety stop spoke; empty: it didn't
+  HeldSwitch held;
+};
+
 // What only a running server can do.
 struct Live {
   // Asks every connected endpoint of ours that is this device for another assessment; how many were asked.
   std::function<std::size_t(std::string_view device)> reassess;
   std::function<std::vector<metrics::Family>()> read_metrics;
+  std::function<PolicyStatus()> policy_status{};
+  // Lets in what the safety stop holds back, and watches it no more; false: nothing is held.
+  std::function<bool()> release_policy{};
 };
 
 // Executes one request on the store; the same code offline and behind the socket. Never fails: an error is a response.

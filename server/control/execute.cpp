@@ -11,6 +11,7 @@
 #include "base/hex.h"
 #include "server/control/control.h"
 #include "server/control/request.h"
+#include "server/control/policies.h"
 #include "server/results/record.h"
 
 namespace gatehouse::server {
@@ -776,6 +777,7 @@ Result<json::object> run(State& state, std::string_view request, const Live* liv
   GH_TRY(const std::string command, needed_text(*object, "command"));
   if (command == "device.reassess") return device_reassess(live, *object);
   if (command == "metrics") return read_metrics(live, *object);
+  if (auto of_policy = execute_policy(state, live, command, *object)) return *std::move(of_policy);
   for (const Command& one : commands)
     if (one.name == command) return one.run(state, *object);
   return bad("unknown command", escaped(command, 64));

@@ -51,6 +51,7 @@ class Judging : public std::enable_shared_from_this<Judging> {
     subject_.other_product = kept_->other_product;
     subject_.denied = plan_.denied;
     subject_.denied_by = plan_.denied_by;
+    subject_.asked = plan_.items;
   }
 
   void run(pipeline::Pipeline& pipeline, const pipeline::Verdict* attested, AgainDone done) {
@@ -63,6 +64,7 @@ class Judging : public std::enable_shared_from_this<Judging> {
     context.device = kept_->device;
     context.references = references_;
     context.rules = item_->rules;
+    context.now = kept_->facts.now;
     context.boot_requested = item_->has('B');
     context.ima_requested = item_->has('I');
     const auto evidence = pipeline.open(std::move(context), [self = shared_from_this()](Result<pipeline::Outcome> outcome) {
@@ -121,6 +123,7 @@ class Judging : public std::enable_shared_from_this<Judging> {
       packages_.reset();
       return {};
     }
+    packages_->finish();
     if (packages_->failure()) return std::unexpected(*packages_->failure());
     return {};
   }

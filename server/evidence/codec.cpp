@@ -10,7 +10,7 @@ namespace {
 
 using namespace fields;
 
-constexpr std::uint8_t kept_version = 1;
+constexpr std::uint8_t kept_version = 2, oldest_kept_version = 1;  // 1: past results without failing_since
 constexpr std::size_t max_baselines = 1024, max_list = 65'536;
 constexpr std::size_t identifier_at = 4, identifier_size = 4;  // in a PA-TNC message (RFC 5792 3.6)
 
@@ -396,9 +396,10 @@ void put_facts(Writer& w, const Kept& k) {
     w.put(std::uint64_t(past.when));
     w.put(std::uint8_t(past.recommendation));
     for (const std::string* text : {&past.identity, &past.identity_type, &past.ak}) put_text(w, *text);
+    put_optional(w, past.failing_since, [&](std::int64_t v) { w.put(std::uint64_t(v)); });
   }
 }
-Result<void> get_facts(Reader& r, Kept& k) {
+Result<void> get_facts(Reader& r, Kept& k, std::uint8_t layout) {
   policy::DeviceFacts& f = k.facts;
   GH_TRY(f.standing, get_enum(r, policy::Standing::authenticated));
   for (std::string* text : {&f.device, &f.product, &f.identity, &f.identity_type, &f.ak}) {
@@ -415,6 +416,7 @@ Result<void> get_facts(Reader& r, Kept& k) {
     for (std::string* text : {&past.identity, &past.identity_type, &past.ak}) {
       GH_TRY(*text, get_text(r));
     }
+    if (layout > 1) GH_CHECK(get_optional(r, past.failing_since, [&] { return get_time(r); }));
     if (!k.history.emplace(std::move(key), std::move(past)).second) return r.fail("a past result twice");
   }
   return {};
@@ -485,14 +487,14 @@ Result<Kept> decode(Bytes head, std::vector<ByteVector> given) {
   Reader r(head, document);
   Kept k;
   GH_TRY(const auto layout, r.get<std::uint8_t>());
-  if (layout != kept_version) return r.fail("evidence of another layout version");
+  if (layout < oldest_kept_version || layout > kept_version) return r.fail("evidence of another layout version");
   for (std::string* text : {&k.session, &k.device, &k.product}) {
     GH_TRY(*text, get_text(r));
   }
   GH_CHECK(get_optional(r, k.generation, [&] { return r.get<std::uint64_t>(); }));
   GH_TRY(k.generation_made, get_time(r));
   GH_TRY(k.other_product, get_bool(r));
-  GH_CHECK(get_facts(r, k));
+  GH_CHECK(get_facts(r, k, layout));
   GH_TRY(const bool own_policy, get_bool(r));
   if (own_policy) {
     GH_TRY(const ByteVector piece, pieces.take(r));

@@ -73,6 +73,7 @@ Result<void> Conversation::identify() {
     if (!past || past->empty()) return std::nullopt;
     const StoredItemResult& r = past->front();
     policy::PastResult found{r.time, r.result.recommendation, r.identity, r.identity_type, r.key_pin};
+    found.failing_since = r.failing_since;
     if (capture) history_[key] = found;
     return found;
   });
@@ -103,6 +104,7 @@ Subject Conversation::subject() const {
     of.barred = "the device is " + std::string(name(*barred_));
     of.barred_to = held_to(*barred_);
   }
+  of.asked = plan_.items;
   return of;
 }
 

@@ -20,6 +20,18 @@ pipeline::Finding of_device(std::string why) {
   return f;
 }
 
+// "FWDEN: forwarding enabled: let in until 2026-12-03T10:00:00Z"
+void warn_of_grace(pipeline::Verdict& verdict, std::span<const policy::WorkItem> asked) {
+  for (const policy::WorkItem& item : asked) {
+    if (!item.grace_until) continue;
+    for (const pipeline::ItemResult& result : verdict.items) {
+      if (result.type != policy::name(item.type) || result.argument != item.argument) continue;
+      if (result.evaluation != pipeline::Evaluation::minor && result.evaluation != pipeline::Evaluation::major) continue;
+      verdict.warnings.push_back(result.type + ": " + result.result + ": let in until " + policy::time_text(*item.grace_until));
+    }
+  }
+}
+
 bool of_log(const pipeline::Finding& f) { return f.component == "boot" || f.component == "ima"; }
 
 }  // namespace
@@ -56,6 +68,7 @@ pipeline::Verdict assemble(const Subject& subject, std::span<const ValidatorPart
     out.warnings.insert(out.warnings.end(), more.warnings.begin(), more.warnings.end());
     out.claims.insert(out.claims.end(), more.claims.begin(), more.claims.end());
   }
+  warn_of_grace(out, subject.asked);
   pipeline::cut_findings(out.findings);
   if (!subject.barred.empty()) {
     all.recommendation = subject.barred_to;

@@ -42,6 +42,7 @@ struct Subject {
   // The device's own state keeps it out, whatever was measured: why, and what it gets. Empty: it doesn't.
   std::string barred{};
   pipeline::Recommendation barred_to = pipeline::Recommendation::isolate;
+  std::span<const policy::WorkItem> asked{};  // of the plan: what is let in for a while only is named in the warnings
 };
 
 // `attested`: of the evidence plane, or the one that stands for it; nullopt: no attestation was asked for.

@@ -16,8 +16,11 @@ class PackageCheck {
  public:
   struct Counts {
     std::uint64_t total = 0, vulnerable = 0, blacklisted = 0, ok = 0;
-    bool bad() const { return vulnerable + blacklisted != 0; }
-    // "processed 880 packages: 1 vulnerable, 1 blacklisted, 1 ok, 877 unknown"
+    std::vector<bool> found;           // by place in the rules' required()
+    std::vector<std::string> missing;  // once the list is complete: "auditd >= 1:3.0.9-1"
+    bool bad() const { return vulnerable + blacklisted != 0 || !missing.empty(); }
+    // "processed 880 packages: 1 vulnerable, 1 blacklisted, 1 ok, 877 unknown", and where some are missing
+    // "; missing: auditd, aide >= 0.18"
     std::string text() const;
   };
   // Names of packages that some item's rules don't want, as far as there is room for them.
@@ -32,6 +35,8 @@ class PackageCheck {
                std::shared_ptr<const refdb::View> references);
 
   void judge(const patnc::Package& package);
+  // The list is complete.
+  void finish();
   bool empty() const { return tallies_.empty(); }  // nobody asked
   // Where the list was judged for this item.
   const Counts* counts(const policy::WorkItem& item) const;
@@ -40,6 +45,7 @@ class PackageCheck {
   const std::optional<Error>& failure() const { return failure_; }
   const Names& blacklisted() const { return blacklisted_; }
   const Names& vulnerable() const { return vulnerable_; }
+  const Names& missing() const { return missing_; }  // of all items
 
  private:
   struct Tally {
@@ -53,7 +59,7 @@ class PackageCheck {
   VersionScheme scheme_;
   std::shared_ptr<const refdb::View> references_;
   std::optional<Error> failure_;
-  Names blacklisted_, vulnerable_;
+  Names blacklisted_, vulnerable_, missing_;
 };
 
 }  // namespace gatehouse::server

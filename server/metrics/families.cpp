@@ -112,6 +112,10 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
       monitored.samples.push_back({{{"judged", pipeline::name(pipeline::Recommendation(i))}}, value(m.monitored[i])});
   single("gatehouse_leases_ended_total", Type::counter, "Devices that were told allow and didn't attest again before their lease ended.",
          value(m.leases_ended));
+  single("gatehouse_policy_switches_total", Type::counter, "Times that another policy came into force while the server ran.",
+         value(m.policy_switches));
+  single("gatehouse_safety_stops_total", Type::counter,
+         "Switches of policy or references after which too many devices were refused that had been allowed.", value(m.safety_stops));
   family("gatehouse_shadow_verdicts_total", Type::counter, "Sessions by what the shadow policy said of them.").samples = {
       {{{"verdict", "same"}}, value(m.shadow_same)},
       {{{"verdict", "differs"}}, value(m.shadow_differs)},
@@ -165,6 +169,8 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   Family& expires = family("gatehouse_expires_timestamp_seconds", Type::gauge,
                            "When the first certificate or revocation list of this kind ends, in seconds since 1970.");
   for (const auto& [kind, when] : r.expiries) expires.samples.push_back({{{"kind", kind}}, double(when)});
+  single("gatehouse_policy_number", Type::gauge, "Number of the policy version that new sessions are judged by.", double(r.policy_number));
+  single("gatehouse_switch_held", Type::gauge, "1 while the safety stop holds a policy or a reference generation back.", r.switch_held ? 1 : 0);
   single("gatehouse_reference_generation", Type::gauge, "Number of the reference generation that new sessions are judged by.", double(r.generation));
   single("gatehouse_reference_generation_made_timestamp_seconds", Type::gauge, "When it was made, in seconds since 1970; 0: not known.",
          double(r.generation_made));

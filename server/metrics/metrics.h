@@ -82,6 +82,7 @@ struct Metrics {
   Counter ended_early;
   std::array<Counter, 4> monitored;  // told allow in monitor mode, by what was judged
   Counter leases_ended;
+  Counter policy_switches, safety_stops;
   Counter shadow_same, shadow_differs, shadow_unanswered, shadow_left_out;
   // By direction: received, sent.
   std::array<ByCode<7>, 2> pt_tls_errors;  // RFC 6876 section 3.9: from 1
@@ -116,6 +117,8 @@ struct Readings {
     std::uint64_t delivered = 0, failed = 0, left_out = 0, waiting = 0;
   };
   std::array<Delivery, 3> deliveries{{{"command"}, {"syslog"}, {"webhook"}}};  // of results
+  std::uint64_t policy_number = 0;
+  bool switch_held = false;  // by the safety stop
   std::uint64_t generation = 0;
   std::int64_t generation_made = 0;  // seconds since 1970
   // Seconds since 1970: when the first of the certificates and lists of a kind ends; only of kinds that are configured.

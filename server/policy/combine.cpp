@@ -21,7 +21,7 @@ Recommendation recommendation_of(const WorkItem& item, Evaluation evaluation) {
       return Recommendation::allow;
     case Evaluation::minor:
     case Evaluation::major:
-      return item.on_fail;
+      return item.grace_until ? Recommendation::allow : item.on_fail;
     case Evaluation::error:
     case Evaluation::unknown:
       break;

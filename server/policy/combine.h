@@ -14,7 +14,8 @@ struct Assessment {
   friend bool operator==(const Assessment&, const Assessment&) = default;
 };
 
-// What a finished item means: compliant allows, minor and major are its on_fail, error and unknown its on_noresult.
+// What a finished item means: compliant allows, minor and major are its on_fail, or allow within its grace period, error
+// and unknown its on_noresult.
 Recommendation recommendation_of(const WorkItem& item, Evaluation evaluation);
 
 // One validator's recommendation after one more item: none takes the new value, allow < isolate < block take the worse.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -17,6 +18,9 @@ struct Mistake {
   std::string reason;    // says what would be right
   std::string text() const { return file + ":" + std::to_string(line) + ": " + key + ": " + reason; }
 };
+
+// "unknown key: did you mean \"ask\"?", or all that there are.
+std::string unknown_key(std::string_view key, const std::vector<std::string_view>& known);
 
 // All of one reading, by file and line; never empty of both.
 struct Mistakes {

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "base/toml.h"
+#include "server/policy/distinguished_name.h"
 #include "server/policy/policy.h"
 #include "server/policy/rules.h"
 
@@ -22,7 +23,7 @@ constexpr std::size_t max_path = 4096, max_name = 128, max_text = 1024;
 // What the file says of an entry before inheritance; nothing: inherited.
 struct Choice {
   std::optional<Recommendation> on_fail, on_noresult;
-  std::optional<std::chrono::seconds> max_age;
+  std::optional<std::chrono::seconds> max_age, grace;
 };
 
 struct DraftEntry {
@@ -44,6 +45,12 @@ struct DraftGroup {
 using Use = std::function<void(const toml::node&, const std::string&)>;
 using Uses = std::map<std::string, Use, std::less<>>;
 
+std::vector<std::string_view> names_of(const Uses& known) {
+  std::vector<std::string_view> out;
+  for (const auto& [name, _] : known) out.push_back(name);
+  return out;
+}
+
 // Control characters would forge lines of a log or of an endpoint's dialogue.
 bool printable(std::string_view text) {
   return std::none_of(text.begin(), text.end(),
@@ -51,27 +58,6 @@ bool printable(std::string_view text) {
 }
 
 std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
-
-// "12h", "1d12h": whole numbers of w, d, h, m, s, larger units first; at most ten years.
-std::optional<std::chrono::seconds> duration(std::string_view text) {
-  constexpr std::pair<char, std::int64_t> units[] = {{'w', 604'800}, {'d', 86'400}, {'h', 3'600}, {'m', 60}, {'s', 1}};
-  constexpr std::int64_t most = std::int64_t(3'660) * 86'400;
-  std::int64_t total = 0;
-  std::size_t unit = 0;
-  if (text.empty()) return std::nullopt;
-  while (!text.empty()) {
-    std::uint32_t count = 0;
-    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), count);
-    if (code != std::errc() || end == text.data() + text.size()) return std::nullopt;
-    while (unit < std::size(units) && units[unit].first != *end) ++unit;
-    if (unit == std::size(units)) return std::nullopt;
-    total += std::int64_t(count) * units[unit].second;
-    if (total > most) return std::nullopt;
-    ++unit;
-    text.remove_prefix(std::size_t(end - text.data()) + 1);
-  }
-  return std::chrono::seconds(total);
-}
 
 // The letters of `known` that a blank-separated list names, in the order of `known`.
 std::optional<std::string> letters_of(std::string_view text, std::string_view known) {
@@ -161,12 +147,16 @@ class PolicyReader {
   void read_rules(const toml::node& node, const std::string& key);
   Use rules_name(std::optional<std::string>& slot);
   pipeline::EvidenceRulesPtr rules_named(const std::optional<std::string>& name) const;
+  void read_certificates(Group& group, const toml::node& node, const std::string& key);
+  Use times(TimeSpans& slot);
   void read_group(std::string_view name, const toml::node& node);
   void read_ask(DraftGroup& draft, const toml::node& node, const std::string& key);
   void read_entry(DraftGroup& draft, const toml::node& node, const std::string& key);
   void read_argument(Enforcement& e, const toml::node* node, std::size_t line, const std::string& key);
   void read_package(PackageRules& rules, PackageState state, const toml::node& node, const std::string& key,
                     std::string text);
+  void read_needed_package(PackageRules& rules, bool required, const toml::node& node, const std::string& key,
+                           std::string_view text);
 
   void link_groups();
   void inherit();
@@ -195,7 +185,7 @@ void PolicyReader::read_table(const toml::node& node, const std::string& prefix,
     const std::string full = prefix.empty() ? std::string(key.str()) : prefix + '.' + std::string(key.str());
     const auto use = known.find(key.str());
     if (use == known.end())
-      mistake(key.source().begin.line, full, "unknown key");
+      mistake(key.source().begin.line, full, unknown_key(key.str(), names_of(known)));
     else
       use->second(value, full);
   }
@@ -392,7 +382,7 @@ void PolicyReader::read_group(std::string_view name, const toml::node& node) {
   draft.line = line_of(node);
   Group& g = draft.group;
   if (const toml::table* const table = node.as_table(); table != nullptr)
-    for (const std::string_view member_key : {"devices", "products", "identities", "default", "default_for"})
+    for (const std::string_view member_key : {"devices", "products", "identities", "certificates", "default", "default_for"})
       draft.names_members = draft.names_members || table->contains(member_key);
   const auto append = [](std::vector<std::string>& slot) {
     return [&slot](const toml::node&, const std::string&, std::string text) { slot.push_back(std::move(text)); };
@@ -416,6 +406,9 @@ void PolicyReader::read_group(std::string_view name, const toml::node& node) {
                                   return mistake(n, k, "wants \"certificate:PATTERN\" or \"password:PATTERN\"");
                                 g.identities.push_back({kind, text.substr(colon + 1)});
                               })},
+       {"certificates", [&](const toml::node& n, const std::string& k) { read_certificates(g, n, k); }},
+       {"during", times(g.during)},
+       {"except", times(g.except)},
        {"default",
         [&](const toml::node& n, const std::string& k) {
           const auto v = n.value<bool>();
@@ -425,9 +418,44 @@ void PolicyReader::read_group(std::string_view name, const toml::node& node) {
        {"default_for", strings("product names such as \"Ubuntu *\"", append(g.product_fallback))},
        {"ask", [&](const toml::node& n, const std::string& k) { read_ask(draft, n, k); }},
        {"max_age", age(draft.choice.max_age)},
+       {"grace", age(draft.choice.grace)},
        {"rules", rules_name(draft.rules)},
        {"on_fail", recommendation(draft.choice.on_fail)},
        {"on_noresult", recommendation(draft.choice.on_noresult)}});
+}
+
+void PolicyReader::read_certificates(Group& group, const toml::node& node, const std::string& key) {
+  constexpr std::string_view wants = "wants a list of tables such as { O = \"Example\", OU = \"Servers*\" }";
+  const toml::array* const list = node.as_array();
+  if (list == nullptr) return mistake(node, key, std::string(wants));
+  for (const toml::node& one : *list) {
+    const toml::table* const table = one.as_table();
+    if (table == nullptr || table->empty()) {
+      mistake(one, key, std::string(wants));
+      continue;
+    }
+    CertificatePattern& pattern = group.certificates.emplace_back();
+    for (const auto& [type, value] : *table) {
+      const std::string full = key + '.' + std::string(type.str());
+      if (!is_attribute_type(type.str()) || type.str().size() > max_name)
+        mistake(type.source().begin.line, full, "is no attribute of a subject, such as CN, O, OU, C or serialNumber");
+      else if (auto text = string(value, full, "wants the value of the attribute; `*` stands for any characters"))
+        pattern.attributes.emplace_back(type.str(), *std::move(text));
+    }
+    std::sort(pattern.attributes.begin(), pattern.attributes.end());
+  }
+}
+
+Use PolicyReader::times(TimeSpans& slot) {
+  const Use each = strings("times such as \"Mon-Fri 07:00-19:00\"",
+                           [this, &slot](const toml::node& n, const std::string& k, const std::string& text) {
+                             if (const auto added = slot.add(text); !added) mistake(n, k, std::string(added.error().reason));
+                           });
+  return [this, each](const toml::node& node, const std::string& key) {
+    if (const toml::array* const list = node.as_array(); list != nullptr && list->empty())
+      return mistake(node, key, "is empty: leave the key out where no times are meant");
+    each(node, key);
+  };
 }
 
 void PolicyReader::read_ask(DraftGroup& draft, const toml::node& node, const std::string& key) {
@@ -460,6 +488,7 @@ void PolicyReader::read_entry(DraftGroup& draft, const toml::node& node, const s
       known["on_fail"] = recommendation(entry.choice.on_fail);
       known["on_noresult"] = recommendation(entry.choice.on_noresult);
       known["max_age"] = age(entry.choice.max_age);
+      if (*type != Type::tpmra) known["grace"] = age(entry.choice.grace);
     }
     if (*type == Type::pckgs) {
       const auto rules = [&](PackageState state) {
@@ -470,6 +499,13 @@ void PolicyReader::read_entry(DraftGroup& draft, const toml::node& node, const s
       };
       known["blacklisted"] = rules(PackageState::blacklisted);
       known["vulnerable"] = rules(PackageState::vulnerable);
+      const auto needed = [&](bool required, std::string_view wants) {
+        return strings(wants, [this, &e, required](const toml::node& n, const std::string& k, const std::string& rule) {
+          read_needed_package(e.argument.packages, required, n, k, rule);
+        });
+      };
+      known["required"] = needed(true, "packages such as \"auditd\" or \"auditd >= 1:3.0.9-1\"");
+      known["minimum"] = needed(false, "packages such as \"openssl >= 3.0.11-1\"");
     } else if (*type >= Type::frefm) {
       known["argument"] = [&](const toml::node& n, const std::string&) { argument = &n; };
     }
@@ -550,6 +586,27 @@ void PolicyReader::read_package(PackageRules& rules, PackageState state, const t
   rules.add(state, std::move(rule));
 }
 
+// "auditd", "auditd >= VERSION": has to be installed; or, not `required`, has to be new enough where it is.
+void PolicyReader::read_needed_package(PackageRules& rules, bool required, const toml::node& node, const std::string& key,
+                                       std::string_view text) {
+  const std::size_t at = text.find(" >= ");
+  PackageRule rule;
+  rule.package = text.substr(0, at);
+  if (at != text.npos) {
+    rule.match = PackageRule::Match::at_least;
+    rule.version = text.substr(at + 4);
+  }
+  const bool good = !rule.package.empty() && rule.package.find_first_of(" <>=*") == std::string::npos &&
+                    rule.version.find(' ') == std::string::npos && (at == text.npos) == rule.version.empty() &&
+                    (required || at != text.npos);
+  if (!good) return mistake(node, key, required ? "wants \"NAME\" or \"NAME >= VERSION\"" : "wants \"NAME >= VERSION\"");
+  if (at != text.npos && !compare_versions(VersionScheme::dpkg, rule.version, rule.version))
+    return mistake(node, key, "wants a version after >=");
+  if (required) return rules.require(std::move(rule));
+  rule.match = PackageRule::Match::less;
+  rules.add(PackageState::vulnerable, std::move(rule));
+}
+
 // Names of parents to indices; a parent that isn't there, and each group of a cycle, is a mistake.
 void PolicyReader::link_groups() {
   const auto index = [&](std::string_view name) -> std::optional<std::size_t> {
@@ -596,6 +653,7 @@ void PolicyReader::inherit() {
       if (!above.on_fail) above.on_fail = choice.on_fail;
       if (!above.on_noresult) above.on_noresult = choice.on_noresult;
       if (!above.max_age) above.max_age = choice.max_age;
+      if (!above.grace) above.grace = choice.grace;
       if (!rules) rules = drafts_[*at].rules;
     }
     for (DraftEntry& entry : draft.entries) {
@@ -609,6 +667,9 @@ void PolicyReader::inherit() {
       // otherwise (spec part 2 §9.4).
       if (e.type != Type::tpmra) e.max_age = above.max_age.value_or(std::chrono::seconds(0));
       if (entry.choice.max_age) e.max_age = *entry.choice.max_age;
+      // Nor is a machine whose evidence fails let in for a while.
+      if (e.type != Type::tpmra && e.type != Type::deny)
+        e.grace = entry.choice.grace ? *entry.choice.grace : above.grace.value_or(std::chrono::seconds(0));
       if (e.type == Type::tpmra) e.rules = rules_named(rules ? rules : rules_);
       draft.group.ask.push_back(std::move(e));
     }
@@ -659,6 +720,7 @@ void PolicyReader::make_digest() {
     line("on_fail", pipeline::name(e.on_fail));
     line("on_noresult", pipeline::name(e.on_noresult));
     line("max_age", std::to_string(e.max_age.count()));
+    if (e.grace.count() != 0) line("grace", std::to_string(e.grace.count()));
     if (e.rules) line("rules", e.rules->name);
   };
   for (const pipeline::EvidenceRulesPtr& rules : p.rules) text += "rules " + rules->name + '\n' + canonical(*rules);
@@ -673,6 +735,14 @@ void PolicyReader::make_digest() {
     std::vector<std::string> identities;
     for (const IdentityPattern& i : g.identities) identities.push_back(i.kind + ':' + i.pattern);
     list("identity", identities);
+    std::vector<std::string> certificates;
+    for (const CertificatePattern& one : g.certificates) {
+      std::string& all = certificates.emplace_back();
+      for (const auto& [type, pattern] : one.attributes) all += type + '=' + pattern + '\0';
+    }
+    list("certificate", certificates);
+    list("during", g.during.texts());
+    list("except", g.except.texts());
     for (const Enforcement& e : g.ask) entry(e);
   }
   text += canonical(p.catalogue);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/pattern.h"
+#include "server/policy/distinguished_name.h"
 
 namespace gatehouse::server::policy {
 namespace {
@@ -72,6 +73,8 @@ std::string PackageRule::text() const {
       return package + " = " + version;
     case Match::less:
       return package + " < " + version;
+    case Match::at_least:
+      return package + " >= " + version;
     case Match::less_equal:
       break;
   }
@@ -87,15 +90,35 @@ PackageState PackageRules::judge(std::string_view package, std::string_view vers
   return lists(vulnerable_, package, version, scheme) ? PackageState::vulnerable : PackageState::unlisted;
 }
 
+void PackageRules::satisfied(std::string_view package, std::string_view version, VersionScheme scheme,
+                             const std::function<void(std::size_t place)>& each) const {
+  const auto [first, last] = required_.equal_range(package);
+  if (first == last) return;
+  std::size_t place = std::size_t(std::distance(required_.begin(), first));
+  for (auto rule = first; rule != last; ++rule, ++place) {
+    const auto order = rule->match == PackageRule::Match::any ? std::strong_ordering::equal
+                                                              : compare_versions(scheme, version, rule->version);
+    if (order && *order >= 0) each(place);
+  }
+}
+
 std::string PackageRules::canonical() const {
   std::string out;
   for (const PackageRule& rule : blacklisted_) out += "blacklisted " + rule.text() + '\n';
   for (const PackageRule& rule : vulnerable_) out += "vulnerable " + rule.text() + '\n';
+  for (const PackageRule& rule : required_) out += "required " + rule.text() + '\n';
   return out;
 }
 
 bool IdentityPattern::matches(std::string_view identity_type, std::string_view identity) const {
   return !identity.empty() && kind == identity_type && pattern_matches(pattern, identity);
+}
+
+bool CertificatePattern::matches(std::string_view identity_type, std::string_view identity) const {
+  if (identity_type != "certificate" || identity.empty()) return false;
+  return std::all_of(attributes.begin(), attributes.end(), [&](const auto& one) {
+    return any_attribute(identity, one.first, [&](std::string_view value) { return pattern_matches(one.second, value); });
+  });
 }
 
 std::string Policy::version() const { return file.empty() ? "default" : digest.hex().substr(0, 16); }

@@ -28,6 +28,7 @@
 #include "server/policy/catalogue.h"
 #include "server/policy/mistake.h"
 #include "server/policy/ports.h"
+#include "server/policy/times.h"
 
 namespace gatehouse::server::policy {
 
@@ -63,9 +64,10 @@ enum class Validator : std::uint8_t { none, os, attestation, scanner, swima };
 Validator validator_of(Type type);
 std::string_view name(Validator validator);
 
-// "telnetd *", "openssl = 3.0.11-1", "openssl < 3.0.11-1~deb12u2": installed versions that are not wanted.
+// "telnetd *", "openssl = 3.0.11-1", "openssl < 3.0.11-1~deb12u2": installed versions that are not wanted. "auditd",
+// "auditd >= 1:3.0.9-1": what has to be installed.
 struct PackageRule {
-  enum class Match : std::uint8_t { any, equal, less, less_equal };
+  enum class Match : std::uint8_t { any, equal, less, less_equal, at_least };
   std::string package;
   Match match = Match::any;
   std::string version;  // empty with any
@@ -85,14 +87,20 @@ class PackageRules {
   using Rules = std::set<PackageRule, Order>;
 
   void add(PackageState state, PackageRule rule);
-  bool empty() const { return blacklisted_.empty() && vulnerable_.empty(); }
+  void require(PackageRule rule) { required_.insert(std::move(rule)); }  // any or at_least
+  bool empty() const { return blacklisted_.empty() && vulnerable_.empty() && required_.empty(); }
   // By what the endpoint says is installed: blacklisted before vulnerable. A version that a rule can't be compared with
   // counts as meant by it: gibberish is no way around a rule.
   PackageState judge(std::string_view package, std::string_view version, VersionScheme scheme) const;
+  // What has to be installed, in an order that doesn't change; and the places in it that this version satisfies. A
+  // version that can't be compared satisfies none that asks for a least one.
+  const Rules& required() const { return required_; }
+  void satisfied(std::string_view package, std::string_view version, VersionScheme scheme,
+                 const std::function<void(std::size_t place)>& each) const;
   std::string canonical() const;
 
  private:
-  Rules blacklisted_, vulnerable_;
+  Rules blacklisted_, vulnerable_, required_;
 };
 
 // What is asked, without whom.
@@ -111,6 +119,7 @@ struct Enforcement {
   Recommendation on_fail = Recommendation::isolate;
   Recommendation on_noresult = Recommendation::isolate;
   std::chrono::seconds max_age{0};  // 0: always asked
+  std::chrono::seconds grace{0};    // for which one that is no longer compliant is let in all the same; never of TPMRA
   pipeline::EvidenceRulesPtr rules;  // TPMRA: null for none
 };
 
@@ -121,15 +130,25 @@ struct IdentityPattern {
   bool matches(std::string_view identity_type, std::string_view identity) const;
 };
 
+// { O = "Example", OU = "Servers*" }: patterns of attributes of an authenticated certificate's subject, all of which have
+// to match; of an attribute that it has several times, one does.
+struct CertificatePattern {
+  std::vector<std::pair<std::string, std::string>> attributes;  // type and pattern, in order
+  bool matches(std::string_view identity_type, std::string_view identity) const;
+};
+
 struct Group {
   std::string name;
   std::optional<std::size_t> parent;  // in Policy::groups; no cycles
   // Members. A group without a parent that names none has every device as a member.
   std::vector<std::string> devices, products;
   std::vector<IdentityPattern> identities;
+  std::vector<CertificatePattern> certificates;
   bool fallback = false;                      // `default = true`: of devices that are in no other group
   std::vector<std::string> product_fallback;  // the same, of these products; goes before `fallback`
   bool everyone = false;
+  TimeSpans during, except;  // when its entries count: in `during`, or always where it is empty, but not in `except`
+  bool counts(std::int64_t now) const { return (during.empty() || during.holds(now)) && !except.holds(now); }
   std::vector<Enforcement> ask;
 };
 

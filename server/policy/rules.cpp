@@ -6,6 +6,8 @@
 
 #include "base/hex.h"
 #include "base/x509.h"
+#include "server/policy/mistake.h"
+#include "server/policy/times.h"
 
 namespace gatehouse::server::policy {
 namespace {
@@ -16,6 +18,7 @@ using pipeline::FirmwareRules;
 using pipeline::ImaRules;
 using pipeline::SbatGeneration;
 using pipeline::SignatureKey;
+using pipeline::Treatment;
 
 constexpr std::size_t max_name = 255, max_text = 1024, max_path = 4096, max_key_file = std::size_t(64) << 10;
 constexpr std::size_t least_rsa_bits = 2048;
@@ -36,6 +39,12 @@ std::string_view trimmed(std::string_view text) {
   constexpr std::string_view blanks = " \t\r";
   text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
   return text.substr(0, text.find_last_not_of(blanks) + 1);
+}
+
+std::vector<std::string_view> names_of(const auto& table) {
+  std::vector<std::string_view> out;
+  for (const auto& [name, _] : table) out.push_back(name);
+  return out;
 }
 
 template <class T>
@@ -104,7 +113,7 @@ void RulesReader::read_table(const toml::node& node, const std::string& key, std
     const std::string full = key + '.' + std::string(name.str());
     const auto use = known.find(name.str());
     if (use == known.end())
-      complain_(file_, name.source().begin.line, full, "unknown key");
+      complain_(file_, name.source().begin.line, full, unknown_key(name.str(), names_of(known)));
     else
       use->second(value, full);
   }
@@ -325,6 +334,61 @@ void RulesReader::read_ima(ImaRules& out, const toml::node& node, const std::str
     mistake(node, key + ".require_signature", "needs signature_keys: without a key no signature is valid");
 }
 
+// What becomes of files in one state, "accepted" where that may be.
+Treatment RulesReader::treatment(const toml::node& node, const std::string& key, bool may_accept) {
+  const std::string v = node.value_or(std::string());
+  if (v == "refused") return Treatment::refused;
+  if (v == "reported") return Treatment::reported;
+  if (v == "accepted" && may_accept) return Treatment::accepted;
+  mistake(node, key, may_accept ? "is one of accepted, reported, refused" : "is reported or refused");
+  return Treatment::unsaid;
+}
+
+void RulesReader::read_file_rule(pipeline::FileRule& out, const toml::node& node, const std::string& key) {
+  read_table(node, key, "wants tables, such as [[rules.servers.files]]",
+             {{"paths",
+               [&](const toml::node& n, const std::string& k) {
+                 out.paths = patterns(n, k, "wants absolute paths, `*` stands for any characters: \"/usr/*\"", true);
+               }},
+              {"packages",
+               [&](const toml::node& n, const std::string& k) {
+                 out.packages = patterns(n, k, "wants names of packages, `*` stands for any characters: \"linux-image-*\"", false);
+               }},
+              {"unknown", [&](const toml::node& n, const std::string& k) { out.unknown = treatment(n, k, true); }},
+              {"differ", [&](const toml::node& n, const std::string& k) { out.differ = treatment(n, k, true); }},
+              {"violated", [&](const toml::node& n, const std::string& k) { out.violated = treatment(n, k, false); }},
+              {"superseded", [&](const toml::node& n, const std::string& k) { out.superseded = treatment(n, k, true); }},
+              {"superseded_after", [&](const toml::node& n, const std::string& k) {
+                 const auto span = duration(n.value_or(std::string()));
+                 if (!n.is_string() || !span) return mistake(n, k, "wants a duration such as \"14d\" of at most ten years");
+                 out.superseded_after = span->count();
+               }}});
+  if (!node.is_table()) return;
+  const bool all = !node.as_table()->contains("paths") && !node.as_table()->contains("packages");
+  const auto at = [&](std::string_view name) -> const toml::node& { return *node.as_table()->get(name); };
+  if (all && (out.differ == Treatment::accepted || out.differ == Treatment::reported))
+    mistake(at("differ"), key + ".differ",
+            "of every file would switch the references off: name paths or packages, or leave the key out");
+  if (!all && out.violated == Treatment::reported)
+    mistake(at("violated"), key + ".violated",
+            "the name in a violation is the endpoint's claim, which excuses nothing: is refused, or stands in an entry "
+            "without paths and packages");
+  if (!out.packages.empty() && out.violated == Treatment::refused)
+    mistake(at("violated"), key + ".violated", "the package of a violation isn't known: wants an entry without packages");
+  if (node.as_table()->contains("superseded_after") && out.superseded != Treatment::refused)
+    mistake(at("superseded_after"), key + ".superseded_after", "needs superseded = \"refused\" beside it");
+  if (out.unknown == Treatment::unsaid && out.differ == Treatment::unsaid && out.violated == Treatment::unsaid &&
+      out.superseded == Treatment::unsaid && (node.as_table()->empty() || all))
+    mistake(node, key, "says nothing: wants unknown, differ, violated or superseded");
+}
+
+void RulesReader::read_files(std::vector<pipeline::FileRule>& out, const toml::node& node, const std::string& key) {
+  const toml::array* const list = node.as_array();
+  if (list == nullptr) return mistake(node, key, "wants a list of tables, such as [[rules.servers.files]]");
+  if (list->size() > max_patterns) return mistake(node, key, "more than 256 entries");
+  for (const toml::node& one : *list) read_file_rule(out.emplace_back(), one, key);
+}
+
 pipeline::EvidenceRulesPtr RulesReader::read(std::string_view name, const toml::node& node, const std::string& key) {
   auto out = std::make_shared<EvidenceRules>();
   out->name = name;
@@ -336,7 +400,8 @@ pipeline::EvidenceRulesPtr RulesReader::read(std::string_view name, const toml::
                    mistake(n, k, "wants one line of text");
                }},
               {"firmware", [&](const toml::node& n, const std::string& k) { read_firmware(out->firmware, n, k); }},
-              {"ima", [&](const toml::node& n, const std::string& k) { read_ima(out->ima, n, k); }}});
+              {"ima", [&](const toml::node& n, const std::string& k) { read_ima(out->ima, n, k); }},
+              {"files", [&](const toml::node& n, const std::string& k) { read_files(out->files, n, k); }}});
   out->version = digest_of(HashAlgorithm::sha256, as_bytes(canonical(*out))).hex().substr(0, 16);
   return out;
 }
@@ -378,6 +443,16 @@ std::string canonical(const EvidenceRules& rules) {
   for (const auto& [name, set] : i.buffers) digests("buffer " + name, set);
   line("other_buffers", i.refuse_other_buffers ? "refused" : "reported");
   line("violations", i.refuse_violations ? "refused" : "reported");
+  for (const pipeline::FileRule& file : rules.files) {
+    constexpr std::string_view names[] = {"", "accepted", "reported", "refused"};
+    line("files", "");
+    texts("path", file.paths);
+    texts("package", file.packages);
+    for (const auto& [state, treatment] : {std::pair("unknown", file.unknown), std::pair("differ", file.differ),
+                                           std::pair("violated", file.violated), std::pair("superseded", file.superseded)})
+      line(state, names[std::size_t(treatment)]);
+    line("superseded_after", std::to_string(file.superseded_after));
+  }
   return out;
 }
 

@@ -54,6 +54,9 @@ class RulesReader {
   void read_firmware(pipeline::FirmwareRules& out, const toml::node& node, const std::string& key);
   void read_command_line(pipeline::FirmwareRules& out, const toml::node& node, const std::string& key);
   void read_ima(pipeline::ImaRules& out, const toml::node& node, const std::string& key);
+  pipeline::Treatment treatment(const toml::node& node, const std::string& key, bool may_accept);
+  void read_files(std::vector<pipeline::FileRule>& out, const toml::node& node, const std::string& key);
+  void read_file_rule(pipeline::FileRule& out, const toml::node& node, const std::string& key);
   void read_key(pipeline::ImaRules& out, const toml::node& node, const std::string& key);
 
   const std::string& file_;

@@ -21,8 +21,9 @@ bool named_member(const Group& group, const DeviceFacts& device) {
       std::find(group.devices.begin(), group.devices.end(), device.device) != group.devices.end())
     return true;
   if (!device.product.empty() && one_of(group.products, device.product)) return true;
-  return std::any_of(group.identities.begin(), group.identities.end(),
-                     [&](const IdentityPattern& p) { return p.matches(device.identity_type, device.identity); });
+  const auto matches = [&](const auto& p) { return p.matches(device.identity_type, device.identity); };
+  return std::any_of(group.identities.begin(), group.identities.end(), matches) ||
+         std::any_of(group.certificates.begin(), group.certificates.end(), matches);
 }
 
 // Indices of the groups that name the device, by what is authenticated and, so far, by what it claims; else those of
@@ -52,7 +53,8 @@ bool possible(const Group& g) {
 }
 
 // Steps up from the nearest of `starts`, for each group. A group of everybody is farther away than any above these.
-std::vector<unsigned> reach(const Policy& policy, const std::vector<std::size_t>& starts) {
+// Those that don't count now aren't reached, whatever is above them.
+std::vector<unsigned> reach(const Policy& policy, const std::vector<std::size_t>& starts, std::int64_t now) {
   std::vector<unsigned> steps(policy.groups.size(), unreached);
   for (const std::size_t start : starts) {
     unsigned step = 0;
@@ -61,6 +63,8 @@ std::vector<unsigned> reach(const Policy& policy, const std::vector<std::size_t>
   }
   for (std::size_t i = 0; i < steps.size(); ++i)
     if (policy.groups[i].everyone) steps[i] = std::min(steps[i], everybody);
+  for (std::size_t i = 0; i < steps.size(); ++i)
+    if (!policy.groups[i].counts(now)) steps[i] = unreached;
   return steps;
 }
 
@@ -129,10 +133,12 @@ void gather(Gathering& all, const Enforcement& e, std::string_view group, unsign
     g.steps = steps;
     item.on_fail = e.on_fail;
     item.on_noresult = e.on_noresult;
+    item.grace = e.grace;
     item.group = group;
   } else if (steps == g.steps) {
     item.on_fail = stricter(item.on_fail, e.on_fail);
     item.on_noresult = stricter(item.on_noresult, e.on_noresult);
+    item.grace = std::min(item.grace, e.grace);
   }
 }
 
@@ -141,11 +147,25 @@ bool same_device(const DeviceFacts& now, const PastResult& then) {
   return !now.identity.empty() && now.identity == then.identity && now.identity_type == then.identity_type;
 }
 
-bool may_skip(const WorkItem& item, const DeviceFacts& device, const History& history) {
-  if (device.standing != Standing::authenticated || item.max_age.count() == 0 || !history) return false;
-  const auto past = history(item.key());
+std::int64_t milliseconds(std::chrono::seconds span) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(span).count();
+}
+
+// How long what isn't compliant is let in all the same.
+std::optional<std::int64_t> grace_end(const WorkItem& item, const DeviceFacts& device, const std::optional<PastResult>& past) {
+  if (item.grace.count() == 0) return std::nullopt;
+  // A time in the future comes of a clock that was set back.
+  const std::int64_t since = std::min(device.now, past && past->failing_since ? *past->failing_since : device.now);
+  const std::int64_t until = since + milliseconds(item.grace);
+  return device.now < until ? std::optional(until) : std::nullopt;
+}
+
+bool may_skip(const WorkItem& item, const DeviceFacts& device, const std::optional<PastResult>& past) {
+  if (device.standing != Standing::authenticated || item.max_age.count() == 0) return false;
+  // What is let in for a while only is looked at each time.
+  if (past && past->failing_since && item.grace.count() != 0) return false;
   if (!past || past->recommendation != Recommendation::allow || !same_device(device, *past)) return false;
-  const std::int64_t max_age = std::chrono::duration_cast<std::chrono::milliseconds>(item.max_age).count();
+  const std::int64_t max_age = milliseconds(item.max_age);
   // A result from the future comes of a clock that was set back: its age isn't known.
   if (past->when > device.now || device.now - past->when >= max_age) return false;
   return item.type != Type::tpmra || (device.last_boot && *device.last_boot < past->when);
@@ -163,7 +183,7 @@ std::string WorkItem::key() const {
 Plan work_items(const Policy& policy, const DeviceFacts& device, const History& history) {
   Plan plan;
   std::vector<std::size_t> starts = memberships(policy, device);
-  std::vector<unsigned> steps = reach(policy, starts);
+  std::vector<unsigned> steps = reach(policy, starts, device.now);
   for (std::size_t i = 0; i < policy.groups.size(); ++i) {
     if (steps[i] == unreached) continue;
     for (const Enforcement& e : policy.groups[i].ask)
@@ -180,9 +200,9 @@ Plan work_items(const Policy& policy, const DeviceFacts& device, const History& 
     no_group = true;  // unless every device is in some group
     for (std::size_t i = 0; i < policy.groups.size(); ++i) {
       if (possible(policy.groups[i])) starts.push_back(i);
-      if (policy.groups[i].everyone || policy.groups[i].fallback) no_group = false;
+      if ((policy.groups[i].everyone || policy.groups[i].fallback) && policy.groups[i].counts(device.now)) no_group = false;
     }
-    steps = reach(policy, starts);
+    steps = reach(policy, starts, device.now);
     // It could stand at any distance: of several recommendations the stricter.
     for (unsigned& step : steps) step = step == unreached ? unreached : 0;
   }
@@ -203,7 +223,11 @@ Plan work_items(const Policy& policy, const DeviceFacts& device, const History& 
   std::uint32_t id = 0;
   for (auto& [key, gathered] : all) {
     WorkItem& item = gathered.item;
-    if (may_skip(item, device, history)) {
+    std::optional<PastResult> past;
+    const bool may_be_skipped = device.standing == Standing::authenticated && item.max_age.count() != 0;
+    if (history && (may_be_skipped || (!unknown && item.grace.count() != 0))) past = history(item.key());
+    if (!unknown) item.grace_until = grace_end(item, device, past);
+    if (may_skip(item, device, past)) {
       plan.skipped.push_back(std::move(item));
     } else {
       item.id = ++id;

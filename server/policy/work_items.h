@@ -38,6 +38,7 @@ struct PastResult {
   Recommendation recommendation = Recommendation::none;
   std::string identity, identity_type;  // that session's
   std::string ak;                       // pin of the AK whose quote was accepted in it; empty: none
+  std::optional<std::int64_t> failing_since{};  // it isn't compliant, and wasn't since then
 };
 // By WorkItem::key().
 using History = std::function<std::optional<PastResult>(const std::string& key)>;
@@ -54,7 +55,8 @@ struct WorkItem {
   std::vector<pipeline::EvidenceRulesPtr> rules;  // TPMRA: of all that ask for it, by name
   Recommendation on_fail = Recommendation::isolate;
   Recommendation on_noresult = Recommendation::isolate;
-  std::chrono::seconds max_age{0};
+  std::chrono::seconds max_age{0}, grace{0};
+  std::optional<std::int64_t> grace_until{};  // milliseconds since 1970: not compliant allows till then
   std::string_view group;  // whose enforcement decided on_fail and on_noresult
 
   bool has(char letter) const { return letters.find(letter) != letters.npos; }
@@ -82,6 +84,10 @@ struct Plan {
 // than
 //   now - max_age (an age of exactly max_age isn't), not in the future, and allow. TPMRA besides only when the endpoint
 //   says that it hasn't booted since.
+// - A group counts when its times say so. Where no group of a device counts it is in none.
+// - An item with a grace period allows a known device for so long from the first result on that wasn't compliant; of
+// several
+//   groups' periods that of the one with the fewest steps counts (of these, the shortest).
 // - Where a denying group holds the device, Plan::denied. Claims are believed for that.
 Plan work_items(const Policy& policy, const DeviceFacts& device, const History& history);
 

@@ -301,6 +301,8 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id, const Auth
   std::vector<std::string> items;
   const std::string results = layout::item_result_prefix(id);
   GH_CHECK(batch.each(results, results, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
+  const std::string failing = layout::failing_prefix(id);
+  GH_CHECK(batch.each(failing, failing, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
   for (const std::string& key : items) batch.erase(key);
   GH_CHECK(forget_software(batch, id));
   GH_CHECK(forget_files(batch, id));

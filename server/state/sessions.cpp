@@ -191,6 +191,15 @@ Result<void> State::Impl::note_items(Batch& batch, const SessionResult& result) 
     stored.result.text.resize(std::min(stored.result.text.size(), max_item_text));
     if (result.quote_key) stored.key_pin = result.quote_key->pin();
     batch.put(layout::item_result_key(intent.device, item.policy, stored.time, intent.session), layout::encode(stored));
+    // A grace period begins with the first result that isn't compliant, whoever it came from; only who is authenticated
+    // ends one.
+    const std::string failing = layout::failing_key(intent.device, item.policy);
+    const bool bad = item.evaluation == pipeline::Evaluation::minor || item.evaluation == pipeline::Evaluation::major;
+    if (bad || item.evaluation == pipeline::Evaluation::compliant) {
+      GH_TRY(const auto since, batch.read(failing));
+      if (bad && !since) batch.put(failing, layout::number64(std::uint64_t(stored.time)));
+      if (!bad && since && (!intent.identity_type.empty() || result.quote_key)) batch.erase(failing);
+    }
     const std::string prefix = layout::item_result_prefix(intent.device, item.policy);
     std::vector<std::string> kept;
     GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, auto) { return kept.emplace_back(key), true; }));

@@ -61,6 +61,9 @@ std::string staged_tag_prefix(std::uint64_t pieces);
 std::string tag_prefix(std::string_view software_id);
 std::string item_result_prefix(std::string_view device);
 std::string item_result_prefix(std::string_view device, std::string_view policy);
+// Since when an item isn't compliant; the prefix is of all items of a device.
+std::string failing_prefix(std::string_view device);
+std::string failing_key(std::string_view device, std::string_view policy);
 std::string item_result_key(std::string_view device, std::string_view policy, std::int64_t time,
                             std::string_view session);
 

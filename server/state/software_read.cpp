@@ -318,6 +318,9 @@ Result<std::vector<StoredItemResult>> State::item_results(std::string_view devic
   }));
   GH_CHECK(read);
   std::reverse(out.begin(), out.end());
+  if (out.empty()) return out;
+  GH_TRY(const auto failing, impl_->store->view().read(layout::failing_key(device, policy)));
+  if (failing) out.front().failing_since = std::int64_t(layout::read_number64(*failing));
   return out;
 }
 

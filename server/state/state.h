@@ -35,6 +35,7 @@
 #include "server/state/backup.h"
 #include "server/state/evidence.h"
 #include "server/state/life.h"
+#include "server/state/policies.h"
 #include "server/state/software.h"
 #include "server/state/timing.h"
 
@@ -141,6 +142,8 @@ struct StoredItemResult {
   std::string session;
   std::string identity, identity_type;
   std::string key_pin;        // empty: no quote of this session verified
+  // Not compliant, and in no session since then whose endpoint was authenticated (milliseconds since 1970).
+  std::optional<std::int64_t> failing_since{};
 };
 
 // Digests of one directory's files, by name. What FREFM and DREFM learned of a device is what FMEAS and DMEAS compare with.
@@ -370,6 +373,13 @@ class State {
   Result<Announcement> announce_blocking(std::string_view device, std::optional<std::uint64_t> number, std::int64_t until,
                                          Author author);
   Result<void> withdraw_blocking(std::string_view model, std::uint64_t number);
+
+  // Numbers a version of the policy when it first comes into force; its number where it did before.
+  Result<std::uint64_t> note_policy_blocking(StoredPolicy policy);
+  Result<std::vector<StoredPolicy>> policies() const;  // by number
+  // What the safety stop holds back; an empty one releases it.
+  Result<void> hold_switch_blocking(const HeldSwitch& held);
+  Result<std::optional<HeldSwitch>> held_switch() const;
 
   // The audit log as it is now.
   Result<AuditHead> audit_head() const;

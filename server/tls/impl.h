@@ -24,6 +24,7 @@
 #include "server/tls/backoff.h"
 #include "server/tls/connection.h"
 #include "server/tls/server.h"
+#include "server/tls/switch_guard.h"
 #include "server/tls/tls_context.h"
 #include "server/trace/recorder.h"
 
@@ -52,7 +53,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
       : config(std::move(c)), source(std::move(r)), own(boost::asio::make_strand(io)), signals(own), refresh(own), grace(own), probe(own), watchdog(own), checkpoint(own), workers(1),
         admission({.connections = config.max_connections, .connections_per_address = config.max_connections_per_address,
                    .handshakes = config.max_handshakes, .waiting = config.max_waiting, .waiting_per_address = config.max_waiting_per_address}),
-        pace(config.max_delay) {}
+        pace(config.max_delay),
+        guard({.share = double(config.stop_percent) / 100, .devices = config.stop_devices, .watch = config.stop_watch}) {}
 
   Config config;
   ReferenceSource source;
@@ -95,6 +97,14 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unordered_map<Admission::Id, Arrived> arrived;      // guarded by mutex: those that wait
   std::unordered_map<Admission::Id, Open> open;            // guarded by mutex: those that have begun
   Pace pace;                                         // on `own`
+  // The safety stop. Where a switch is undone, `settled` is what was in force before it (null: that wasn't switched).
+  SwitchGuard guard;                                 // guarded by mutex
+  policy::PolicyPtr settled_policy;                  // guarded by mutex
+  std::shared_ptr<const refdb::View> settled_view;   // guarded by mutex
+  HeldSwitch held;                                   // guarded by mutex: as it is in the store
+  std::string alarm;                                 // guarded by mutex
+  std::uint64_t policy_number = 0;                   // guarded by mutex
+  std::atomic<bool> guarding{false};                 // the guard watches
   unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
   std::size_t connections_then = 0;                  // on `own`; when that was looked at last
   std::atomic<bool> behind{false};                   // the machine, with those it has
@@ -112,6 +122,15 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   }
   Result<void> load();
   Result<void> reload_references();
+  // server/tls/switches.cpp
+  Result<void> recall_held_switch();
+  Result<std::uint64_t> bring_into_force(policy::PolicyPtr& policy);
+  void watch_switch(const policy::PolicyPtr& policy_before, const std::shared_ptr<const refdb::View>& view_before);
+  void note_after_switch(const SessionIntent& of, bool quoted, bool refused);
+  void stop_switch(SwitchGuard::Counts counts);
+  void settle_switch();
+  bool release_switch();
+  PolicyStatus policy_status() const;
   // From the state's sessions, so that a restart shuts nobody out.
   void recall_leases();
   Result<void> listen();

@@ -119,11 +119,18 @@ Result<void> Server::Impl::load() {
     GH_TRY(auto settings_of_radius, RadiusSettings::load(again));
     radius->reload(std::move(settings_of_radius));
   }
+  GH_TRY(const std::uint64_t number, bring_into_force(s->policy));
   GH_CHECK(reload_references());
   if (results) results->reopen();
   const std::lock_guard lock(mutex);
   tls = std::move(new_tls);
-  settings = std::move(s);
+  const auto before = std::exchange(settings, std::move(s));
+  policy_number = number;
+  if (before && before->policy->version() != settings->policy->version()) {
+    counted.policy_switches.add();
+    log::write(log::Level::info, {}, "policy " + settings->policy->version() + ", number " + std::to_string(policy_number) + ", instead of " + before->policy->version());
+    watch_switch(before->policy, nullptr);
+  }
   users = std::move(new_users);
   return {};
 }
@@ -150,9 +157,27 @@ void Server::Impl::recall_leases() {
 
 Result<void> Server::Impl::reload_references() {
   GH_TRY(auto opened, source.open(config.refdb));
+  const HeldSwitch stopped = current(held);
+  if (stopped.generation) {
+    const bool same = *stopped.generation == opened->generation();
+    log::write(same ? log::Level::error : log::Level::info, {},
+               "reference generation " + std::to_string(*stopped.generation) + (same ? " stays held back: " : " is held back no longer: ") + stopped.why);
+    if (same && current(view)) return {};
+    if (same)
+      log::write(log::Level::error, {}, "a server that starts has no other generation: gatehouse refdb rollback makes one");
+    HeldSwitch rest = stopped;
+    rest.generation.reset();
+    if (!same) {
+      GH_CHECK(state->hold_switch_blocking(rest));
+      const std::lock_guard lock(mutex);
+      held = rest;
+      if (held.empty()) alarm.clear();
+    }
+  }
   log::write(log::Level::info, {}, "reference generation " + std::to_string(opened->generation()));
   const std::lock_guard lock(mutex);
-  view = std::move(opened);
+  const auto before = std::exchange(view, std::move(opened));
+  if (before && before->generation() != view->generation()) watch_switch(nullptr, before);
   return {};
 }
 
@@ -375,7 +400,8 @@ void Server::Impl::await_refresh() {
     self->renew();
     const auto now = self->source.current(self->config.refdb);
     const auto known = self->current(self->view);
-    if (now && known && *now != known->generation())
+    self->settle_switch();
+    if (now && known && *now != known->generation() && self->current(self->held).generation != *now)
       if (const auto loaded = self->reload_references(); !loaded) log::write(log::Level::error, {}, "references: " + loaded.error().text());
     self->await_refresh();
   });
@@ -545,6 +571,11 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
     now.evidence_pending_bytes = pipeline->bytes_in_flight();
     now.evidence_budget_bytes = pipeline->budget_bytes();
   }
+  {
+    const std::lock_guard lock(mutex);
+    now.policy_number = policy_number;
+    now.switch_held = !held.empty();
+  }
   const auto references = current(view);
   now.generation = references->generation();
   now.generation_made = references->made();
@@ -611,6 +642,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     impl->evidence_memory = std::make_shared<evidence::Memory>(memory, memory / 4);
   }
   impl->take_new_lists();  // before what they say is read
+  GH_CHECK(impl->recall_held_switch());
   GH_CHECK(impl->load());
   impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{
       .threads = impl->config.threads, .proved_bytes = impl->config.proved_evidence_mb << 20});
@@ -640,7 +672,15 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
                     const auto server = weak.lock();
                     return server ? server->reassess(device) : 0;
                   },
-                  read_metrics};
+                  read_metrics,
+                  [weak] {
+                    const auto server = weak.lock();
+                    return server ? server->policy_status() : PolicyStatus();
+                  },
+                  [weak] {
+                    const auto server = weak.lock();
+                    return server && server->release_switch();
+                  }};
   GH_TRY(impl->control, ControlServer::start(impl->config.control_socket,
                                              [state, live](std::string_view request) { return execute(*state, request, &live); }));
   GH_CHECK(impl->state->announce_socket(impl->config.control_socket));

@@ -107,6 +107,7 @@ void SessionHost::commit_result(SessionResult result) {
   const std::string id = result.intent.session;
   result.timing = clock_.timing();
   committed_ = result.intent;
+  committed_quote_ = result.quote_key.has_value();
   ++writes_;
   const auto began = std::chrono::steady_clock::now();
   {
@@ -162,6 +163,8 @@ ByteVector SessionHost::random(std::size_t bytes) { return random_bytes(bytes); 
 void SessionHost::told(pipeline::Recommendation recommendation, pipeline::Evaluation evaluation) {
   server_->counted.told[std::size_t(recommendation)][std::size_t(evaluation)].add();
   server_->counted.observe(clock_.timing());
+  // In monitor mode nobody is refused.
+  if (settings_.enforce) server_->note_after_switch(committed_, committed_quote_, recommendation != pipeline::Recommendation::allow);
   if (server_->radius)
     server_->leases.note({committed_.identity, committed_.identity_type}, committed_.device, committed_.key_pin, recommendation, now_ms());
 }

@@ -78,6 +78,7 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   void note(const pipeline::Effort& effort);
 
   SessionIntent committed_;  // of the result that was handed to the store last
+  bool committed_quote_ = false;  // that one's quote verified
   std::string assessed_;    // guarded by the server's mutex; empty: nobody is
   unsigned writes_ = 0;     // of state, that aren't on disk yet
   bool held_back_ = false;  // the evidence plane has no room

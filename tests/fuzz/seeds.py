@@ -328,6 +328,9 @@ with open(os.path.join(tree, "docs/policy.md"), encoding="utf-8") as guide:
     for block in guide.read().split("```toml\n")[1:]:
         add("policy_fuzz", block.split("```")[0].encode())
 add("policy_fuzz", b"[\n")
+for name in (b"CN=host7,OU=Kassel+OU=Lab,O=Example", b"CN=a\\,O=b\\2Cc,2.5.4.97=#0C024142,C=DE", b"Mon-Fri 07:00-19:00 +01:00",
+             b"2026-12-01T20:00Z/2026-12-02T04:00Z"):
+    add("distinguished_name_fuzz", name)
 paragraph = b"Package: %s\nStatus: %s\nArchitecture: amd64\nVersion: %s\nDescription: example\n more\n .\n\n"
 add("dpkg_status_fuzz", paragraph % (b"dpkg", b"install ok installed", b"1.21.23") +
     paragraph % (b"libaudit-common", b"hold ok installed", b"1:3.0.9-1+b1") +
@@ -384,7 +387,11 @@ def strongtnc(versions, pages=512):
         "CREATE TABLE component_hashes (component INTEGER, key INTEGER REFERENCES %s(id), seq_no INTEGER, pcr INTEGER, algo INTEGER, hash BLOB);"
         "CREATE TABLE packages (id INTEGER PRIMARY KEY, name TEXT, blacklist INTEGER);"
         "CREATE TABLE versions (id INTEGER PRIMARY KEY, package INTEGER, product INTEGER, release TEXT, blacklist INTEGER);"
-        "CREATE TABLE keys (id INTEGER PRIMARY KEY, keyid BLOB, owner TEXT); CREATE TABLE groups (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE keys (id INTEGER PRIMARY KEY, keyid BLOB, owner TEXT); CREATE TABLE groups (id INTEGER PRIMARY KEY, name TEXT, parent INTEGER);"
+        "CREATE TABLE groups_members (group_id INTEGER, device_id INTEGER); CREATE TABLE policies (id INTEGER PRIMARY KEY, type INTEGER, file INTEGER, argument TEXT);"
+        "CREATE TABLE enforcements (policy INTEGER, group_id INTEGER, rec_fail INTEGER, max_age INTEGER);"
+        "INSERT INTO groups VALUES (1, 'g', 2), (2, 'h', NULL); INSERT INTO groups_members VALUES (1, 1);"
+        "INSERT INTO policies VALUES (1, 6, 1, ''), (2, 16, 0, 'B I'); INSERT INTO enforcements VALUES (1, 1, 2, 60), (2, 2, NULL, NULL);"
         "CREATE TABLE file_hashes (file INTEGER, %s INTEGER, device INTEGER, algo INTEGER, hash, size INTEGER, mutable INTEGER);"
         "INSERT INTO directories VALUES (1, '/usr/bin'); INSERT INTO files VALUES (1, 1, 'ls'); INSERT INTO products VALUES (1, 'Debian');"
         "INSERT INTO devices VALUES (1, 'a', 1, 1, 0); INSERT INTO components VALUES (1, 36906, 3, 33); INSERT INTO packages VALUES (1, 'c', 0);"

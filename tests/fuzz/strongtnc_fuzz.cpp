@@ -1,4 +1,5 @@
 // libraries: gatehouse_refdb_ingest
+#include <algorithm>
 #include <cstdlib>
 
 #include "refdb/ingest/strongtnc.h"
@@ -32,5 +33,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   };
   const auto devices = (*database)->devices({.device = on_device, .baseline = on_baseline});
   if (!devices && devices.error().reason.empty()) std::abort();
+  const auto groups = (*database)->groups();
+  if (!groups && groups.error().reason.empty()) std::abort();
+  if (groups)
+    for (const refdb::StrongTncGroup& group : *groups)
+      if (group.name.empty() || std::ranges::any_of(group.ask, [](const auto& e) { return e.type > 16; })) std::abort();
   return 0;
 }

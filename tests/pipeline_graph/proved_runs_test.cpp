@@ -130,6 +130,9 @@ TEST_F(ProvedRunsOfRecordings, OtherRulesReferencesOrDemandsAreJudgedAnew) {
   };
   EXPECT_EQ(judge_by([&](pipeline::Context& c) { c.rules = {rules}; }), 0U);
   EXPECT_EQ(judge_by([&](pipeline::Context& c) { c.rules = {rules}; }), 1732U);
+  const auto aging = std::make_shared<pipeline::EvidenceRules>();
+  aging->files.push_back({.superseded = pipeline::Treatment::refused, .superseded_after = 3600});
+  for (int n = 0; n < 2; ++n) EXPECT_EQ(judge_by([&](pipeline::Context& c) { c.rules = {aging}; }), 0U) << "what time changes";
   EXPECT_EQ(judge_by([&](pipeline::Context& c) { c.max_ima_items = 1700; }), 0U);
   EXPECT_EQ(judge_by([&](pipeline::Context& c) { c.boot_requested = false; }), 0U);
   EXPECT_EQ(judge_by([&](pipeline::Context& c) { c.symlinks = {{"/bin", "/usr/bin"}}; }), 0U);

@@ -149,6 +149,57 @@ class StrongTnc(unittest.TestCase):
         self.assertIn('table devices, row 2, column value', error)
         self.assertFalse(os.path.exists(self.state))
 
+    def import_policy(self):
+        ran = run('policy', 'import', 'strongtnc:' + self.file)
+        return ran.returncode, ran.stdout, ran.stderr
+
+    def test_groups_become_a_policy(self):
+        with self.database:
+            self.database.executescript("""
+                CREATE TABLE groups_members (group_id INTEGER, device_id INTEGER);
+                CREATE TABLE groups_product_defaults (group_id INTEGER, product_id INTEGER);
+                DROP TABLE policies; DROP TABLE enforcements;
+                CREATE TABLE policies (id INTEGER PRIMARY KEY, type INTEGER, name TEXT, argument TEXT DEFAULT '', rec_fail INTEGER,
+                  rec_noresult INTEGER, file INTEGER DEFAULT 0, dir INTEGER DEFAULT 0);
+                CREATE TABLE enforcements (id INTEGER PRIMARY KEY, policy INTEGER, group_id INTEGER, rec_fail INTEGER,
+                  rec_noresult INTEGER, max_age INTEGER);
+                INSERT INTO devices (value, product) VALUES ('d1', 1), ('d2', 1);
+                INSERT INTO groups VALUES (2, 'servers "A"', 1);
+                INSERT INTO groups_members VALUES (2, 1), (2, 2);
+                INSERT INTO groups_product_defaults VALUES (2, 2);
+                INSERT INTO policies VALUES (1, 16, 'TPM', 'I B', 2, 1, 0, 0), (2, 3, 'fwd', '', 0, 0, 0, 0), (3, 6, 'ls', '', 1, 2, 1, 0),
+                  (4, 12, 'ports', '23 6000-6063', 1, 2, 0, 0), (5, 16, 'TPM again', 'B T', 1, 1, 0, 0);
+                INSERT INTO enforcements VALUES (1, 1, 1, NULL, NULL, 0), (2, 2, 1, 2, NULL, 86400), (3, 3, 2, NULL, NULL, 3600),
+                  (4, 4, 2, 3, NULL, 0), (5, 5, 1, NULL, NULL, 0);
+                """)
+        code, text, error = self.import_policy()
+        self.assertEqual((code, error), (0, ''))
+        self.assertIn('[groups."Default group"]\ndefault = true\n', text)
+        self.assertIn('type = "TPMRA"\nargument = "B I T"\non_fail = "block"\non_noresult = "block"\n', text)
+        self.assertIn('type = "FWDEN"\non_fail = "isolate"\non_noresult = "allow"\nmax_age = "86400s"\n', text)
+        self.assertIn('[groups."servers \\"A\\""]\nparent = "Default group"\ndefault_for = [\n  "%s",\n]\ndevices = [\n  "d1",\n  "d2",\n]\n' % UBUNTU, text)
+        self.assertIn('type = "FMEAS"\nargument = "/usr/bin/ls"\non_fail = "block"\non_noresult = "isolate"\nmax_age = "3600s"\n', text)
+        self.assertIn('type = "TCPBL"\nargument = "23 6000-6063"\non_fail = "none"\n', text)
+        policy = os.path.join(self.work, 'policy.toml')
+        with open(policy, 'w', encoding='utf-8') as file:
+            file.write(text)
+        checked = run('policy', 'check', policy)
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        # What can't be said is named and left out.
+        self.insert('files', dir=None, name='cmd.exe')
+        self.insert('policies', type=6, name='cmd', file=3, dir=0)
+        self.insert('enforcements', policy=6, group_id=2)
+        code, text, error = self.import_policy()
+        self.assertEqual(code, 1)
+        self.assertIn('# left out: FMEAS cmd.exe: wants the absolute path of a file', text)
+        self.assertIn('left out: group servers "A": FMEAS cmd.exe', error)
+
+    def test_without_groups_there_is_no_policy(self):
+        with self.database:
+            self.database.execute('DELETE FROM groups')
+        self.assertEqual(self.import_policy()[:2], (1, ''))
+        self.assertEqual(run('policy', 'import', self.file).returncode, 2)
+
 
 if __name__ == '__main__':
     unittest.main()

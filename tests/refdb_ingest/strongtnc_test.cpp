@@ -483,6 +483,54 @@ TEST(StrongTnc, IsReadByAProcessWithoutRightsAsItIsHere) {
   EXPECT_EQ(said[0], said[1]);
 }
 
+TEST(StrongTnc, GroupsComeWithMembersAndWhatTheyAskFor) {
+  const std::string more =
+      "CREATE TABLE groups_members (id INTEGER PRIMARY KEY, group_id INTEGER, device_id INTEGER);"
+      "CREATE TABLE groups_product_defaults (id INTEGER PRIMARY KEY, group_id INTEGER, product_id INTEGER);"
+      "INSERT INTO devices (id, value, product) VALUES (1, 'bb', 1), (2, 'aa', 1), (3, 'aa', 2);"
+      "INSERT INTO groups_members (group_id, device_id) VALUES (2, 1), (2, 2), (2, 3), (2, 9), (9, 1);"
+      "INSERT INTO groups_product_defaults (group_id, product_id) VALUES (2, 2), (2, 7);"
+      "INSERT INTO policies VALUES (2, 6, 'ls', '', 2, 1, 1, 0), (3, 9, 'etc', '', 0, NULL, 0, 4), (4, 11, 'ports', '22 80', 3, 3, 0, 0),"
+      " (5, 99, 'later', '', 0, 0, 0, 0), (6, 6, 'lost', '', 0, 0, 77, 0);"
+      "INSERT INTO enforcements VALUES (2, 2, 2, 0, 2, 60), (3, 3, 2, 1, NULL, NULL), (4, 4, 1, NULL, 0, 86400),"
+      " (5, 5, 1, NULL, NULL, 0), (6, 6, 1, NULL, NULL, 0), (7, 2, 9, NULL, NULL, 0);";
+  const ByteVector bytes = Maker(tables + rows + more).bytes();
+  const auto database = StrongTnc::open(bytes, "db").value();
+  const auto groups = database->groups();
+  ASSERT_TRUE(groups) << groups.error().text();
+  ASSERT_EQ(groups->size(), 2U);
+  const StrongTncGroup& top = groups->at(0);
+  EXPECT_EQ(top.name, "Default group");
+  EXPECT_TRUE(top.is_default && top.parent.empty() && top.devices.empty());
+  ASSERT_EQ(top.ask.size(), 3U);
+  EXPECT_EQ(top.ask[0], (StrongTncEnforcement{16, "", std::nullopt, std::nullopt, 0}));
+  EXPECT_EQ(top.ask[1], (StrongTncEnforcement{11, "22 80", 3, 3, 86400}));
+  EXPECT_EQ(top.ask[2], (StrongTncEnforcement{6, "", 0, 0, 0})) << "its file isn't there";
+  const StrongTncGroup& servers = groups->at(1);
+  EXPECT_EQ(servers.name + "|" + servers.parent, "servers|Default group");
+  EXPECT_EQ(servers.devices, (std::vector<std::string>{"aa", "bb"}));
+  EXPECT_EQ(servers.products, std::vector<std::string>{"Ubuntu 22.04 x86_64"});
+  ASSERT_EQ(servers.ask.size(), 2U);
+  EXPECT_EQ(servers.ask[0], (StrongTncEnforcement{6, "/usr/bin/ls", 2, 2, 60})) << "0 is no recommendation of its own";
+  EXPECT_EQ(servers.ask[1], (StrongTncEnforcement{9, "/etc", 1, std::nullopt, 0}));
+  // As another process tells it.
+  DevicesAnswer answer(bytes.size());
+  ASSERT_TRUE(send_devices(*database, [&](Bytes message) -> Result<void> {
+    const auto taken = answer.take(message);
+    EXPECT_TRUE(taken);
+    return {};
+  }));
+  EXPECT_EQ(answer.listing().groups, *groups);
+  // What is no group.
+  for (const char* const wrong : {"INSERT INTO groups VALUES (3, 'servers', 1);", "INSERT INTO groups VALUES (3, '', 1);",
+                                  "UPDATE groups SET name = char(10) WHERE id = 2;", "UPDATE enforcements SET rec_fail = 4 WHERE id = 2;",
+                                  "UPDATE enforcements SET max_age = -1 WHERE id = 2;", "UPDATE policies SET type = 'x' WHERE id = 2;"}) {
+    const ByteVector damaged = Maker(tables + rows + more + wrong).bytes();
+    const auto opened = StrongTnc::open(damaged, "db").value();
+    EXPECT_FALSE(opened->groups()) << wrong;
+  }
+}
+
 // What was taken over says what it likes; a device is believed in its form.
 TEST(StrongTnc, DevicesAreBelievedOnlyInTheirForm) {
   const ByteVector bytes =
@@ -508,7 +556,9 @@ TEST(StrongTnc, DevicesAreBelievedOnlyInTheirForm) {
     return !taken && taken.error().reason == "what the decoder says is no answer";
   };
   for (const ByteVector& m : messages) {
-    EXPECT_FALSE(refused(m));
+    const bool of_a_group = m[0] == std::byte{'M'} || m[0] == std::byte{'O'} || m[0] == std::byte{'R'};
+    EXPECT_EQ(refused(m), of_a_group) << "there was no group before it";
+    if (of_a_group) continue;
     for (std::size_t n = 0; n < m.size(); ++n) {
       const bool shorter_baseline = m[0] == std::byte{'B'} && n == m.size() - 33;
       EXPECT_EQ(refused(Bytes(m).first(n)), !shorter_baseline) << n;
@@ -525,6 +575,11 @@ TEST(StrongTnc, DevicesAreBelievedOnlyInTheirForm) {
   EXPECT_TRUE(refused(as_bytes(std::string("V\0\0\0\1\x1b\0\0\0\1b\1", 12))));
   EXPECT_TRUE(refused(as_bytes(std::string("V\0\0\0\0\0\0\0\1b\1", 11))));
   EXPECT_TRUE(refused(as_bytes("P")));
+  DevicesAnswer with_group(1000);
+  EXPECT_TRUE(with_group.take(as_bytes(std::string("G\0\0\0\1a\0\0\0\0\1", 11))));
+  EXPECT_TRUE(with_group.take(as_bytes(std::string("R\6\0\0\0\1/\xff\3\0\0\0\0\0\0\0\1", 17))));
+  EXPECT_FALSE(with_group.take(as_bytes(std::string("R\6\0\0\0\1/\4\3\0\0\0\0\0\0\0\1", 17))));
+  EXPECT_FALSE(with_group.take(as_bytes(std::string("R\21\0\0\0\1/\1\3\0\0\0\0\0\0\0\1", 17))));
 }
 
 }  // namespace

@@ -121,12 +121,12 @@ parent = "loop"
 [group.x]
 )"),
       ElementsAre(
-          "policy.toml:2: policy.combine: is one of default, any, all", "policy.toml:3: policy.colour: unknown key",
+          "policy.toml:2: policy.combine: is one of default, any, all", HasSubstr("policy.toml:3: policy.colour: unknown key: there are catalogue, combine, "),
           "policy.toml:4: policy.unknown_devices: is isolate or block: a device that isn't known is never allowed",
           "policy.toml:5: policy.on_error: is block or isolate: a failure of the server never allows",
           "policy.toml:6: policy.remediation_uri: wants a URI such as \"https://help.example.org/nac\"",
           "policy.toml:8: groups.servers.parent: no group is called \"nobody\"",
-          "policy.toml:9: groups.servers.asks: unknown key",
+          "policy.toml:9: groups.servers.asks: unknown key: did you mean \"ask\"?",
           HasSubstr("policy.toml:10: groups.servers.ask: wants a type: DENY, PCKGS"),
           "policy.toml:10: groups.servers.ask.argument: a range begins above its end",
           "policy.toml:11: groups.servers.ask.argument: wants the absolute path of a directory, without //, . and ..",
@@ -141,13 +141,13 @@ parent = "loop"
           HasSubstr("policy.toml:14: groups.servers.ask.on_fail: is one of allow"),
           HasSubstr("policy.toml:14: groups.servers.ask.vulnerable: wants \"NAME *\""),
           HasSubstr("policy.toml:14: groups.servers.ask.vulnerable: wants a version after <"),
-          "policy.toml:15: groups.servers.ask.on_fail: unknown key",
+          "policy.toml:15: groups.servers.ask.on_fail: unknown key: there are type",
           "policy.toml:16: groups.servers.devices: wants a list: Device IDs",
           "policy.toml:17: groups.servers.identities: wants \"certificate:PATTERN\" or \"password:PATTERN\"",
           "policy.toml:17: groups.servers.identities: wants \"certificate:PATTERN\" or \"password:PATTERN\"",
           "policy.toml:18: groups.servers.default: wants true or false",
           HasSubstr("policy.toml:19: groups.servers.default_for: product names"),
-          "policy.toml:21: groups.loop.parent: the group is its own ancestor", "policy.toml:22: group: unknown key"));
+          "policy.toml:21: groups.loop.parent: the group is its own ancestor", "policy.toml:22: group: unknown key: did you mean \"groups\"?"));
 }
 
 TEST(PolicyFiles, ThatAreNoTomlNameTheLine) {

@@ -558,6 +558,7 @@ void AttestationImv::session_begun(const Result<void>& on_disk) {
   context.baselines = std::move(*baselines);
   context.last_quote = *last;
   context.rules = item_->rules;
+  context.now = c_.intent.started;
   std::uint16_t parts = raw::part_quote;
   if (item_->has('B')) parts |= raw::part_firmware_log;
   if (item_->has('I')) parts |= raw::part_ima_list;

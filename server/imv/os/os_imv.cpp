@@ -186,6 +186,7 @@ PackageCheck OsImv::new_check() {
 }
 
 void OsImv::take_packages(PackageCheck check, const Digest& digest) {
+  check.finish();
   if (check.empty()) return;
   if (s_.packages && s_.packages_digest != digest)
     s_.contradiction = patnc::attribute_name(patnc::vendor_ietf, type::installed_packages);
@@ -343,7 +344,11 @@ void OsImv::contribute(SessionResult&) {
 std::vector<std::string> OsImv::reasons() const {
   std::vector<std::string> out;
   if (!result() || result()->assessment.recommendation == pipeline::Recommendation::allow) return out;
-  if (s_.packages && s_.packages->bad()) out.emplace_back(c_.text(policy::text::bad_packages));
+  if (s_.packages && s_.packages->bad()) {
+    const bool listed = !s_.packages->blacklisted().list.empty() || !s_.packages->vulnerable().list.empty();
+    if (listed) out.emplace_back(c_.text(policy::text::bad_packages));
+    if (!s_.packages->missing().list.empty()) out.emplace_back(c_.text(policy::text::missing_packages));
+  }
   if (s_.seen.bad()) out.emplace_back(c_.text(policy::text::bad_settings));
   if (out.empty()) out.emplace_back(c_.text(policy::text::not_measured));
   return out;
@@ -364,6 +369,7 @@ std::vector<Remedy> OsImv::remedies() const {
     add_list(s_.packages->blacklisted(), text::blacklisted_title, text::blacklisted_description,
              text::blacklisted_header);
     add_list(s_.packages->vulnerable(), text::vulnerable_title, text::vulnerable_description, text::vulnerable_header);
+    add_list(s_.packages->missing(), text::missing_title, text::missing_packages, text::missing_header);
   }
   if (s_.seen.forwarding == 1U) add(text::forwarding_title, text::forwarding_description);
   if (s_.seen.default_password == 1U) add(text::password_title, text::password_description);

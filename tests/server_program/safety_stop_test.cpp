@@ -1,0 +1,123 @@
+// Another policy comes into force while the server runs, refuses who was allowed, and is undone.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "tests/server_program/site.h"
+
+namespace gatehouse::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr const char* lenient = "[groups.all]\nask = [\"TPMRA\"]\n";
+// The recorded machine has files that no package knows.
+constexpr const char* strict = "[policy]\nrules = \"r\"\n[[rules.r.files]]\nunknown = \"refused\"\n[groups.all]\nask = [\"TPMRA\"]\n";
+
+class SafetyStop : public testing::Test {
+ protected:
+  void SetUp() override { ::signal(SIGPIPE, SIG_IGN); }
+  void write(const std::string& text) { std::ofstream(site.path("policy.toml")) << text; }
+  endpoint::Recommendation attested(std::uint16_t port, const Machine& m) {
+    const auto outcome = site.attest(port, m);
+    EXPECT_TRUE(outcome);
+    return outcome ? outcome->recommendation : endpoint::Recommendation::block;
+  }
+  boost::json::object status(int code) {
+    const auto ran = site.gatehouse("policy status --json");
+    EXPECT_EQ(ran.code, code) << ran.out;
+    return boost::json::parse(ran.out).as_object();
+  }
+  Site site;
+};
+
+TEST_F(SafetyStop, UndoesASwitchThatRefusesTooManyUntilItIsReleased) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, {}, "[policy]\nfile = \"policy.toml\"\nstop_percent = 50\nstop_devices = 1\n");
+  std::string first, second;
+  {
+    Program server(site.serve());
+    ASSERT_NE(server.port(), 0) << server.log();
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    const auto before = status(0);
+    EXPECT_EQ(before.at("number").to_number<int>(), 1);
+    first = before.at("policy").as_string();
+
+    write(strict);
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("instead of " + first));
+    const auto switched = status(0);
+    EXPECT_EQ(switched.at("number").to_number<int>(), 2);
+    EXPECT_TRUE(switched.at("switch").as_object().at("watching").as_bool());
+    second = switched.at("policy").as_string();
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::isolate);
+    ASSERT_TRUE(server.says("safety stop: with policy " + second + " instead of " + first +
+                            ", 1 of 1 devices that were allowed before are refused; the switch is undone"));
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    const auto undone = status(1);
+    EXPECT_EQ(undone.at("policy").as_string(), first);
+    EXPECT_EQ(undone.at("number").to_number<int>(), 1);
+    EXPECT_EQ(undone.at("held").as_object().at("policy").as_string(), second);
+    EXPECT_TRUE(undone.at("held").as_object().at("generation").is_null());
+    EXPECT_THAT(site.gatehouse("policy status").out, HasSubstr("held back: policy " + second));
+    // Reading the same again lets nothing in.
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("policy " + second + " stays held back"));
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+  }
+  EXPECT_EQ(status(1).at("running"), false);
+  // Nor does a restart: the version before it is in the store.
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_TRUE(server.says("stays held back"));
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  EXPECT_EQ(status(1).at("policy").as_string(), first);
+
+  EXPECT_EQ(site.gatehouse("policy release").code, 0);
+  ASSERT_TRUE(server.says("policy " + second + ", number 2, instead of " + first));
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::isolate);
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::isolate) << "it is watched no more";
+  EXPECT_EQ(status(0).at("policy").as_string(), second);
+  EXPECT_THAT(site.gatehouse("policy release 2>&1").out, HasSubstr("nothing is held back"));
+
+  const auto list = site.gatehouse("policy list");
+  EXPECT_THAT(list.out, HasSubstr("1  " + first + "  "));
+  EXPECT_THAT(list.out, HasSubstr("2  " + second + "  "));
+  EXPECT_EQ(site.gatehouse("policy show 1").out, lenient);
+  EXPECT_EQ(site.gatehouse("policy show " + second).out, strict);
+  EXPECT_EQ(site.gatehouse("policy show 3").code, 1);
+}
+
+TEST_F(SafetyStop, LetsAnotherPolicyInAndARefusedOneStayWhereItOnlyAlarms) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, {}, "[policy]\nfile = \"policy.toml\"\nstop_percent = 50\nstop_devices = 1\nstop_undoes = false\n");
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  write(strict);
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("number 2, instead of"));
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::isolate);
+  ASSERT_TRUE(server.says("the switch stands ([policy] stop_undoes = false)"));
+  EXPECT_FALSE(status(0).at("alarm").is_null());
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::isolate);
+  // A policy with a mistake changes nothing.
+  write("[groups.all]\naks = [\"TPMRA\"]\n");
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("policy.toml:2: groups.all.aks: unknown key: did you mean"));
+  EXPECT_EQ(status(0).at("number").to_number<int>(), 2);
+  write(lenient);
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("number 1, instead of"));
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  EXPECT_TRUE(status(0).at("alarm").is_null());
+}
+
+}  // namespace
+}  // namespace gatehouse::test
