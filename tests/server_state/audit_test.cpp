@@ -92,6 +92,31 @@ TEST_F(AuditLog, HoldsWhatWasRecorded) {
   EXPECT_EQ(checkpoints[2].log, report.head.log);
 }
 
+TEST_F(AuditLog, ListsResultsInTheOrderInWhichTheyWereRecorded) {
+  const auto sessions = [](const AuditResults& page) {
+    std::string out;
+    for (const auto& one : page.results) out += std::to_string(one.entry) + ":" + one.session + " ";
+    return out;
+  };
+  {
+    const auto state = open_state(folder_ / "state", small(3));
+    add(*state, 0, 5);  // of which retention leaves three at the last of them
+    ASSERT_TRUE(state->note_restore_blocking());
+    state->begin_session(intent("s9", "d", 2000), [](Result<void>) {});  // never ended
+  }
+  const auto state = open_state(folder_ / "state", small(3));
+  const AuditResults first = state->audit_results(0, 4).value();
+  EXPECT_EQ(first.size, 7U);
+  EXPECT_EQ(first.log, state->audit_head()->log);
+  EXPECT_EQ(first.next, 4U) << "that has been looked at, also where nothing is left";
+  const AuditResults rest = state->audit_results(first.next, 100).value();
+  EXPECT_EQ(sessions(first) + sessions(rest), "2:s2 3:s3 4:s4 6:s9 ") << "one that was interrupted is a result, and a restore is none";
+  EXPECT_EQ(rest.next, 7U);
+  const AuditResults none = state->audit_results(7, 100).value();
+  EXPECT_TRUE(none.results.empty());
+  EXPECT_EQ(none.next, 7U);
+}
+
 TEST_F(AuditLog, TellsOfARecordThatWasChangedRemovedOrAdded) {
   {
     const auto state = open_state(folder_ / "state");
