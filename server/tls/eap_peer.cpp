@@ -246,7 +246,9 @@ void EapPeer::acknowledged() {
 void EapPeer::without_assessment(const EapIdentity& identity) {
   const std::string& mode = radius_->config.without_attestation;
   if (mode == "lease") {
-    const auto lease = server_->leases.find({identity.name, identity.type}, radius_->config.lease, server::now_ms(),
+    const std::chrono::seconds verdicts = server_->config.lease;
+    const auto length = verdicts.count() != 0 ? std::min(radius_->config.lease, verdicts) : radius_->config.lease;
+    const auto lease = server_->leases.find({identity.name, identity.type}, length, server::now_ms(),
                                             [&](const std::string& device, const std::string& key_pin) { return standing(device, key_pin, identity.name); });
     if (lease && lease->recommendation == Recommendation::allow) lease_left_ = lease->left;
     log(LogLevel::info, "'" + escaped(identity.name) + "' at " + address_ + " by its lease: " +

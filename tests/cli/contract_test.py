@@ -9,6 +9,8 @@ COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup'
             'refdb rollback', 'refdb prune', 'refdb product', 'refdb product list', 'refdb product show', 'refdb product add',
             'refdb product remove', 'refdb explain', 'refdb key', 'refdb export', 'refdb import', 'device', 'device list',
             'device show', 'device add', 'device import', 'device trust', 'device revoke', 'device remove',
+            'device suspend', 'device resume', 'device retire', 'device set', 'device history', 'device overdue', 'device export',
+            'device baseline announce', 'device baseline announcements', 'device baseline withdraw',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
             'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',
             'user remove', 'user list', 'trace', 'trace show', 'trace replay', 'serve',

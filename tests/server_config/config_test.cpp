@@ -75,11 +75,13 @@ TEST_F(ConfigFile, SaysWhatIsKeptOfEvidence) {
 }
 
 TEST_F(ConfigFile, APolicyHasAShadowAndMayOnlyWatch) {
-  const auto config = read(least + rest + "[policy]\nfile = \"p.toml\"\nshadow = \"next.toml\"\nenforce = false\n");
+  const auto config = read(least + rest + "[policy]\nfile = \"p.toml\"\nshadow = \"next.toml\"\nenforce = false\nlease_seconds = 3600\n");
   ASSERT_TRUE(config) << config.error().lines.front();
   EXPECT_EQ(config->shadow_file, folder_ + "/next.toml");
   EXPECT_FALSE(config->enforce);
+  EXPECT_EQ(config->lease, std::chrono::hours(1));
   EXPECT_TRUE(read(least + rest)->enforce);
+  EXPECT_EQ(read(least + rest)->lease, std::chrono::hours(24));
   EXPECT_EQ(mistakes(least + rest + "[policy]\nenforce = \"no\"\n"), std::vector<std::string>{"10: policy.enforce: is true or false"});
 }
 
