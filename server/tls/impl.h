@@ -126,7 +126,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Result<void> recall_held_switch();
   Result<std::uint64_t> bring_into_force(policy::PolicyPtr& policy);
   void watch_switch(const policy::PolicyPtr& policy_before, const std::shared_ptr<const refdb::View>& view_before);
-  void note_after_switch(const SessionIntent& of, bool quoted, bool refused);
+  void note_after_switch(const SessionIntent& of, bool quoted, bool was_refused);
   void stop_switch(SwitchGuard::Counts counts);
   void settle_switch();
   bool release_switch();

@@ -70,8 +70,8 @@ Result<std::uint64_t> Server::Impl::bring_into_force(policy::PolicyPtr& policy) 
       GH_TRY(const std::vector<StoredPolicy> known, state->policies());
       const auto at = std::find_if(known.begin(), known.end(), [&](const StoredPolicy& p) { return p.version == now.policy_instead; });
       if (at == known.end()) return fail(Error{Fault::environment, "the policy before the one that is held back isn't in the store", {}, 0, {}, now.policy_instead});
-      const policy::PolicySource source{at->file, at->text, at->files};
-      auto read = policy::read_policy(at->text.empty() && at->file.empty() ? nullptr : &source);
+      const policy::PolicySource kept{at->file, at->text, at->files};
+      auto read = policy::read_policy(at->text.empty() && at->file.empty() ? nullptr : &kept);
       if (!read) return fail(Error{Fault::environment, "the policy before the one that is held back can't be read", {}, 0, {}, now.policy_instead});
       policy = std::move(*read);
     }
@@ -104,7 +104,7 @@ void Server::Impl::watch_switch(const policy::PolicyPtr& policy_before, const st
 }
 
 // On the session's strand. The store is read only for a device's first result after a switch.
-void Server::Impl::note_after_switch(const SessionIntent& of, bool quoted, bool refused) {
+void Server::Impl::note_after_switch(const SessionIntent& of, bool quoted, bool was_refused) {
   if (!guarding.load(std::memory_order_relaxed)) return;
   const auto now = SwitchGuard::Clock::now();
   const auto in_question = [&] {
@@ -119,7 +119,7 @@ void Server::Impl::note_after_switch(const SessionIntent& of, bool quoted, bool 
   SwitchGuard::Counts counts;
   {
     const std::lock_guard lock(mutex);
-    if (!in_question() || !guard.note(of.device, now, before, refused)) return;
+    if (!in_question() || !guard.note(of.device, now, before, was_refused)) return;
     guarding = false;
     counts = guard.counts();
   }
