@@ -8,6 +8,7 @@ build_packages="g++ cmake ninja-build pkg-config libssl-dev libtbb-dev librocksd
   zlib1g-dev libbz2-dev liblzma-dev libzstd-dev liblz4-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev libtss2-dev ca-certificates"
 package_packages="python3 dpkg-dev file"
 demo_packages="python3 openssl swtpm"
+gateway_packages="iproute2 nftables iputils-ping util-linux"  # of scripts/demo.sh --gateway
 test_packages="lld python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils gpgv gnupg rpm createrepo-c systemd
   eapoltest freeradius-utils"
 fuzz_packages="clang-19 libclang-rt-19-dev"
