@@ -50,11 +50,6 @@ if [ -n "$gateway" ]; then
   in_namespaces "$scratch" true || { echo "demo: --gateway makes networks of its own, for which it needs root" >&2; exit 4; }
   . scripts/lib/demo/prepare.sh
   in_namespaces "$scratch" scripts/lib/demo/gateway.sh "$bin" "$product" || exit
-  # With strongSwan as gateway and as endpoint, where it is installed.
-  if scripts/interop.sh --find gateway >/dev/null 2>&1; then
-    say "the same with strongSwan's gateway and endpoint"
-    scripts/interop.sh gateway --only strongswan --bin "$bin"
-  fi
   exit
 fi
 
