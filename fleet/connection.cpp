@@ -6,67 +6,21 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <chrono>
 
 namespace gatehouse::fleet {
 namespace {
 
 constexpr std::size_t reading = 16'384;  // a TLS record
 
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-endpoint::OsInfo os_info(const std::string& product, const std::string& device) {
-  endpoint::OsInfo out;
-  const std::size_t space = product.find(' ');
-  out.name = product.substr(0, space);
-  if (space != std::string::npos) endpoint::set_version(out, product.substr(space + 1));
-  out.product_vendor = endpoint::product_vendor(out.name);
-  out.last_boot = "2026-01-01T00:00:00Z";
-  out.forwarding = 0;
-  out.device_id = device;
-  return out;
-}
-
 }  // namespace
 
 Connection::Connection(const Config& config, const Identity& identity, std::shared_ptr<const Variant> variant)
-    : config_(config), identity_(identity) {
-  set_up(std::move(variant));
-  os_.emplace(os_info(config.product, identity.ak->key().key_id()));
-  endpoint::AttestationConfig how;
-  how.strongest = HashAlgorithm::sha256;  // what there is evidence for
-  how.raw_vendor = std::nullopt;
-  attestation_.emplace(how, *tpm_, *evidence_);
+    : config_(config), identity_(identity), collectors_(identity.ak, config.product, config.clock_from, std::move(variant)) {
   endpoint::Session::Config session;
   session.tnc.keep = config.keep;
   session.user = config.user;
   session.password = Secret(config.password);
-  session_.emplace(std::move(session), std::vector<endpoint::Imc*>{&*os_, &*attestation_});
-}
-
-// The collector holds on to TPM and evidence: they change in their places.
-void Connection::set_up(std::shared_ptr<const Variant> variant) {
-  if (!tpm_) {
-    endpoint::SoftwareTpm::Options options;
-    options.banks = {HashAlgorithm::sha256};
-    tpm_.emplace(identity_.ak, std::move(options));
-    // Milliseconds since the fleet was made, so that no later run goes back.
-    tpm_->set_clock({std::uint64_t(std::max<std::int64_t>(now_ms() - config_.clock_from, 1)), 1, 0, 1}, 1);
-  }
-  if (variant == variant_) return;
-  variant_ = std::move(variant);
-  tpm_->set_pcrs(*variant_->tpm);
-  endpoint::FixedEvidence evidence(
-      variant_->boot, variant_->list, std::nullopt,
-      {{"/bin", "/usr/bin"}, {"/lib", "/usr/lib"}, {"/lib64", "/usr/lib64"}, {"/sbin", "/usr/sbin"}});
-  if (evidence_) {
-    *evidence_ = std::move(evidence);
-  } else {
-    evidence_.emplace(std::move(evidence));
-  }
+  session_.emplace(std::move(session), collectors_.imcs());
 }
 
 Connection::State Connection::fail_with(std::string_view reason) {
@@ -86,7 +40,7 @@ Connection::State Connection::connect() {
 }
 
 Connection::State Connection::retry(std::shared_ptr<const Variant> variant) {
-  set_up(std::move(variant));
+  collectors_.change(std::move(variant));
   return take(session_->retry());
 }
 

@@ -12,9 +12,8 @@
 #include "base/descriptor.h"
 #include "base/error.h"
 #include "endpoint/client/session.h"
-#include "endpoint/imc/attestation/attestation_imc.h"
-#include "endpoint/imc/os/os_imc.h"
-#include "fleet/evidence.h"
+#include "fleet/collectors.h"
+#include "fleet/link.h"
 
 namespace gatehouse::fleet {
 
@@ -33,13 +32,8 @@ struct Identity {
   std::unique_ptr<EVP_PKEY, FreeSsl> key;
 };
 
-class Connection {
+class Connection final : public Link {
  public:
-  enum class State : std::uint8_t {
-    busy,     // wait for what wants() says
-    resting,  // the verdict is there, and the connection stays
-    ended,    // error() says why, unless there is an outcome
-  };
   struct Config {
     SSL_CTX* tls = nullptr;
     const sockaddr* address = nullptr;
@@ -53,37 +47,28 @@ class Connection {
   };
   Connection(const Config& config, const Identity& identity, std::shared_ptr<const Variant> variant);
 
-  // Starts to connect; or, where it rests, another assessment with this evidence.
-  State connect();
-  State retry(std::shared_ptr<const Variant> variant);
-  // The socket is ready. `most` bytes at a time are read and written.
-  State proceed(std::size_t most);
-  // What comes back when the server speaks or hangs up meanwhile: resting, or ended.
-  State idle();
-  // As a machine that loses its power.
-  void vanish();
+  State connect() override;
+  State retry(std::shared_ptr<const Variant> variant) override;
+  State proceed(std::size_t most) override;
+  State idle() override;
+  void vanish() override;
 
-  int fd() const { return fd_.get(); }
-  bool wants_to_write() const { return connecting_ || wants_write_ || sent_ < out_.size(); }
-  bool talking() const { return talking_; }  // the handshake is behind it
-  std::uint64_t bytes_sent() const;
-  const std::optional<endpoint::Outcome>& outcome() const { return session_->outcome(); }
-  const std::optional<Error>& error() const { return error_; }
+  int fd() const override { return fd_.get(); }
+  bool wants_to_write() const override { return connecting_ || wants_write_ || sent_ < out_.size(); }
+  bool talking() const override { return talking_; }
+  std::uint64_t bytes_sent() const override;
+  const std::optional<endpoint::Outcome>& outcome() const override { return session_->outcome(); }
+  const std::optional<Error>& error() const override { return error_; }
 
  private:
   State fail_with(std::string_view reason);
   State take(endpoint::Session::Step step);
   State flush(std::size_t most);
   State after();
-  void set_up(std::shared_ptr<const Variant> variant);
 
   const Config& config_;
   const Identity& identity_;
-  std::shared_ptr<const Variant> variant_;
-  std::optional<endpoint::SoftwareTpm> tpm_;
-  std::optional<endpoint::FixedEvidence> evidence_;
-  std::optional<endpoint::OsImc> os_;
-  std::optional<endpoint::AttestationImc> attestation_;
+  Collectors collectors_;
   std::optional<endpoint::Session> session_;
   Descriptor fd_;
   OwnedSsl ssl_;

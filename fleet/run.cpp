@@ -19,6 +19,7 @@
 #include "base/secret.h"
 #include "fleet/connection.h"
 #include "fleet/progress.h"
+#include "fleet/radius_link.h"
 
 namespace gatehouse::fleet {
 namespace {
@@ -66,7 +67,7 @@ struct World {
   std::vector<Identity> identities;
   sockaddr_storage address{};
   socklen_t address_size = 0;
-  Secret password;
+  Secret password, secret;
   Clock::time_point start;
   Progress* progress = nullptr;
   Rest* rest = nullptr;
@@ -75,7 +76,7 @@ struct World {
 
 Result<void> resolve(World& world) {
   addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_socktype = world.options.secret_file.empty() ? SOCK_STREAM : SOCK_DGRAM;
   addrinfo* found = nullptr;
   const int error = ::getaddrinfo(world.options.host.c_str(), world.options.port.c_str(), &hints, &found);
   if (error != 0)
@@ -117,7 +118,7 @@ class Worker {
 
  private:
   struct Endpoint {
-    std::unique_ptr<Connection> connection;
+    std::unique_ptr<Link> connection;
     bool busy = false;
     Manner manner = Manner::honest;
     std::uint32_t grown = 0, run = 0;  // run: counts attestations, so that a timer knows its own
@@ -129,7 +130,7 @@ class Worker {
   struct Timer {
     Clock::time_point at;
     std::uint32_t endpoint, run;
-    enum class What : std::uint8_t { deadline, slow } what;
+    enum class What : std::uint8_t { deadline, slow, again } what;
     friend bool operator<(const Timer& a, const Timer& b) { return a.at > b.at; }
   };
 
@@ -141,7 +142,7 @@ class Worker {
   Manner draw();
   void attest(std::uint32_t local, Clock::time_point arrived);
   void on_ready(std::uint32_t local);
-  void advance(std::uint32_t local, Connection::State state);
+  void advance(std::uint32_t local, Link::State state);
   void watch(std::uint32_t local, std::uint32_t events);
   void finish(std::uint32_t local, bool keep);
   void drop(std::uint32_t local);
@@ -153,6 +154,7 @@ class Worker {
   const unsigned all_, number_;
   std::mt19937_64 random_;
   Connection::Config config_;
+  RadiusLink::Config radius_;
   std::unique_ptr<SSL_CTX, FreeSsl> tls_;
   Descriptor epoll_;
   std::vector<Endpoint> endpoints_;
@@ -174,6 +176,18 @@ Result<void> Worker::open() {
   config_.product = world_.fleet.product;
   config_.clock_from = world_.fleet.made;
   config_.keep = o_.keep;
+  radius_.address = config_.address;
+  radius_.address_size = config_.address_size;
+  radius_.ca = o_.ca;
+  radius_.secret = world_.secret.reveal();
+  radius_.user = config_.user;
+  radius_.password = config_.password;
+  radius_.product = config_.product;
+  radius_.clock_from = config_.clock_from;
+  radius_.fragment_size = o_.fragment_size;
+  radius_.loss = o_.loss;
+  radius_.late = o_.late;
+  radius_.resend = std::chrono::duration<double>(o_.resend);
   epoll_ = Descriptor(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return fail_errno("no epoll", "gatehouse-fleet");
   const auto mine = [&](std::uint64_t n) { return n / all_ + (number_ < n % all_ ? 1 : 0); };
@@ -256,12 +270,19 @@ void Worker::attest(std::uint32_t local, Clock::time_point arrived) {
         (e.connection ? e.connection->bytes_sent() : 0) + std::uniform_int_distribution<std::size_t>(0, all)(random_);
   }
   if (e.connection) return advance(local, e.connection->retry(*std::move(variant)));
-  e.connection = std::make_unique<Connection>(config_, world_.identities[number], *std::move(variant));
+  const Identity& identity = world_.identities[number];
+  if (o_.secret_file.empty()) {
+    e.connection = std::make_unique<Connection>(config_, identity, *std::move(variant));
+  } else {
+    e.connection = std::make_unique<RadiusLink>(radius_, identity.ak, o_.no_certificate ? std::string() : world_.fleet.client(number),
+                                                *std::move(variant), random_());
+  }
   e.counted = 0;
   e.watched = 0;
   ++tally_.connections;
   if (e.manner == Manner::slow) timers_.push({Clock::now() + slow_pause, local, e.run, Timer::What::slow});
   advance(local, e.connection->connect());
+  if (e.connection && e.connection->again_at()) timers_.push({*e.connection->again_at(), local, e.run, Timer::What::again});
 }
 
 void Worker::watch(std::uint32_t local, std::uint32_t events) {
@@ -278,7 +299,7 @@ void Worker::on_ready(std::uint32_t local) {
   Endpoint& e = endpoints_[local];
   if (!e.connection) return;
   if (!e.busy) {
-    if (e.connection->idle() == Connection::State::ended) drop(local);
+    if (e.connection->idle() == Link::State::ended) drop(local);
     return;
   }
   if (e.manner == Manner::stalled && e.connection->talking()) {
@@ -299,9 +320,9 @@ void Worker::on_ready(std::uint32_t local) {
   advance(local, e.connection->proceed(most));
 }
 
-void Worker::advance(std::uint32_t local, Connection::State state) {
+void Worker::advance(std::uint32_t local, Link::State state) {
   Endpoint& e = endpoints_[local];
-  if (state == Connection::State::busy) {
+  if (state == Link::State::busy) {
     if (e.manner == Manner::slow && e.connection->talking()) {
       watch(local, EPOLLRDHUP);  // the timer's turn
     } else {
@@ -327,7 +348,7 @@ void Worker::advance(std::uint32_t local, Connection::State state) {
   } else {
     ++tally_.failures[e.connection->error() ? std::string(e.connection->error()->reason) : std::string("no verdict")];
   }
-  finish(local, state == Connection::State::resting);
+  finish(local, state == Link::State::resting);
 }
 
 void Worker::finish(std::uint32_t local, bool keep) {
@@ -339,6 +360,7 @@ void Worker::finish(std::uint32_t local, bool keep) {
   const std::uint64_t sent = e.connection->bytes_sent();
   tally_.bytes_sent += sent - std::min(sent, e.counted);
   e.counted = sent;
+  tally_.repeated += e.connection->repeated();
   if (!keep) return drop(local);
   watch(local, EPOLLIN);
 }
@@ -356,6 +378,15 @@ void Worker::on_timer(const Timer& timer) {
     advance(timer.endpoint, e.connection->proceed(slow_bytes));
     if (e.busy && e.run == timer.run)
       timers_.push({Clock::now() + slow_pause, timer.endpoint, timer.run, Timer::What::slow});
+    return;
+  }
+  if (timer.what == Timer::What::again) {
+    // One timer an attestation; the answer may have come since.
+    if (e.connection->again_at() && *e.connection->again_at() <= Clock::now() &&
+        !(e.manner == Manner::stalled && e.connection->talking()))
+      advance(timer.endpoint, e.connection->repeat());
+    const auto next = e.connection ? e.connection->again_at() : std::nullopt;
+    if (next) timers_.push({*next, timer.endpoint, timer.run, Timer::What::again});
     return;
   }
   if (e.manner == Manner::stalled) {
@@ -420,6 +451,9 @@ Result<World> open_world(const RunOptions& o, const std::atomic<bool>& stop) {
   if (!o.password_file.empty()) {
     GH_TRY(world.password, read_secret_file(o.password_file));
   }
+  if (!o.secret_file.empty()) {
+    GH_TRY(world.secret, read_secret_file(o.secret_file));
+  }
   GH_TRY(world.variants, Variants::load(world.fleet));
   const std::uint64_t wanted =
       o.attestations == 0 ? world.fleet.endpoints : std::min<std::uint64_t>(o.attestations, world.fleet.endpoints);
@@ -457,6 +491,7 @@ void Tally::add(Tally&& other) {
   wrong += other.wrong;
   bytes_sent += other.bytes_sent;
   connections += other.connections;
+  repeated += other.repeated;
 }
 
 std::optional<double> cpu_seconds_of(int pid) {

@@ -20,6 +20,11 @@ struct RunOptions {
   std::string ca;                   // PEM; empty: the server's certificate isn't checked
   std::string user, password_file;  // SASL; empty: the client certificates alone
   bool no_certificate = false;
+  // Over RADIUS, with the gateway played, too: the file of the shared secret; empty: over PT-TLS.
+  std::string secret_file;
+  std::size_t fragment_size = 1'024;  // EAP packets
+  double loss = 0, late = 0;          // shares of datagrams that are lost, and of requests that come again after the next one
+  double resend = 2;                  // seconds until a request is sent again for the first time
   bool keep = false;                        // one connection an endpoint, for all its attestations
   std::uint32_t concurrency = 1;            // attestations at a time; with a rate: no more of them
   std::uint64_t attestations = 0;           // 0: see duration
@@ -48,7 +53,7 @@ struct Tally {
   std::map<std::string, std::uint64_t> failures;                   // by reason
   std::map<std::string, std::uint64_t> disturbers;                 // slow, stalled and vanishing ones that did so
   std::uint64_t wrong = 0;                                         // bad evidence that was allowed
-  std::uint64_t bytes_sent = 0, connections = 0;
+  std::uint64_t bytes_sent = 0, connections = 0, repeated = 0;  // repeated: requests over RADIUS
   void add(Tally&& other);
 };
 

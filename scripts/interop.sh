@@ -6,29 +6,35 @@
 #   scripts/interop.sh --only attestation|scenarios …   one half: attestations by every kind of client and key, or the
 #                                                   peer's own acceptance scenarios over PT-TLS
 #   scripts/interop.sh --find [--peer PREFIX]       only says what is there and what is missing
-#   scripts/interop.sh gateway …                    the same through a gateway: not in this version
+#   scripts/interop.sh gateway [--only hostapd|freeradius|balancer] [--bin DIR]
+#                                                   through gateways, by the recipes of docs/gateways.md: Debian's hostapd and
+#                                                   FreeRADIUS, and a load balancer
 # Prints one PASS or FAIL line a conversation. Exit code 0: all passed; 1: one failed; 4: no complete strongSwan, or the
 # machine lacks something. Needs root (namespaces of its own: nothing listens outside, nothing stays behind). Leaves
 # build/interop/ with the logs; keys and stores are gone when it ends.
 . "$(dirname "$0")/lib/packages.sh"
-usage() { echo "usage: scripts/interop.sh [--find] [--only PART] [--peer PREFIX] [--bin DIR] | gateway" >&2; exit 2; }
-peer='' bin='' find='' parts=(attestation scenarios)
+usage() { echo "usage: scripts/interop.sh [gateway] [--find] [--only PART] [--peer PREFIX] [--bin DIR]" >&2; exit 2; }
+peer='' bin='' find='' gateway='' only=''
 while [ $# -gt 0 ]; do
   case $1 in
-    -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0;;
-    gateway) echo "interop: conversations through a gateway belong to a later version" >&2; exit 4;;
+    -h|--help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0;;
+    gateway) gateway=1;;
     --find) find=1;;
-    --only)
-      case ${2:-} in attestation|scenarios) parts=("$2");; *) usage;; esac
-      shift;;
+    --only) [ $# -gt 1 ] || usage; only=$2; shift;;
     --peer) [ $# -gt 1 ] || usage; peer=$(realpath -m "$2"); shift;;
     --bin) [ $# -gt 1 ] || usage; bin=$(realpath -m "$2"); shift;;
     *) usage;;
   esac
   shift
 done
+parts=(attestation scenarios)
+[ -z "$gateway" ] || parts=(hostapd freeradius balancer)
+if [ -n "$only" ]; then
+  case " ${parts[*]} " in *" $only "*) parts=("$only");; *) usage;; esac
+fi
 
 . "$(dirname "$0")/lib/interop/peer.sh"
+[ -z "$gateway" ] || . "$root/scripts/lib/gateway/interop.sh"  # which ends here
 if [ -n "$peer" ]; then
   candidates=("$peer")
 else

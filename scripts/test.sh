@@ -74,7 +74,7 @@ part_coverage() {
   run coverage
   gcovr --root . --exclude 'tests/|bench/|build/' --print-summary build/coverage | tail -n 5
 }
-part_demo() { scripts/demo.sh; }
+part_demo() { scripts/demo.sh && scripts/demo.sh --gateway --bin build/demo-build/bin; }
 part_mutated() {
   build optimized mutated_conversations
   say "1,000,000 mutated conversations"

@@ -76,11 +76,12 @@ void print(const fleet::Report& report, const Server& server, bool as_json) {
   std::printf(
       "{\"attestations\":%llu,\"seconds\":%.3f,\"rate\":%.1f,"
       "\"latency_ms\":{\"p50\":%.2f,\"p90\":%.2f,\"p99\":%.2f,\"max\":%.2f},"
-      "\"verdicts\":%s,\"failures\":%s,\"disturbers\":%s,\"wrong\":%llu,\"connections\":%llu,\"bytes_sent\":%llu,"
+      "\"verdicts\":%s,\"failures\":%s,\"disturbers\":%s,\"wrong\":%llu,\"connections\":%llu,\"repeated\":%llu,\"bytes_sent\":%llu,"
       "\"cpu_seconds\":%.3f",
       static_cast<unsigned long long>(attestations), report.seconds, rate, p50, p90, p99, most,
       to_json(t.verdicts).c_str(), to_json(t.failures).c_str(), to_json(t.disturbers).c_str(),
       static_cast<unsigned long long>(t.wrong), static_cast<unsigned long long>(t.connections),
+      static_cast<unsigned long long>(t.repeated),
       static_cast<unsigned long long>(bytes), report.cpu_seconds);
   if (server.cpu_seconds) std::printf(",\"server_cpu_seconds\":%.3f", *server.cpu_seconds);
   if (server.resident_before && server.resident_at_rest)
@@ -119,13 +120,22 @@ int main(int argc, char** argv) {
       "  gatehouse device import --state state fleet/devices.jsonl");
 
   fleet::RunOptions run;
-  std::string server, expect;
+  std::string server, radius, expect;
   int pid = 0;
   bool as_json = false;
   run.threads = std::max(std::thread::hardware_concurrency(), 1U);
   CLI::App* const running = app.add_subcommand("run", "Let a fleet attest");
   running->add_option("DIR", run.folder, "the fleet")->required();
-  running->add_option("--server", server, "HOST:PORT")->required();
+  running->add_option("--server", server, "HOST:PORT");
+  running->add_option("--radius", radius, "HOST:PORT: over RADIUS, EAP-TTLS and PT-EAP, and play the gateways, too");
+  running->add_option("--secret-file", run.secret_file, "with --radius: file whose first line is the shared secret");
+  running->add_option("--fragment-size", run.fragment_size, "with --radius: bytes of an EAP packet")->check(CLI::Range(256, 3072));
+  running->add_option("--loss", run.loss, "with --radius: share of the datagrams of each direction that get lost")
+      ->check(CLI::Range(0.0, 1.0));
+  running->add_option("--late", run.late, "with --radius: share of the requests that come once more after the next one")
+      ->check(CLI::Range(0.0, 1.0));
+  running->add_option("--resend", run.resend, "with --radius: seconds until a request is sent again, at first")
+      ->check(CLI::PositiveNumber);
   running->add_option("--ca", run.ca, "CA certificates of the server, PEM; default: its certificate isn't checked");
   running->add_flag("--no-certificate", run.no_certificate, "without client certificates");
   running->add_option("--user", run.user, "user name, where the server asks for a password");
@@ -159,10 +169,18 @@ int main(int argc, char** argv) {
   running->add_flag("--json", as_json, "one JSON object on standard output");
   running->footer(
       "Example:\n  gatehouse-fleet run fleet --server 127.0.0.1:271 --concurrency 64 --attestations 20000 --expect "
-      "allow --json");
+      "allow --json\n"
+      "  gatehouse-fleet run fleet --radius 127.0.0.1:1812 --secret-file gateways.secret --ca ca.pem --concurrency 1000 \\\n"
+      "    --attestations 5000 --loss 0.05 --late 0.05 --timeout 300");
   try {
     app.parse(argc, argv);
-    if (running->parsed() && !split_server(server, run)) throw CLI::ValidationError("--server", "wants HOST:PORT");
+    if (running->parsed() && server.empty() == radius.empty()) throw CLI::ValidationError("run", "wants --server or --radius");
+    if (running->parsed() && radius.empty() != run.secret_file.empty())
+      throw CLI::ValidationError("run", "--radius and --secret-file go together");
+    if (running->parsed() && !radius.empty() && (run.ca.empty() || run.keep || run.slow > 0))
+      throw CLI::ValidationError("--radius", "wants --ca, and goes neither with --keep nor with --slow");
+    if (running->parsed() && !split_server(server.empty() ? radius : server, run))
+      throw CLI::ValidationError(server.empty() ? "--radius" : "--server", "wants HOST:PORT");
     if (running->parsed() && count->count() + duration->count() != 1)
       throw CLI::ValidationError("run", "wants --attestations or --duration");
     if (running->parsed() && (run.user.empty() != run.password_file.empty()))

@@ -8,8 +8,10 @@ build_packages="g++ cmake ninja-build pkg-config libssl-dev libtbb-dev librocksd
   zlib1g-dev libbz2-dev liblzma-dev libzstd-dev liblz4-dev libcurl4-openssl-dev libseccomp-dev libsqlite3-dev libtss2-dev ca-certificates"
 package_packages="python3 dpkg-dev file"
 demo_packages="python3 openssl swtpm"
+gateway_packages="iproute2 nftables iputils-ping util-linux"  # of scripts/demo.sh --gateway
 test_packages="lld python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils gpgv gnupg rpm createrepo-c systemd
   eapoltest freeradius-utils"
+interop_gateway_packages="$gateway_packages python3 openssl swtpm libtss2-tcti-swtpm0 hostapd wpasupplicant freeradius eapoltest"
 fuzz_packages="clang-19 libclang-rt-19-dev"
 bench_packages="libbenchmark-dev libgtest-dev libgmock-dev python3"
 ingest_bench_packages="rpm gpgv gnupg"
@@ -28,4 +30,17 @@ install_packages() {
   say "installing ${#missing[@]} Debian packages: ${missing[*]}"
   "${sudo[@]}" apt-get update -qq
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# The same for packages of servers, which Debian would start: ours are started by who needs them, where nobody else sees them.
+# What can't be installed is for the caller to find out.
+install_without_starting() {
+  local policy=/usr/sbin/policy-rc.d sudo=() made=''
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  if [ ! -e $policy ]; then
+    made=1
+    printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" install -m 755 /dev/stdin $policy
+  fi
+  (install_packages "$@") || echo "note: not all of $* could be installed" >&2
+  [ -z "$made" ] || "${sudo[@]}" rm -f $policy
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A fleet is made, imported and attests against a running server: what is honest is allowed, nothing else is."""
-import hashlib, json, os, pathlib, signal, socket, subprocess, tempfile, time, unittest
+import hashlib, json, os, pathlib, re, signal, socket, subprocess, tempfile, time, unittest
 
 GATEHOUSE, FLEET = os.environ['GATEHOUSE'], os.environ['GATEHOUSE_FLEET']
 PRODUCT = 'Debian 12 x86_64'
@@ -41,7 +41,11 @@ class Fleet(unittest.TestCase):
         cls.server_name = 'localhost:%d' % port
         with open(at('gatehouse.toml'), 'w') as config:
             config.write('[pt_tls]\nlisten = ["127.0.0.1:%d", "[::1]:%d"]\ncertificate = "server.pem"\nkey = "server.key"\n'
-                         'client_ca = "fleet/ca.pem"\n[refdb]\npath = "refdb"\n[state]\npath = "state"\n' % (port, port))
+                         'client_ca = "fleet/ca.pem"\n[refdb]\npath = "refdb"\n[state]\npath = "state"\n[radius]\nlisten = ["127.0.0.1:0"]\n'
+                         'tls_client_auth = "required"\n[[radius.client]]\naddress = "127.0.0.1"\nsecret_file = "radius.secret"\n' % (port, port))
+        for name in 'radius.secret', 'other.secret':
+            with open(at(name), 'w', opener=lambda path, flags: os.open(path, flags, 0o600)) as secret:
+                secret.write('%s of some length\n' % name)
         os.mkdir(at('state'))
         run(GATEHOUSE, 'device', 'import', '--state', at('state'), at('fleet/devices.jsonl'))
         cls.log = open(at('server.log'), 'w+')
@@ -51,6 +55,10 @@ class Fleet(unittest.TestCase):
         while True:
             try:
                 socket.create_connection(('127.0.0.1', port)).close()
+                where = re.search(r'RADIUS listening on (127\.0\.0\.1:\d+)', pathlib.Path(at('server.log')).read_text())
+                if where is None:
+                    raise OSError
+                cls.radius = where.group(1)
                 break
             except OSError:
                 if cls.server.poll() is not None or time.monotonic() > until:
@@ -111,6 +119,32 @@ class Fleet(unittest.TestCase):
         self.assertEqual(set(report['verdicts']), {'allow'})
         stalled = self.attest('--stalled', '1', '--timeout', '0.5', '--concurrency', '6', '--attestations', '6', '--expect', 'allow')
         self.assertEqual((stalled['disturbers'], stalled['attestations']), ({'stalled': 6}, 0))
+
+    def attest_by_radius(self, *options, code=0, secret='radius.secret'):
+        ran = run(FLEET, 'run', self.at('fleet'), '--radius', self.radius, '--secret-file', self.at(secret), '--ca', self.at('server.pem'), '--json',
+                  *options, code=code)
+        return json.loads(ran.stdout)
+
+    def test_over_radius_the_same_endpoints_are_allowed(self):
+        report = self.attest_by_radius('--concurrency', '6', '--attestations', '13', '--expect', 'allow')
+        self.assertEqual((report['verdicts'], report['failures']), ({'allow': 13}, {}))
+        last = json.loads(run(GATEHOUSE, 'session', 'list', '--last', '1', '--json', '--state', self.at('state')).stdout)
+        self.assertEqual((last['ima']['ok'], last['record']['identity'][:12]), (113, 'CN=endpoint-'))
+
+    def test_over_radius_bad_evidence_is_not_allowed(self):
+        report = self.attest_by_radius('--changed', '1', '--concurrency', '2', '--attestations', '4')
+        self.assertEqual((report['attestations'], report['wrong'], report['failures']), (4, 0, {}))
+        self.assertNotIn('allow', report['verdicts'])
+
+    def test_lost_and_late_datagrams_cost_no_verdict(self):
+        report = self.attest_by_radius('--loss', '0.05', '--late', '0.05', '--resend', '0.05', '--concurrency', '6', '--attestations', '12',
+                                       '--expect', 'allow')
+        self.assertEqual((report['verdicts'], report['failures']), ({'allow': 12}, {}))
+        self.assertGreater(report['repeated'], 0)
+
+    def test_another_secret_gets_no_answer(self):
+        report = self.attest_by_radius('--concurrency', '1', '--attestations', '1', '--resend', '0.05', '--timeout', '0.5', code=4, secret='other.secret')
+        self.assertEqual(report['failures'], {'no verdict in time': 1})
 
     def test_arrivals_at_a_rate(self):
         report = self.attest('--rate', '200', '--concurrency', '6', '--attestations', '20')

@@ -14,8 +14,9 @@ expect 4 "pt-tls-client ($empty/bin/pt-tls-client)" --peer "$empty"
 mkdir "$empty/bin" && touch "$empty/bin/pt-tls-client"
 expect 4 "charon ($empty/libexec/ipsec/charon)" --peer "$empty" --find
 ! scripts/interop.sh --peer "$empty" 2>&1 | grep -q ' pt-tls-client ' || { echo "calls missing what is there"; exit 1; }
-expect 4 "later version" gateway
-expect 4 "later version" gateway --peer "$empty"
+expect 2 "strongSwan" gateway --peer "$empty"
+expect 2 "usage" gateway --only attestation
+expect 2 "usage" --only hostapd
 expect 2 "usage" --peer
 expect 2 "usage" --unknown
 expect 2 "usage" --only nothing
