@@ -52,7 +52,7 @@ class UdpService {
   sockaddr_in from_{};
 };
 
-const Bytes secret = as_bytes(radius_secret);
+const Bytes shared = as_bytes(radius_secret);
 
 class TakenBack : public RadiusTest {
  protected:
@@ -82,13 +82,13 @@ class TakenBack : public RadiusTest {
     if (!packet) return {};
     EXPECT_EQ(packet->code, code);
     EXPECT_EQ(packet->attributes.front().type, radius::type::message_authenticator);
-    EXPECT_TRUE(radius::authentic_accounting(*packet, secret));  // made as an accounting request's
+    EXPECT_TRUE(radius::authentic_accounting(*packet, shared));  // made as an accounting request's
     return *packet;
   }
   void answer(const radius::Packet& to, radius::Code code, std::optional<std::uint32_t> cause = std::nullopt) {
     radius::Builder b(code, to.identifier);
     if (cause) b.add_number(radius::type::error_cause, *cause);
-    gateway.answer(*std::move(b).finish_answer(to.authenticator, secret));
+    gateway.answer(*std::move(b).finish_answer(to.authenticator, shared));
   }
   void account(radius::AcctStatus status, const std::vector<std::string>& classes) {
     radius::Builder b(radius::Code::accounting_request, ++identifier_);
@@ -97,14 +97,14 @@ class TakenBack : public RadiusTest {
     b.add_text(radius::type::user_name, "anonymous");
     b.add_text(radius::type::nas_identifier, "gatehouse-endpoint");
     for (const std::string& one : classes) b.add_text(radius::type::class_, one);
-    const ByteVector bytes = *std::move(b).finish_signed_request(secret);
+    const ByteVector bytes = *std::move(b).finish_signed_request(shared);
     const UdpPeer udp(server->radius_ports().accounting);
     udp.send(bytes);
     const ByteVector response = udp.receive();
     const auto packet = radius::parse_packet(response);
     ASSERT_TRUE(packet);
     EXPECT_EQ(packet->code, radius::Code::accounting_response);
-    EXPECT_TRUE(radius::authentic_answer(*packet, radius::parse_packet(bytes)->authenticator, secret, false));
+    EXPECT_TRUE(radius::authentic_answer(*packet, radius::parse_packet(bytes)->authenticator, shared, false));
   }
   std::vector<std::string> classes(const GatewayPeer& peer) const {
     std::vector<std::string> out;
@@ -509,7 +509,7 @@ TEST_F(Streams, OverTcpItIsTheSecretOfTheAddressAndWhatIsntRadiusEndsTheConnecti
   EXPECT_TRUE(one->accepted());
   radius::Authenticator random{};
   const ByteVector wrong = *radius::Builder(radius::Code::status_server, 1).finish_request(random, as_bytes("another secret of 22 l"));
-  const ByteVector right = *radius::Builder(radius::Code::status_server, 1).finish_request(random, secret);
+  const ByteVector right = *radius::Builder(radius::Code::status_server, 1).finish_request(random, shared);
   for (const ByteVector& bad : {wrong, to_vector(as_bytes("GET / HTTP/1.0\r\n\r\n")), ByteVector(8, std::byte{0})}) {
     Stream hostile(port);
     ASSERT_TRUE(hostile.send(bad));
