@@ -205,8 +205,8 @@ void RadiusFront::accept(Listener& listener) {
     error_code gone;
     const auto peer = socket.remote_endpoint(gone);
     if (gone) return;
-    // By certificate it is known later whose it is.
-    const bool known = listener.tls || settings->clients->find(address_bytes(peer.address())) != nullptr;
+    // By certificate it is known later whose it is. A configuration that was read since may know of no TLS any more.
+    const bool known = listener.tls ? settings->gateways != nullptr : settings->clients->find(address_bytes(peer.address())) != nullptr;
     if (self->draining_ || !known || self->stream_count_ >= settings->config.max_connections) {
       self->server_->counted.radius_connections_refused.add();
       return self->note_drop(known ? RadiusDrop::limit : RadiusDrop::client, {peer.address(), peer.port()});
