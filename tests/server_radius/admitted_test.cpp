@@ -16,12 +16,12 @@ using namespace std::chrono_literals;
 using pipeline::Recommendation;
 using radius::AcctStatus;
 
-const IpAddress gateway = parse_prefix("192.0.2.1")->address, other = parse_prefix("192.0.2.2")->address;
-const std::string session = "20261126T204823.173-262ef9960bfb0e25";
+const IpAddress moon_address = parse_prefix("192.0.2.1")->address, another_gateway = parse_prefix("192.0.2.2")->address;
+const std::string carols_session = "20261126T204823.173-262ef9960bfb0e25";
 
-Admitted::Entry entry(const std::string& user, const std::string& station, const std::string& of = session) {
+Admitted::Entry entry(const std::string& user, const std::string& station, const std::string& of = carols_session) {
   Admitted::Entry e;
-  e.gateway = gateway;
+  e.gateway = moon_address;
   e.client = "192.0.2.1";
   e.nas = "moon";
   e.user = user;
@@ -45,7 +45,7 @@ radius::Accounting told(AcctStatus status, std::string_view accounting, std::str
 
 class AdmittedTest : public testing::Test {
  protected:
-  void account(const radius::Accounting& a, std::int64_t now, const IpAddress& from = gateway) {
+  void account(const radius::Accounting& a, std::int64_t now, const IpAddress& from = moon_address) {
     admitted.account(from, "192.0.2.1", a, now, [&](std::string_view id) -> std::optional<Admitted::Entry> {
       recalled.emplace_back(id);
       if (id != "known before") return std::nullopt;
@@ -62,7 +62,7 @@ class AdmittedTest : public testing::Test {
 TEST_F(AdmittedTest, AccountingIsOfTheSessionThatItsClassNames) {
   admitted.note(entry("carol", "192.0.2.7"));
   admitted.note(entry("carol", "192.0.2.8", "another session of carol's"));
-  const std::string mark = Admitted::mark(session);
+  const std::string mark = Admitted::mark(carols_session);
   EXPECT_GE(mark.size(), 44U);  // strongSwan takes shorter ones for groups
   EXPECT_GE(Admitted::mark("s").size(), 44U);
   EXPECT_EQ(Admitted::session_of(Admitted::mark("s")), "s");
@@ -103,7 +103,7 @@ TEST_F(AdmittedTest, WithoutClassItIsByUserAndStation) {
   EXPECT_EQ(admitted.list(0, 9)[1].accounting, "a-2");
   EXPECT_EQ(admitted.list(0, 9)[0].accounting, "");
   // Another gateway's is none of these, and who was let in before we began is known by what it says alone.
-  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000, other);
+  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000, another_gateway);
   EXPECT_EQ(admitted.list(0, 9).size(), 3U);
   EXPECT_EQ(admitted.list(0, 9)[2].device, "");
 }
@@ -135,7 +135,7 @@ TEST_F(AdmittedTest, APortIsOneEndpointsAtATime) {
 TEST_F(AdmittedTest, AGatewayThatStartsAnewHasForgottenThemAll) {
   admitted.note(entry("carol", "192.0.2.7", "s1"));
   auto elsewhere = entry("dave", "192.0.2.9", "s2");
-  elsewhere.gateway = other;
+  elsewhere.gateway = another_gateway;
   admitted.note(elsewhere);
   account(told(AcctStatus::on, {}), 2'000);
   ASSERT_EQ(admitted.size(), 1U);
@@ -147,7 +147,7 @@ TEST(AdmittedBounds, TheOneThatWasHeardOfTheLongestAgoIsForgotten) {
   const auto recall = [](std::string_view) { return std::optional<Admitted::Entry>(); };
   const auto first = admitted.note(entry("a", "1", "s1"));
   const auto second = admitted.note(entry("b", "2", "s2"));
-  admitted.account(gateway, "192.0.2.1", told(AcctStatus::start, "x", "a", "1"), 5, recall);
+  admitted.account(moon_address, "192.0.2.1", told(AcctStatus::start, "x", "a", "1"), 5, recall);
   admitted.note(entry("c", "3", "s3"));
   EXPECT_TRUE(admitted.find(first));
   EXPECT_FALSE(admitted.find(second));
@@ -164,7 +164,7 @@ TEST(AdmittedBounds, TheOneThatWasHeardOfTheLongestAgoIsForgotten) {
 class ExchangesTest : public testing::Test {
  protected:
   Exchanges::Request request(std::uint16_t port = 3799) const {
-    return {{gateway, port}, secret, [key = secret](std::uint8_t identifier) {
+    return {{moon_address, port}, secret, [key = secret](std::uint8_t identifier) {
               radius::Builder b(radius::Code::disconnect_request, identifier);
               b.add_text(radius::type::user_name, "carol");
               return std::move(b).finish_signed_request(key->reveal());
@@ -196,18 +196,18 @@ TEST_F(ExchangesTest, SendsTheSameBytesAgainUntilTheAnswerComes) {
   EXPECT_EQ(*exchanges.next(), now + 4s);
   // Whoever doesn't know the secret, or sits elsewhere, or answers something else, isn't heard.
   const ByteVector good = answer(first.front().packet, radius::Code::disconnect_ack);
-  EXPECT_FALSE(exchanges.receive({gateway, 3799}, answer(first.front().packet, radius::Code::disconnect_ack, "another secret of 22 l"), now));
-  EXPECT_FALSE(exchanges.receive({other, 3799}, good, now));
-  EXPECT_FALSE(exchanges.receive({gateway, 3798}, good, now));
+  EXPECT_FALSE(exchanges.receive({moon_address, 3799}, answer(first.front().packet, radius::Code::disconnect_ack, "another secret of 22 l"), now));
+  EXPECT_FALSE(exchanges.receive({another_gateway, 3799}, good, now));
+  EXPECT_FALSE(exchanges.receive({moon_address, 3798}, good, now));
   ByteVector wrong = good;
   wrong[1] ^= std::byte{1};
-  EXPECT_FALSE(exchanges.receive({gateway, 3799}, wrong, now));
-  EXPECT_FALSE(exchanges.receive({gateway, 3799}, as_bytes("rubbish"), now));
-  const auto end = exchanges.receive({gateway, 3799}, good, now);
+  EXPECT_FALSE(exchanges.receive({moon_address, 3799}, wrong, now));
+  EXPECT_FALSE(exchanges.receive({moon_address, 3799}, as_bytes("rubbish"), now));
+  const auto end = exchanges.receive({moon_address, 3799}, good, now);
   ASSERT_TRUE(end);
   EXPECT_EQ(end->id, *id);
   EXPECT_EQ(end->answer, good);
-  EXPECT_FALSE(exchanges.receive({gateway, 3799}, good, now));
+  EXPECT_FALSE(exchanges.receive({moon_address, 3799}, good, now));
   EXPECT_EQ(exchanges.size(), 0U);
   EXPECT_FALSE(exchanges.next());
 }
@@ -238,13 +238,13 @@ TEST_F(ExchangesTest, AnAnswerWithoutMessageAuthenticatorIsForThoseAloneWhoMayDo
     return out;
   };
   exchanges.begin(request(), now);
-  EXPECT_TRUE(exchanges.receive({gateway, 3799}, bare(exchanges.to_send().front().packet), now));
+  EXPECT_TRUE(exchanges.receive({moon_address, 3799}, bare(exchanges.to_send().front().packet), now));
   auto strict = request();
   strict.authenticated = true;
   exchanges.begin(std::move(strict), now);
   const ByteVector packet = exchanges.to_send().front().packet;
-  EXPECT_FALSE(exchanges.receive({gateway, 3799}, bare(packet), now));
-  EXPECT_TRUE(exchanges.receive({gateway, 3799}, answer(packet, radius::Code::disconnect_ack), now));
+  EXPECT_FALSE(exchanges.receive({moon_address, 3799}, bare(packet), now));
+  EXPECT_TRUE(exchanges.receive({moon_address, 3799}, answer(packet, radius::Code::disconnect_ack), now));
 }
 
 TEST_F(ExchangesTest, TwoHundredAndFiftySixAreUnderWayToOneGatewayAndTheRestWaitInOrder) {
@@ -257,10 +257,10 @@ TEST_F(ExchangesTest, TwoHundredAndFiftySixAreUnderWayToOneGatewayAndTheRestWait
   EXPECT_EQ(identifiers.size(), 256U);
   EXPECT_TRUE(exchanges.begin(request(4000), now));  // another port has its own
   EXPECT_EQ(exchanges.to_send().size(), 1U);
-  ASSERT_TRUE(exchanges.receive({gateway, 3799}, answer(sent[7].packet, radius::Code::disconnect_nak), now));
+  ASSERT_TRUE(exchanges.receive({moon_address, 3799}, answer(sent[7].packet, radius::Code::disconnect_nak), now));
   const auto next = exchanges.to_send();
   ASSERT_EQ(next.size(), 1U);
-  const auto end = exchanges.receive({gateway, 3799}, answer(next.front().packet, radius::Code::disconnect_ack), now);
+  const auto end = exchanges.receive({moon_address, 3799}, answer(next.front().packet, radius::Code::disconnect_ack), now);
   ASSERT_TRUE(end);
   EXPECT_EQ(end->id, ids[256]);
   Exchanges few(1);
