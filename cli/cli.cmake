@@ -11,6 +11,7 @@ set(commands
   "backup:gatehouse_state gatehouse_control gatehouse_config"
   "top:gatehouse_control gatehouse_config"
   "user:gatehouse_state"
+  "radius:gatehouse_control gatehouse_config"
   "policy:gatehouse_policy gatehouse_state gatehouse_control gatehouse_config gatehouse_kept_evidence gatehouse_refdb_store gatehouse_refdb_ingest"
   "capacity:gatehouse_tls gatehouse_config gatehouse_control gatehouse_refdb_store gatehouse_fleet_endpoints"
   "trace:gatehouse_trace gatehouse_refdb_store gatehouse_control gatehouse_config"

@@ -30,6 +30,7 @@ void add_backup(CLI::App& app, Run& run);
 void add_restore(CLI::App& app, Run& run);
 void add_top(CLI::App& app, Run& run);
 void add_user(CLI::App& app, Run& run);
+void add_radius(CLI::App& app, Run& run);
 void add_policy(CLI::App& app, Run& run);
 void add_trace(CLI::App& app, Run& run);
 void add_capacity(CLI::App& app, Run& run);

@@ -78,6 +78,9 @@ constexpr Command commands[] = {
 #ifdef GATEHOUSE_CLI_USER
     {add_user},
 #endif
+#ifdef GATEHOUSE_CLI_RADIUS
+    {add_radius},
+#endif
 #ifdef GATEHOUSE_CLI_POLICY
     {add_policy},
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/secret.h"
 #include "cli/commands.h"
+#include "server/state/passwords.h"
 #include "server/state/users.h"
 
 namespace gatehouse::cli {
@@ -14,15 +15,17 @@ namespace {
 namespace json = boost::json;
 
 struct Options {
-  std::string users, name, password_file;
+  std::string users, passwords, name, password_file;  // one of the files
+  bool hash_alone = false;
   std::uint32_t iterations = default_iterations;
   bool json = false;
 };
 
-Result<server::UserFile> load(const Options& options, bool may_be_new) {
+template <class File>
+Result<File> load(const std::string& path, bool may_be_new) {
   std::error_code code;
-  if (may_be_new && !std::filesystem::exists(options.users, code)) return server::UserFile();
-  return server::UserFile::load(options.users);
+  if (may_be_new && !std::filesystem::exists(path, code)) return File();
+  return File::load(path);
 }
 
 // A password is never an argument: those are visible to every process.
@@ -47,29 +50,55 @@ int print(const Options& options, std::string_view member, const std::string& te
   return flushed();
 }
 
+Result<std::string> add(const Options& options) {
+  if (options.passwords.empty()) {
+    if (options.hash_alone) return fail(Fault::usage, "--nt-hash is for --passwords");
+    GH_TRY(auto users, load<server::UserFile>(options.users, true));
+    GH_TRY(const Secret password, password_of(options));
+    GH_CHECK(users.set(options.name, password, options.iterations));
+    GH_CHECK(users.save(options.users));
+    return options.name + " has a password verifier in " + options.users;
+  }
+  GH_TRY(auto passwords, load<server::PasswordFile>(options.passwords, true));
+  GH_TRY(const Secret password, password_of(options));
+  GH_CHECK(passwords.set(options.name, password, options.hash_alone));
+  GH_CHECK(passwords.save(options.passwords));
+  return options.name + (options.hash_alone ? " has the NT hash of a password in " : " has a password in ") + options.passwords;
+}
+
 int run_add(const Options& options) {
-  auto users = load(options, true);
-  if (!users) return complain(users.error());
-  const auto password = password_of(options);
-  if (!password) return complain(password.error());
-  if (const auto set = users->set(options.name, *password, options.iterations); !set) return complain(set.error());
-  if (const auto saved = users->save(options.users); !saved) return complain(saved.error());
-  return print(options, "added", options.name + " has a password verifier in " + options.users);
+  const auto added = add(options);
+  return added ? print(options, "added", *added) : complain(added.error());
+}
+
+template <class File>
+Result<bool> remove(const Options& options, const std::string& path) {
+  GH_TRY(auto file, load<File>(path, false));
+  if (!file.remove(options.name)) return false;
+  GH_CHECK(file.save(path));
+  return true;
 }
 
 int run_remove(const Options& options) {
-  auto users = load(options, false);
-  if (!users) return complain(users.error());
-  if (!users->remove(options.name))
-    return complain(Error{Fault::denied, "no such user", {}, 0, options.name, {}});
-  if (const auto saved = users->save(options.users); !saved) return complain(saved.error());
-  return print(options, "removed", options.name + " removed from " + options.users);
+  const bool clear = !options.passwords.empty();
+  const std::string& path = clear ? options.passwords : options.users;
+  const auto removed = clear ? remove<server::PasswordFile>(options, path) : remove<server::UserFile>(options, path);
+  if (!removed) return complain(removed.error());
+  if (!*removed) return complain(Error{Fault::denied, "no such user", {}, 0, options.name, {}});
+  return print(options, "removed", options.name + " removed from " + path);
 }
 
 int run_list(const Options& options) {
-  const auto users = load(options, false);
-  if (!users) return complain(users.error());
-  for (const std::string& user : users->names()) {
+  const auto names = [&]() -> Result<std::vector<std::string>> {
+    if (options.passwords.empty()) {
+      GH_TRY(const auto users, load<server::UserFile>(options.users, false));
+      return users.names();
+    }
+    GH_TRY(const auto passwords, load<server::PasswordFile>(options.passwords, false));
+    return passwords.names();
+  }();
+  if (!names) return complain(names.error());
+  for (const std::string& user : *names) {
     if (options.json) {
       json::object out;
       out["user"] = user;
@@ -85,12 +114,17 @@ int run_list(const Options& options) {
 
 void add_user(CLI::App& app, Run& run) {
   const auto options = std::make_shared<Options>();
-  CLI::App* const group = app.add_subcommand("user", "Users who authenticate by password (PT-TLS SASL)");
+  CLI::App* const group = app.add_subcommand("user", "Users who authenticate by password (PT-TLS SASL, and behind gateways)");
   group->require_subcommand(1);
-  group->footer("Example:\n  gatehouse user add carol --users users.db <password.txt");
+  group->footer(
+      "Examples:\n  gatehouse user add carol --users users.db <password.txt\n"
+      "  gatehouse user add carol --passwords eap.passwords --password-file password.txt");
   const auto command = [&](const char* name, const char* what, int (*body)(const Options&), const char* example) {
     CLI::App* const out = group->add_subcommand(name, what);
-    out->add_option("--users", options->users, "user file, `[pt_tls] users` of the configuration")->required();
+    auto* const file = out->add_option_group("file", "Which file");
+    file->add_option("--users", options->users, "user file, `[pt_tls] users` of the configuration: what passwords can be checked with");
+    file->add_option("--passwords", options->passwords, "passwords file, `[radius] passwords`: the passwords themselves, for EAP-MD5 and MSCHAPv2");
+    file->require_option(1);
     out->add_flag("--json", options->json, "JSON on standard output; a list prints one object a line");
     out->footer(std::string("Example:\n  ") + example);
     out->callback([options, &run, body] { run = [options, body] { return body(*options); }; });
@@ -100,6 +134,7 @@ void add_user(CLI::App& app, Run& run) {
                             "gatehouse user add carol --users users.db --password-file password.txt");
   add->add_option("NAME", options->name, "1 to 255 bytes without white space")->required();
   add->add_option("--password-file", options->password_file, "its first line; without it the first line of standard input");
+  add->add_flag("--nt-hash", options->hash_alone, "with --passwords: keep the NT hash alone, which EAP-MD5 can't be checked with");
   add->add_option("--iterations", options->iterations, "PBKDF2 iterations")->capture_default_str();
   auto* const remove = command("remove", "Remove a user", run_remove, "gatehouse user remove carol --users users.db");
   remove->add_option("NAME", options->name, "user")->required();

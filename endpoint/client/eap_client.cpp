@@ -150,7 +150,11 @@ Result<ByteVector> EapClient::on_inner(const eap::Packet& request) {
       break;
     case eap::type::pt_eap:
       if (config_.no_attestation) return nak(0);
+      if (config_.eap_tnc) return nak(eap::type::tnc);
       return on_pt_eap(request);
+    case eap::type::tnc:
+      if (config_.eap_tnc) return on_pt_eap(request);
+      break;
     default: break;
   }
   return nak(config_.method == Method::mschapv2 ? eap::type::mschap_v2 : config_.method == Method::gtc ? eap::type::gtc : eap::type::md5_challenge);
@@ -205,7 +209,7 @@ Result<ByteVector> EapClient::on_mschapv2(const eap::Packet& request) {
 }
 
 Result<ByteVector> EapClient::on_pt_eap(const eap::Packet& request) {
-  GH_TRY(const pteap::Message m, pteap::parse_message(request.data));
+  GH_TRY(const pteap::Message m, config_.eap_tnc ? pteap::parse_tnc_message(request.data) : pteap::parse_message(request.data));
   TncClient::Step step;
   if (m.start) {
     if (std::exchange(assessing_, true)) return wrong("a second PT-EAP Start", "RFC 7171 3");

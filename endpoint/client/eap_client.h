@@ -31,6 +31,7 @@ class EapClient {
     Method method = Method::any;
     std::size_t fragment_size = 1'024;  // whole EAP packets
     bool no_attestation = false;        // refuses PT-EAP, as supplicants do that don't know it
+    bool eap_tnc = false;  // as a client that knows no PT-EAP, but its older form (EAP type 38)
   };
   // The collectors outlive the client.
   EapClient(Config config, std::unique_ptr<TlsTunnel> tunnel, const std::vector<Imc*>& imcs);

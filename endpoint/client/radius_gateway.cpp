@@ -12,6 +12,7 @@ Result<ByteVector> RadiusGateway::request(Bytes eap) {
   out.add_number(radius::type::service_type, framed);
   out.add_number(radius::type::nas_port_type, virtual_port);
   if (!config_.station.empty()) out.add_text(radius::type::calling_station_id, config_.station);
+  if (!config_.accounting.empty()) out.add_text(radius::type::acct_session_id, config_.accounting);
   if (config_.framed_mtu) out.add_number(radius::type::framed_mtu, *config_.framed_mtu);
   out.add_eap(eap);
   out.add_text(radius::type::nas_identifier, config_.name);

@@ -24,6 +24,7 @@ class RadiusGateway {
     std::string name = "gatehouse-endpoint";  // NAS-Identifier
     std::string station;                     // Calling-Station-Id; empty: not said
     std::optional<std::uint32_t> framed_mtu;
+    std::string accounting;  // Acct-Session-Id; empty: not said
   };
   struct Answer {
     radius::Code code = radius::Code::access_reject;

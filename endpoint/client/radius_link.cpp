@@ -59,9 +59,13 @@ Result<RadiusGateway::Answer> RadiusLink::exchange(RadiusGateway& gateway, Bytes
   GH_TRY(const ByteVector request, gateway.request(eap));
   std::chrono::duration<double> wait = options_.first_wait;
   std::array<std::byte, radius::max_packet + 1> buffer{};
+  bool refused = false;  // by the host, the last time: nobody has this port
   for (int n = 0; n < tries; ++n, wait *= base) {
     repeated_ += n == 0 ? 0 : 1;
-    if (::send(fd_, request.data(), request.size(), 0) < 0 && errno != ECONNREFUSED)
+    refused = false;
+    const bool sent = ::send(fd_, request.data(), request.size(), 0) >= 0;
+    if (!sent && errno == ECONNREFUSED) refused = true;
+    else if (!sent)
       return failed("can't send", options_, std::generic_category().message(errno));
     const auto until = std::min(until_, Clock::now() + std::chrono::duration_cast<Clock::duration>(wait));
     for (;;) {
@@ -72,12 +76,17 @@ Result<RadiusGateway::Answer> RadiusLink::exchange(RadiusGateway& gateway, Bytes
       if (p[1].revents != 0) return failed("told to stop", options_);
       if (p[0].revents == 0) continue;
       const ssize_t size = ::recv(fd_, buffer.data(), buffer.size(), 0);
-      if (size < 0 && errno == ECONNREFUSED) continue;
+      if (size < 0 && errno == ECONNREFUSED) {
+        refused = true;
+        continue;
+      }
       if (size < 0) return failed("can't receive", options_, std::generic_category().message(errno));
       if (auto answer = gateway.receive(Bytes(buffer.data(), std::size_t(size)))) return *std::move(answer);
     }
-    if (Clock::now() >= until_) return failed("the assessment takes too long", options_);
+    if (Clock::now() >= until_ && !refused) return failed("the assessment takes too long", options_);
+    if (Clock::now() >= until_) break;
   }
+  if (refused) return failed("nobody listens there", options_);
   return failed("no answer: is the shared secret right, and may this address ask?", options_);
 }
 

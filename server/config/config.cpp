@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/file.h"
+#include "base/hex.h"
 #include "base/toml.h"
 #include "server/config/listen_address.h"
 
@@ -48,6 +49,29 @@ constexpr std::string_view no_listen_address = "wants ADDRESS:PORT, with a port 
 
 using Use = std::function<void(const toml::node&, const std::string&)>;
 
+// [{vendor = 9, type = 1, value = "shell:priv-lvl=15"}, {vendor = 14122, type = 8, hex = "00000400"}]
+void vendor_attributes(Reader& r, const toml::node& n, const std::string& k, std::vector<RadiusVendorAttribute>& out) {
+  constexpr std::int64_t most_vendor = 0xFFFFFF, most_type = 255;
+  constexpr std::size_t longest = 247, most = 16;
+  const toml::array* const list = n.as_array();
+  if (list == nullptr || list->size() > most) return r.mistake(n.source(), k, "wants a list of up to 16 tables with vendor, type and value or hex");
+  for (const toml::node& item : *list) {
+    const toml::table* const table = item.as_table();
+    const auto number = [&](const char* key, std::int64_t largest) {
+      const auto v = table != nullptr ? (*table)[key].value_exact<std::int64_t>() : std::nullopt;
+      return v && *v >= 1 && *v <= largest ? *v : 0;
+    };
+    const auto vendor = number("vendor", most_vendor), type = number("type", most_type);
+    const auto value = table != nullptr ? (*table)["value"].value_exact<std::string>() : std::nullopt;
+    const auto hex = table != nullptr ? (*table)["hex"].value_exact<std::string>() : std::nullopt;
+    const auto bytes = value ? Result<ByteVector>(to_vector(as_bytes(*value))) : from_hex(hex.value_or(""));
+    const bool good = table != nullptr && table->size() == 3 && vendor != 0 && type != 0 && value.has_value() != hex.has_value() && bytes &&
+                      !bytes->empty() && bytes->size() <= longest;
+    if (!good) r.mistake(item.source(), k, "wants vendor (1 to 16777215), type (1 to 255), and value, a text, or hex, of 1 to 247 bytes");
+    else out.push_back({std::uint32_t(vendor), std::uint8_t(type), *bytes});
+  }
+}
+
 // What depends on several keys, once they are all read.
 void check_radius(Config& c, bool there, const std::function<void(const std::string&, std::string_view)>& mistake) {
   RadiusConfig& radius = c.radius;
@@ -67,14 +91,17 @@ void check_radius(Config& c, bool there, const std::function<void(const std::str
   if (radius.tls_client_auth != "none" && radius.client_ca.empty()) mistake("client_ca", "is missing, and tls_client_auth needs it");
   if (radius.methods.empty()) {
     if (!radius.passwords.empty()) radius.methods = {"md5", "mschapv2"};
-    if (!radius.passwords.empty() || !radius.users.empty()) radius.methods.insert(radius.methods.end(), {"gtc", "pap"});
+    if (!radius.passwords.empty() || !radius.users.empty() || !radius.upstream.empty()) radius.methods.insert(radius.methods.end(), {"gtc", "pap"});
   }
   for (const std::string& method : radius.methods) {
     if ((method == "md5" || method == "mschapv2") && radius.passwords.empty())
       mistake("passwords", "is missing: " + method + " needs what users files don't keep; with those there are gtc and pap");
-    else if (radius.passwords.empty() && radius.users.empty())
+    else if (radius.passwords.empty() && radius.users.empty() && radius.upstream.empty())
       mistake("users", "is missing, and " + method + " needs it");
   }
+  const bool by_certificate = std::any_of(radius.clients.begin(), radius.clients.end(), [](const auto& one) { return !one.subject.empty(); });
+  if (!radius.listen_tls.empty() && radius.gateway_ca.empty()) mistake("gateway_ca", "is missing, and listen_tls needs it: whose gateways may connect");
+  if (radius.listen_tls.empty() && by_certificate) mistake("listen_tls", "is missing, and a client by subject needs it");
   if (radius.methods.empty() && radius.tls_client_auth != "required")
     mistake("methods", "has none that could be checked: name passwords or users, or let tls_client_auth be required");
 }
@@ -349,15 +376,26 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
                                 if (!prefix) return r.mistake(v.source(), key, "wants an address, or a prefix such as 10.0.0.0/8");
                                 client.prefix = *prefix;
                                 for (const RadiusClientConfig& other : c.radius.clients)
-                                  if (&other != &client && other.prefix == client.prefix) r.mistake(v.source(), key, "is there already");
+                                  if (&other != &client && other.subject.empty() && !other.address.empty() && other.prefix == client.prefix) r.mistake(v.source(), key, "is there already");
                               }},
                              {"secret_file", file(client.secret_file)},
                              {"attestation", flag(client.attestation)},
+                              {"dynamic_port", count(client.dynamic_port, 1, 65'535)},
+                              {"dynamic_secret_file", file(client.dynamic_secret_file)},
+                              {"subject", attribute(client.subject)},
                              {"profile", [&](const toml::node& v, const std::string& key) {
                                 std::string name;
                                 one_of(name, {"ipsec", "dot1x"})(v, key);
                                 client.profile = name == "dot1x" ? RadiusProfile::dot1x : RadiusProfile::ipsec;
                               }}});
+             if (!client.subject.empty()) {
+               if (!client.address.empty() || !client.secret_file.empty())
+                 r.mistake(item.source(), k + ".subject", "is in place of address and secret_file");
+               if (client.dynamic_port != 0) r.mistake(item.source(), k + ".dynamic_port", "needs an address: over TLS nobody is asked to cut off");
+               for (const RadiusClientConfig& other : c.radius.clients)
+                 if (&other != &client && other.subject == client.subject) r.mistake(item.source(), k + ".subject", "is there already");
+               continue;
+             }
              if (client.address.empty()) r.mistake(item.source(), k + ".address", "is missing");
              if (client.secret_file.empty()) r.mistake(item.source(), k + ".secret_file", "is missing");
            }
@@ -366,6 +404,25 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"key", file(c.radius.key)},
         {"client_ca", file(c.radius.client_ca)},
         {"client_crl", file(c.radius.client_crl)},
+        {"accounting", addresses(c.radius.accounting)},
+        {"listen_tcp", addresses(c.radius.listen_tcp)},
+        {"listen_tls", addresses(c.radius.listen_tls)},
+        {"gateway_ca", file(c.radius.gateway_ca)},
+        {"gateway_crl", file(c.radius.gateway_crl)},
+        {"max_connections", count(c.radius.max_connections, 1, 65'536)},
+        {"eap_tnc", flag(c.radius.eap_tnc)},
+        {"upstream_seconds", span(c.radius.upstream_timeout, 1, 10)},
+        {"upstream",
+         [&](const toml::node& n, const std::string& k) {
+           const toml::array* const list = n.as_array();
+           if (list == nullptr) return r.mistake(n.source(), k, "wants tables, [[radius.upstream]]");
+           for (const toml::node& item : *list) {
+             RadiusUpstream& one = c.radius.upstream.emplace_back();
+             members(item, k, {{"address", attribute(one.address)}, {"secret_file", file(one.secret_file)}});
+             if (!parse_listen_address(one.address)) r.mistake(item.source(), k + ".address", no_listen_address);
+             if (one.secret_file.empty()) r.mistake(item.source(), k + ".secret_file", "is missing");
+           }
+         }},
         {"users", file(c.radius.users)},
         {"passwords", file(c.radius.passwords)},
         {"tls_client_auth", one_of(c.radius.tls_client_auth, {"none", "optional", "required"})},
@@ -390,7 +447,9 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
                members(t, key, {{"filter_id", attribute(slot.filter_id)},
                               {"class", attribute(slot.class_)},
                               {"reply_message", attribute(slot.reply_message)},
+                              {"vendor", [&](const toml::node& v, const std::string& name) { vendor_attributes(r, v, name, slot.vendor); }},
                               {"vlan", [&](const toml::node& v, const std::string& name) {
+                                 if (v.is_string()) return attribute(slot.vlan_name)(v, name);
                                  std::uint16_t vlan = 0;
                                  count(vlan, 1, 4094)(v, name);
                                  slot.vlan = vlan;
@@ -398,7 +457,19 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
                               {"session_timeout", span(slot.session_timeout, 1, 31'536'000)}});
              };
            };
-           members(n, k, {{"allow", reply(c.radius.allow)}, {"isolate", reply(c.radius.isolate)}, {"block", reply(c.radius.block)}});
+           const auto own = [&](std::optional<RadiusReply>& slot) -> Use {
+             return [&](const toml::node& t, const std::string& key) { reply(slot.emplace())(t, key); };
+           };
+           const auto groups = [&](const toml::node& t, const std::string& key) {
+             const toml::table* const all = t.as_table();
+             if (all == nullptr) return r.mistake(t.source(), key, "wants tables by the names of groups");
+             for (const auto& [name, node] : *all) {
+               RadiusGroupReply& group = c.radius.groups.emplace_back();
+               group.group = name.str();
+               members(node, key + "." + group.group, {{"allow", own(group.allow)}, {"isolate", own(group.isolate)}, {"block", own(group.block)}});
+             }
+           };
+           members(n, k, {{"allow", reply(c.radius.allow)}, {"isolate", reply(c.radius.isolate)}, {"block", reply(c.radius.block)}, {"group", groups}});
          }}}},
   };
   for (const auto& [section, node] : *root) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "server/config/address_prefix.h"
 
 namespace gatehouse::server {
@@ -21,6 +22,16 @@ struct RadiusClientConfig {
   std::string secret_file;
   RadiusProfile profile = RadiusProfile::ipsec;
   bool attestation = true;  // its endpoints are asked for PT-EAP
+  std::uint16_t dynamic_port = 0;   // of the gateway, for Disconnect and CoA (RFC 5176); 0: it isn't asked to
+  std::string dynamic_secret_file;  // empty: secret_file
+  std::string subject;              // of its certificate, in place of address and secret: it asks over TLS (RFC 6614)
+};
+
+// RFC 2865 section 5.26, in the usual form of type and length.
+struct RadiusVendorAttribute {
+  std::uint32_t vendor = 0;
+  std::uint8_t type = 0;
+  ByteVector value;  // 1 to 247 bytes
 };
 
 // What goes along with a recommendation.
@@ -28,6 +39,23 @@ struct RadiusReply {
   std::string filter_id, class_, reply_message;  // empty: none
   std::optional<std::uint16_t> vlan;
   std::chrono::seconds session_timeout{0};  // 0: none is said
+  std::string vlan_name;                    // in place of the number, for switches that know VLANs by name
+  std::vector<RadiusVendorAttribute> vendor;
+
+  // Tunnel-Private-Group-ID; empty: none.
+  std::string group_id() const { return vlan ? std::to_string(*vlan) : vlan_name; }
+};
+
+// In place of the general ones, for devices of a group of the policy or of one below it.
+struct RadiusGroupReply {
+  std::string group;
+  std::optional<RadiusReply> allow, isolate, block;
+};
+
+// Another RADIUS server, which checks the passwords that clients give (GTC, PAP).
+struct RadiusUpstream {
+  std::string address;  // ADDRESS:PORT
+  std::string secret_file;
 };
 
 struct RadiusConfig {
@@ -46,7 +74,21 @@ struct RadiusConfig {
   std::size_t max_conversations = 65'536, max_conversations_per_client = 16'384;
   std::size_t fragment_size = 1'024;
   std::chrono::seconds idle_deadline{60}, total_deadline{600};
-  RadiusReply allow{"allow", {}, {}, {}, {}}, isolate{"isolate", {}, {}, {}, {}}, block;
+  RadiusReply allow = filter("allow"), isolate = filter("isolate"), block;
+  std::vector<RadiusGroupReply> groups;
+  std::vector<std::string> accounting;  // ADDRESS:PORT to listen on for it (RFC 2866); empty: nowhere
+  std::vector<std::string> listen_tcp, listen_tls;  // RFC 6613, RFC 6614
+  std::string gateway_ca, gateway_crl;              // of the certificates of clients over TLS
+  std::size_t max_connections = 1'024;              // of TCP and TLS
+  bool eap_tnc = false;  // EAP type 38 for clients that don't know PT-EAP
+  std::vector<RadiusUpstream> upstream;             // in order of preference
+  std::chrono::seconds upstream_timeout{3};         // of each attempt
+
+  static RadiusReply filter(std::string id) {
+    RadiusReply out;
+    out.filter_id = std::move(id);
+    return out;
+  }
 };
 
 }  // namespace gatehouse::server

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "server/metrics/exposition.h"
+#include "server/radius/admitted.h"
 #include "server/state/state.h"
 
 namespace gatehouse::server {
@@ -49,6 +50,10 @@ struct Live {
   std::function<PolicyStatus()> policy_status{};
   // Lets in what the safety stop holds back, and watches it no more; false: nothing is held.
   std::function<bool()> release_policy{};
+  // Has the gateways that let this device in cut it off; how many are asked. Null: there are none.
+  std::function<std::size_t(std::string_view device)> disconnect;
+  // Whom gateways have let in, from the first number above `after` on.
+  std::function<std::vector<Admitted::Entry>(std::uint64_t after, std::size_t most)> admitted;
 };
 
 // Executes one request on the store; the same code offline and behind the socket. Never fails: an error is a response.

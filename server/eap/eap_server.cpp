@@ -169,6 +169,12 @@ void EapServer::on_password(bool good) {
   advance();
 }
 
+void EapServer::on_turn() {
+  if (!inner_ || !inner_->waiting()) return;
+  inner_->on_turn();
+  advance();
+}
+
 void EapServer::on_batch(Bytes batch) {
   if (!inner_ || !inner_->waiting()) return;
   inner_->on_batch(batch);

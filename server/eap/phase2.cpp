@@ -33,6 +33,7 @@ void EapPhase2::fail_with(std::string_view reason) {
   over_ = true;
   expects_ = Expects::end;
   method_.reset();
+  held_ = nullptr;
 }
 
 Result<void> EapPhase2::receive(Bytes plaintext) {
@@ -112,6 +113,7 @@ void EapPhase2::begin_method(std::uint8_t type) {
   method_ = make_eap_method(type, user_, host_.stored_password(user_), host_.random_bytes_of(16));
   if (!method_) return fail_with("no such method");
   expects_ = Expects::method;
+  heard_ = false;
   request(type, method_->begin(std::uint8_t(identifier_ + 1)));
 }
 
@@ -126,7 +128,30 @@ void EapPhase2::on_method_response(std::uint8_t type, Bytes data) {
     return fail_with("no method in common");
   }
   if (type != method_->type()) return fail_with("response of another method");
-  take_step(method_->respond(data, identifier_, std::uint8_t(identifier_ + 1)));
+  const auto respond = [this](Bytes said) { take_step(method_->respond(said, identifier_, std::uint8_t(identifier_ + 1))); };
+  if (std::exchange(heard_, true)) return respond(data);
+  auto kept = std::make_shared<const Secret>(data);  // may be a password
+  attempt([respond, kept] { respond(kept->reveal()); });
+}
+
+// Now, or when it is the client's turn.
+void EapPhase2::attempt(std::function<void()> what) {
+  switch (host_.turn(user_)) {
+    case EapHost::Turn::now: return what();
+    case EapHost::Turn::later:
+      waiting_ = true;
+      held_ = std::move(what);
+      return;
+    case EapHost::Turn::refused: break;
+  }
+  host_.authenticated(false, user_, method_ ? eap::name(method_->type()) : "PAP", "too many wrong passwords before it");
+  fail_with("authentication failed");
+}
+
+void EapPhase2::on_turn() {
+  if (!waiting_ || !held_) return;
+  waiting_ = false;
+  std::exchange(held_, nullptr)();
 }
 
 void EapPhase2::take_step(EapMethod::Step step) {
@@ -136,11 +161,15 @@ void EapPhase2::take_step(EapMethod::Step step) {
     return host_.check_password_of(user_, std::move(check->password));
   }
   const std::string_view name = eap::name(method_->type());
-  if (auto* bad = std::get_if<EapMethod::Rejected>(&step)) {
-    host_.authenticated(false, user_, name, bad->reason);
-    return fail_with("authentication failed");
-  }
-  accept(name);
+  const auto* const bad = std::get_if<EapMethod::Rejected>(&step);
+  accept_or_fail(name, bad == nullptr, bad != nullptr ? bad->reason : std::string_view());
+}
+
+void EapPhase2::accept_or_fail(std::string_view name, bool good, std::string_view reason) {
+  host_.attempted(user_, good);
+  if (good) return accept(name);
+  host_.authenticated(false, user_, name, reason);
+  fail_with("authentication failed");
 }
 
 void EapPhase2::on_pap(std::string user, Secret password) {
@@ -152,17 +181,17 @@ void EapPhase2::on_pap(std::string user, Secret password) {
   // Padded with NULs to hide its length (RFC 5281 section 11.2.5).
   Bytes bare = password.reveal();
   while (!bare.empty() && bare.back() == std::byte{0}) bare = bare.first(bare.size() - 1);
-  waiting_ = true;
-  host_.check_password_of(user_, Secret(bare));
+  auto kept = std::make_shared<Secret>(bare);
+  attempt([this, kept] {
+    waiting_ = true;
+    host_.check_password_of(user_, std::move(*kept));
+  });
 }
 
 void EapPhase2::on_password(bool good) {
-  GH_ASSERT(waiting_ && !assessing_);
+  GH_ASSERT(waiting_ && !assessing_ && !held_);
   waiting_ = false;
-  const std::string_view name = method_ ? eap::name(method_->type()) : "PAP";
-  if (good) return accept(name);
-  host_.authenticated(false, user_, name, "wrong user or password");
-  fail_with("authentication failed");
+  accept_or_fail(method_ ? eap::name(method_->type()) : "PAP", good, "wrong user or password");
 }
 
 void EapPhase2::accept(std::string_view method) {
@@ -179,12 +208,18 @@ void EapPhase2::accept(std::string_view method) {
 
 Result<void> EapPhase2::on_pt_eap(std::uint8_t type, Bytes data) {
   if (type == eap::type::nak && expects_ == Expects::pt_eap_answer) {
+    const bool older = std::find(data.begin(), data.end(), std::byte{eap::type::tnc}) != data.end();
+    if (config_.tnc && older && carrier_ == eap::type::pt_eap) {
+      carrier_ = eap::type::tnc;
+      request(carrier_, pteap::tnc_start());
+      return {};
+    }
     waiting_ = true;
     host_.without_assessment(identity_);
     return {};
   }
-  if (type != eap::type::pt_eap) return refuse("PT-EAP was asked for");
-  GH_TRY(const pteap::Message m, pteap::parse_message(data));
+  if (type != carrier_) return refuse("PT-EAP was asked for");
+  GH_TRY(const pteap::Message m, carrier_ == eap::type::tnc ? pteap::parse_tnc_message(data) : pteap::parse_message(data));
   if (m.start) return refuse("PT-EAP Start from the client");
   if (expects_ == Expects::pt_eap_answer) {
     assessing_ = true;
@@ -200,7 +235,7 @@ Result<void> EapPhase2::on_pt_eap(std::uint8_t type, Bytes data) {
 void EapPhase2::on_batch(Bytes batch) {
   GH_ASSERT(waiting_ && batch.size() <= pteap::max_batch);
   waiting_ = false;
-  request(eap::type::pt_eap, pteap::message(batch));
+  request(carrier_, pteap::message(batch));
 }
 
 void EapPhase2::on_assessed(std::optional<pipeline::Recommendation> verdict) {

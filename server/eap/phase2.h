@@ -11,10 +11,12 @@
 //                              ◀── RESULT batch
 //     CLOSE batch ──▶
 //
-// A client that can't do PT-EAP refuses it (Nak), or says nothing: what such a one gets is for the host to say.
+// A client that can't do PT-EAP refuses it (Nak), or says nothing: what such a one gets is for the host to say. One that asks for
+// EAP-TNC in its place gets that, where it is configured: the same batches under an older number.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +29,7 @@
 #include "base/secret.h"
 #include "pipeline/verdict/verdict.h"
 #include "server/eap/methods.h"
+#include "wire/eap/eap.h"
 
 namespace gatehouse::server {
 
@@ -42,6 +45,12 @@ class EapHost {
   virtual ~EapHost() = default;
   // What is stored of a user, and lives as long as the conversation; null: nothing, or nobody.
   virtual const StoredPassword* stored_password(const std::string& user) = 0;
+  // Before an answer of the client's to a question for its password is looked at: who has guessed wrong waits, or isn't heard.
+  // later -> on_turn()
+  enum class Turn : std::uint8_t { now, later, refused };
+  virtual Turn turn(const std::string& /*user*/) { return Turn::now; }
+  // A password, or an answer to a challenge, was right or wrong.
+  virtual void attempted(const std::string& /*user*/, bool /*good*/) {}
   virtual void check_password_of(std::string user, Secret password) = 0;  // -> on_password()
   // The client has authenticated (or failed to), once a conversation.
   virtual void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) = 0;
@@ -61,6 +70,7 @@ class EapPhase2 {
     std::vector<std::uint8_t> methods;  // EAP types, the preferred first
     bool pap = false;
     bool assess = true;  // PT-EAP is asked for
+    bool tnc = false;    // or EAP-TNC, of a client that knows no PT-EAP
   };
   // `subject`: of the client's verified certificate; empty: it has none, and authenticates by a method.
   EapPhase2(EapHost& host, const Config& config, std::string subject);
@@ -68,6 +78,7 @@ class EapPhase2 {
   // Plaintext of one message of the client's; none: it had nothing to say. An error ends the conversation.
   Result<void> receive(Bytes plaintext);
   void on_password(bool good);
+  void on_turn();
   // The answer to what was delivered: a batch for the client, or the verdict that counts, where there is one. While
   // waiting().
   void on_batch(Bytes batch);
@@ -93,6 +104,8 @@ class EapPhase2 {
   void begin_method(std::uint8_t type);
   void on_method_response(std::uint8_t type, Bytes data);
   void on_pap(std::string user, Secret password);
+  void attempt(std::function<void()> what);
+  void accept_or_fail(std::string_view name, bool good, std::string_view reason);
   Result<void> on_pt_eap(std::uint8_t type, Bytes data);
   void on_nothing();
   void take_step(EapMethod::Step step);
@@ -107,6 +120,9 @@ class EapPhase2 {
   EapIdentity identity_;
   std::string user_;  // as claimed
   std::unique_ptr<EapMethod> method_;
+  std::function<void()> held_;         // what is done when it is the client's turn
+  bool heard_ = false;                 // the method's turn has been
+  std::uint8_t carrier_ = eap::type::pt_eap;  // or tnc
   std::vector<std::uint8_t> refused_;  // methods that the client has said Nak to
   std::uint8_t identifier_ = 0;        // of the last request
   bool asked_ = false;                 // there is a last request

@@ -145,6 +145,24 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
       {{{"code", "accept"}}, value(m.radius_accepts)},
       {{{"code", "challenge"}}, value(m.radius_challenges)},
       {{{"code", "reject"}}, value(m.radius_rejects)}};
+  Family& accounting = family("gatehouse_radius_accounting_total", Type::counter, "Accounting-Requests by what they tell.");
+  for (std::size_t i = 0; i < accounting_kind_names.size(); ++i)
+    accounting.samples.push_back({{{"kind", accounting_kind_names[i]}}, value(m.radius_accounting[i])});
+  single("gatehouse_radius_admitted", Type::gauge, "Endpoints that gateways were told to let in, and not of their end.", double(r.radius_admitted));
+  single("gatehouse_radius_connected", Type::gauge, "Those of them that accounting tells of.", double(r.radius_connected));
+  Family& dynamic = family("gatehouse_radius_dynamic_total", Type::counter, "Disconnect- and CoA-Requests that ended, by how.");
+  for (std::size_t kind = 0; kind < dynamic_kind_names.size(); ++kind)
+    for (std::size_t how = 0; how < dynamic_outcome_names.size(); ++how)
+      dynamic.samples.push_back({{{"kind", dynamic_kind_names[kind]}, {"result", dynamic_outcome_names[how]}}, value(m.radius_dynamic[kind][how])});
+  family("gatehouse_radius_cut_seconds", Type::histogram, "From the end of a device's trust to its gateway's word that it is cut off or moved.")
+      .samples.push_back(m.cut.sample());
+  family("gatehouse_radius_connections_total", Type::counter, "RADIUS connections over TCP and TLS.").samples = {
+      {{{"result", "taken"}}, value(m.radius_connections)}, {{{"result", "refused"}}, value(m.radius_connections_refused)}};
+  Family& upstream = family("gatehouse_radius_upstream_total", Type::counter, "Passwords that another RADIUS server was asked about.");
+  for (std::size_t i = 0; i < upstream_outcome_names.size(); ++i)
+    upstream.samples.push_back({{{"result", upstream_outcome_names[i]}}, value(m.radius_upstream[i])});
+  family("gatehouse_eap_password_backoff_total", Type::counter, "Attempts at a password inside EAP-TTLS that came after wrong ones.").samples = {
+      {{{"result", "held_back"}}, value(m.eap_held_back)}, {{{"result", "turned_away"}}, value(m.eap_turned_away)}};
   single("gatehouse_eap_conversations", Type::gauge, "Open EAP conversations.", double(r.radius_conversations));
   single("gatehouse_eap_conversations_total", Type::counter, "EAP conversations that were begun.", value(m.eap_conversations));
   single("gatehouse_eap_conversations_expired_total", Type::counter, "EAP conversations that ended because nothing came any more.",

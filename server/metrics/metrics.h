@@ -74,6 +74,16 @@ enum class RadiusDrop : std::uint8_t {
 inline constexpr std::array<std::string_view, 9> radius_drop_names = {"client",   "malformed", "unauthenticated", "code", "repeated",
                                                                       "replayed", "eap",       "limit",           "load"};
 
+// Accounting-Requests by what they tell.
+inline constexpr std::array<std::string_view, 4> accounting_kind_names = {"start", "interim", "stop", "gateway"};
+// What a gateway was asked (RFC 5176), and what came of it.
+inline constexpr std::array<std::string_view, 2> dynamic_kind_names = {"disconnect", "coa"};
+enum class DynamicOutcome : std::uint8_t { ack, nak, silence, left_out };
+inline constexpr std::array<std::string_view, 4> dynamic_outcome_names = {"ack", "nak", "silence", "left_out"};
+// What another RADIUS server said of a password; silence: each of them.
+enum class UpstreamOutcome : std::uint8_t { accept, reject, silence };
+inline constexpr std::array<std::string_view, 3> upstream_outcome_names = {"accept", "reject", "silence"};
+
 struct Metrics {
   Counter connections, refused_for_all, refused_for_address, refused_for_load, waited_too_long, accept_failures;
   Counter handshakes_done, handshakes_failed, handshakes_late;
@@ -91,6 +101,12 @@ struct Metrics {
   std::array<Counter, radius_drop_names.size()> radius_dropped;
   Counter radius_access_requests, radius_status_requests, radius_repeated;  // answered again from the cache
   Counter radius_accepts, radius_rejects, radius_challenges;
+  std::array<Counter, accounting_kind_names.size()> radius_accounting;
+  std::array<std::array<Counter, dynamic_outcome_names.size()>, dynamic_kind_names.size()> radius_dynamic;
+  Counter radius_connections, radius_connections_refused;  // of TCP and TLS
+  std::array<Counter, upstream_outcome_names.size()> radius_upstream;
+  Counter eap_held_back, eap_turned_away;  // attempts at a password, after wrong ones
+  Histogram cut;                           // from the end of a device's trust to the gateway's word that it is cut off
   Counter eap_conversations, eap_authenticated, eap_refused, eap_expired;
   Histogram handshake, session, commit;
   std::array<Histogram, stage_names.size()> stages;  // the handshake's is unused
@@ -103,6 +119,7 @@ struct Metrics {
 struct Readings {
   std::array<std::uint64_t, doing_names.size()> connections{};  // open, by what they do
   std::uint64_t radius_conversations = 0;   // open
+  std::uint64_t radius_admitted = 0, radius_connected = 0;  // let in; and those that accounting tells of
   std::uint64_t waiting_for_handshake = 0;  // connections
   std::chrono::nanoseconds delay{0};        // until what is ready gets a thread, at the last look
   bool behind = false;                      // nobody new is begun with

@@ -237,4 +237,16 @@ Plan work_items(const Policy& policy, const DeviceFacts& device, const History& 
   return plan;
 }
 
+std::vector<std::string> groups_of(const Policy& policy, const DeviceFacts& device) {
+  const std::vector<unsigned> steps = reach(policy, memberships(policy, device));
+  std::vector<std::size_t> held;
+  for (std::size_t i = 0; i < steps.size(); ++i)
+    if (steps[i] != unreached) held.push_back(i);
+  std::stable_sort(held.begin(), held.end(), [&](std::size_t a, std::size_t b) { return steps[a] < steps[b]; });
+  std::vector<std::string> out;
+  out.reserve(held.size());
+  for (const std::size_t i : held) out.push_back(policy.groups[i].name);
+  return out;
+}
+
 }  // namespace gatehouse::server::policy

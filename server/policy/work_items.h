@@ -91,4 +91,8 @@ struct Plan {
 // - Where a denying group holds the device, Plan::denied. Claims are believed for that.
 Plan work_items(const Policy& policy, const DeviceFacts& device, const History& history);
 
+// Names of the groups that hold the device, the nearest first: those that name it, then those above them, those of everybody
+// last; of equally near ones in the order of their names. Only of who the device is, not of how sure that is.
+std::vector<std::string> groups_of(const Policy& policy, const DeviceFacts& device);
+
 }  // namespace gatehouse::server::policy

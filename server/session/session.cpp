@@ -432,6 +432,17 @@ void Session::send_result() {
   send_what_fits();
 }
 
+// allow means that the quote was by the device's trusted key, where anything was asked for.
+bool Session::sure() const {
+  return conversation_.standing() == policy::Standing::authenticated ||
+         (conversation_.standing() == policy::Standing::claimed && verdict_ && verdict_->quote.status == pipeline::Status::ok);
+}
+
+std::vector<std::string> Session::groups() const {
+  if (!sure()) return {};
+  return policy::groups_of(*settings_.policy, conversation_.facts());
+}
+
 // The RESULT batch, once nothing waits that has to go before it.
 void Session::send_what_fits() {
   const pbtnc::Queue::Outgoing next = queue_.take_result(*result_);

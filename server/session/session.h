@@ -70,6 +70,10 @@ class Session {
   bool checking_password() const { return sasl_ && sasl_->waiting(); }
   bool decided() const { return phase_ == Phase::data && pb_.state() == pbtnc::State::decided; }
   const std::string& id() const { return conversation_.session; }
+  // While its verdict is told (Host::told): whether it is sure who it is of, by an identity that the device is bound to or by
+  // its key's quote, and the policy's groups that hold it, the nearest first; none where it isn't sure.
+  bool sure() const;
+  std::vector<std::string> groups() const;
   // As claimed; empty: none, or not said yet.
   std::string device() const { return conversation_.info.device_id.value_or(""); }
 

@@ -21,6 +21,9 @@ std::string_view next_field(std::string_view& rest, char end) {
   return out;
 }
 
+// What the file can hold, and RADIUS say.
+bool acceptable_name(std::string_view user) { return !user.empty() && user.size() <= 253 && escaped(user, 253) == user; }
+
 Result<StoredPassword> parse_password(std::string_view kind, std::string_view value) {
   StoredPassword out;
   if (kind == "password") {
@@ -64,10 +67,9 @@ Result<PasswordFile> PasswordFile::load(const std::string& path) {
       const std::string_view line = next_field(rest, '\n');
       std::string_view fields = line;
       const std::string_view user = next_field(fields, '\t'), kind = next_field(fields, '\t');
-      if (user.empty() || user.size() > 253 || escaped(user, 253) != user) return bad(line, "not a user name");
+      if (!acceptable_name(user)) return bad(line, "not a user name");
       auto stored = parse_password(kind, fields);
       if (!stored) return bad(line, stored.error().reason);
-      out.all_clear_ = out.all_clear_ && !stored->password.empty();
       if (!out.users_.emplace(user, *std::move(stored)).second) return bad(line, "user named twice");
     }
     return out;
@@ -75,6 +77,57 @@ Result<PasswordFile> PasswordFile::load(const std::string& path) {
   auto out = parse();
   wipe(content);
   return out;
+}
+
+std::vector<std::string> PasswordFile::names() const {
+  std::vector<std::string> out;
+  for (const auto& [user, _] : users_) out.push_back(user);
+  return out;
+}
+
+bool PasswordFile::all_clear() const {
+  return std::none_of(users_.begin(), users_.end(), [](const auto& one) { return one.second.password.empty(); });
+}
+
+Result<void> PasswordFile::set(std::string_view user, const Secret& password, bool hash_alone) {
+  if (!acceptable_name(user)) return fail(Fault::usage, "a user has 1 to 253 bytes of printable UTF-8", spec);
+  const std::string_view text = as_text(password.reveal());
+  if (text.find('\n') != text.npos || text.find('\r') != text.npos) return fail(Fault::usage, "a password is one line", spec);
+  GH_TRY(StoredPassword stored, parse_password("password", text));
+  if (hash_alone) stored.password = Secret();
+  users_.insert_or_assign(std::string(user), std::move(stored));
+  return {};
+}
+
+bool PasswordFile::remove(std::string_view user) {
+  const auto it = users_.find(user);
+  if (it == users_.end()) return false;
+  users_.erase(it);
+  return true;
+}
+
+Result<void> PasswordFile::save(const std::string& path) const {
+  ByteVector out = to_vector(as_bytes(header));
+  const auto add = [&](Bytes bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); };
+  // In one place from the start, so that nothing of it is left where it was before.
+  std::size_t size = out.size() + 1;
+  for (const auto& [user, stored] : users_) size += user.size() + stored.password.size() + 64;
+  out.reserve(size);
+  add(as_bytes("\n"));
+  for (const auto& [user, stored] : users_) {
+    add(as_bytes(user));
+    if (stored.password.empty()) {
+      add(as_bytes("\tnt-hash\t"));
+      add(as_bytes(to_hex(stored.nt_hash)));
+    } else {
+      add(as_bytes("\tpassword\t"));
+      add(stored.password.reveal());
+    }
+    add(as_bytes("\n"));
+  }
+  const auto saved = write_file_atomically(path, out, 0600);
+  wipe(out);
+  return saved;
 }
 
 const StoredPassword* PasswordFile::find(std::string_view user) const {

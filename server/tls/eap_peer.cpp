@@ -8,6 +8,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "server/radius/reply.h"
+#include "server/tls/radius_caller.h"
 #include "server/tls/tls_tunnel.h"
 #include "wire/eap/eap.h"
 
@@ -36,8 +37,8 @@ std::string whereabouts(const RadiusRequest& request) {
 
 EapPeer::EapPeer(std::shared_ptr<RadiusFront> front, std::shared_ptr<Server::Impl> server, std::uint64_t id, const RadiusRequest& first)
     : SessionHost(server, server->io.get_executor(), whereabouts(first), first.from.address().to_string()),
-      front_(std::move(front)), id_(id), radius_(first.settings), client_(first.client->prefix),
-      eap_(*this, first.client->attestation ? radius_->eap : radius_->eap_without_attestation, make_tls_tunnel(radius_->tls)), timer_(strand_), began_(std::chrono::steady_clock::now()) {
+      front_(std::move(front)), id_(id), radius_(first.settings), client_(first.client->name), station_(first.station),
+      eap_(*this, first.client->attestation ? radius_->eap : radius_->eap_without_attestation, make_tls_tunnel(radius_->tls)), timer_(strand_), turn_timer_(strand_), began_(std::chrono::steady_clock::now()) {
   settings_.auth = Auth::none;
   settings_.idle_deadline = radius_->config.idle_deadline;
   settings_.total_deadline = radius_->config.total_deadline;
@@ -122,9 +123,7 @@ void EapPeer::conclude(ByteVector packet) {
   }
   const auto verdict = eap_.verdict();
   const RadiusConfig& config = request.settings->config;
-  RadiusReply reply = verdict == Recommendation::allow     ? config.allow
-                      : verdict == Recommendation::isolate ? config.isolate
-                                                           : config.block;
+  RadiusReply reply = reply_for(config, whose_.groups, verdict);
   // A gateway may admit it for as long as the verdict holds.
   if (const std::chrono::seconds lease = server_->config.lease; admits(config, verdict) && lease.count() != 0 &&
                                                                  (reply.session_timeout.count() == 0 || reply.session_timeout > lease))
@@ -143,6 +142,8 @@ void EapPeer::conclude(ByteVector packet) {
     fill_random(std::as_writable_bytes(std::span(&salt, 1)));
     append_accept(out, reply, request.client->profile, keys->reveal().first(msk_size), salt, {}, request.authenticator,
                   request.client->secret.reveal());
+    if (!config.accounting.empty() && !whose_.session.empty()) out.add_text(radius::type::class_, Admitted::mark(whose_.session));
+    admit(request, *verdict);
   } else {
     append_reject(out, reply);
   }
@@ -181,6 +182,7 @@ void EapPeer::end() {
   clock_.enter(Doing::closing);
   timer_.cancel();
   room_timer_.cancel();
+  turn_timer_.cancel();
   if (request_) front_->drop(*std::exchange(request_, std::nullopt), RadiusDrop::load);
   if (session_ && !session_->ended()) session_->on_peer_gone();
   front_->remove(id_);
@@ -207,7 +209,134 @@ void EapPeer::check_password_of(std::string user, Secret password) {
     asio::post(strand_, [self = self(), good] { self->on_password(good); });
     return;
   }
+  if (!radius_->upstream.empty()) return ask_upstream(std::move(user), std::make_shared<const Secret>(std::move(password)), 0);
   check_password(std::move(user), std::move(password));
+}
+
+// Each server in turn, beginning with the one that answered last, and each at least twice: a gateway waits for 14 s.
+void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t attempt) {
+  const auto& servers = radius_->upstream;
+  const std::size_t attempts = std::max<std::size_t>(3, 2 * servers.size());
+  const std::size_t first = front_->upstream() % servers.size(), which = (first + attempt) % servers.size();
+  const auto answered = [self = self(), user, password, attempt, attempts, which](ByteVector answer) {
+    asio::post(self->strand_, [self, user, password, attempt, attempts, which, answer = std::move(answer)] {
+      if (self->gone_) return;
+      const auto packet = radius::parse_packet(answer);
+      if (!packet && attempt + 1 < attempts) return self->ask_upstream(user, password, attempt + 1);
+      const bool good = packet && packet->code == radius::Code::access_accept;
+      const auto outcome = good ? metrics::UpstreamOutcome::accept : packet ? metrics::UpstreamOutcome::reject : metrics::UpstreamOutcome::silence;
+      self->server_->counted.radius_upstream[std::size_t(outcome)].add();
+      if (packet) {
+        self->front_->prefer_upstream(which);
+      } else {
+        self->unheard_ = true;
+        self->log(LogLevel::error, "no answer from any RADIUS server of radius.upstream: the password of '" + escaped(user, 253) + "' isn't checked");
+      }
+      self->on_password(good);
+    });
+  };
+  const UpstreamServer& server = servers[which];
+  const auto make = [user, password, secret = server.secret, station = station_](std::uint8_t identifier) {
+    constexpr std::uint32_t authenticate_only = 8;
+    radius::Authenticator random{};
+    fill_random(random);
+    radius::Builder out(radius::Code::access_request, identifier);
+    out.add_text(radius::type::user_name, user);
+    out.add(radius::type::user_password, radius::hide_password(password->reveal(), random, secret->reveal()));
+    out.add_number(radius::type::service_type, authenticate_only);
+    if (!station.empty()) out.add_text(radius::type::calling_station_id, station);
+    out.add_text(radius::type::nas_identifier, "gatehouse");
+    return std::move(out).finish_request(random, secret->reveal());
+  };
+  constexpr std::size_t longest = 128;  // RFC 2865 section 5.2
+  if (password->size() == 0 || password->size() > longest)
+    return asio::post(strand_, [self = self()] { self->on_password(false); });
+  front_->caller()->ask({{server.address, server.port}, server.secret, make, {radius_->config.upstream_timeout}, true}, answered);
+}
+
+std::string EapPeer::place_of(const std::string& user) const {
+  // strongSwan's is "192.0.2.7[4500]", whose port is anybody's choice.
+  const std::string station = station_.substr(0, station_.find('['));
+  return client_ + '\0' + (station.empty() ? user : station);
+}
+
+// By where it comes from, and by whose password it is. Guessing from many places slows down whoever uses that name, too, but not
+// before ten mistakes.
+EapPeer::Turn EapPeer::turn(const std::string& user) {
+  const auto now = Backoff::Clock::now();
+  const std::lock_guard lock(server_->mutex);
+  const auto of_place = server_->eap_places.reserve(place_of(user), now);
+  const auto of_user = server_->eap_users.reserve(user, now);
+  if (!of_place || !of_user) {
+    server_->counted.eap_turned_away.add();
+    return Turn::refused;
+  }
+  const auto wait = std::max(*of_place, *of_user);
+  if (wait.count() == 0) return Turn::now;
+  server_->counted.eap_held_back.add();
+  turn_timer_.expires_after(wait);
+  turn_timer_.async_wait(asio::bind_executor(strand_, [self = self()](error_code ec) {
+    if (ec || self->gone_) return;
+    self->eap_.on_turn();
+    self->after();
+  }));
+  return Turn::later;
+}
+
+void EapPeer::attempted(const std::string& user, bool good) {
+  if (std::exchange(unheard_, false)) return;
+  const auto now = Backoff::Clock::now();
+  const std::string place = place_of(user);
+  const std::lock_guard lock(server_->mutex);
+  if (good) {
+    server_->eap_places.succeeded(place);
+    server_->eap_users.succeeded(user);
+  } else {
+    server_->eap_places.failed(place, now);
+    server_->eap_users.failed(user, now);
+  }
+}
+
+void EapPeer::told(Recommendation recommendation, pipeline::Evaluation evaluation) {
+  whose_.session = session_->id();
+  whose_.device = session_->device();
+  whose_.groups = session_->groups();
+  // This verdict takes the place of the one that this port was opened by: nobody has to cut it off for that.
+  for (const Admitted::Entry& e : server_->admitted.of_device(whose_.device)) {
+    if (!request_ || e.gateway != request_->key.address || e.nas != request_->gateway || e.user != request_->user ||
+        e.station != request_->station || e.port != request_->nas_port)
+      continue;
+    before_ = e;
+    server_->admitted.remove(e.number);
+  }
+  SessionHost::told(recommendation, evaluation);
+}
+
+// The gateway lets it in: from now on it may have to be cut off.
+void EapPeer::admit(const RadiusRequest& request, Recommendation recommendation) {
+  Admitted::Entry e;
+  e.gateway = request.key.address;
+  e.client = client_;
+  e.nas = request.gateway;
+  e.nas_address = request.nas_address;
+  e.port = request.nas_port;
+  e.user = request.user;
+  e.station = request.station;
+  e.accounting = request.accounting;
+  e.session = whose_.session;
+  e.device = whose_.device;
+  e.identity = whose_.identity.name;
+  e.identity_type = whose_.identity.type;
+  e.groups = whose_.groups;
+  e.recommendation = recommendation;
+  e.admitted = now_ms();
+  if (before_ && (e.accounting.empty() || e.accounting == before_->accounting)) {
+    e.accounting = before_->accounting;
+    e.address = before_->address;
+    e.connected = before_->connected;
+    e.heard = before_->heard;
+  }
+  server_->admitted.note(std::move(e));
 }
 
 void EapPeer::on_password(bool good) {
@@ -225,6 +354,7 @@ void EapPeer::authenticated(bool good, const std::string& user, std::string_view
 
 void EapPeer::begin_assessment(const EapIdentity& identity) {
   clock_.begin();
+  whose_.identity = identity;
   session_ = std::make_unique<Session>(*this, settings_, *server_->state, Peer{address_, identity.name, identity.type, {}}, Carrier::pt_eap);
   log(LogLevel::info, "PT-EAP with " + address_ + ", identity '" + escaped(identity.name) + "' (" + identity.type + "), EAP identity '" +
                           escaped(eap_.outer_identity()) + "'");
@@ -245,12 +375,18 @@ void EapPeer::acknowledged() {
 
 void EapPeer::without_assessment(const EapIdentity& identity) {
   const std::string& mode = radius_->config.without_attestation;
+  whose_.identity = identity;
   if (mode == "lease") {
     const std::chrono::seconds verdicts = server_->config.lease;
     const auto length = verdicts.count() != 0 ? std::min(radius_->config.lease, verdicts) : radius_->config.lease;
     const auto lease = server_->leases.find({identity.name, identity.type}, length, server::now_ms(),
                                             [&](const std::string& device, const std::string& key_pin) { return standing(device, key_pin, identity.name); });
     if (lease && lease->recommendation == Recommendation::allow) lease_left_ = lease->left;
+    if (lease) {
+      whose_.device = lease->device;
+      if (const auto device = server_->state->device(lease->device); device && *device)
+        whose_.groups = policy::groups_of(*settings_.policy, {policy::Standing::authenticated, lease->device, (*device)->product, identity.name, identity.type, {}, 0, {}});
+    }
     log(LogLevel::info, "'" + escaped(identity.name) + "' at " + address_ + " by its lease: " +
                             (lease ? std::string(pipeline::name(lease->recommendation)) + ", device " + escaped(lease->device) + ", " +
                                          std::to_string(lease->left.count()) + " s left"

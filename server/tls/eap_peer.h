@@ -16,7 +16,7 @@ class EapPeer final : public SessionHost, public EapHost {
   // Any thread.
   void take(RadiusRequest request);
   void cut();
-  const AddressPrefix& client() const { return client_; }
+  const std::string& client() const { return client_; }
 
   // Host
   void send(ByteVector batch) override;
@@ -31,6 +31,9 @@ class EapPeer final : public SessionHost, public EapHost {
   void deliver(Bytes batch) override;
   void acknowledged() override;
   void without_assessment(const EapIdentity& identity) override;
+  Turn turn(const std::string& user) override;
+  void attempted(const std::string& user, bool good) override;
+  void told(pipeline::Recommendation recommendation, pipeline::Evaluation evaluation) override;
   ByteVector random_bytes_of(std::size_t count) override;
 
  private:
@@ -40,6 +43,9 @@ class EapPeer final : public SessionHost, public EapHost {
   void go_on(RadiusRequest request);
   void assessed(std::optional<pipeline::Recommendation> verdict);
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
+  void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t attempt);
+  std::string place_of(const std::string& user) const;
+  void admit(const RadiusRequest& request, pipeline::Recommendation recommendation);
   void reply();
   void conclude(ByteVector packet);
   void arm(std::chrono::milliseconds from_now);
@@ -49,9 +55,9 @@ class EapPeer final : public SessionHost, public EapHost {
   const std::shared_ptr<RadiusFront> front_;
   const std::uint64_t id_;
   const std::shared_ptr<const RadiusSettings> radius_;
-  const AddressPrefix client_;
+  const std::string client_, station_;
   EapServer eap_;
-  boost::asio::steady_timer timer_;
+  boost::asio::steady_timer timer_, turn_timer_;
   std::uint64_t deadline_ = 0;  // the how manieth
   const std::chrono::steady_clock::time_point began_;
   std::optional<RadiusRequest> request_;  // that waits for its answer
@@ -60,6 +66,15 @@ class EapPeer final : public SessionHost, public EapHost {
   std::optional<ByteVector> batch_;  // of the session, for the endpoint
   std::optional<std::optional<pipeline::Recommendation>> verdict_;  // for the EAP conversation
   std::optional<std::chrono::seconds> lease_left_;  // the verdict is that of a lease
+  // Whose the verdict is, for the gateway's answer and for what follows it.
+  struct Whose {
+    std::string session, device;
+    EapIdentity identity;
+    std::vector<std::string> groups;
+  };
+  Whose whose_;
+  std::optional<Admitted::Entry> before_;  // who was let in at this very port, until this verdict
+  bool unheard_ = false;  // nobody could say whether the password is right
   bool acting_ = false;
 };
 

@@ -14,6 +14,7 @@
 #include "server/evidence/again.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
+#include "server/radius/admitted.h"
 #include "server/radius/leases.h"
 #include "server/results/outlets.h"
 #include "server/session/session.h"
@@ -76,6 +77,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::atomic<bool> stopping{false};
   metrics::Metrics counted;
   Leases leases;  // noted where there is RADIUS
+  Admitted admitted;  // by way of RADIUS
   const std::int64_t started = now_ms();  // milliseconds since 1970
   std::unique_ptr<metrics::HttpServer> metrics_port;  // null: none is configured
   std::shared_ptr<RadiusFront> radius;                // null: none is configured
@@ -92,6 +94,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<const refdb::View> view;           // guarded by mutex
   std::shared_ptr<evidence::Memory> evidence_memory;  // set before anybody connects
   Backoff backoff;                                   // guarded by mutex
+  // Inside EAP-TTLS, shorter than gateways wait: by where endpoints are, and by whose passwords they are. Guarded by mutex.
+  Backoff eap_places{{.free_failures = 3, .first = std::chrono::seconds(1), .most = std::chrono::seconds(8), .patience = std::chrono::seconds(10)}};
+  Backoff eap_users{{.free_failures = 10, .first = std::chrono::seconds(1), .most = std::chrono::seconds(8), .patience = std::chrono::seconds(10)}};
   std::unordered_map<std::string, std::size_t> assessments;  // guarded by mutex: in progress, by who is assessed
   Admission admission;                               // guarded by mutex
   std::unordered_map<Admission::Id, Arrived> arrived;      // guarded by mutex: those that wait
@@ -158,6 +163,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::string unready() const;
   void begin_stop();
   std::size_t reassess(std::string_view device);
+  // Gateways that let the device in are to cut it off; how many are asked.
+  std::size_t disconnect(std::string_view device);
   // What another policy would have said; noted in the session's record and counted.
   void judge_by_shadow(std::shared_ptr<const evidence::Kept> kept, std::shared_ptr<const pipeline::Verdict> verdict,
                        std::shared_ptr<const pipeline::Verdict> attested, const Settings& by,

@@ -11,6 +11,10 @@
 #include "base/log.h"
 #include "server/config/listen_address.h"
 #include "server/tls/eap_peer.h"
+#include "server/tls/radius_caller.h"
+#include "server/tls/radius_dynamic.h"
+#include "server/tls/radius_stream.h"
+#include "wire/radius/accounting.h"
 #include "wire/eap/eap.h"
 
 namespace gatehouse::server {
@@ -28,10 +32,6 @@ constexpr auto drops_interval = 10s;
 // Datagrams that are taken from the kernel at once.
 constexpr unsigned at_once = 16;
 constexpr int receive_buffer = 4 << 20;
-
-IpAddress bytes_of(const asio::ip::address& address) {
-  return address.is_v6() ? address.to_v6().to_bytes() : asio::ip::make_address_v6(asio::ip::v4_mapped, address.to_v4()).to_bytes();
-}
 
 std::string text(const udp::endpoint& from) { return from.address().to_string() + ":" + std::to_string(from.port()); }
 
@@ -56,7 +56,15 @@ struct RadiusFront::Socket {
   explicit Socket(asio::io_context& io) : socket(asio::make_strand(io)) {}
   udp::socket socket;
   std::uint8_t number = 0;
+  bool accounting = false;  // what it is for
   std::array<std::array<std::byte, radius::max_packet + 1>, at_once> buffers{};
+};
+
+struct RadiusFront::Listener {
+  explicit Listener(asio::io_context& io) : acceptor(asio::make_strand(io)), pause(acceptor.get_executor()) {}
+  asio::ip::tcp::acceptor acceptor;
+  asio::steady_timer pause;
+  bool tls = false;
 };
 
 RadiusFront::RadiusFront(std::shared_ptr<Server::Impl> server) : server_(std::move(server)) {}
@@ -75,6 +83,22 @@ Result<std::shared_ptr<const RadiusSettings>> RadiusSettings::load(const Config&
   tls.client_crl = c.client_crl;
   tls.auth = c.tls_client_auth == "required" ? Auth::tls : Auth::tls_or_sasl;
   GH_TRY(out->tls, TlsContext::make(tls));
+  if (!c.listen_tls.empty()) {
+    // Gateways have authorities of their own: an endpoint's certificate makes nobody a gateway.
+    tls.client_ca = c.gateway_ca;
+    tls.client_crl = c.gateway_crl;
+    tls.auth = Auth::tls;
+    GH_TRY(out->gateways, TlsContext::make(tls));
+  }
+  for (const RadiusUpstream& u : c.upstream) {
+    const auto where = parse_listen_address(u.address);
+    const auto address = parse_prefix(where ? where->host : std::string());
+    if (!where || !address || address->bits != 128 || where->port == 0)
+      return fail(Error{Fault::usage, "not an ADDRESS:PORT of a RADIUS server", {}, 0, u.address, {}});
+    GH_CHECK(check_private(u.secret_file));
+    GH_TRY(Secret secret, read_secret_file(u.secret_file));
+    out->upstream.push_back({u.address, address->address, where->port, std::make_shared<const Secret>(std::move(secret))});
+  }
   if (!c.users.empty()) {
     GH_TRY(UserFile users, UserFile::load(c.users));
     out->users = std::make_shared<const UserFile>(std::move(users));
@@ -93,6 +117,7 @@ Result<std::shared_ptr<const RadiusSettings>> RadiusSettings::load(const Config&
                          : c.tls_client_auth == "optional" ? EapServer::Certificate::optional
                                                            : EapServer::Certificate::required;
   out->eap.fragment_size = c.fragment_size;
+  out->eap.inner.tnc = c.eap_tnc;
   out->eap_without_attestation = out->eap;
   out->eap_without_attestation.inner.assess = false;
   return out;
@@ -104,14 +129,21 @@ Result<std::shared_ptr<RadiusFront>> RadiusFront::start(std::shared_ptr<Server::
   const Config& config = out->server_->config;
   unsigned count = settings->config.sockets;
   if (count == 0) count = config.threads != 0 ? std::min(config.threads, 64U) : std::clamp(std::thread::hardware_concurrency(), 1U, 64U);
-  for (const std::string& where : settings->config.listen) GH_CHECK(out->listen(where, count));
+  GH_TRY(out->caller_, RadiusCaller::start(out->server_));
+  out->dynamic_ = std::make_shared<RadiusDynamic>(out->server_, out->caller_);
+  for (const std::string& where : settings->config.listen) GH_CHECK(out->listen(where, count, false));
+  for (const std::string& where : settings->config.accounting) GH_CHECK(out->listen(where, 1, true));
+  for (const std::string& where : settings->config.listen_tcp) GH_CHECK(out->listen_stream(where, false));
+  for (const std::string& where : settings->config.listen_tls) GH_CHECK(out->listen_stream(where, true));
+  for (const auto& listener : out->listeners_)
+    asio::post(listener->acceptor.get_executor(), [out, one = listener.get()] { out->accept(*one); });
   for (const auto& socket : out->sockets_)
     asio::post(socket->socket.get_executor(), [out, one = socket.get()] { out->await(*one); });
   return out;
 }
 
 // Several sockets of one address: the kernel deals the senders out among them.
-Result<void> RadiusFront::listen(const std::string& where, unsigned count) {
+Result<void> RadiusFront::listen(const std::string& where, unsigned count, bool accounting) {
   const auto parsed = parse_listen_address(where);
   error_code ec;
   const auto address = asio::ip::make_address(parsed ? parsed->host : std::string(), ec);
@@ -129,11 +161,84 @@ Result<void> RadiusFront::listen(const std::string& where, unsigned count) {
     if (ec) return fail(Error{Fault::environment, "can't listen for RADIUS", {}, 0, where, ec.message()});
     endpoint.port(one->socket.local_endpoint().port());
     one->number = std::uint8_t(sockets_.size());
+    one->accounting = accounting;
     sockets_.push_back(std::move(one));
   }
-  if (port_ == 0) port_ = endpoint.port();
-  log::write(log::Level::info, {}, "RADIUS listening on " + where.substr(0, where.rfind(':')) + ":" + std::to_string(endpoint.port()));
+  std::uint16_t& first = accounting ? accounting_port_ : port_;
+  if (first == 0) first = endpoint.port();
+  log::write(log::Level::info, {}, std::string(accounting ? "RADIUS accounting" : "RADIUS") + " listening on " + where.substr(0, where.rfind(':')) + ":" + std::to_string(endpoint.port()));
   return {};
+}
+
+Result<void> RadiusFront::listen_stream(const std::string& where, bool tls) {
+  const auto parsed = parse_listen_address(where);
+  error_code ec;
+  const auto address = asio::ip::make_address(parsed ? parsed->host : std::string(), ec);
+  if (!parsed || ec) return fail(Error{Fault::usage, "not an ADDRESS:PORT to listen on", {}, 0, where, {}});
+  const asio::ip::tcp::endpoint endpoint(address, parsed->port);
+  auto one = std::make_unique<Listener>(server_->io);
+  one->tls = tls;
+  one->acceptor.open(endpoint.protocol(), ec);
+  if (!ec) one->acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), ec);
+  if (!ec) one->acceptor.bind(endpoint, ec);
+  if (!ec) one->acceptor.listen(1024, ec);
+  if (ec) return fail(Error{Fault::environment, "can't listen for RADIUS", {}, 0, where, ec.message()});
+  const std::uint16_t port = one->acceptor.local_endpoint().port();
+  std::uint16_t& first = tls ? tls_port_ : tcp_port_;
+  if (first == 0) first = port;
+  log::write(log::Level::info, {}, std::string(tls ? "RADIUS over TLS" : "RADIUS over TCP") + " listening on " + where.substr(0, where.rfind(':')) + ":" + std::to_string(port));
+  listeners_.push_back(std::move(one));
+  return {};
+}
+
+void RadiusFront::accept(Listener& listener) {
+  listener.acceptor.async_accept(asio::make_strand(server_->io), [self = shared_from_this(), &listener](error_code ec, asio::ip::tcp::socket socket) {
+    if (self->closed_) return;
+    if (ec) {
+      listener.pause.expires_after(100ms);
+      return listener.pause.async_wait([self, &listener](error_code stopped) {
+        if (!stopped && !self->closed_) self->accept(listener);
+      });
+    }
+    self->accept(listener);
+    const auto settings = self->settings();
+    error_code gone;
+    const auto peer = socket.remote_endpoint(gone);
+    if (gone) return;
+    // By certificate it is known later whose it is. A configuration that was read since may know of no TLS any more.
+    const bool known = listener.tls ? settings->gateways != nullptr : settings->clients->find(address_bytes(peer.address())) != nullptr;
+    if (self->draining_ || !known || self->stream_count_ >= settings->config.max_connections) {
+      self->server_->counted.radius_connections_refused.add();
+      return self->note_drop(known ? RadiusDrop::limit : RadiusDrop::client, {peer.address(), peer.port()});
+    }
+    socket.set_option(asio::ip::tcp::no_delay(true), gone);
+    socket.set_option(asio::socket_base::keep_alive(true), gone);
+    ++self->stream_count_;
+    self->server_->counted.radius_connections.add();
+    const auto stream = std::make_shared<RadiusStream>(self, std::move(socket), peer, listener.tls ? settings->gateways : nullptr);
+    {
+      const std::lock_guard lock(self->mutex_);
+      std::erase_if(self->streams_, [](const auto& one) { return one.expired(); });
+      self->streams_.push_back(stream);
+    }
+    stream->begin();
+  });
+}
+
+void RadiusFront::stream_gone() {
+  --stream_count_;
+  asio::post(server_->own, [server = server_] { server->maybe_done(); });
+}
+
+std::shared_ptr<const RadiusSettings> RadiusFront::settings() const {
+  const std::lock_guard lock(mutex_);
+  return settings_;
+}
+
+bool RadiusFront::admits(const RadiusStream& stream) const {
+  const auto current = settings();
+  return stream.secured() ? current->clients->of_subject(stream.subject()) != nullptr
+                          : current->clients->find(address_bytes(stream.peer().address())) != nullptr;
 }
 
 void RadiusFront::reload(std::shared_ptr<const RadiusSettings> settings) {
@@ -173,37 +278,101 @@ void RadiusFront::receive(Socket& socket) {
 
 void RadiusFront::take(Socket& socket, Bytes datagram, const udp::endpoint& from) {
   RadiusRequest request;
-  {
-    const std::lock_guard lock(mutex_);
-    request.settings = settings_;
-  }
-  const IpAddress address = bytes_of(from.address());
-  request.client = request.settings->clients->find(address);
-  if (request.client == nullptr) return note_drop(RadiusDrop::client, from);
-  const auto packet = radius::parse_packet(datagram);
-  if (!packet) return note_drop(RadiusDrop::malformed, from);
-  if (packet->code != radius::Code::access_request && packet->code != radius::Code::status_server) return note_drop(RadiusDrop::code, from);
-  const Bytes secret = request.client->secret.reveal();
-  if (!radius::authentic_request(*packet, secret)) return note_drop(RadiusDrop::unauthenticated, from);
-  request.key = {address, from.port(), socket.number, packet->identifier};
-  request.authenticator = packet->authenticator;
+  request.settings = settings();
+  request.key.address = address_bytes(from.address());
+  request.key.port = from.port();
+  request.key.socket = socket.number;
   request.from = from;
+  request.client = request.settings->clients->find(request.key.address);
+  (void)take(std::move(request), datagram, !socket.accounting, socket.accounting);
+}
+
+bool RadiusFront::take(const std::shared_ptr<RadiusStream>& stream, Bytes packet) {
+  // A connection is told apart from datagrams, and from others by its port.
+  constexpr std::uint8_t of_tcp = 254, of_tls = 255;
+  RadiusRequest request;
+  request.settings = settings();
+  const auto& peer = stream->peer();
+  request.key.address = address_bytes(peer.address());
+  request.key.port = peer.port();
+  request.key.socket = stream->secured() ? of_tls : of_tcp;
+  request.from = {peer.address(), peer.port()};
+  request.client = stream->secured() ? request.settings->clients->of_subject(stream->subject()) : request.settings->clients->find(request.key.address);
+  request.stream = stream;
+  request.streamed = true;
+  return take(std::move(request), packet, true, true);
+}
+
+bool RadiusFront::take(RadiusRequest request, Bytes bytes, bool access, bool accounting) {
+  const udp::endpoint& from = request.from;
+  const auto drop = [&](RadiusDrop why) {
+    note_drop(why, from);
+    return false;
+  };
+  if (request.client == nullptr) return drop(RadiusDrop::client);
+  const auto packet = radius::parse_packet(bytes);
+  if (!packet) return drop(RadiusDrop::malformed);
+  const bool status = packet->code == radius::Code::status_server, told = packet->code == radius::Code::accounting_request;
+  if (!status && !(access && packet->code == radius::Code::access_request) && !(accounting && told)) return drop(RadiusDrop::code);
+  const Bytes secret = request.client->secret.reveal();
+  if (!(told ? radius::authentic_accounting(*packet, secret) : radius::authentic_request(*packet, secret))) return drop(RadiusDrop::unauthenticated);
+  request.key.identifier = packet->identifier;
+  request.authenticator = packet->authenticator;
+  if (told) {
+    account(request, *packet);
+    return true;
+  }
   for (const radius::Attribute& a : packet->attributes)
     if (a.type == radius::type::proxy_state) request.proxy_states.push_back(to_vector(a.value));
-  if (packet->code == radius::Code::status_server) {
+  if (status) {
     server_->counted.radius_status_requests.add();
     // RFC 5997 section 4.2: nothing but that we are there. Never remembered, never of a conversation.
-    auto alive = radius::Builder(radius::Code::access_accept, packet->identifier).finish_answer(packet->authenticator, secret);
-    if (alive) send(request, *alive);
-    return;
+    const auto code = access ? radius::Code::access_accept : radius::Code::accounting_response;
+    auto alive = radius::Builder(code, packet->identifier).finish_answer(packet->authenticator, secret);
+    if (alive) send(request, *std::move(alive));
+    return true;
   }
-  const auto seen = cache_.take(request.key, packet->authenticator, AnswerCache::Clock::now());
-  if (std::holds_alternative<AnswerCache::AtWork>(seen)) return note_drop(RadiusDrop::repeated, from);
-  if (const auto* answered = std::get_if<AnswerCache::Answered>(&seen)) {
+  auto seen = cache_.take(request.key, packet->authenticator, AnswerCache::Clock::now());
+  if (std::holds_alternative<AnswerCache::AtWork>(seen)) {
+    note_drop(RadiusDrop::repeated, from);
+    return true;
+  }
+  if (auto* answered = std::get_if<AnswerCache::Answered>(&seen)) {
     server_->counted.radius_repeated.add();
-    return send(request, answered->packet);
+    send(request, std::move(answered->packet));
+    return true;
   }
-  access(std::move(request), *packet);
+  this->access(std::move(request), *packet);
+  return true;
+}
+
+// Taken note of; a repeated one changes nothing, so it is answered like the first.
+void RadiusFront::account(const RadiusRequest& request, const radius::Packet& packet) {
+  const auto told = radius::parse_accounting(packet);
+  if (!told) return note_drop(RadiusDrop::malformed, request.from);
+  using radius::AcctStatus;
+  const std::size_t kind = told->status == AcctStatus::start ? 0 : told->status == AcctStatus::interim ? 1 : told->status == AcctStatus::stop ? 2 : 3;
+  server_->counted.radius_accounting[kind].add();
+  server_->admitted.account(request.key.address, request.client->name, *told, now_ms(), [this](std::string_view session) { return recall(session); });
+  if (log::enabled(log::Level::debug))
+    log::write(log::Level::debug, {}, "RADIUS accounting of " + text(request.from) + ": " + std::string(metrics::accounting_kind_names[kind]) + ", user '" +
+                                          escaped(told->user, 253) + "', session '" + escaped(told->session, 64) + "'");
+  auto response = radius::accounting_response(packet, request.client->secret.reveal());
+  if (response) send(request, *std::move(response));
+}
+
+// Of a session that another run of the program has told of.
+std::optional<Admitted::Entry> RadiusFront::recall(std::string_view session) const {
+  const auto record = server_->state->session(session);
+  if (!record || !*record || (*record)->state != SessionState::complete) return std::nullopt;
+  const SessionRecord& s = **record;
+  Admitted::Entry out;
+  out.session = s.intent.session;
+  out.device = s.intent.device;
+  out.identity = s.intent.identity;
+  out.identity_type = s.intent.identity_type;
+  if (const auto verdict = pipeline::verdict_from_json(s.verdict)) out.recommendation = verdict->recommendation;
+  return out;
 }
 
 // New and authentic.
@@ -221,6 +390,10 @@ void RadiusFront::access(RadiusRequest request, const radius::Packet& packet) {
   request.user = packet.text(radius::type::user_name);
   request.station = packet.text(radius::type::calling_station_id);
   request.gateway = packet.text(radius::type::nas_identifier);
+  request.accounting = packet.text(radius::type::acct_session_id);
+  request.nas_port = packet.number(radius::type::nas_port);
+  for (const std::uint8_t type : {radius::type::nas_ip_address, radius::type::nas_ipv6_address})
+    if (const auto address = packet.find(type); address && request.nas_address.empty()) request.nas_address = to_vector(*address);
   const auto state = packet.find(radius::type::state);
   if (!state) {
     if (draining_ || server_->behind) return drop(request, RadiusDrop::load);
@@ -254,7 +427,7 @@ std::shared_ptr<EapPeer> RadiusFront::begin(const RadiusRequest& request) {
   fill_random(std::as_writable_bytes(std::span(&id, 1)));
   {
     const std::lock_guard lock(mutex_);
-    std::size_t& of_client = per_client_[request.client->prefix];
+    std::size_t& of_client = per_client_[request.client->name];
     if (peers_.size() >= request.settings->config.max_conversations || of_client >= request.settings->config.max_conversations_per_client ||
         peers_.contains(id))
       return nullptr;
@@ -302,6 +475,20 @@ void RadiusFront::close() {
       error_code ignored;
       one->socket.cancel(ignored);
     });
+  for (const auto& listener : listeners_)
+    asio::post(listener->acceptor.get_executor(), [self = shared_from_this(), one = listener.get()] {
+      error_code ignored;
+      one->acceptor.close(ignored);
+      one->pause.cancel();
+    });
+  caller_->close();
+  std::vector<std::weak_ptr<RadiusStream>> streams;
+  {
+    const std::lock_guard lock(mutex_);
+    streams = std::exchange(streams_, {});
+  }
+  for (const auto& one : streams)
+    if (const auto stream = one.lock()) stream->close();
 }
 
 ByteVector RadiusFront::state(std::uint64_t conversation, std::uint32_t round, const RadiusRequest& request) const {
@@ -331,8 +518,12 @@ void RadiusFront::drop(const RadiusRequest& request, RadiusDrop why) {
 }
 
 // From any thread: sending doesn't wait, and a datagram that the kernel has no room for is one that got lost.
-void RadiusFront::send(const RadiusRequest& request, Bytes packet) {
+void RadiusFront::send(const RadiusRequest& request, ByteVector packet) {
   if (closed_) return;
+  if (request.streamed) {
+    if (const auto stream = request.stream.lock()) stream->send(std::move(packet));
+    return;
+  }
   Socket& socket = *sockets_[request.key.socket];
   (void)::sendto(socket.socket.native_handle(), packet.data(), packet.size(), MSG_DONTWAIT, request.from.data(), socklen_t(request.from.size()));
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/udp.hpp>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "server/eap/eap_server.h"
+#include "server/radius/admitted.h"
 #include "server/radius/answer_cache.h"
 #include "server/radius/clients.h"
 #include "server/radius/state_cookie.h"
@@ -22,12 +24,25 @@
 namespace gatehouse::server {
 
 class EapPeer;
+class RadiusCaller;
+class RadiusDynamic;
+class RadiusStream;
+
+// Another RADIUS server, resolved.
+struct UpstreamServer {
+  std::string name;  // ADDRESS:PORT
+  IpAddress address{};
+  std::uint16_t port = 0;
+  std::shared_ptr<const Secret> secret;
+};
 
 // What SIGHUP replaces; conversations keep what they began with.
 struct RadiusSettings {
   RadiusConfig config;
   std::shared_ptr<const RadiusClients> clients;
   std::shared_ptr<const TlsContext> tls;
+  std::shared_ptr<const TlsContext> gateways;     // of connections over TLS; null: there are none
+  std::vector<UpstreamServer> upstream;           // in order of preference
   std::shared_ptr<const UserFile> users;          // null: none
   std::shared_ptr<const PasswordFile> passwords;  // null: none
   EapServer::Config eap;
@@ -47,6 +62,11 @@ struct RadiusRequest {
   ByteVector eap;  // empty: EAP-Start
   std::optional<std::uint32_t> framed_mtu;
   std::string user, station, gateway;  // User-Name, Calling-Station-Id, NAS-Identifier; as they came
+  std::string accounting;              // Acct-Session-Id
+  ByteVector nas_address;              // NAS-IP-Address or NAS-IPv6-Address
+  std::optional<std::uint32_t> nas_port;
+  std::weak_ptr<RadiusStream> stream;  // that it came on, where it isn't UDP
+  bool streamed = false;
   std::uint32_t round = 0;             // of its State
 };
 
@@ -66,12 +86,29 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   // The conversation is over.
   void remove(std::uint64_t conversation);
 
+  // What has come on a connection; false: it has to be closed (RFC 6613 section 2.6.4).
+  bool take(const std::shared_ptr<RadiusStream>& stream, Bytes packet);
+  // Whether this connection's peer may ask at all.
+  bool admits(const RadiusStream& stream) const;
+  void stream_gone();
+
+  std::shared_ptr<const RadiusSettings> settings() const;
+  const std::shared_ptr<RadiusCaller>& caller() const { return caller_; }
+  // Of the servers that know passwords, the one that answered last.
+  std::size_t upstream() const { return upstream_; }
+  void prefer_upstream(std::size_t which) { upstream_ = which; }
+  RadiusDynamic& dynamic() const { return *dynamic_; }
+
   // No new conversations from now on; close() once conversations() is 0 or must not matter.
   void drain() { draining_ = true; }
   void cut();
   void close();
   std::size_t conversations() const { return count_; }
   std::uint16_t port() const { return port_; }
+  // 0: there is none.
+  std::uint16_t accounting_port() const { return accounting_port_; }
+  std::uint16_t tcp_port() const { return tcp_port_; }
+  std::uint16_t tls_port() const { return tls_port_; }
 
   explicit RadiusFront(std::shared_ptr<Server::Impl> server);
   ~RadiusFront();
@@ -80,13 +117,20 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
 
  private:
   struct Socket;
-  Result<void> listen(const std::string& where, unsigned count);
+  struct Listener;
+  Result<void> listen(const std::string& where, unsigned count, bool accounting);
+  Result<void> listen_stream(const std::string& where, bool tls);
+  void accept(Listener& listener);
   void await(Socket& socket);
   void receive(Socket& socket);
   void take(Socket& socket, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
+  // Whether it was authentic, and of a kind that is served here.
+  bool take(RadiusRequest request, Bytes packet, bool access, bool accounting);
+  void account(const RadiusRequest& request, const radius::Packet& packet);
+  std::optional<Admitted::Entry> recall(std::string_view session) const;
   void access(RadiusRequest request, const radius::Packet& packet);
   void refuse_unknown(const RadiusRequest& request);
-  void send(const RadiusRequest& request, Bytes packet);
+  void send(const RadiusRequest& request, ByteVector packet);
   void note_drop(metrics::RadiusDrop why, const boost::asio::ip::udp::endpoint& from);
   std::shared_ptr<EapPeer> find(std::uint64_t conversation);
   std::shared_ptr<EapPeer> begin(const RadiusRequest& request);
@@ -95,13 +139,18 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   const StateCookies cookies_;
   AnswerCache cache_;
   std::vector<std::unique_ptr<Socket>> sockets_;
-  std::uint16_t port_ = 0;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::shared_ptr<RadiusCaller> caller_;
+  std::shared_ptr<RadiusDynamic> dynamic_;
+  std::uint16_t port_ = 0, accounting_port_ = 0, tcp_port_ = 0, tls_port_ = 0;
+  std::atomic<std::size_t> stream_count_{0}, upstream_{0};
   std::atomic<bool> draining_{false}, closed_{false};
   std::atomic<std::size_t> count_{0};
   mutable std::mutex mutex_;
   std::shared_ptr<const RadiusSettings> settings_;                          // guarded by mutex_
   std::unordered_map<std::uint64_t, std::shared_ptr<EapPeer>> peers_;       // guarded by mutex_
-  std::map<AddressPrefix, std::size_t> per_client_;                         // guarded by mutex_
+  std::map<std::string, std::size_t> per_client_;                           // guarded by mutex_: by the client's name
+  std::vector<std::weak_ptr<RadiusStream>> streams_;                        // guarded by mutex_
   struct Told {
     std::size_t count = 0;
     std::chrono::steady_clock::time_point last{};

@@ -16,6 +16,7 @@
 #include "base/systemd.h"
 #include "server/config/listen_address.h"
 #include "server/tls/impl.h"
+#include "server/tls/radius_dynamic.h"
 #include "server/tls/radius_front.h"
 
 namespace gatehouse::server {
@@ -517,7 +518,12 @@ std::size_t Server::Impl::reassess(std::string_view device) {
   live.clear();
   std::unique_lock lock(count->mutex);
   count->changed.wait_for(lock, 5s, [&] { return count->pending == 0; });
-  return count->asked;
+  // Those behind gateways are asked by having them come again.
+  return count->asked + (radius ? radius->dynamic().reassess(radius->settings(), device) : 0);
+}
+
+std::size_t Server::Impl::disconnect(std::string_view device) {
+  return radius ? radius->dynamic().disconnect(radius->settings(), device) : 0;
 }
 
 // Evidence that has to be judged by other rules goes to the evidence plane, behind what sessions wait for: where there is
@@ -581,6 +587,8 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   now.generation_made = references->made();
   now.expiries = current(expiries);
   if (radius) now.radius_conversations = radius->conversations();
+  now.radius_admitted = admitted.size();
+  now.radius_connected = admitted.connected();
   {
     const std::lock_guard lock(mutex);
     now.waiting_for_handshake = admission.waiting();
@@ -620,7 +628,8 @@ Result<void> Server::check(const Config& config) {
   }
   GH_CHECK(Outlets::check(config.results, config.key));
   if (!config.radius.listen.empty()) {
-    for (const std::string& address : config.radius.listen) GH_CHECK(endpoint_of(address));
+    for (const auto* const all : {&config.radius.listen, &config.radius.accounting, &config.radius.listen_tcp, &config.radius.listen_tls})
+      for (const std::string& address : *all) GH_CHECK(endpoint_of(address));
     GH_CHECK(RadiusSettings::load(config));
   }
   return {};
@@ -680,6 +689,14 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
                   [weak] {
                     const auto server = weak.lock();
                     return server && server->release_switch();
+                  },
+                  [weak](std::string_view device) {
+                    const auto server = weak.lock();
+                    return server ? server->disconnect(device) : 0;
+                  },
+                  [weak](std::uint64_t after, std::size_t most) {
+                    const auto server = weak.lock();
+                    return server ? server->admitted.list(after, most) : std::vector<Admitted::Entry>();
                   }};
   GH_TRY(impl->control, ControlServer::start(impl->config.control_socket,
                                              [state, live](std::string_view request) { return execute(*state, request, &live); }));
@@ -736,6 +753,10 @@ void Server::stop() {
 }
 std::uint16_t Server::port() const { return impl_->ports.front(); }
 std::uint16_t Server::radius_port() const { return impl_->radius ? impl_->radius->port() : 0; }
+Server::RadiusPorts Server::radius_ports() const {
+  if (!impl_->radius) return {};
+  return {impl_->radius->accounting_port(), impl_->radius->tcp_port(), impl_->radius->tls_port()};
+}
 std::uint16_t Server::metrics_port() const { return impl_->metrics_port ? impl_->metrics_port->port() : 0; }
 std::size_t Server::connections() const {
   const std::lock_guard lock(impl_->mutex);

@@ -35,6 +35,11 @@ class Server {
   std::uint16_t port() const;
   // Port of RADIUS; 0: there is none.
   std::uint16_t radius_port() const;
+  // Further ports of RADIUS; 0: there is none.
+  struct RadiusPorts {
+    std::uint16_t accounting = 0, tcp = 0, tls = 0;
+  };
+  RadiusPorts radius_ports() const;
   // Port of the metrics; 0: there are none.
   std::uint16_t metrics_port() const;
   std::size_t connections() const;

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "server/results/record.h"
+#include "server/tls/radius_dynamic.h"
 
 namespace gatehouse::server {
 
@@ -165,8 +166,11 @@ void SessionHost::told(pipeline::Recommendation recommendation, pipeline::Evalua
   server_->counted.observe(clock_.timing());
   // In monitor mode nobody is refused.
   if (settings_.enforce) server_->note_after_switch(committed_, committed_quote_, recommendation != pipeline::Recommendation::allow);
-  if (server_->radius)
-    server_->leases.note({committed_.identity, committed_.identity_type}, committed_.device, committed_.key_pin, recommendation, now_ms());
+  if (!server_->radius) return;
+  server_->leases.note({committed_.identity, committed_.identity_type}, committed_.device, committed_.key_pin, recommendation, now_ms());
+  if (recommendation != pipeline::Recommendation::allow)
+    server_->radius->dynamic().distrust(server_->radius->settings(), {committed_.session, committed_.device, committed_.identity, committed_.identity_type,
+                                                                      session_->sure(), recommendation});
 }
 
 void SessionHost::monitored(pipeline::Recommendation judged) { server_->counted.monitored[std::size_t(judged)].add(); }

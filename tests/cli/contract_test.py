@@ -13,7 +13,7 @@ COMMANDS = ['eventlog', 'ima', 'verify', 'refdb', 'refdb ingest', 'refdb lookup'
             'device baseline announce', 'device baseline announcements', 'device baseline withdraw',
             'device baseline', 'device baseline list', 'device baseline approve', 'device baseline diff', 'device software',
             'device reassess', 'policy', 'policy check', 'session', 'session list', 'session show', 'session why', 'user', 'user add',
-            'user remove', 'user list', 'trace', 'trace show', 'trace replay', 'serve',
+            'user remove', 'user list', 'radius', 'radius list', 'radius disconnect', 'trace', 'trace show', 'trace replay', 'serve',
             'capacity']
 
 

@@ -23,6 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   if (const auto m = pteap::parse_message(all); m && !m->start && !m->batch.empty() && m->batch.size() <= pteap::max_batch)
     expect(*pteap::parse_message(pteap::message(m->batch)) == *m);
+  if (const auto m = pteap::parse_tnc_message(all); m && !m->start && !m->batch.empty() && m->batch.size() <= pteap::max_batch)
+    expect(*pteap::parse_tnc_message(pteap::message(m->batch)) == *m);
   if (const auto avps = ttls::parse_avps(all)) {
     expect(avps->used <= size);
     Writer w;

@@ -31,6 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   config.inner.pap = true;
   config.certificate = server::EapServer::Certificate(how % 3);
   config.fragment_size = 64;
+  config.inner.tnc = (how & 16) != 0;
   test::NotingHost host;
   server::EapServer eap(host, config, std::make_unique<test::PlainTunnel>((how & 8) != 0 ? "CN=client" : ""));
   std::uint8_t identifier = 1;

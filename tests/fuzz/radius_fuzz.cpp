@@ -1,6 +1,7 @@
 // A packet that parses is within its bytes; what can be read of it is written and read again. A stream of them is cut anywhere.
 #include <cstdlib>
 
+#include "wire/radius/accounting.h"
 #include "wire/radius/radius.h"
 
 using namespace gatehouse;
@@ -22,6 +23,14 @@ void look_at(const radius::Packet& p) {
   (void)radius::authentic_answer(p, p.authenticator, secret, false);
   if (const auto key = radius::find_vendor(p, radius::vendor_microsoft, radius::ms_mppe_recv_key)) (void)radius::reveal_key(*key, p.authenticator, secret);
   if (const auto password = p.find(radius::type::user_password)) (void)radius::reveal_password(*password, p.authenticator, secret);
+  if (const auto told = radius::parse_accounting(p)) {
+    const bool of_session = told->status != radius::AcctStatus::on && told->status != radius::AcctStatus::off;
+    expect(told->session.empty() != of_session);
+  }
+  if (const auto response = radius::accounting_response(p, secret)) {
+    const auto read = radius::parse_packet(*response);
+    expect(read && radius::authentic_answer(*read, p.authenticator, secret, false));
+  }
   const auto eap = radius::eap_message(p);
   radius::Builder again(p.code, p.identifier);
   if (eap && *eap) again.add_eap(**eap);

@@ -154,6 +154,21 @@ while capture:
 add("eap_server_fuzz", conversation)
 
 
+def accounting(status, *attributes):
+    body = b"\x28\x06" + struct.pack(">I", status) + b"".join(bytes([k, 2 + len(v)]) + v for k, v in attributes)
+    return b"\x04\x07" + struct.pack(">H", 20 + len(body)) + bytes(16) + body
+
+
+mark = b"gatehouse-session:" + b"s1".ljust(26)
+told = [accounting(status, (44, b"a-1"), (1, b"carol"), (31, b"7"), (25, mark), (8, bytes([10, 3, 0, 1])), (42, b"\0\0\0\x05"), (52, b"\0\0\0\x01"))
+        for status in (1, 3, 2)]
+for packet in told + [accounting(7, (32, b"moon")), accounting(8)]:
+    add("radius_fuzz", packet)
+add("radius_accounting_fuzz", b"\x01x" + b"".join(bytes([len(p)]) + p for p in told + [accounting(7)]))
+add("radius_accounting_fuzz", b"\x00" + b"\x02xy" + b"".join(bytes([len(p)]) + p for p in reversed(told)))
+add("radius_answers_fuzz", b"\x80" + b"\x43abc" + b"\x81" + b"\x14" + bytes(20) + b"\xcb" + b"\x40" + b"\x80\xcb\xdf\xff")
+
+
 def inner(kind, data):
     packet = bytes([2, 0]) + struct.pack(">H", 5 + len(data)) + bytes([kind]) + data
     avp = b"\0\0\0\x4f\x40" + struct.pack(">I", 8 + len(packet))[1:] + packet

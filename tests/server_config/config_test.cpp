@@ -158,6 +158,51 @@ TEST_F(ConfigFile, RadiusTakesWhatItIsNotToldFromPtTls) {
   EXPECT_EQ(more->radius.isolate.session_timeout.count(), 300);
 }
 
+TEST_F(ConfigFile, RepliesAreByGroupAndHaveVendorsAttributes) {
+  const auto config = read(least + "users = \"u.db\"\n" + rest + gateways + gateway +
+                           "dynamic_port = 3799\n[radius.reply.allow]\nvlan = \"staff\"\n"
+                           "vendor = [{ vendor = 9, type = 1, value = \"shell:priv-lvl=1\" }, { vendor = 14122, type = 8, hex = \"00000400\" }]\n"
+                           "[radius.reply.group.servers.allow]\nvlan = 20\n[radius.reply.group.servers.isolate]\nvlan = 66\n");
+  ASSERT_TRUE(config) << config.error().lines.front();
+  const RadiusConfig& r = config->radius;
+  EXPECT_EQ(r.clients[0].dynamic_port, 3799);
+  EXPECT_EQ(r.allow.group_id(), "staff");
+  ASSERT_EQ(r.allow.vendor.size(), 2U);
+  EXPECT_EQ(r.allow.vendor[1].vendor, 14'122U);
+  EXPECT_EQ(r.allow.vendor[1].value.size(), 4U);
+  ASSERT_EQ(r.groups.size(), 1U);
+  EXPECT_EQ(r.groups[0].group, "servers");
+  EXPECT_EQ(r.groups[0].allow->group_id(), "20");
+  EXPECT_EQ(r.groups[0].isolate->group_id(), "66");
+  EXPECT_FALSE(r.groups[0].block);
+  const std::string all = least + "users = \"u.db\"\n" + rest + gateways + gateway + "[radius.reply.allow]\n";
+  for (const char* const bad : {"{ vendor = 0, type = 1, value = \"x\" }", "{ vendor = 9, type = 256, value = \"x\" }", "{ vendor = 9, type = 1 }",
+                                "{ vendor = 9, type = 1, value = \"x\", hex = \"00\" }", "{ vendor = 9, type = 1, hex = \"0\" }",
+                                "{ vendor = 9, type = 1, value = \"\" }", "3"})
+    EXPECT_EQ(mistakes(all + "vendor = [" + bad + "]\n").size(), 1U) << bad;
+}
+
+TEST_F(ConfigFile, GatewaysOverTlsAreNamedByTheirCertificates) {
+  const std::string all = least + "users = \"u.db\"\n" + rest + gateways + "listen_tls = [\"127.0.0.1:2083\"]\n";
+  const std::string by_certificate = "[[radius.client]]\nsubject = \"CN=proxy\"\n";
+  EXPECT_TRUE(mistakes(all + "gateway_ca = \"g.pem\"\n" + by_certificate + gateway).empty());
+  EXPECT_EQ(mistakes(all + by_certificate),
+            std::vector<std::string>{"0: radius.gateway_ca: is missing, and listen_tls needs it: whose gateways may connect"});
+  EXPECT_EQ(mistakes(least + "users = \"u.db\"\n" + rest + gateways + by_certificate),
+            std::vector<std::string>{"0: radius.listen_tls: is missing, and a client by subject needs it"});
+  EXPECT_EQ(mistakes(all + "gateway_ca = \"g.pem\"\n" + by_certificate + by_certificate).size(), 1U);
+  EXPECT_EQ(mistakes(all + "gateway_ca = \"g.pem\"\n" + by_certificate + "secret_file = \"s\"\n").size(), 1U);
+  EXPECT_EQ(mistakes(all + "gateway_ca = \"g.pem\"\n" + by_certificate + "dynamic_port = 3799\n").size(), 1U);
+}
+
+TEST_F(ConfigFile, AnotherServerMayKnowThePasswords) {
+  const auto config = read(least + rest + gateways + gateway + "[[radius.upstream]]\naddress = \"192.0.2.9:1812\"\nsecret_file = \"s\"\n");
+  ASSERT_TRUE(config) << config.error().lines.front();
+  EXPECT_EQ(config->radius.methods, (std::vector<std::string>{"gtc", "pap"}));
+  EXPECT_EQ(config->radius.upstream.size(), 1U);
+  EXPECT_EQ(mistakes(least + rest + gateways + gateway + "[[radius.upstream]]\naddress = \"192.0.2.9\"\n").size(), 2U);
+}
+
 TEST_F(ConfigFile, MethodsThatCantBeCheckedAreMistakes) {
   EXPECT_EQ(mistakes(least + "users = \"u.db\"\n" + rest + gateways + "methods = [\"gtc\", \"md5\"]\n" + gateway),
             std::vector<std::string>{"0: radius.passwords: is missing: md5 needs what users files don't keep; with those there are gtc and pap"});

@@ -258,5 +258,29 @@ TEST_F(Commands, KeepUsers) {
   EXPECT_EQ(run("user list" + users).out, "carol\n");
 }
 
+TEST_F(Commands, KeepPasswordsThatChallengesNeed) {
+  const std::string path = folder_ / "eap.passwords", passwords = " --passwords " + path;
+  std::ofstream(folder_ / "password") << "clientPass\n";
+  const std::string given = " --password-file " + (folder_ / "password");
+  EXPECT_EQ(run("user list" + passwords).code, 4);
+  EXPECT_EQ(run("user add carol" + given + passwords).code, 0);
+  EXPECT_EQ(run("user add dave --nt-hash" + given + passwords).code, 0);
+  EXPECT_EQ(run("user list" + passwords).out, "carol\ndave\n");
+  std::ifstream file(path);
+  const std::string content{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_EQ(content, "gatehouse-passwords 1\ncarol\tpassword\tclientPass\ndave\tnt-hash\t44ebba8d5312b8d611474411f56989ae\n");
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_EQ(run("user remove carol" + passwords).code, 0);
+  EXPECT_EQ(run("user remove carol" + passwords).code, 1);
+  EXPECT_EQ(run("user list --json" + passwords).out, "{\"user\":\"dave\"}\n");
+  // One file, and what belongs to it.
+  EXPECT_EQ(run("user add erin" + given).code, 2);
+  EXPECT_EQ(run("user add erin" + given + passwords + " --users " + (folder_ / "users.db")).code, 2);
+  EXPECT_EQ(run("user add erin --nt-hash" + given + " --users " + (folder_ / "users.db")).code, 2);
+  // A file that others can read isn't taken up, and so neither made worse.
+  std::filesystem::permissions(path, std::filesystem::perms::others_read, std::filesystem::perm_options::add);
+  EXPECT_EQ(run("user add erin" + given + passwords).code, 2);
+}
+
 }  // namespace
 }  // namespace gatehouse::server

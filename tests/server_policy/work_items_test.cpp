@@ -45,6 +45,25 @@ ask = []
   EXPECT_EQ(asked(policy, known("d3")), "FWDEN");  // middle has no members of its own
 }
 
+TEST(Groups, AreNamedFromTheNearestOn) {
+  const auto policy = parsed(R"([groups.all]
+ask = ["FWDEN"]
+[groups.site]
+parent = "all"
+[groups.web]
+parent = "site"
+devices = ["d1"]
+[groups.beside]
+parent = "site"
+products = ["Debian *"]
+)");
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(groups_of(*policy, known("d1")), (Names{"web", "site", "all"}));
+  EXPECT_EQ(groups_of(*policy, known("d1", "Debian 12 x86_64")), (Names{"beside", "web", "site", "all"}));
+  EXPECT_EQ(groups_of(*policy, known("d2")), Names{"all"});
+  EXPECT_TRUE(groups_of(*built_in_policy(), known("d1")).empty());
+}
+
 TEST(Groups, HoldDevicesByIdProductAndAuthenticatedIdentity) {
   const std::string policy = R"([groups.ids]
 devices = ["d1", "d2"]

@@ -95,20 +95,22 @@ class Program {
     return there();
   }
   // The port that the log names; 0: it ended before it listened.
-  std::uint16_t port() {
-    constexpr std::string_view line = "PT-TLS listening on 127.0.0.1:";
-    if (!says(line)) return 0;
-    std::unique_lock lock(mutex_);
-    const std::size_t at = log_.find(line) + line.size();
-    more_.wait(lock, [&] { return ended_ || log_.find_first_not_of("0123456789", at) != std::string::npos; });
-    return std::uint16_t(std::stoul(log_.substr(at, 5)));
-  }
+  std::uint16_t port() { return port_of("PT-TLS listening on 127.0.0.1:"); }
+  std::uint16_t radius_port() { return port_of("RADIUS listening on 127.0.0.1:"); }
   std::string log() {
     const std::lock_guard lock(mutex_);
     return log_;
   }
 
  private:
+  std::uint16_t port_of(std::string_view line) {
+    if (!says(line)) return 0;
+    std::unique_lock lock(mutex_);
+    const std::size_t at = log_.find(line) + line.size();
+    more_.wait(lock, [&] { return ended_ || log_.find_first_not_of("0123456789", at) != std::string::npos; });
+    return std::uint16_t(std::stoul(log_.substr(at, 5)));
+  }
+
   pid_t child_ = -1;
   std::thread reader_;
   std::mutex mutex_;

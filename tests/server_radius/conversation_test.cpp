@@ -54,7 +54,8 @@ TEST_F(RadiusConversation, RefusesWrongPasswordsOfEachMethodBeforeAnAssessment) 
   start();
   for (const Method method : {Method::md5, Method::mschapv2, Method::gtc, Method::pap})
     for (const char* const user : {"carol", "nobody"}) {
-      const auto one = made({.user = user, .password = "wrong", .method = method});
+      // Each from another place: after some mistakes from one, the next has to wait.
+      const auto one = made({.user = user, .password = "wrong", .method = method, .station = std::string(user) + std::to_string(int(method))});
       ASSERT_TRUE(one->run()) << log->text();
       EXPECT_FALSE(one->accepted());
       EXPECT_FALSE(one->eap().succeeded());

@@ -313,5 +313,104 @@ TEST_F(EapConversation, ItIsNoLongerThanItMayBe) {
   EXPECT_TRUE(server->over());
 }
 
+// An older client: the same batches under the older number, where that is configured, and no other way around an assessment.
+TEST_F(EapConversation, EapTncIsForWhoKnowsNoPtEapWhereItIsConfigured) {
+  const std::byte tnc{eap::type::tnc};
+  begin();
+  authenticate();
+  EXPECT_FALSE(answer(eap::type::nak, Bytes(&tnc, 1)));
+  EXPECT_EQ(host.done.back(), "without carol");
+  config.inner.tnc = true;
+  begin();
+  authenticate();
+  const auto start = answer(eap::type::nak, Bytes(&tnc, 1));
+  ASSERT_TRUE(start);
+  EXPECT_EQ(start->type, eap::type::tnc);
+  EXPECT_EQ(to_hex(start->data), "21");
+  const ByteVector batch = to_vector(as_bytes("8 bytes."));
+  EXPECT_FALSE(answer(eap::type::tnc, pteap::message(batch)));
+  EXPECT_EQ(host.done.back(), "deliver 8");
+  server->on_batch(as_bytes("an answer"));
+  const auto next = heard(listen());
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->type, eap::type::tnc);
+  // No way back to the other number.
+  EXPECT_FALSE(answer(eap::type::pt_eap, pteap::message(batch)));
+  EXPECT_TRUE(server->over());
+  EXPECT_FALSE(server->verdict());
+  // Who wants neither isn't assessed.
+  begin();
+  authenticate();
+  ASSERT_TRUE(answer(eap::type::nak, Bytes(&tnc, 1)));
+  EXPECT_FALSE(answer(eap::type::nak, Bytes(&tnc, 1)));
+  EXPECT_EQ(host.done.back(), "without carol");
+}
+
+// What a host says of whose turn it is.
+class SlowHost final : public EapHost {
+ public:
+  const StoredPassword* stored_password(const std::string& user) override { return inner.stored_password(user); }
+  void check_password_of(std::string user, Secret password) override { inner.check_password_of(std::move(user), std::move(password)); }
+  void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) override {
+    inner.authenticated(good, user, method, reason);
+  }
+  void begin_assessment(const EapIdentity& identity) override { inner.begin_assessment(identity); }
+  void deliver(Bytes batch) override { inner.deliver(batch); }
+  void acknowledged() override { inner.acknowledged(); }
+  void without_assessment(const EapIdentity& identity) override { inner.without_assessment(identity); }
+  ByteVector random_bytes_of(std::size_t count) override { return inner.random_bytes_of(count); }
+  Turn turn(const std::string& user) override {
+    inner.done.push_back("turn of " + user);
+    return whose;
+  }
+  void attempted(const std::string& user, bool good) override { inner.done.push_back((good ? "right " : "wrong ") + user); }
+  test::NotingHost inner;
+  Turn whose = Turn::later;
+};
+
+TEST_F(EapConversation, WhoHasGuessedWrongWaitsOrIsntHeard) {
+  SlowHost slow;
+  const auto begin_slow = [&] {
+    slow.inner.done.clear();
+    server.emplace(slow, config, std::make_unique<test::PlainTunnel>());
+    handshake();
+  };
+  begin_slow();
+  const auto challenge = answer(eap::type::identity, as_bytes("carol"));
+  ASSERT_TRUE(challenge);
+  EXPECT_FALSE(answer(eap::type::md5_challenge, md5_response(*challenge, "secret")));
+  EXPECT_TRUE(server->waiting());
+  EXPECT_EQ(slow.inner.done, std::vector<std::string>{"turn of carol"});
+  server->on_turn();
+  const auto start = heard(listen());
+  ASSERT_TRUE(start);
+  EXPECT_EQ(start->type, eap::type::pt_eap);
+  EXPECT_EQ(slow.inner.done, (std::vector<std::string>{"turn of carol", "right carol", "accepted carol by EAP-MD5"}));
+  // A wrong one, and a password itself.
+  begin_slow();
+  const auto again = answer(eap::type::identity, as_bytes("carol"));
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(answer(eap::type::md5_challenge, md5_response(*again, "wrong")));
+  server->on_turn();
+  EXPECT_TRUE(server->over());
+  EXPECT_EQ(slow.inner.done[1], "wrong carol");
+  begin_slow();
+  Writer w;
+  ttls::append_avp(w, ttls::avp::user_name, as_bytes("carol"));
+  ttls::append_avp(w, ttls::avp::user_password, as_bytes("secret"));
+  EXPECT_FALSE(tell(w.view()));
+  EXPECT_EQ(slow.inner.done, std::vector<std::string>{"turn of carol"});
+  server->on_turn();
+  EXPECT_EQ(slow.inner.done.back(), "check carol secret");
+  // Not heard at all: it is as wrong as a wrong one to the client, and nobody looked at it.
+  slow.whose = EapHost::Turn::refused;
+  begin_slow();
+  const auto last = answer(eap::type::identity, as_bytes("carol"));
+  ASSERT_TRUE(last);
+  EXPECT_FALSE(answer(eap::type::md5_challenge, md5_response(*last, "secret")));
+  EXPECT_TRUE(server->over());
+  EXPECT_EQ(slow.inner.done, (std::vector<std::string>{"turn of carol", "refused carol by EAP-MD5"}));
+}
+
 }  // namespace
 }  // namespace gatehouse::server

@@ -63,7 +63,8 @@ class GatewayPeer {
     endpoint::EapClient::Method method = endpoint::EapClient::Method::any;
     std::string secret = std::string(radius_secret);
     std::string outer = "anonymous";
-    bool tls_12 = false, no_attestation = false;
+    bool tls_12 = false, no_attestation = false, eap_tnc = false;
+    std::string station = "192.0.2.7[4500]", accounting;
     std::optional<std::uint32_t> framed_mtu;
     std::size_t max_batch = 65'522, fragment_size = 1'024;
     std::string server_name = "localhost";
@@ -87,6 +88,7 @@ class GatewayPeer {
     config.method = as.method;
     config.fragment_size = as.fragment_size;
     config.no_attestation = as.no_attestation;
+    config.eap_tnc = as.eap_tnc;
     eap_.emplace(std::move(config), std::move(*tunnel), machine_.collectors());
     next_ = eap_->identity();
   }
@@ -138,7 +140,8 @@ class GatewayPeer {
     endpoint::RadiusGateway::Config config;
     config.secret = Secret(as_bytes(as.secret));
     config.user = as.outer;
-    config.station = "192.0.2.7[4500]";
+    config.station = as.station;
+    config.accounting = as.accounting;
     config.framed_mtu = as.framed_mtu;
     return endpoint::RadiusGateway(std::move(config));
   }

@@ -24,4 +24,10 @@ Result<Message> parse_message(Bytes data);
 ByteVector start();
 ByteVector message(Bytes batch);
 
+// EAP-TNC, its older form (EAP type 38; spec part 1a §2.6): flags of other places, and fragments, of which a tunnel has no need:
+// more flags than Start are refused, but for a length that says what is there.
+Result<Message> parse_tnc_message(Bytes data);
+ByteVector tnc_start();
+// As message(): version 1 without flags.
+
 }  // namespace gatehouse::pteap

@@ -1,0 +1,190 @@
+#include "server/radius/admitted.h"
+
+namespace gatehouse::server {
+namespace {
+
+// With any session id behind it, at least 44 bytes are wanted.
+constexpr std::string_view prefix = "gatehouse-session:";
+constexpr std::size_t least_mark = 44;
+
+bool has_port(const Admitted::Entry& e) { return !e.station.empty() || e.port.has_value(); }
+
+std::string dotted(Bytes address) {
+  std::string out;
+  for (const std::byte b : address) out += (out.empty() ? "" : ".") + std::to_string(unsigned(b));
+  return out;
+}
+
+}  // namespace
+
+std::string Admitted::mark(std::string_view session) {
+  std::string out = std::string(prefix) + std::string(session);
+  if (out.size() < least_mark) out.append(least_mark - out.size(), ' ');
+  return out;
+}
+
+std::string_view Admitted::session_of(std::string_view mark) {
+  if (!mark.starts_with(prefix)) return {};
+  std::string_view session = mark.substr(prefix.size());
+  while (session.ends_with(' ')) session.remove_suffix(1);
+  return session;
+}
+
+void Admitted::link(Place at) {
+  const Entry& e = at->second.entry;
+  if (!e.device.empty()) by_device_.emplace(e.device, at->first);
+  if (!e.session.empty()) by_session_[e.session] = at->first;
+  if (has_port(e)) by_port_[port_key(e)] = at->first;
+  if (!e.accounting.empty()) by_accounting_[accounting_key(e)] = at->first;
+  if (e.accounting.empty() && !e.user.empty()) unaccounted_[who_key(e)] = at->first;
+  if (e.connected != 0) ++connected_;
+}
+
+void Admitted::unlink(Place at) {
+  const Entry& e = at->second.entry;
+  const auto drop = [&](auto& index, const auto& key) {
+    if (const auto it = index.find(key); it != index.end() && it->second == at->first) index.erase(it);
+  };
+  for (auto [it, end] = by_device_.equal_range(e.device); it != end;)
+    it = it->second == at->first ? by_device_.erase(it) : std::next(it);
+  drop(by_session_, e.session);
+  drop(by_port_, port_key(e));
+  drop(by_accounting_, accounting_key(e));
+  drop(unaccounted_, who_key(e));
+  if (e.connected != 0) --connected_;
+}
+
+void Admitted::erase(Place at) {
+  unlink(at);
+  by_age_.erase(at->second.age);
+  entries_.erase(at);
+}
+
+Admitted::Place Admitted::add(Entry entry) {
+  entry.number = ++last_;
+  by_age_.push_back(entry.number);
+  const Place at = entries_.emplace(last_, Kept{std::move(entry), std::prev(by_age_.end())}).first;
+  link(at);
+  while (entries_.size() > most_) erase(entries_.find(by_age_.front()));
+  return at;
+}
+
+std::uint64_t Admitted::note(Entry entry) {
+  const std::lock_guard lock(mutex_);
+  // Whoever had this port is gone, or is this very endpoint, assessed again.
+  if (has_port(entry))
+    if (const auto before = by_port_.find(port_key(entry)); before != by_port_.end()) {
+      const Place old = entries_.find(before->second);
+      if (entry.accounting.empty()) entry.accounting = old->second.entry.accounting;
+      if (entry.accounting == old->second.entry.accounting) {
+        entry.connected = old->second.entry.connected;
+        entry.heard = old->second.entry.heard;
+        entry.address = old->second.entry.address;
+      }
+      erase(old);
+    }
+  add(std::move(entry));
+  return last_;
+}
+
+void Admitted::account(const IpAddress& gateway, std::string_view client, const radius::Accounting& told, std::int64_t now, const Recall& recall) {
+  std::string_view session;
+  for (const std::string_view one : told.classes)
+    if (const std::string_view ours = session_of(one); !ours.empty()) session = ours;
+  const std::lock_guard lock(mutex_);
+  if (told.status == radius::AcctStatus::on || told.status == radius::AcctStatus::off) {
+    // It has forgotten them all.
+    for (Place at = entries_.begin(); at != entries_.end();) {
+      const Place next = std::next(at);
+      if (at->second.entry.gateway == gateway && at->second.entry.nas == told.gateway) erase(at);
+      at = next;
+    }
+    return;
+  }
+  Place at = entries_.end();
+  if (const auto of = by_accounting_.find({gateway, std::string(told.gateway), std::string(told.session)}); of != by_accounting_.end())
+    at = entries_.find(of->second);
+  if (const auto of = by_session_.find(session); at == entries_.end() && of != by_session_.end()) {
+    at = entries_.find(of->second);
+    if (at->second.entry.gateway != gateway) at = entries_.end();
+  }
+  // By whom it is of, where the gateway doesn't give Class back.
+  if (const auto of = unaccounted_.find({gateway, std::string(told.gateway), std::string(told.user), std::string(told.station)});
+      at == entries_.end() && of != unaccounted_.end())
+    at = entries_.find(of->second);
+  if (told.status == radius::AcctStatus::stop) {
+    if (at != entries_.end()) erase(at);
+    return;
+  }
+  if (at == entries_.end()) {
+    Entry entry;
+    if (!session.empty())
+      if (auto known = recall(session)) entry = *std::move(known);
+    entry.gateway = gateway;
+    entry.client = client;
+    entry.nas = told.gateway;
+    entry.user = told.user;
+    entry.station = told.station;
+    entry.accounting = told.session;
+    entry.connected = now;
+    at = add(std::move(entry));
+  } else {
+    unlink(at);
+    Entry& e = at->second.entry;
+    e.accounting = told.session;
+    if (!told.user.empty()) e.user = told.user;
+    if (e.connected == 0) e.connected = now;
+    link(at);
+    by_age_.splice(by_age_.end(), by_age_, at->second.age);
+  }
+  Entry& e = at->second.entry;
+  e.heard = now;
+  if (told.framed_address) e.address = dotted(*told.framed_address);
+  if (told.status == radius::AcctStatus::interim) {
+    e.octets_in = told.octets_in;
+    e.octets_out = told.octets_out;
+  }
+}
+
+void Admitted::remove(std::uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  if (const Place at = entries_.find(number); at != entries_.end()) erase(at);
+}
+
+void Admitted::change(std::uint64_t number, pipeline::Recommendation recommendation) {
+  const std::lock_guard lock(mutex_);
+  if (const Place at = entries_.find(number); at != entries_.end()) at->second.entry.recommendation = recommendation;
+}
+
+std::optional<Admitted::Entry> Admitted::find(std::uint64_t number) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = entries_.find(number);
+  if (at == entries_.end()) return std::nullopt;
+  return at->second.entry;
+}
+
+std::vector<Admitted::Entry> Admitted::of_device(std::string_view device) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Entry> out;
+  for (auto [it, end] = by_device_.equal_range(device); it != end; ++it) out.push_back(entries_.at(it->second).entry);
+  return out;
+}
+
+std::vector<Admitted::Entry> Admitted::list(std::uint64_t after, std::size_t most) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Entry> out;
+  for (auto at = entries_.upper_bound(after); at != entries_.end() && out.size() < most; ++at) out.push_back(at->second.entry);
+  return out;
+}
+
+std::size_t Admitted::size() const {
+  const std::lock_guard lock(mutex_);
+  return entries_.size();
+}
+
+std::size_t Admitted::connected() const {
+  const std::lock_guard lock(mutex_);
+  return connected_;
+}
+
+}  // namespace gatehouse::server

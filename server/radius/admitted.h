@@ -1,0 +1,118 @@
+// Whom gateways have let in by our word, and what they tell of them since (RFC 2866): so that it is known who is connected, and
+// a gateway can be asked to cut an endpoint off (RFC 5176).
+//
+//   admitted.note(entry);                                        // with Access-Accept
+//   const std::string mark = Admitted::mark(entry.session);      // goes along as Class, and comes back with accounting
+//   admitted.account(gateway, client, told, now);
+//   for (const Admitted::Entry& one : admitted.of_device("deb3…")) …
+//
+// An entry ends with accounting's stop, when its gateway starts anew, when the endpoint was cut off, or when the same port of the
+// same gateway is given to another admission. Bounded; of more, the one that was heard of the longest ago is forgotten. Times are
+// milliseconds since 1970, from the caller. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pipeline/verdict/verdict.h"
+#include "server/config/address_prefix.h"
+#include "wire/radius/accounting.h"
+
+namespace gatehouse::server {
+
+class Admitted {
+ public:
+  struct Entry {
+    std::uint64_t number = 0;  // given by note() and account()
+    IpAddress gateway{};       // where its requests come from
+    std::string client;        // of the configuration
+    std::string nas;           // NAS-Identifier
+    ByteVector nas_address;    // NAS-IP-Address (4 bytes) or NAS-IPv6-Address (16); empty: not said
+    std::optional<std::uint32_t> port;  // NAS-Port
+    std::string user;          // User-Name, as the gateway says it
+    std::string station;       // Calling-Station-Id
+    std::string accounting;    // Acct-Session-Id; empty: not known yet
+    std::string address;       // of the endpoint, as the gateway has given it; empty: not told
+    // Who it is; empty: it was let in before this server started, and nothing is known of it.
+    std::string session, device, identity, identity_type;
+    std::vector<std::string> groups;  // of the policy, the nearest first
+    pipeline::Recommendation recommendation = pipeline::Recommendation::none;
+    std::int64_t admitted = 0;                 // 0: not by this server's process
+    std::int64_t connected = 0, heard = 0;     // first and last word of accounting; 0: none
+    std::uint64_t octets_in = 0, octets_out = 0;
+  };
+
+  explicit Admitted(std::size_t most = 262'144) : most_(most) {}
+
+  // What Class says of a session: longer than what strongSwan takes for a group's name (44 bytes and more aren't).
+  static std::string mark(std::string_view session);
+  // The session of a mark; empty: it is none of ours.
+  static std::string_view session_of(std::string_view mark);
+
+  std::uint64_t note(Entry entry);
+  // What accounting says. `recall`: what is on record of a session that was told before this process began; nullopt: nothing.
+  using Recall = std::function<std::optional<Entry>(std::string_view session)>;
+  void account(const IpAddress& gateway, std::string_view client, const radius::Accounting& told, std::int64_t now, const Recall& recall);
+  void remove(std::uint64_t number);
+  // It was moved.
+  void change(std::uint64_t number, pipeline::Recommendation recommendation);
+
+  std::optional<Entry> find(std::uint64_t number) const;
+  std::vector<Entry> of_device(std::string_view device) const;
+  // In the order of their numbers, from the first above `after` on.
+  std::vector<Entry> list(std::uint64_t after, std::size_t most) const;
+  std::size_t size() const;
+  // Those that accounting has told of.
+  std::size_t connected() const;
+
+ private:
+  struct Kept {
+    Entry entry;
+    std::list<std::uint64_t>::iterator age;
+  };
+  using Place = std::map<std::uint64_t, Kept>::iterator;
+  struct PortKey {
+    IpAddress gateway{};
+    std::string nas, user, station;
+    std::optional<std::uint32_t> port;
+    friend auto operator<=>(const PortKey&, const PortKey&) = default;
+  };
+  struct AccountingKey {
+    IpAddress gateway{};
+    std::string nas, accounting;
+    friend auto operator<=>(const AccountingKey&, const AccountingKey&) = default;
+  };
+  struct WhoKey {
+    IpAddress gateway{};
+    std::string nas, user, station;
+    friend auto operator<=>(const WhoKey&, const WhoKey&) = default;
+  };
+  static WhoKey who_key(const Entry& e) { return {e.gateway, e.nas, e.user, e.station}; }
+  static PortKey port_key(const Entry& e) { return {e.gateway, e.nas, e.user, e.station, e.port}; }
+  static AccountingKey accounting_key(const Entry& e) { return {e.gateway, e.nas, e.accounting}; }
+  Place add(Entry entry);
+  void erase(Place at);
+  void unlink(Place at);
+  void link(Place at);
+
+  const std::size_t most_;
+  mutable std::mutex mutex_;
+  std::uint64_t last_ = 0;                                       // guarded by mutex_, as the rest is
+  std::map<std::uint64_t, Kept> entries_;
+  std::list<std::uint64_t> by_age_;                              // heard of the longest ago first
+  std::multimap<std::string, std::uint64_t, std::less<>> by_device_;
+  std::map<std::string, std::uint64_t, std::less<>> by_session_;
+  std::map<PortKey, std::uint64_t> by_port_;                     // those with a station or a port
+  std::map<AccountingKey, std::uint64_t> by_accounting_;
+  std::map<WhoKey, std::uint64_t> unaccounted_;                  // the newest that accounting hasn't told of
+  std::size_t connected_ = 0;
+};
+
+}  // namespace gatehouse::server

@@ -1,0 +1,62 @@
+// RADIUS over TCP and over TLS (RFC 6613, RFC 6614): one connection of a gateway's or a proxy's, packets behind one another both
+// ways. Over TLS it has a certificate, whose subject is its name, and the shared secret is "radsec". On a strand of its own.
+#pragma once
+
+#include <array>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/tls/impl.h"
+#include "server/tls/tls_stream.h"
+#include "wire/radius/radius.h"
+
+namespace gatehouse::server {
+
+class RadiusFront;
+
+class RadiusStream : public std::enable_shared_from_this<RadiusStream> {
+ public:
+  // `context`: null: plain TCP.
+  RadiusStream(std::shared_ptr<RadiusFront> front, boost::asio::ip::tcp::socket socket,
+               const boost::asio::ip::tcp::endpoint& peer, std::shared_ptr<const TlsContext> context);
+  ~RadiusStream();
+  RadiusStream(const RadiusStream&) = delete;
+  RadiusStream& operator=(const RadiusStream&) = delete;
+
+  void begin();
+  // Any thread; over once the connection is.
+  void send(ByteVector packet);
+  void close();
+  bool secured() const { return tls_.has_value(); }
+  const std::string& subject() const { return subject_; }  // once it is established
+  const boost::asio::ip::tcp::endpoint& peer() const { return peer_; }
+
+ private:
+  void on_established();
+  void read();
+  void on_bytes(Bytes bytes);
+  void write_next();
+  void written(bool good);
+  void arm(std::chrono::seconds from_now);
+  void end(std::string_view why);
+
+  const std::shared_ptr<RadiusFront> front_;
+  const std::shared_ptr<const TlsContext> context_;
+  const boost::asio::ip::tcp::endpoint peer_;
+  std::optional<boost::asio::ip::tcp::socket> plain_;
+  std::optional<TlsStream> tls_;
+  boost::asio::any_io_executor strand_;
+  boost::asio::steady_timer timer_;
+  std::array<std::byte, radius::max_packet> buffer_{};  // of plain TCP
+  radius::Framer framer_;
+  std::string subject_;
+  std::deque<ByteVector> out_;
+  std::size_t out_bytes_ = 0;
+  bool writing_ = false, ended_ = false, partial_ = false;  // partial: a packet has begun to come
+};
+
+}  // namespace gatehouse::server

@@ -1,0 +1,526 @@
+// After Access-Accept: what accounting tells, and that a gateway is asked to take back what it was told. And the other ways to
+// this server: TCP, TLS; and from it, to a server that knows passwords.
+#include <boost/json.hpp>
+#include <csignal>
+
+#include "server/control/control.h"
+#include "server/radius/admitted.h"
+#include "tests/server_metrics/http_client.h"
+#include "tests/server_metrics/text.h"
+#include "tests/server_radius/peer.h"
+#include "wire/radius/accounting.h"
+
+namespace gatehouse::test {
+namespace {
+
+namespace json = boost::json;
+using Method = endpoint::EapClient::Method;
+
+// What waits for requests on a port of its own: a gateway's for Disconnect and CoA, another server's for passwords.
+class UdpService {
+ public:
+  UdpService() : fd_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in here{};
+    here.sin_family = AF_INET;
+    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<const sockaddr*>(&here), sizeof here), 0);
+    socklen_t size = sizeof here;
+    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&here), &size), 0);
+    port_ = ntohs(here.sin_port);
+  }
+  ~UdpService() { ::close(fd_); }
+  UdpService(const UdpService&) = delete;
+  UdpService& operator=(const UdpService&) = delete;
+  std::uint16_t port() const { return port_; }
+  // Empty: nothing came for so long.
+  ByteVector receive(int ms = 60'000) {
+    pollfd p{fd_, POLLIN, 0};
+    if (::poll(&p, 1, ms) != 1) return {};
+    ByteVector out(8'192);
+    socklen_t size = sizeof from_;
+    const ssize_t n = ::recvfrom(fd_, out.data(), out.size(), 0, reinterpret_cast<sockaddr*>(&from_), &size);
+    out.resize(std::size_t(std::max<ssize_t>(n, 0)));
+    return out;
+  }
+  void answer(Bytes datagram) {
+    EXPECT_EQ(::sendto(fd_, datagram.data(), datagram.size(), 0, reinterpret_cast<const sockaddr*>(&from_), sizeof from_), ssize_t(datagram.size()));
+  }
+
+ private:
+  int fd_;
+  std::uint16_t port_ = 0;
+  sockaddr_in from_{};
+};
+
+const Bytes shared = as_bytes(radius_secret);
+
+class TakenBack : public RadiusTest {
+ protected:
+  void SetUp() override {
+    RadiusTest::SetUp();
+    config.radius.accounting = {"127.0.0.1:0"};
+    config.radius.clients.front().dynamic_port = gateway.port();
+    device = endpoint->tpm->ak().key_id();
+  }
+  double metric(const std::string& key) const { return MetricsText(scrape(server->metrics_port())).value(key); }
+  void await(const std::string& key, double value) const {
+    while (metric(key) < value) {
+    }
+  }
+  json::object control(const json::object& request) const {
+    auto client = server::ControlClient::connect(config.control_socket);
+    EXPECT_TRUE(client);
+    const auto response = client->ask(json::serialize(request));
+    EXPECT_TRUE(response);
+    return json::parse(*response).as_object();
+  }
+  // What the gateway is asked next, if it is authentic.
+  radius::Packet asked(radius::Code code) {
+    request_ = gateway.receive();
+    const auto packet = radius::parse_packet(request_);
+    EXPECT_TRUE(packet);
+    if (!packet) return {};
+    EXPECT_EQ(packet->code, code);
+    EXPECT_EQ(packet->attributes.front().type, radius::type::message_authenticator);
+    EXPECT_TRUE(radius::authentic_accounting(*packet, shared));  // made as an accounting request's
+    return *packet;
+  }
+  void answer(const radius::Packet& to, radius::Code code, std::optional<std::uint32_t> cause = std::nullopt) {
+    radius::Builder b(code, to.identifier);
+    if (cause) b.add_number(radius::type::error_cause, *cause);
+    gateway.answer(*std::move(b).finish_answer(to.authenticator, shared));
+  }
+  void account(radius::AcctStatus status, const std::vector<std::string>& classes) {
+    radius::Builder b(radius::Code::accounting_request, ++identifier_);
+    b.add_number(radius::type::acct_status_type, std::uint32_t(status));
+    b.add_text(radius::type::acct_session_id, "a-1");
+    b.add_text(radius::type::user_name, "anonymous");
+    b.add_text(radius::type::nas_identifier, "gatehouse-endpoint");
+    for (const std::string& one : classes) b.add_text(radius::type::class_, one);
+    const ByteVector bytes = *std::move(b).finish_signed_request(shared);
+    const UdpPeer udp(server->radius_ports().accounting);
+    udp.send(bytes);
+    const ByteVector response = udp.receive();
+    const auto packet = radius::parse_packet(response);
+    ASSERT_TRUE(packet);
+    EXPECT_EQ(packet->code, radius::Code::accounting_response);
+    EXPECT_TRUE(radius::authentic_answer(*packet, radius::parse_packet(bytes)->authenticator, shared, false));
+  }
+  std::vector<std::string> classes(const GatewayPeer& peer) const {
+    std::vector<std::string> out;
+    for (const radius::Attribute& a : radius::parse_packet(peer.last_answer())->attributes)
+      if (a.type == radius::type::class_) out.emplace_back(as_text(a.value));
+    return out;
+  }
+  void policy(const std::string& ask) const { std::ofstream(folder + "/policy.toml") << "[groups.all]\nask = [" << ask << "]\n"; }
+  void reload() const {
+    const auto reads = [&] {
+      std::size_t count = 0;
+      const std::string text = log->text();
+      for (std::size_t at = 0; (at = text.find("reference generation", at)) != std::string::npos; ++at) ++count;
+      return count;
+    };
+    const std::size_t already = reads();
+    ASSERT_EQ(::raise(SIGHUP), 0);
+    while (reads() == already) {
+    }
+  }
+  // One assessment over PT-TLS of the same machine by the certificate CN=client.
+  std::optional<endpoint::Recommendation> by_pt_tls() {
+    TlsPeer peer(server->port(), with("client"));
+    EXPECT_TRUE(peer.good());
+    Client client(*endpoint);
+    speak(peer, client.session());
+    if (!client.session().outcome()) return std::nullopt;
+    return client.session().outcome()->recommendation;
+  }
+
+  UdpService gateway;
+  std::string device;
+  ByteVector request_;
+  std::uint8_t identifier_ = 0;
+};
+
+TEST_F(TakenBack, ARevokedDeviceIsCutOffAndItsConnectionKnownUntilThen) {
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  const auto marks = classes(*one);
+  ASSERT_EQ(marks.size(), 1U);
+  EXPECT_FALSE(server::Admitted::session_of(marks.front()).empty());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 0);
+  account(radius::AcctStatus::start, marks);
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 1);
+  const auto listed = control({{"command", "radius.list"}});
+  const auto& entry = listed.at("items").as_array().at(0).as_object();
+  EXPECT_EQ(std::string_view(entry.at("device").as_string()), device);
+  EXPECT_EQ(entry.at("identity").as_string(), "carol");
+  EXPECT_EQ(entry.at("recommendation").as_string(), "allow");
+  EXPECT_FALSE(entry.at("connected").is_null());
+
+  EXPECT_FALSE(control({{"command", "device.revoke"}, {"device", device}}).contains("error"));
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  EXPECT_EQ(cut.text(radius::type::user_name), "anonymous");
+  EXPECT_EQ(cut.text(radius::type::calling_station_id), "192.0.2.7[4500]");
+  EXPECT_EQ(cut.text(radius::type::acct_session_id), "a-1");
+  EXPECT_EQ(cut.text(radius::type::nas_identifier), "gatehouse-endpoint");
+  EXPECT_TRUE(cut.number(radius::type::event_timestamp));
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  await("gatehouse_radius_cut_seconds_count", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  // Its stop finds nothing any more, and is answered as any.
+  account(radius::AcctStatus::stop, marks);
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 0);
+}
+
+TEST_F(TakenBack, AVerdictOverPtTlsMovesAPortAndThenClosesIt) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  config.radius.clients.front().profile = server::RadiusProfile::dot1x;
+  config.radius.tls_client_auth = "required";
+  start();
+  const auto one = made({.certificate = folder + "/client.pem", .key = folder + "/client.key"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  EXPECT_EQ(one->answer()->vlan, "10");
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::allow);
+  // What nobody answers is isolated.
+  policy("\"TPMRA\", { type = \"TCPBL\", argument = \"22\" }");
+  reload();
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::isolate) << log->text();
+  const radius::Packet move = asked(radius::Code::coa_request);
+  EXPECT_EQ(move.text(radius::type::tunnel_private_group_id), "66");
+  EXPECT_EQ(move.text(radius::type::filter_id), "isolate");
+  answer(move, radius::Code::coa_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"coa\",result=\"ack\"}", 1);
+  // Isolated already: nothing is asked for the next verdict of this kind, but for a worse one.
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::isolate);
+  policy("\"DENY\"");
+  reload();
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::block);
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  answer(cut, radius::Code::disconnect_nak, 503);  // it is gone already
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"nak\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  EXPECT_TRUE(log->has("refused, Error-Cause 503"));
+}
+
+// It comes again at its port, and is told another thing there: that is all that its gateway has to know.
+TEST_F(TakenBack, AnotherVerdictAtTheSamePortIsToldByItsAnswerAlone) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  start();
+  auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  account(radius::AcctStatus::start, classes(*one));
+  policy("\"TPMRA\", { type = \"TCPBL\", argument = \"22\" }");
+  reload();
+  one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  EXPECT_EQ(one->answer()->filter_id, "isolate");
+  EXPECT_FALSE(log->has("isn't trusted as before")) << log->text();
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 1);  // still the same connection
+  // From elsewhere it is one more.
+  const auto other = made({.station = "192.0.2.8[4500]"});
+  ASSERT_TRUE(other->run());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 2);
+}
+
+TEST_F(TakenBack, WhoCantBeMovedIsCutOff) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  config.radius.clients.front().profile = server::RadiusProfile::dot1x;
+  start();
+  const auto one = made({});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  policy("\"TPMRA\", { type = \"TCPBL\", argument = \"22\" }");
+  reload();
+  // Another identity, and the quote of the same device's key.
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::isolate) << log->text();
+  answer(asked(radius::Code::coa_request), radius::Code::coa_nak, 401);
+  answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_ack);
+  await("gatehouse_radius_cut_seconds_count", 1);
+}
+
+// A peer that claims another's device, and can't prove it, cuts nobody off.
+TEST_F(TakenBack, AClaimCutsNobodyOff) {
+  start();
+  const auto one = made({});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  Machine other = machine(endpoint::KeyAlgorithm::rsassa);
+  TlsPeer peer(server->port(), with("client"));
+  ASSERT_TRUE(peer.good());
+  Client client(other, {.device_id = device});
+  speak(peer, client.session());
+  ASSERT_TRUE(client.session().outcome());
+  EXPECT_NE(client.session().outcome()->recommendation, endpoint::Recommendation::allow);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_FALSE(log->has("isn't trusted as before")) << log->text();
+}
+
+TEST_F(TakenBack, AnEndpointThatIsToBeAssessedAgainHasToComeSoon) {
+  start();
+  const auto one = made({});
+  ASSERT_TRUE(one->run());
+  const std::jthread answering([&] {
+    const radius::Packet again = asked(radius::Code::coa_request);
+    EXPECT_EQ(again.number(radius::type::session_timeout), 10U);
+    answer(again, radius::Code::coa_ack);
+  });
+  const auto response = control({{"command", "device.reassess"}, {"device", device}});
+  EXPECT_EQ(response.at("asked").to_number<int>(), 1);
+}
+
+TEST_F(TakenBack, GatewaysThatCantBeAskedAreNamed) {
+  config.radius.clients.front().dynamic_port = 0;
+  start();
+  const auto one = made({});
+  ASSERT_TRUE(one->run());
+  EXPECT_EQ(control({{"command", "radius.disconnect"}, {"device", device}}).at("error").as_object().at("fault").as_string(), "denied");
+  EXPECT_TRUE(log->has("it has no dynamic_port"));
+  EXPECT_EQ(metric("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"left_out\"}"), 1);
+}
+
+TEST_F(TakenBack, AGroupOfThePolicyHasItsOwnPlace) {
+  std::ofstream(folder + "/policy.toml") << "[groups.all]\nask = [\"TPMRA\"]\n[groups.servers]\nparent = \"all\"\ndevices = [\"" << device << "\"]\n";
+  config.policy_file = folder + "/policy.toml";
+  server::RadiusReply servers;
+  servers.filter_id = "servers";
+  servers.vendor = {{9, 1, to_vector(as_bytes("shell:priv-lvl=1"))}};
+  config.radius.groups = {{"servers", servers, std::nullopt, std::nullopt}};
+  start();
+  const auto one = made({});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  EXPECT_EQ(one->answer()->filter_id, "servers");
+  EXPECT_EQ(as_text(radius::find_vendor(*radius::parse_packet(one->last_answer()), 9, 1).value_or(Bytes())), "shell:priv-lvl=1");
+  // Who only says that it is this device isn't of its groups.
+  endpoint.emplace(machine(endpoint::KeyAlgorithm::rsassa));
+  const auto stranger = made({});
+  ASSERT_TRUE(stranger->run());
+  EXPECT_EQ(stranger->answer()->filter_id, "isolate");
+}
+
+// --- passwords that another server knows
+
+TEST_F(TakenBack, PasswordsAreAskedOfAnotherServerAndOfTheNextWhereItIsSilent) {
+  UdpService silent, knowing;
+  write("upstream", "the secret of the other server\n");
+  config.radius.passwords.clear();
+  config.radius.methods = {"gtc", "pap"};
+  config.radius.upstream = {{"127.0.0.1:" + std::to_string(silent.port()), folder + "/upstream"},
+                            {"127.0.0.1:" + std::to_string(knowing.port()), folder + "/upstream"}};
+  config.radius.upstream_timeout = std::chrono::seconds(1);
+  start();
+  std::vector<std::string> users;
+  std::jthread serving([&](const std::stop_token& stop) {
+    const Bytes key = as_bytes("the secret of the other server");
+    while (!stop.stop_requested()) {
+      const ByteVector bytes = knowing.receive(50);
+      if (bytes.empty()) continue;
+      const auto packet = radius::parse_packet(bytes);
+      ASSERT_TRUE(packet && radius::authentic_request(*packet, key));
+      const auto password = radius::reveal_password(*packet->find(radius::type::user_password), packet->authenticator, key);
+      users.emplace_back(packet->text(radius::type::user_name));
+      const bool good = password && as_text(password->reveal()) == "known elsewhere";
+      const auto code = good ? radius::Code::access_accept : radius::Code::access_reject;
+      knowing.answer(*radius::Builder(code, packet->identifier).finish_answer(packet->authenticator, key));
+    }
+  });
+  EXPECT_TRUE(allowed({.user = "erin", .password = "known elsewhere", .method = Method::gtc}));
+  EXPECT_TRUE(allowed({.user = "erin", .password = "known elsewhere", .method = Method::pap}));
+  const auto wrong = made({.user = "erin", .password = "wrong", .method = Method::pap});
+  ASSERT_TRUE(wrong->run());
+  EXPECT_FALSE(wrong->accepted());
+  serving.request_stop();
+  serving.join();
+  EXPECT_EQ(users, std::vector<std::string>(3, "erin"));
+  EXPECT_EQ(metric("gatehouse_radius_upstream_total{result=\"accept\"}"), 2);
+  EXPECT_EQ(metric("gatehouse_radius_upstream_total{result=\"reject\"}"), 1);
+  // The one that was silent was asked once; the other one is asked first since.
+  EXPECT_FALSE(silent.receive(0).empty());
+  EXPECT_TRUE(silent.receive(0).empty());
+  EXPECT_FALSE(log->has("known elsewhere"));
+}
+
+TEST_F(TakenBack, WithoutAnyAnswerNobodyIsLetInAndNobodyHasGuessed) {
+  UdpService silent;
+  write("upstream", "the secret of the other server\n");
+  config.radius.passwords.clear();
+  config.radius.methods = {"pap"};
+  config.radius.upstream = {{"127.0.0.1:" + std::to_string(silent.port()), folder + "/upstream"}};
+  config.radius.upstream_timeout = std::chrono::seconds(1);
+  start();
+  const auto one = made({.user = "erin", .password = "any", .method = Method::pap});
+  ASSERT_TRUE(one->run());
+  EXPECT_FALSE(one->accepted());
+  EXPECT_EQ(metric("gatehouse_radius_upstream_total{result=\"silence\"}"), 1);
+  EXPECT_TRUE(log->has("no answer from any RADIUS server"));
+}
+
+// --- guessed passwords
+
+TEST_F(TakenBack, AfterWrongPasswordsTheNextAttemptOfThatPlaceWaits) {
+  start();
+  for (int n = 0; n < 3; ++n) {
+    const auto wrong = made({.user = "user" + std::to_string(n), .password = "wrong"});
+    ASSERT_TRUE(wrong->run());
+    EXPECT_FALSE(wrong->accepted());
+  }
+  EXPECT_EQ(metric("gatehouse_eap_password_backoff_total{result=\"held_back\"}"), 0);
+  // Another place isn't meant, with or without the port that strongSwan says.
+  EXPECT_TRUE(allowed({.station = "192.0.2.8[4500]"}));
+  EXPECT_EQ(metric("gatehouse_eap_password_backoff_total{result=\"held_back\"}"), 0);
+  EXPECT_TRUE(allowed({.station = "192.0.2.7[1024]"}));
+  EXPECT_EQ(metric("gatehouse_eap_password_backoff_total{result=\"held_back\"}"), 1);
+  // A right one makes good.
+  EXPECT_TRUE(allowed({}));
+  EXPECT_EQ(metric("gatehouse_eap_password_backoff_total{result=\"held_back\"}"), 1);
+}
+
+TEST_F(TakenBack, EapTncCarriesTheSameAssessment) {
+  config.radius.eap_tnc = true;
+  start();
+  EXPECT_TRUE(allowed({.eap_tnc = true}));
+  EXPECT_TRUE(allowed({.tls_12 = true, .eap_tnc = true}));
+}
+
+// --- TCP and TLS
+
+// A gateway's stream of packets.
+class Stream {
+ public:
+  Stream(std::uint16_t port, const TlsWanted& wanted) : tls_(std::in_place, port, wanted) {}
+  explicit Stream(std::uint16_t port) : tls_(std::in_place, port), plain_(true) {}
+  TlsPeer& peer() { return *tls_; }
+  bool send(Bytes packet) {
+    if (!plain_) return tls_->write(packet);
+    tls_->write_raw(packet);
+    return true;
+  }
+  // The next packet; empty: the connection has ended.
+  ByteVector receive() {
+    for (;;) {
+      const auto packet = framer_.next();
+      if (!packet) return {};
+      if (!packet->empty()) return to_vector(*packet);
+      ByteVector more;
+      if (plain_) {
+        more.resize(4'096);
+        const ssize_t n = ::recv(tls_->fd(), more.data(), more.size(), 0);
+        more.resize(std::size_t(std::max<ssize_t>(n, 0)));
+      } else {
+        more = tls_->read();
+      }
+      if (more.empty()) return {};
+      framer_.feed(more);
+    }
+  }
+  testing::AssertionResult run(GatewayPeer& one) {
+    while (!one.over()) {
+      const auto request = one.gateway().request(one.next());
+      if (!request || !send(*request)) return testing::AssertionFailure() << "it can't be sent";
+      if (!one.take(receive())) return testing::AssertionFailure() << "no answer that counts";
+    }
+    return testing::AssertionSuccess();
+  }
+
+ private:
+  std::optional<TlsPeer> tls_;
+  bool plain_ = false;
+  radius::Framer framer_;
+};
+
+class Streams : public TakenBack {
+ protected:
+  void SetUp() override {
+    TakenBack::SetUp();
+    gateways.emplace(folder, "gateway CA");
+    gateways->issue("gateway");
+    gateways->issue("nobody");
+    config.radius.listen_tcp = {"127.0.0.1:0"};
+    config.radius.listen_tls = {"127.0.0.1:0"};
+    config.radius.gateway_ca = gateways->certificate();
+    server::RadiusClientConfig by_certificate;
+    by_certificate.subject = "CN=gateway";
+    config.radius.clients.push_back(by_certificate);
+  }
+  std::optional<Authority> gateways;
+};
+
+TEST_F(Streams, AWholeAssessmentOverTlsWithTheGatewaysCertificate) {
+  start();
+  for (const int version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
+    Stream stream(server->radius_ports().tls, with("gateway", version));
+    ASSERT_TRUE(stream.peer().good()) << log->text();
+    // Two conversations on one connection, one after the other, and accounting besides.
+    for (int n = 0; n < 2; ++n) {
+      const auto one = made({.secret = "radsec"});
+      ASSERT_TRUE(stream.run(*one)) << log->text();
+      EXPECT_TRUE(one->accepted());
+      EXPECT_TRUE(one->keys_agree());
+    }
+    radius::Authenticator random{};
+    fill_random(random);
+    ASSERT_TRUE(stream.send(*radius::Builder(radius::Code::status_server, 1).finish_request(random, as_bytes("radsec"))));
+    EXPECT_EQ(radius::parse_packet(stream.receive())->code, radius::Code::access_accept);
+    radius::Builder b(radius::Code::accounting_request, 2);
+    b.add_number(radius::type::acct_status_type, 1);
+    b.add_text(radius::type::acct_session_id, "over TLS");
+    ASSERT_TRUE(stream.send(*std::move(b).finish_signed_request(as_bytes("radsec"))));
+    EXPECT_EQ(radius::parse_packet(stream.receive())->code, radius::Code::accounting_response);
+  }
+}
+
+TEST_F(Streams, OverTlsNobodyMayAskWithoutACertificateOfAGateway) {
+  start();
+  const auto port = server->radius_ports().tls;
+  const auto status = [](Stream& stream) {
+    radius::Authenticator random{};
+    (void)stream.send(*radius::Builder(radius::Code::status_server, 1).finish_request(random, as_bytes("radsec")));
+    return stream.receive();
+  };
+  // None; an endpoint's, of another authority; of the right authority, but nobody that is configured.
+  TlsWanted none;
+  Stream without(port, none);
+  EXPECT_TRUE(status(without).empty());
+  Stream endpoints(port, with("client"));
+  EXPECT_TRUE(status(endpoints).empty());
+  Stream nobody(port, with("nobody"));
+  EXPECT_TRUE(status(nobody).empty());
+  Stream good(port, with("gateway"));
+  EXPECT_FALSE(status(good).empty()) << log->text();
+  EXPECT_TRUE(log->has("nobody who may ask"));
+}
+
+TEST_F(Streams, OverTcpItIsTheSecretOfTheAddressAndWhatIsntRadiusEndsTheConnection) {
+  start();
+  const auto port = server->radius_ports().tcp;
+  Stream stream(port);
+  const auto one = made({});
+  ASSERT_TRUE(stream.run(*one)) << log->text();
+  EXPECT_TRUE(one->accepted());
+  radius::Authenticator random{};
+  const ByteVector wrong = *radius::Builder(radius::Code::status_server, 1).finish_request(random, as_bytes("another secret of 22 l"));
+  const ByteVector right = *radius::Builder(radius::Code::status_server, 1).finish_request(random, shared);
+  for (const ByteVector& bad : {wrong, to_vector(as_bytes("GET / HTTP/1.0\r\n\r\n")), ByteVector(8, std::byte{0})}) {
+    Stream hostile(port);
+    ASSERT_TRUE(hostile.send(bad));
+    EXPECT_TRUE(hostile.receive().empty());
+  }
+  // Cut anywhere it is still whole.
+  Stream slow(port);
+  for (const std::byte b : right) ASSERT_TRUE(slow.send(Bytes(&b, 1)));
+  EXPECT_FALSE(slow.receive().empty());
+  EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"taken\"}"), 5);
+}
+
+}  // namespace
+}  // namespace gatehouse::test
