@@ -800,7 +800,11 @@ Result<json::object> radius_disconnect(const Live* live, const json::object& req
 
 // A device's trust has ended by an operator's word: nobody waits for its next assessment.
 void cut_off(const Live* live, std::string_view command, const json::object& request) {
-  if (live == nullptr || !live->disconnect || (command != "device.revoke" && command != "device.remove")) return;
+  if (live == nullptr || !live->disconnect) return;
+  const auto state = text(request, "state");
+  const bool ended = command == "device.revoke" || command == "device.remove" ||
+                     (command == "device.state" && state && *state && device_state(**state) != DeviceState::trusted);
+  if (!ended) return;
   if (const auto device = needed_text(request, "device")) (void)live->disconnect(*device);
 }
 
