@@ -238,7 +238,7 @@ Plan work_items(const Policy& policy, const DeviceFacts& device, const History& 
 }
 
 std::vector<std::string> groups_of(const Policy& policy, const DeviceFacts& device) {
-  const std::vector<unsigned> steps = reach(policy, memberships(policy, device));
+  const std::vector<unsigned> steps = reach(policy, memberships(policy, device), device.now);
   std::vector<std::size_t> held;
   for (std::size_t i = 0; i < steps.size(); ++i)
     if (steps[i] != unreached) held.push_back(i);

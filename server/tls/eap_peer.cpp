@@ -385,7 +385,7 @@ void EapPeer::without_assessment(const EapIdentity& identity) {
     if (lease) {
       whose_.device = lease->device;
       if (const auto device = server_->state->device(lease->device); device && *device)
-        whose_.groups = policy::groups_of(*settings_.policy, {policy::Standing::authenticated, lease->device, (*device)->product, identity.name, identity.type, {}, 0, {}});
+        whose_.groups = policy::groups_of(*settings_.policy, {policy::Standing::authenticated, lease->device, (*device)->product, identity.name, identity.type, {}, now_ms(), {}});
     }
     log(LogLevel::info, "'" + escaped(identity.name) + "' at " + address_ + " by its lease: " +
                             (lease ? std::string(pipeline::name(lease->recommendation)) + ", device " + escaped(lease->device) + ", " +

@@ -8,14 +8,14 @@
 namespace gatehouse::radius {
 namespace {
 
-const Bytes secret = as_bytes("gv6URkSs");
+const Bytes accounting_secret = as_bytes("gv6URkSs");
 
 ByteVector request(AcctStatus status, std::string_view session, const std::function<void(Builder&)>& more = [](Builder&) {}) {
   Builder b(Code::accounting_request, 7);
   b.add_number(type::acct_status_type, std::uint32_t(status));
   if (!session.empty()) b.add_text(type::acct_session_id, session);
   more(b);
-  return *std::move(b).finish_signed_request(secret);
+  return *std::move(b).finish_signed_request(accounting_secret);
 }
 
 TEST(Accounting, TellsOfASession) {
@@ -33,7 +33,7 @@ TEST(Accounting, TellsOfASession) {
   });
   const auto packet = parse_packet(bytes);
   ASSERT_TRUE(packet);
-  EXPECT_TRUE(authentic_accounting(*packet, secret));
+  EXPECT_TRUE(authentic_accounting(*packet, accounting_secret));
   const auto told = parse_accounting(*packet);
   ASSERT_TRUE(told) << told.error().text();
   EXPECT_EQ(told->status, AcctStatus::interim);
@@ -65,10 +65,10 @@ TEST(Accounting, WhatIsntAccountingIsRefused) {
   EXPECT_EQ(parse_accounting(*parse_packet(unknown)).error().reason, "an Acct-Status-Type that isn't known here");
   Builder b(Code::accounting_request, 1);
   b.add_text(type::acct_status_type, "12345");
-  const ByteVector long_status = *std::move(b).finish_signed_request(secret);
+  const ByteVector long_status = *std::move(b).finish_signed_request(accounting_secret);
   EXPECT_EQ(parse_accounting(*parse_packet(long_status)).error().reason, "no Acct-Status-Type");
   Builder access(Code::access_request, 1);
-  const ByteVector other = *std::move(access).finish_request({}, secret);
+  const ByteVector other = *std::move(access).finish_request({}, accounting_secret);
   EXPECT_EQ(parse_accounting(*parse_packet(other)).error().fault, Fault::protocol);
 }
 
@@ -79,13 +79,13 @@ TEST(Accounting, TheResponseHasTheProxyStatesAndNothingElse) {
     b.add_text(type::proxy_state, "second");
   });
   const auto asked = parse_packet(bytes);
-  const auto made = accounting_response(*asked, secret);
+  const auto made = accounting_response(*asked, accounting_secret);
   ASSERT_TRUE(made);
   const auto response = parse_packet(*made);
   ASSERT_TRUE(response);
   EXPECT_EQ(response->code, Code::accounting_response);
   EXPECT_EQ(response->identifier, 7);
-  EXPECT_TRUE(authentic_answer(*response, asked->authenticator, secret, false));
+  EXPECT_TRUE(authentic_answer(*response, asked->authenticator, accounting_secret, false));
   EXPECT_FALSE(authentic_answer(*response, asked->authenticator, as_bytes("another"), false));
   ASSERT_EQ(response->attributes.size(), 2U);
   EXPECT_EQ(as_text(response->attributes[0].value), "first");
