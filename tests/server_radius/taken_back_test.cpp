@@ -108,7 +108,10 @@ class TakenBack : public RadiusTest {
   }
   std::vector<std::string> classes(const GatewayPeer& peer) const {
     std::vector<std::string> out;
-    for (const radius::Attribute& a : radius::parse_packet(peer.last_answer())->attributes)
+    const auto packet = radius::parse_packet(peer.last_answer());
+    EXPECT_TRUE(packet);
+    if (!packet) return out;
+    for (const radius::Attribute& a : packet->attributes)
       if (a.type == radius::type::class_) out.emplace_back(as_text(a.value));
     return out;
   }
