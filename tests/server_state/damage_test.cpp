@@ -30,6 +30,8 @@ std::string complaint(const std::string& path, const Digest& root) {
   const auto devices = (*state)->devices("", 1000);
   if (!devices) return devices.error().text();
   if (devices->size() != 100) return "devices are missing";
+  for (const Device& device : *devices)
+    if (const auto history = (*state)->history(device.id, 1000); !history) return history.error().text();
   // The root of all results stands for each of them.
   return report->head.root == root ? "" : "results are missing";
 }
