@@ -5,7 +5,7 @@
 namespace gatehouse {
 namespace {
 
-constexpr std::string_view spec = "RFC 4180 2";
+constexpr std::string_view spec = "RFC 4180 2", byte_order_mark = "\xEF\xBB\xBF";
 constexpr std::size_t max_fields = 64, max_field_bytes = std::size_t(1) << 20;
 
 std::unexpected<Error> wrong(std::string_view reason, std::size_t at, Fault fault = Fault::malformed) {
@@ -15,7 +15,7 @@ std::unexpected<Error> wrong(std::string_view reason, std::size_t at, Fault faul
 }  // namespace
 
 CsvReader::CsvReader(std::string_view text) : text_(text) {
-  if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;
+  if (text_.starts_with(byte_order_mark)) at_ = 3;
 }
 
 Result<std::string> CsvReader::quoted() {
@@ -82,7 +82,9 @@ void append_csv_row(std::string& out, std::span<const std::string> fields) {
     if (!first) out += ',';
     const bool alone = fields.size() == 1 && field.empty();  // an empty line is no row
     first = false;
-    if (!alone && field.find_first_of(",\"\r\n") == std::string::npos) {
+    // At the start of a text it would be taken for the text's.
+    const bool marked = field.starts_with(byte_order_mark);
+    if (!alone && !marked && field.find_first_of(",\"\r\n") == std::string::npos) {
       out += field;
       continue;
     }

@@ -117,7 +117,7 @@ void add_user(CLI::App& app, Run& run) {
   CLI::App* const group = app.add_subcommand("user", "Users who authenticate by password (PT-TLS SASL, and behind gateways)");
   group->require_subcommand(1);
   group->footer(
-      "Examples:\n  gatehouse user add carol --users users.db <password.txt\n"
+      "Example:\n  gatehouse user add carol --users users.db <password.txt\n"
       "  gatehouse user add carol --passwords eap.passwords --password-file password.txt");
   const auto command = [&](const char* name, const char* what, int (*body)(const Options&), const char* example) {
     CLI::App* const out = group->add_subcommand(name, what);

@@ -55,7 +55,7 @@ TEST(Csv, KnowsTheLineOfARow) {
 }
 
 TEST(Csv, ReadsBackWhatItWrote) {
-  const Rows rows{{"a", "", "b c"}, {"x,y", "\"", "\r\n"}, {""}, {"\r", "\n", "ä"}};
+  const Rows rows{{"\xEF\xBB\xBF" "first"}, {"a", "", "b c"}, {"x,y", "\"", "\r\n"}, {""}, {"\r", "\n", "ä"}};
   std::string text;
   for (const auto& row : rows) append_csv_row(text, row);
   EXPECT_EQ(rows_of(text), rows);

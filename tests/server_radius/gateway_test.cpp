@@ -195,6 +195,8 @@ TEST_F(RadiusGatewayTest, AStateThatIsntTheClientsOwnIsRejected) {
   ask(other, state, 202);
   EXPECT_TRUE(live->run());
   EXPECT_TRUE(live->accepted());
+  while (metric("gatehouse_eap_conversations") != 0) {
+  }
   ask(same, state, 203);  // it is over
 }
 

@@ -34,6 +34,7 @@ class MetricsTest : public ServerTest {
 const std::string allow = R"(gatehouse_attestations_total{recommendation="allow",evaluation="compliant"})";
 
 TEST_F(MetricsTest, NumbersFollowTheSessions) {
+  config.proved_evidence_mb = 0;
   start();
   const MetricsText before = read();
   EXPECT_EQ(before.value(allow), 0);
@@ -67,6 +68,19 @@ TEST_F(MetricsTest, NumbersFollowTheSessions) {
     const bool error = key.starts_with("gatehouse_protocol_errors_total") || key.starts_with("gatehouse_faults_total");
     EXPECT_TRUE(!error || value == 0) << key;
   }
+}
+
+// What an endpoint sent before isn't looked up again.
+TEST_F(MetricsTest, CountWhatIsTakenAsItWasBefore) {
+  start();
+  const std::string reused = R"(gatehouse_lookups_total{answer="reused"})", store = R"(gatehouse_lookups_total{answer="store"})";
+  ASSERT_TRUE(allowed());
+  const MetricsText first = read();
+  ASSERT_TRUE(allowed());
+  const MetricsText second = read();
+  EXPECT_EQ(first.value(reused), 0);
+  EXPECT_EQ(second.value(reused), 1732);
+  EXPECT_EQ(second.value(store), first.value(store));
 }
 
 TEST_F(MetricsTest, SayWhatGoesWrong) {
