@@ -16,7 +16,7 @@ TEST(Seen, ByPortByTopAndBySession) {
   ::signal(SIGPIPE, SIG_IGN);
   Site site;
   const Machine machine = site.enrolled();
-  site.configure();
+  site.configure({}, {}, "proved_evidence_mb = 0\n");
   std::ofstream(site.path("gatehouse.toml"), std::ios::app) << "[metrics]\nlisten = \"127.0.0.1:0\"\n";
   const auto without = site.gatehouse("top --once");
   EXPECT_EQ(without.code, 4);

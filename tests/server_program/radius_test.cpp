@@ -52,7 +52,7 @@ TEST_F(RadiusProgramTest, EndsInAllowIsolateOrBlockAsTheGatewayIsTold) {
   EXPECT_EQ(clean.code, 0) << clean.out << server.log();
   const auto said = boost::json::parse(clean.out).as_object();
   EXPECT_EQ(said.at("recommendation").as_string(), "allow");
-  EXPECT_EQ(boost::json::serialize(said.at("radius")), R"(["Access-Accept","Filter-Id allow"])");
+  EXPECT_EQ(boost::json::serialize(said.at("radius")), R"(["Access-Accept","Filter-Id allow","Session-Timeout 86400"])");
   auto verdict = last_verdict();
   EXPECT_EQ(verdict.at("recommendation").as_string(), "allow");
   EXPECT_EQ(std::string_view(verdict.at("summary").as_string()), sentence);
