@@ -111,9 +111,9 @@ void RadiusDynamic::on_answer(std::shared_ptr<const RadiusSettings> settings, co
     return log::write(log::Level::info, e.session, asked + " for " + whereabouts(e) + ": done, after " +
                                                        std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()) + " ms");
   }
-  const auto cause = packet ? packet->number(radius::type::error_cause) : std::nullopt;
+  const std::uint32_t cause = packet ? packet->number(radius::type::error_cause).value_or(0) : 0;  // 0: none is said
   log::write(log::Level::error, e.session, asked + " for " + whereabouts(e) + ": " +
-                                               (outcome == DynamicOutcome::nak ? "refused" + (cause ? ", Error-Cause " + std::to_string(*cause) : std::string())
+                                               (outcome == DynamicOutcome::nak ? "refused" + (cause != 0 ? ", Error-Cause " + std::to_string(cause) : std::string())
                                                                                : std::string("no answer")));
   // Who can't be moved is cut off.
   if (wish == Wish::isolate) (void)ask(settings, e, Wish::cut, detected);
