@@ -14,22 +14,14 @@
 
 #include "base/descriptor.h"
 #include "base/file.h"
+#include "base/owned.h"
 
 namespace gatehouse {
 namespace {
 
-struct FreeKey {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-struct FreeBio {
-  void operator()(BIO* bio) const { BIO_free_all(bio); }
-};
-using Key = std::unique_ptr<EVP_PKEY, FreeKey>;
-using Context = std::unique_ptr<EVP_MD_CTX, FreeContext>;
-using Bio = std::unique_ptr<BIO, FreeBio>;
+using Key = Owned<EVP_PKEY, EVP_PKEY_free>;
+using Context = Owned<EVP_MD_CTX, EVP_MD_CTX_free>;
+using Bio = Owned<BIO, BIO_free_all>;
 
 constexpr std::size_t most_pem = 16384;
 

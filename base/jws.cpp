@@ -16,23 +16,12 @@
 #include "base/base64.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/owned.h"
 
 namespace gatehouse {
 namespace {
 
-struct FreeKey {
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-struct FreeContext {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-struct FreeBio {
-  void operator()(BIO* bio) const { BIO_free_all(bio); }
-};
-struct FreeSignature {
-  void operator()(ECDSA_SIG* signature) const { ECDSA_SIG_free(signature); }
-};
-using Bio = std::unique_ptr<BIO, FreeBio>;
+using Bio = Owned<BIO, BIO_free_all>;
 
 constexpr std::size_t most_pem = std::size_t(1) << 16;
 constexpr std::string_view document = "RFC 7518 3.1";
@@ -65,7 +54,7 @@ Result<Kind> kind_of(const EVP_PKEY* key) {
 // RFC 7518 section 3.4: R and S as they are, each as long as the curve's order, in place of their DER.
 Result<ByteVector> fixed_length(Bytes der, std::size_t coordinate) {
   const unsigned char* at = as_uchar(der);
-  const std::unique_ptr<ECDSA_SIG, FreeSignature> both(d2i_ECDSA_SIG(nullptr, &at, long(der.size())));
+  const Owned<ECDSA_SIG, ECDSA_SIG_free> both(d2i_ECDSA_SIG(nullptr, &at, long(der.size())));
   ByteVector out(2 * coordinate);
   auto* const raw = reinterpret_cast<unsigned char*>(out.data());
   if (!both || BN_bn2binpad(ECDSA_SIG_get0_r(both.get()), raw, int(coordinate)) < 0 ||
@@ -79,7 +68,7 @@ Result<ByteVector> fixed_length(Bytes der, std::size_t coordinate) {
 }  // namespace
 
 struct JwsSigner::State {
-  std::unique_ptr<EVP_PKEY, FreeKey> key;
+  Owned<EVP_PKEY, EVP_PKEY_free> key;
   Kind kind;
   std::string key_id;
 };
@@ -137,7 +126,7 @@ Result<std::string> JwsSigner::sign(std::string_view type, std::string_view payl
     ERR_clear_error();
     return fail(Fault::internal, "a token can't be signed", document);
   };
-  const std::unique_ptr<EVP_MD_CTX, FreeContext> context(EVP_MD_CTX_new());
+  const Owned<EVP_MD_CTX, EVP_MD_CTX_free> context(EVP_MD_CTX_new());
   EVP_PKEY_CTX* how = nullptr;
   if (!context || EVP_DigestSignInit_ex(context.get(), &how, kind.hash, nullptr, nullptr, state_->key.get(), nullptr) != 1) return refuse();
   // RFC 7518 section 3.5: a salt as long as the hash.

@@ -18,16 +18,10 @@
 #include <array>
 #include <memory>
 
+#include "base/owned.h"
+
 namespace gatehouse {
 namespace {
-
-template <class T, void (*Free)(T*)>
-struct Deleter {
-  void operator()(T* p) const { Free(p); }
-};
-template <class T, void (*Free)(T*)>
-using Owned = std::unique_ptr<T, Deleter<T, Free>>;
-void free_bio(BIO* b) { BIO_free_all(b); }
 
 std::unexpected<Error> bad_key(std::string_view why) {
   ERR_clear_error();
@@ -167,7 +161,7 @@ Result<PublicKey> PublicKey::from_certificate(Bytes der) {
 }
 
 Result<PublicKey> PublicKey::from_pem(std::string_view pem) {
-  const Owned<BIO, free_bio> bio(BIO_new_mem_buf(pem.data(), int(pem.size())));
+  const Owned<BIO, BIO_free_all> bio(BIO_new_mem_buf(pem.data(), int(pem.size())));
   char* block = nullptr;
   char* header = nullptr;
   unsigned char* data = nullptr;
@@ -301,7 +295,7 @@ bool PublicKey::verify_digest(SignatureScheme scheme, HashAlgorithm hash, Bytes 
 }
 
 std::string PublicKey::pem() const {
-  const Owned<BIO, free_bio> bio(BIO_new(BIO_s_mem()));
+  const Owned<BIO, BIO_free_all> bio(BIO_new(BIO_s_mem()));
   const ByteVector& der = state_->spki;
   GH_ASSERT(bio && PEM_write_bio(bio.get(), PEM_STRING_PUBLIC, "", as_uchar(der), long(der.size())) > 0);
   char* text = nullptr;

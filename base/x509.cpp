@@ -15,28 +15,19 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hex.h"
+#include "base/owned.h"
 
 namespace gatehouse {
 namespace {
 
-template <auto Free>
-struct Freed {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
-template <class T, auto Free>
-using Owned = std::unique_ptr<T, Freed<Free>>;
 using OwnedX509 = Owned<X509, X509_free>;
 using OwnedCrl = Owned<X509_CRL, X509_CRL_free>;
 
-void free_bio(BIO* bio) { BIO_free_all(bio); }
 void free_names(GENERAL_NAMES* names) { GENERAL_NAMES_free(names); }
 void free_usages(EXTENDED_KEY_USAGE* usages) { EXTENDED_KEY_USAGE_free(usages); }
 // Without its elements: they belong to others.
 void free_stack(STACK_OF(X509) * stack) { sk_X509_free(stack); }
-using OwnedBio = Owned<BIO, free_bio>;
+using OwnedBio = Owned<BIO, BIO_free_all>;
 
 constexpr std::size_t max_certificate_bytes = 64 * 1024;
 constexpr std::size_t max_file_bytes = std::size_t(64) << 20;
