@@ -10,8 +10,9 @@
 #include "base/base64.h"
 #include "base/hex.h"
 #include "server/control/control.h"
-#include "server/control/request.h"
+#include "server/control/live_requests.h"
 #include "server/control/policies.h"
+#include "server/control/request.h"
 #include "server/results/record.h"
 
 namespace gatehouse::server {
@@ -472,39 +473,6 @@ Result<json::object> session_list(State& state, const json::object& request) {
 }
 
 // What `top` reads: the families of the metrics port. A bucket is [at most so many seconds, how many].
-json::object to_object(const metrics::Family& family) {
-  json::object out;
-  out["name"] = family.name;
-  out["type"] = metrics::name(family.type);
-  json::array samples;
-  for (const metrics::Sample& sample : family.samples) {
-    json::object one;
-    json::object labels;
-    for (const auto& [label, text] : sample.labels) labels[label] = text;
-    one["labels"] = std::move(labels);
-    one["value"] = sample.value;
-    if (family.type == metrics::Type::histogram) {
-      json::array buckets;
-      for (const auto& [bound, count] : sample.buckets) buckets.push_back({bound, count});
-      one["buckets"] = std::move(buckets);
-      one["count"] = sample.count;
-    }
-    samples.push_back(std::move(one));
-  }
-  out["samples"] = std::move(samples);
-  return out;
-}
-
-Result<json::object> read_metrics(const Live* live, const json::object& request) {
-  GH_CHECK(only(request, {"command"}));
-  if (live == nullptr || !live->read_metrics) return fail(Fault::environment, "no server is running on this state directory");
-  json::array families;
-  for (const metrics::Family& family : live->read_metrics()) families.push_back(to_object(family));
-  json::object out;
-  out["metrics"] = std::move(families);
-  return out;
-}
-
 // Checkpoints come without their signatures: who asks has checked them.
 Result<json::object> audit_verify(State& state, const json::object& request) {
   GH_CHECK(only(request, {"command", "checkpoints"}));
@@ -735,79 +703,6 @@ Result<json::object> device_software_history(State& state, const json::object& r
   return out;
 }
 
-Result<json::object> device_reassess(const Live* live, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device"}));
-  GH_TRY(const std::string id, needed_text(request, "device"));
-  if (live == nullptr || !live->reassess) return fail(Fault::environment, "no server is running on this state directory");
-  const std::size_t asked = live->reassess(id);
-  if (asked == 0) return fail(Fault::denied, "no endpoint of this device is connected and waiting");
-  json::object out;
-  out["device"] = id;
-  out["asked"] = asked;
-  return out;
-}
-
-json::object to_object(const Admitted::Entry& e) {
-  json::object out;
-  out["number"] = e.number;
-  out["gateway"] = escaped(e.client, 256);
-  out["nas"] = e.nas.empty() ? json::value(nullptr) : json::value(escaped(e.nas, 253));
-  out["user"] = escaped(e.user, 253);
-  out["station"] = e.station.empty() ? json::value(nullptr) : json::value(escaped(e.station, 253));
-  out["address"] = text_or_null(e.address);
-  out["accounting"] = e.accounting.empty() ? json::value(nullptr) : json::value(escaped(e.accounting, 253));
-  out["device"] = text_or_null(e.device);
-  out["session"] = text_or_null(e.session);
-  out["identity"] = e.identity.empty() ? json::value(nullptr) : json::value(escaped(e.identity, 1024));
-  out["recommendation"] = name(e.recommendation);
-  out["admitted"] = time_value(e.admitted);
-  out["connected"] = time_value(e.connected);
-  out["heard"] = time_value(e.heard);
-  out["octets_in"] = e.octets_in;
-  out["octets_out"] = e.octets_out;
-  return out;
-}
-
-// Those that gateways have let in.
-Result<json::object> radius_list(const Live* live, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device", "from", "limit"}));
-  GH_TRY(const auto device, text(request, "device"));
-  GH_TRY(const auto from, number(request, "from", ~std::uint64_t{0}));
-  GH_TRY(const auto limit, number(request, "limit", 10'000));
-  if (live == nullptr || !live->admitted) return fail(Fault::environment, "no server is running on this state directory");
-  const std::size_t most = limit ? std::max<std::size_t>(*limit, 1) : 500;
-  const auto entries = live->admitted(from.value_or(0), most + 1);
-  json::object out;
-  json::array items;
-  for (std::size_t i = 0; i < std::min(entries.size(), most); ++i)
-    if (!device || entries[i].device == *device) items.push_back(to_object(entries[i]));
-  if (entries.size() > most) out["next"] = entries[most - 1].number;
-  out["items"] = std::move(items);
-  return out;
-}
-
-Result<json::object> radius_disconnect(const Live* live, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device"}));
-  GH_TRY(const std::string id, needed_text(request, "device"));
-  if (live == nullptr || !live->disconnect) return fail(Fault::environment, "no server is running on this state directory");
-  const std::size_t asked = live->disconnect(id);
-  if (asked == 0) return fail(Fault::denied, "no gateway that could be asked has let this device in");
-  json::object out;
-  out["device"] = id;
-  out["asked"] = asked;
-  return out;
-}
-
-// A device's trust has ended by an operator's word: nobody waits for its next assessment.
-void cut_off(const Live* live, std::string_view command, const json::object& request) {
-  if (live == nullptr || !live->disconnect) return;
-  const auto state = text(request, "state");
-  const bool ended = command == "device.revoke" || command == "device.remove" ||
-                     (command == "device.state" && state && *state && device_state(**state) != DeviceState::trusted);
-  if (!ended) return;
-  if (const auto device = needed_text(request, "device")) (void)live->disconnect(*device);
-}
-
 struct Command {
   std::string_view name;
   Result<json::object> (*run)(State&, const json::object&);
@@ -836,10 +731,7 @@ Result<json::object> run(State& state, std::string_view request, const Live* liv
   const json::object* const object = value.if_object();
   if (object == nullptr) return fail(Fault::malformed, "not a JSON object", document);
   GH_TRY(const std::string command, needed_text(*object, "command"));
-  if (command == "device.reassess") return device_reassess(live, *object);
-  if (command == "radius.list") return radius_list(live, *object);
-  if (command == "radius.disconnect") return radius_disconnect(live, *object);
-  if (command == "metrics") return read_metrics(live, *object);
+  if (auto of_server = execute_live(live, command, *object)) return *std::move(of_server);
   if (auto of_policy = execute_policy(state, live, command, *object)) return *std::move(of_policy);
   for (const Command& one : commands)
     if (one.name == command) {
