@@ -250,19 +250,9 @@ bool is_key_id(std::string_view id) {
   return id.size() == 40 && std::ranges::all_of(id, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-// A process without rights reads it.
-Result<refdb::StrongTncListing> listing_of(const std::string& path, bool sandbox) {
-  GH_TRY(const auto decoders, refdb::Decoders::start({.at_once = 1, .confined = sandbox}));
-  GH_TRY(const auto file, refdb::open_strongtnc(path));
-  auto listing = decoders->strongtnc_devices(*file, path);
-  if (!listing) return fail(std::move(listing).error().from(path));
-  GH_CHECK(file->check_unchanged());
-  return listing;
-}
-
 // Of a database that is damaged somewhere nothing is imported.
 int run_import_strongtnc(const Options& options, const std::string& path) {
-  const auto listing = listing_of(path, !options.no_sandbox);
+  const auto listing = refdb::read_strongtnc(path, !options.no_sandbox);
   if (!listing) return complain(listing.error());
   const refdb::StrongTncDevices& found = listing->counts;
   auto access = options.where.open(true);

@@ -137,21 +137,11 @@ struct Import {
   bool no_sandbox = false;
 };
 
-// A process without rights reads the database.
-Result<refdb::StrongTncListing> listing_of(const std::string& path, bool sandbox) {
-  GH_TRY(const auto decoders, refdb::Decoders::start({.at_once = 1, .confined = sandbox}));
-  GH_TRY(const auto file, refdb::open_strongtnc(path));
-  auto listing = decoders->strongtnc_devices(*file, path);
-  if (!listing) return fail(std::move(listing).error().from(path));
-  GH_CHECK(file->check_unchanged());
-  return listing;
-}
-
 int run_import(const Import& o) {
   constexpr std::string_view strongtnc = "strongtnc:";
   if (!o.file.starts_with(strongtnc))
     return complain(Error{Fault::usage, "wants strongtnc:FILE, strongTNC's SQLite database", {}, 0, o.file, {}});
-  const auto listing = listing_of(o.file.substr(strongtnc.size()), !o.no_sandbox);
+  const auto listing = refdb::read_strongtnc(o.file.substr(strongtnc.size()), !o.no_sandbox);
   if (!listing) return complain(listing.error());
   if (listing->groups.empty()) {
     std::cerr << "gatehouse: " << escaped(o.file) << ": there are no groups\n";

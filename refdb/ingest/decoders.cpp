@@ -832,6 +832,15 @@ Result<StrongTncListing> Decoders::strongtnc_devices(const FileInput& file, cons
   return std::move(answer.listing());
 }
 
+Result<StrongTncListing> read_strongtnc(const std::string& path, bool sandbox) {
+  GH_TRY(const auto decoders, Decoders::start({.at_once = 1, .confined = sandbox}));
+  GH_TRY(const auto file, open_strongtnc(path));
+  auto listing = decoders->strongtnc_devices(*file, path);
+  if (!listing) return fail(std::move(listing).error().from(path));
+  GH_CHECK(file->check_unchanged());
+  return listing;
+}
+
 Result<Decoders::Rpm> Decoders::open_rpm(const FileInput& file, const std::string& name,
                                          std::optional<PinnedInput::Pin> pin, Lot lot) {
   auto out = std::make_unique<Rpm::State>();

@@ -81,4 +81,8 @@ class Decoders {
   std::unique_ptr<State> state_;
 };
 
+// What a strongTNC database says of devices and groups, by a decoder of its own: a process without rights reads it, unless
+// `sandbox` says otherwise. A file that is written to meanwhile is an error.
+Result<StrongTncListing> read_strongtnc(const std::string& path, bool sandbox);
+
 }  // namespace gatehouse::refdb
