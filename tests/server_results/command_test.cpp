@@ -127,14 +127,18 @@ TEST_F(Command, ThatHangsIsKilledWithWhatItStartedAndTheNextOneComes) {
 }
 
 TEST_F(Command, ThatIsSlowMakesResultsWaitWithinTheBoundAndNobodyElse) {
-  ResultCommandOptions o = options(program("while [ ! -e $out/go ]; do sleep 0.01; done; echo $GATEHOUSE_SESSION >>$out/said"));
+  const std::string go = folder_ / "out/go";
+  ASSERT_EQ(::mkfifo(go.c_str(), 0644), 0);
+  ASSERT_EQ(::chmod(go.c_str(), 0644), 0);
+  std::fstream gate(go);  // for reading, too: opening it waits for nobody
+  ResultCommandOptions o = options(program("read go <$out/go; echo $GATEHOUSE_SESSION >>$out/said"));
   o.most_waiting = 3;
   auto command = ResultCommand::open(std::move(o));
   ASSERT_TRUE(command) << command.error().text();
   for (int n = 0; n < 5; ++n) (*command)->publish(line(std::to_string(n)));
   EXPECT_EQ((*command)->counts().left_out, 2U);
   EXPECT_EQ((*command)->counts().waiting, 3U);
-  std::ofstream(folder_ / "out/go") << "go";
+  gate << "go\ngo\ngo\n" << std::flush;
   until([&] { return (*command)->counts().waiting == 0; });
   EXPECT_EQ(said(), "0\n1\n2\n");
 }
