@@ -33,6 +33,18 @@ if [ -n "$only" ]; then
   case " ${parts[*]} " in *" $only "*) parts=("$only");; *) usage;; esac
 fi
 
+find_programs() {  # in $bin, or built where it isn't said
+  local program
+  if [ -z "$bin" ]; then
+    bin=$root/build/release/bin
+    for program in gatehouse gatehouse-endpoint gatehouse-tpm-extend; do
+      [ -x "$bin/$program" ] || { scripts/build.sh release; break; }
+    done
+  fi
+  for program in gatehouse gatehouse-endpoint gatehouse-tpm-extend; do
+    [ -x "$bin/$program" ] || { echo "interop: $bin/$program is missing" >&2; exit 4; }
+  done
+}
 . "$(dirname "$0")/lib/interop/peer.sh"
 [ -z "$gateway" ] || . "$root/scripts/lib/gateway/interop.sh"  # which ends here
 if [ -n "$peer" ]; then
@@ -59,15 +71,7 @@ cd "$root"
 if [ -z "${GATEHOUSE_INTEROP_WORK:-}" ]; then
   # --- outside: packages, programs, and namespaces in which everything runs and with which everything ends -----------
   install_packages python3 openssl swtpm libtss2-tcti-swtpm0 net-tools util-linux
-  if [ -z "$bin" ]; then
-    bin=$root/build/release/bin
-    for program in gatehouse gatehouse-endpoint gatehouse-tpm-extend; do
-      [ -x "$bin/$program" ] || { scripts/build.sh release; break; }
-    done
-  fi
-  for program in gatehouse gatehouse-endpoint gatehouse-tpm-extend; do
-    [ -x "$bin/$program" ] || { echo "interop: $bin/$program is missing" >&2; exit 4; }
-  done
+  find_programs
   mkdir -p build/interop
   work=$(mktemp -d)
   as_root=(sudo)

@@ -10,15 +10,7 @@ absent hostapd wpa_supplicant freeradius eapol_test nft ip ping swtpm openssl py
 for program in hostapd hostapd_cli wpa_supplicant freeradius eapol_test nft ip ping swtpm; do
   command -v "$program" >/dev/null || { echo "interop: $program isn't installed" >&2; exit 4; }
 done
-if [ -z "$bin" ]; then
-  bin=$root/build/release/bin
-  for program in gatehouse gatehouse-endpoint gatehouse-tpm-extend; do
-    [ -x "$bin/$program" ] || { scripts/build.sh release; break; }
-  done
-fi
-for program in gatehouse gatehouse-endpoint gatehouse-tpm-extend; do
-  [ -x "$bin/$program" ] || { echo "interop: $bin/$program is missing" >&2; exit 4; }
-done
+find_programs
 scratch=$(mktemp -d)
 trap 'leave_namespaces; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM HUP

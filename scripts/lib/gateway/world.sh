@@ -10,28 +10,7 @@ data=(python3 scripts/lib/interop_data.py)
 product='Debian 12 x86_64'
 tcti=swtpm:host=127.0.0.1,port=2321
 eventlog=$evidence/base/binary_bios_measurements
-environment() { echo "interop: $*" >&2; exit 4; }
-quietly() {  # LOG COMMAND...
-  local log=$logs/$1
-  shift
-  "$@" >>"$log" 2>&1 || { tail -n 5 "$log" >&2; environment "$1 failed: $log"; }
-}
-passed=0 failed=0
-judge() {  # NAME, complaints (none: passed)
-  if [ -z "$2" ]; then
-    passed=$((passed + 1))
-    echo "PASS  $1"
-  else
-    failed=$((failed + 1))
-    echo "FAIL  $1"
-    printf '%s\n' "$2" | sed 's/^/        /'
-  fi
-}
-lacks() {  # LOG, TEXT...: a complaint for each text that the log doesn't have
-  local log=$1 text
-  shift
-  for text in "$@"; do grep -qF -- "$text" "$log" || echo "${log#"$root"/} lacks: $text"; done
-}
+. "$root/scripts/lib/judging.sh"
 # A packet from NAME: complains where it isn't so. Bridges and tunnels may take a moment.
 arrives() {  # NAME ADDRESS WHERE
   local n
