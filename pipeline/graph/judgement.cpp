@@ -328,6 +328,7 @@ Result<void> Judgement::take_runs(const Segment& segment, Effort& effort) {
 
 Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fingerprint& fingerprint, Effort& effort) {
   using Clock = std::chrono::steady_clock;
+  const bool kept = new_runs_bytes_ <= proved_.runs->most_of_session();
   auto out = std::make_shared<ProvedRun>();
   const std::size_t boot = boot_.size(), claims = boot_claims_.size(), false_claims = false_claims_.size(), digests = wire_digests_.size();
   const std::uint64_t items = items_, wire_items = wire_items_;
@@ -342,12 +343,13 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   const auto extended = Clock::now();
   if (!batch.items.empty()) {
     GH_TRY(out->judged, judge(references_, batch));
-    add(out->judged);
+    add(kept ? out->judged : std::move(out->judged));
   }
   effort.parse += parsed - begun;
   effort.extend += extended - parsed;
   effort.lookup += Clock::now() - extended;
 
+  if (!kept) return {};
   const auto added = [](const auto& all, std::size_t before) {
     return std::remove_cvref_t<decltype(all)>(all.begin() + std::ptrdiff_t(before), all.end());
   };
@@ -367,7 +369,8 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   out->wire_items = wire_items_ - wire_items;
   // The next session's answers come from here.
   out->judged.index = {.cached_hits = 0, .cached_misses = 0, .store_lookups = 0, .reused = out->judged.counters.processed};
-  new_runs_.emplace_back(fingerprint, std::move(out));
+  new_runs_bytes_ += out->bytes();
+  if (new_runs_bytes_ <= proved_.runs->most_of_session()) new_runs_.emplace_back(fingerprint, std::move(out));
   return {};
 }
 

@@ -112,7 +112,8 @@ class Judgement {
   Fingerprint chain_{};     // of the runs so far
   bool known_ = true;       // all of them had come before
   bool in_runs_ = true;     // nothing came in another way
-  std::vector<std::pair<Fingerprint, ProvedRunPtr>> new_runs_;
+  std::vector<std::pair<Fingerprint, ProvedRunPtr>> new_runs_;  // up to where there were too many
+  std::size_t new_runs_bytes_ = 0;                              // with the one that was too many
 
   // Of all look-ups.
   std::mutex mutex_;

@@ -56,6 +56,8 @@ class ProvedRuns {
   ProvedRunPtr find(const Fingerprint& fingerprint);
   void insert(const Fingerprint& fingerprint, ProvedRunPtr run);
   std::size_t bytes() const;
+  // What a session may hold of runs that wait for its quote: they are nobody's yet, and may never be.
+  std::size_t most_of_session() const { return most_ / 64; }
 
  private:
   using Known = std::unordered_map<Fingerprint, ProvedRunPtr, FingerprintHash>;

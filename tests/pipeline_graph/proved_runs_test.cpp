@@ -142,6 +142,16 @@ TEST_F(ProvedRunsOfRecordings, OtherRulesReferencesOrDemandsAreJudgedAnew) {
   EXPECT_EQ(judge_by([&](pipeline::Context& c) { c.references = newer; }), 0U) << "another generation";
 }
 
+// Only the first runs of a list that is too long are kept: the rest is judged again, and comes to the same.
+TEST_F(ProvedRunsOfRecordings, ASessionHoldsNoMoreThanItMay) {
+  pipeline::Pipeline small({.threads = 1, .proved_bytes = std::size_t(64) * 60'000});
+  const Recording r = read_recording("sasl-rsa-32k");
+  const std::string wanted = judged_anew(r);
+  for (int n = 0; n < 2; ++n) EXPECT_EQ(text_of(judge(small, serve_context(r, view_), r)), wanted);
+  EXPECT_GT(small.totals().reused, 127U);
+  EXPECT_LT(small.totals().reused, 1732U);
+}
+
 pipeline::ProvedRunPtr run_of(std::size_t bytes) {
   auto run = std::make_shared<pipeline::ProvedRun>();
   run->wire_digests.resize(bytes);
