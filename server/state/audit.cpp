@@ -28,9 +28,10 @@ enum class Kind : std::uint8_t { result, restore };
 struct Head {
   std::string log;
   std::int64_t since = 0;
-  std::uint64_t before = 0;  // records from before there was a log, as far as they are left
+  std::uint64_t before = 0;  // records from before there was a log, as far as they are left; `uncounted`: nobody knows
   MerkleTree tree;
 };
+constexpr std::uint64_t uncounted = UINT64_MAX;
 struct Entry {
   Digest leaf;
   Kind kind = Kind::result;
@@ -65,7 +66,12 @@ Result<Head> decode_head(std::string_view value) {
   GH_CHECK(layout::get_version(r));
   GH_TRY(out.log, layout::get_text(r));
   GH_TRY(out.since, layout::get_time(r));
-  GH_TRY(out.before, r.get<std::uint64_t>());
+  // The first heads of format 4 have no such count. Behind it are eight bytes and a whole number of digests.
+  if (r.remaining() % digest_size(HashAlgorithm::sha256) == 8) {
+    out.before = uncounted;
+  } else {
+    GH_TRY(out.before, r.get<std::uint64_t>());
+  }
   GH_TRY(const auto size, r.get<std::uint64_t>());
   std::vector<Digest> peaks;
   for (int i = std::popcount(size); i > 0; --i) {
@@ -382,7 +388,8 @@ Result<void> State::Impl::log_retirement(Batch& batch, const std::string& sessio
   GH_TRY(const auto place, batch.read(place_key(session)));
   if (!place) {  // from before there was a log
     GH_TRY(Head head, read_head(batch));
-    head.before -= head.before == 0 ? 0 : 1;
+    if (head.before == 0 || head.before == uncounted) return {};
+    --head.before;
     batch.put(head_key, encode(head));
     return {};
   }

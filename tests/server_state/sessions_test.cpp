@@ -412,6 +412,20 @@ TEST(Opening, TheStoreOfFormat4IsRead) {
   EXPECT_EQ(*state->shadow("s-good-2"), "{}");
 }
 
+// The first stores of this format have an audit log that doesn't count what was there before it.
+TEST(Opening, AnAuditLogWithoutTheCountOfEarlierRecordsGoesOn) {
+  const Folder folder;
+  const auto state = open_fixture(folder, "v4-first");
+  ASSERT_TRUE(state);
+  const auto before = state->audit_head();
+  ASSERT_TRUE(before) << before.error().text();
+  ASSERT_TRUE(commit(*state, result_of(intent("s-new", "d-trusted", 4'000'000'000'000))));
+  EXPECT_EQ(state->audit_head()->size, before->size + 1);
+  const auto report = state->audit({});
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_EQ(report->problems_total, 0U);
+}
+
 TEST(Opening, TheStoreOfFormat5IsRead) {
   const Folder folder;
   const auto state = open_fixture(folder, "v5");
