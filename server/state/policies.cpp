@@ -10,7 +10,7 @@ namespace {
 
 using namespace layout;
 
-constexpr std::string_view versions = "V", held_key = "U";
+constexpr std::string_view versions = "V", held_key = "O";
 
 std::string version_key(std::uint64_t number) { return std::string(versions) + number64(number); }
 

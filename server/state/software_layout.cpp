@@ -67,7 +67,7 @@ std::string item_result_prefix(std::string_view device) { return joined('r', dev
 std::string item_result_prefix(std::string_view device, std::string_view policy) {
   return item_result_prefix(device).append(policy) + '\0';
 }
-std::string failing_prefix(std::string_view device) { return joined('G', device) + '\0'; }
+std::string failing_prefix(std::string_view device) { return joined('I', device) + '\0'; }
 std::string failing_key(std::string_view device, std::string_view policy) { return failing_prefix(device).append(policy); }
 std::string item_result_key(std::string_view device, std::string_view policy, std::int64_t time,
                             std::string_view session) {
