@@ -7,6 +7,8 @@
 namespace gatehouse::server {
 namespace {
 
+constexpr std::string_view removed = "removed";  // the last entry of an enrolled device's history
+
 constexpr std::size_t max_keys = 64, max_identities = 64, max_name_bytes = 1024;
 
 std::unexpected<Error> unknown_device(const std::string& id) {
@@ -78,6 +80,30 @@ Result<void> add_key(const Batch& batch, Device& device, const EnrolledKey& give
   return {};
 }
 
+std::unexpected<Error> barred_by(const Device& device) {
+  return fail(Error{Fault::denied, "the device isn't to be trusted: resume it, or trust a key of it by its name", {}, 0, device.id,
+                    std::string(name(device.state))});
+}
+
+// The history of a device stays when it is removed; of one that never was enrolled nothing does, or strangers would fill the
+// store with names. Adds the keys of its entries to `keys`.
+Result<void> forget_stranger(Batch& batch, const std::string& id, std::vector<std::string>& keys) {
+  std::vector<std::string> entries;
+  bool enrolled_once = false;
+  Result<void> good{};
+  const std::string prefix = layout::history_prefix(id);
+  GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, std::string_view value) {
+    auto entry = layout::decode_history(value, 0);
+    if (!entry) return good = std::unexpected(std::move(entry).error()), false;
+    enrolled_once = enrolled_once || entry->what == removed;
+    entries.emplace_back(key);
+    return true;
+  }));
+  GH_CHECK(good);
+  if (!enrolled_once) std::move(entries.begin(), entries.end(), std::back_inserter(keys));
+  return {};
+}
+
 void set_model(Batch& batch, Device& device, const std::string& model) {
   if (!device.model.empty()) batch.erase(layout::model_key(device.model, device.id));
   device.model = model;
@@ -109,8 +135,7 @@ Result<Device> State::Impl::enrol(Batch& batch, const Enrolment& enrolment) {
   Device& device = value.device;
   // An old list that is imported once more brings nobody back.
   if (stored && bars(device.state) && enrolment.source == KeySource::import && (enrolment.trust || enrolment.state == DeviceState::trusted))
-    return fail(Error{Fault::denied, "the device isn't to be trusted: resume it, or trust a key of it by its name", {}, 0, id,
-                      std::string(name(device.state))});
+    return barred_by(device);
   if (stored && !device.enrolled) --batch.tallies.pending_devices;
   if (!stored) {
     device.id = id;
@@ -126,8 +151,11 @@ Result<Device> State::Impl::enrol(Batch& batch, const Enrolment& enrolment) {
   if (enrolment.model) set_model(batch, device, *enrolment.model);
 
   std::vector<std::string> said;
-  const bool by_identity = enrolment.trust && !enrolment.key && !is_key_id(id) && !device.identities.empty();
-  if (enrolment.key || (enrolment.trust && !by_identity)) {
+  // `trust` is of the AK that is given, of those that are listed, or where there is none of an identity or of the Device ID.
+  const bool keyless = enrolment.trust && !enrolment.key &&
+                       std::none_of(enrolment.keys.begin(), enrolment.keys.end(), [](const EnrolledKey& key) { return key.state == KeyState::trusted; });
+  const bool by_identity = keyless && !is_key_id(id) && !device.identities.empty();
+  if (enrolment.key || (keyless && !by_identity)) {
     if (!enrolment.key && !is_key_id(id))
       return fail(Error{Fault::usage, "without an AK the Device ID must be the key's SHA-1 key id (40 hex digits)", {}, 0, id, {}});
     const EnrolledKey first{enrolment.key, id, enrolment.trust ? KeyState::trusted : KeyState::pending};
@@ -160,6 +188,8 @@ Result<Device> State::Impl::enrol(Batch& batch, const Enrolment& enrolment) {
     state = *enrolment.state;
   else if (has_trusted && state != DeviceState::suspended)
     state = DeviceState::trusted;
+  // Nor does one without that word: as pending, or by a key that it calls trusted.
+  if (stored && bars(before.state) && !bars(state) && enrolment.source == KeySource::import) return barred_by(before);
   if (state == DeviceState::trusted && !has_trusted && device.identities.empty())
     return fail(Error{Fault::usage, "a trusted device has a trusted AK, or an identity that it is bound to", {}, 0, id, {}});
   if (!stored || !before.enrolled) said.insert(said.begin(), enrolment.source == KeySource::import ? "imported" : "enrolled");
@@ -283,7 +313,7 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id, const Auth
   GH_TRY(auto value, read_device(batch, id));
   if (!value) return unknown_device(id);
   GH_CHECK(check_author(author, &value->device));
-  if (value->device.enrolled) note(batch, *value, author, "removed");
+  if (value->device.enrolled) note(batch, *value, author, std::string(removed));
   if (!value->device.model.empty()) batch.erase(layout::model_key(value->device.model, id));
   GH_TRY(const auto attested, read_attested(batch, id));
   if (attested) batch.erase(layout::lease_key(attested->time, id));
@@ -303,6 +333,7 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id, const Auth
   GH_CHECK(batch.each(results, results, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
   const std::string failing = layout::failing_prefix(id);
   GH_CHECK(batch.each(failing, failing, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
+  if (!value->device.enrolled) GH_CHECK(forget_stranger(batch, id, items));
   for (const std::string& key : items) batch.erase(key);
   GH_CHECK(forget_software(batch, id));
   GH_CHECK(forget_files(batch, id));

@@ -21,6 +21,14 @@ pipeline::Baseline of(std::vector<std::pair<std::uint32_t, std::vector<int>>> pc
   return out;
 }
 
+// A record of an imported list.
+Enrolment listed(const std::string& device) {
+  Enrolment out;
+  out.device = device;
+  out.source = KeySource::import;
+  return out;
+}
+
 class Life : public testing::Test {
  protected:
   Life() {
@@ -112,6 +120,56 @@ TEST_F(Life, ASuspendedDeviceIsNotTrustedByTheBackDoor) {
   EXPECT_EQ(state_of("d1"), DeviceState::suspended);
   ASSERT_TRUE(state_->change_state_blocking("d1", DeviceState::trusted, alice));
   EXPECT_EQ(state_->judge_key("d1", second).standing, KeyStanding::trusted);
+}
+
+// Neither by a word that sounds harmless, nor by a key that the list calls trusted.
+TEST_F(Life, AnImportBringsNobodyBack) {
+  for (const DeviceState barred : {DeviceState::suspended, DeviceState::retired}) {
+    const std::string id = "d-" + std::string(name(barred));
+    enrolled(id);
+    ASSERT_TRUE(state_->change_state_blocking(id, barred, alice));
+    Enrolment pending = listed(id);
+    pending.state = DeviceState::pending;
+    const auto outcomes = state_->import_blocking({pending});
+    EXPECT_FALSE(outcomes.front()) << id;
+    Enrolment key = listed(id);
+    key.keys.push_back({SeenKey{.key = new_key(), .object_attributes = {}, .name_algorithm = {}}, {}, KeyState::trusted});
+    const auto added = state_->import_blocking({key});
+    // A key may be added to a suspended one, which stays so.
+    EXPECT_EQ(added.front().has_value(), barred == DeviceState::suspended) << id;
+    EXPECT_EQ((*state_->device(id))->state, barred) << id;
+  }
+}
+
+TEST_F(Life, TrustIsOfTheKeysThatAreListed) {
+  Enrolment record = listed("host-7");
+  record.trust = true;
+  const PublicKey key = new_key();
+  record.keys.push_back({SeenKey{.key = key, .object_attributes = {}, .name_algorithm = {}}, {}, KeyState::trusted});
+  const auto outcomes = state_->import_blocking({record});
+  ASSERT_TRUE(outcomes.front()) << outcomes.front().error().text();
+  const auto device = **state_->device("host-7");
+  EXPECT_EQ(device.state, DeviceState::trusted);
+  ASSERT_EQ(device.keys.size(), 1U);
+  EXPECT_EQ(device.keys.front().pin, key.pin());
+}
+
+// Strangers fill the store with nothing that outlasts the operator's clearing; what was enrolled once is remembered.
+TEST_F(Life, OfAStrangerNothingStays) {
+  SessionResult seen = result_of(intent("s-1", "stranger", clock_ - 100));
+  seen.pending_key = SeenKey{.key = new_key(), .object_attributes = {}, .name_algorithm = {}};
+  ASSERT_TRUE(commit(*state_, seen));
+  EXPECT_EQ(state_->history("stranger", 10)->size(), 1U);
+  ASSERT_TRUE(state_->remove_blocking("stranger", alice));
+  EXPECT_TRUE(state_->history("stranger", 10)->empty());
+
+  enrolled("ours");
+  ASSERT_TRUE(state_->remove_blocking("ours", alice));
+  seen.intent = intent("s-2", "ours", clock_ - 50);
+  seen.pending_key = SeenKey{.key = new_key(), .object_attributes = {}, .name_algorithm = {}};
+  ASSERT_TRUE(commit(*state_, seen));
+  ASSERT_TRUE(state_->remove_blocking("ours", alice));
+  EXPECT_GE(state_->history("ours", 10)->size(), 3U);
 }
 
 TEST_F(Life, ASessionOfADeviceThatWasSuspendedMeanwhileAllowsNothing) {
