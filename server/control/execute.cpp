@@ -736,7 +736,7 @@ Result<json::object> run(State& state, std::string_view request, const Live* liv
   for (const Command& one : commands)
     if (one.name == command) {
       auto done = one.run(state, *object);
-      if (done) cut_off(live, command, *object);
+      if (done) cut_off(live, command, *object, *done);
       return done;
     }
   return bad("unknown command", escaped(command, 64));

@@ -120,14 +120,29 @@ std::optional<Result<json::object>> execute_live(const Live* live, std::string_v
   return std::nullopt;
 }
 
-// A device's trust has ended by an operator's word: nobody waits for its next assessment.
-void cut_off(const Live* live, std::string_view command, const json::object& request) {
+namespace {
+
+// Whether a record or request says a state in which nobody stays connected.
+bool ends_trust(const json::object& request) {
+  const auto said = text(request, "state");
+  const auto state = said && *said ? device_state(**said) : std::nullopt;
+  return state && bars(*state);
+}
+
+}  // namespace
+
+// By an operator's word: nobody waits for the device's next assessment.
+void cut_off(const Live* live, std::string_view command, const json::object& request, const json::object& done) {
   if (live == nullptr || !live->disconnect) return;
-  const auto state = text(request, "state");
-  const bool ended = command == "device.revoke" || command == "device.remove" ||
-                     (command == "device.state" && state && *state && device_state(**state) != DeviceState::trusted);
-  if (!ended) return;
-  if (const auto device = needed_text(request, "device")) (void)live->disconnect(*device);
+  const auto one = [&](const json::object& named) {
+    if (const auto device = needed_text(named, "device")) (void)live->disconnect(*device);
+  };
+  if (command == "device.revoke" || command == "device.remove" || (command == "device.state" && ends_trust(request))) return one(request);
+  if (command != "device.import") return;
+  const json::array& records = request.at("records").as_array();
+  const json::array& results = done.at("results").as_array();
+  for (std::size_t i = 0; i < records.size(); ++i)
+    if (results[i].is_null() && ends_trust(records[i].as_object())) one(records[i].as_object());
 }
 
 }  // namespace gatehouse::server

@@ -14,7 +14,7 @@ namespace gatehouse::server {
 std::optional<Result<boost::json::object>> execute_live(const Live* live, std::string_view command,
                                                         const boost::json::object& request);
 
-// After `command` was carried out: a device whose trust it ended is cut off by the gateways that let it in.
-void cut_off(const Live* live, std::string_view command, const boost::json::object& request);
+// After `command` was carried out with this outcome: devices whose trust it ended are cut off by the gateways that let them in.
+void cut_off(const Live* live, std::string_view command, const boost::json::object& request, const boost::json::object& done);
 
 }  // namespace gatehouse::server
