@@ -7,8 +7,8 @@
 // The program is started by a thread that has given up what a program of this kind doesn't need, so that it never had it:
 // capabilities, the way to more rights, of root the user and groups, and by Landlock every file but those of the system's
 // programs and libraries, some of /etc, itself, and what the operator lets it write to: neither the server's keys nor its
-// state. It has 512 MiB, the limit in time, of processes and descriptors few; its output's beginning is logged when it
-// fails. Standard input is the result's line.
+// state. It can't open unix sockets, the server's control socket among them (confined_thread.h). Each process of it may
+// have 512 MiB of data, 64 descriptors and the limit in time; its output's beginning is logged when it fails. Standard input is the result's line.
 #pragma once
 
 #include <chrono>
@@ -27,7 +27,7 @@ struct ResultCommandOptions {
     std::vector<std::string> allow, block;  // where the recommendation is allow, where it is anything else
     std::vector<std::string> all;           // behind those
   } programs;
-  std::chrono::milliseconds limit{10'000};  // then it and what it started are killed
+  std::chrono::milliseconds limit{10'000};  // then it is killed with all of its process group
   std::vector<std::string> writes;          // files, and folders with all below them
   bool sandbox = true;                      // false: it may open what the server's user may
   std::size_t most_waiting = 10'000;        // results

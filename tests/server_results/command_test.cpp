@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -13,6 +14,7 @@
 namespace gatehouse::server {
 namespace {
 
+namespace fs = std::filesystem;
 using test::Folder;
 using test::sample_line;
 using test::until;
@@ -105,6 +107,32 @@ TEST_F(Command, CantOpenTheServersFilesNorGetMoreRights) {
   std::string own;
   std::ifstream(folder_ / "server.key") >> own;
   EXPECT_EQ(own, "secret");
+}
+
+// The server's control socket takes who has the server's user, and files are that user's to change.
+TEST_F(Command, CantSpeakToUnixSocketsNorChangeFilesByName) {
+  std::ofstream(folder_ / "state") << "state";
+  ASSERT_EQ(::chmod((folder_ / "state").c_str(), 0666), 0);
+  const std::string text =
+      "python3 - >$out/said 2>&1 <<'END'\n"
+      "import os, socket\n"
+      "def tried(what, how):\n"
+      "    try: how(); print(what, 'done')\n"
+      "    except OSError as e: print(what, type(e).__name__)\n"
+      "state = '" + folder_ / "state" + "'\n"
+      "tried('unix', lambda: socket.socket(socket.AF_UNIX))\n"
+      "tried('inet', lambda: socket.socket(socket.AF_INET))\n"
+      "tried('truncate', lambda: os.truncate(state, 0))\n"
+      "tried('chmod', lambda: os.chmod(state, 0o600))\n"
+      "tried('chown', lambda: os.chown(state, os.getuid(), -1))\n"
+      "tried('xattr', lambda: os.setxattr(state, 'user.a', b''))\n"
+      "END\n";
+  auto command = ResultCommand::open(options(program(text)));
+  ASSERT_TRUE(command) << command.error().text();
+  (*command)->publish(line("s"));
+  until([&] { return (*command)->counts().waiting == 0; });
+  EXPECT_EQ(said(), "unix PermissionError\ninet done\ntruncate PermissionError\nchmod PermissionError\nchown PermissionError\nxattr PermissionError\n");
+  EXPECT_EQ(fs::file_size(folder_ / "state"), 5U);
 }
 
 TEST_F(Command, ThatHangsIsKilledWithWhatItStartedAndTheNextOneComes) {
