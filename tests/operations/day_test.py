@@ -1,12 +1,12 @@
-"""The day of docs/operations.md, run as it stands there: each block of commands in one shell, in order, against a server
+"""The day of docs/operations.md, run as it stands there but for the service's folders, all of which are one here: each block of commands in one shell, in order, against a server
 and an endpoint on the loopback interface. What isn't an operator's doing is told by comments in the document:
 
   <!-- day: boot LIST -->              the endpoint starts with this list measured: golden, updated
   <!-- day: attest WHAT [LIST] -->     it attests, with its own list or with another one; WHAT is the recommendation, or
                                        refused for any but allow
 
-`systemctl` is the one command that is played: enable --now starts the server, reload is SIGHUP."""
-import json, os, re, shutil, signal, socket, subprocess, sys, tempfile, unittest
+Two commands are played: `sudo` runs what follows, and of `systemctl` enable --now starts the server, reload is SIGHUP."""
+import json, os, re, shutil, signal, socket, subprocess, sys, tempfile, threading, unittest
 
 GATEHOUSE = os.environ['GATEHOUSE']
 ENDPOINT = os.environ['GATEHOUSE_ENDPOINT']
@@ -18,6 +18,7 @@ LOG = os.path.join(EVIDENCE, 'base', 'binary_bios_measurements')
 LISTS = {name: os.path.join(EVIDENCE, folder, 'binary_runtime_measurements')
          for name, folder in (('golden', 'base'), ('updated', 'changed'), ('tampered', 'tampered'))}
 LIMIT = 300  # seconds for one step; only a step that hangs meets it
+FOLDERS = re.compile('(?:/etc|/var/lib|/var/log)/gatehouse/')
 
 
 def steps(text):
@@ -50,11 +51,16 @@ class Shell:
         except BrokenPipeError:
             return False, ''
         out = []
-        for line in self.process.stdout:
-            if line.rstrip('\n') == mark:
-                return True, ''.join(out)
-            out.append(line)
-        return False, ''.join(out)
+        hangs = threading.Timer(LIMIT, self.process.kill)
+        hangs.start()
+        try:
+            for line in self.process.stdout:
+                if line.rstrip('\n') == mark:
+                    return True, ''.join(out)
+                out.append(line)
+            return False, ''.join(out)
+        finally:
+            hangs.cancel()
 
     def close(self):
         self.process.stdin.close()
@@ -72,9 +78,6 @@ class Day(unittest.TestCase):
         self.tpm = None
         for name in ('site', 'bin', 'tpm', 'run'):
             os.mkdir(self.at(name), 0o700)
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            self.port = free.getsockname()[1]
         self.certificates()
         shutil.copy(LISTS['golden'], os.path.join(self.site, 'golden.ima'))
         shutil.copy(LISTS['updated'], os.path.join(self.site, 'pilot.ima'))
@@ -117,9 +120,11 @@ class Day(unittest.TestCase):
         with open(self.at('bin', 'systemctl'), 'w', encoding='ascii') as program:
             program.write(f'#!/bin/sh\necho "$*" >{self.at("run", "asked")}\nread -r answer <{self.at("run", "done")}\n'
                           '[ "$answer" = good ] || { echo "systemctl: $answer" >&2; exit 1; }\n')
-        os.chmod(self.at('bin', 'systemctl'), 0o755)
+        with open(self.at('bin', 'sudo'), 'w', encoding='ascii') as program:
+            program.write('#!/bin/sh\nexec "$@"\n')
+        for name in ('systemctl', 'sudo'):
+            os.chmod(self.at('bin', name), 0o755)
         self.server = None
-        import threading
         self.systemd = threading.Thread(target=self.serve_systemctl, daemon=True)
         self.systemd.start()
 
@@ -140,7 +145,10 @@ class Day(unittest.TestCase):
         if words == ['enable', '--now', 'gatehouse']:
             self.log = open(self.at('server.log'), 'w+b')
             self.server = subprocess.Popen([GATEHOUSE, 'serve', '--config', 'gatehouse.toml'], cwd=self.site, stdin=subprocess.DEVNULL, stderr=self.log)
-            return self.await_line('PT-TLS listening on ', 1)
+            answer = self.await_line('PT-TLS listening on ', 1)
+            if answer == 'good':
+                self.port = re.search(r'PT-TLS listening on \S*:(\d+)', self.log_text())[1]
+            return answer
         if words == ['reload', 'gatehouse']:
             told = self.log_text().count('reference generation ')
             self.server.send_signal(signal.SIGHUP)
@@ -221,11 +229,11 @@ class Day(unittest.TestCase):
         for kind, what, more in day:
             if kind == 'file':
                 with open(os.path.join(self.site, what), 'w', encoding='utf-8') as file:
-                    file.write(more.replace('[::]:271', f'127.0.0.1:{self.port}'))
+                    file.write(FOLDERS.sub(self.site + '/', more).replace('[::]:271', '127.0.0.1:0'))
             elif kind == 'play':
                 {'boot': self.boot, 'attest': self.attest}[what[0]](*what[1:])
             else:
-                good, out = shell.run(what)
+                good, out = shell.run(FOLDERS.sub(self.site + '/', what))
                 said += out
                 self.assertTrue(good, f'{DOCUMENT}:{more}: this block failed:\n{what}\n{out}\n{self.log_text()[-3000:] if self.server else ""}')
         # What the day is told to have shown.
