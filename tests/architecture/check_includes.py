@@ -37,7 +37,7 @@ LIBRARIES = {
     r"tss2/": ["endpoint", "tests"],
     r"archive(_entry)?\.h": ["refdb/ingest", "tests"],
     r"curl/": ["refdb/ingest", "server/results"],
-    r"seccomp\.h": ["refdb/ingest"],
+    r"seccomp\.h": ["refdb/ingest", "server/results"],
     r"sqlite3\.h": ["refdb/ingest", "tests"],
     r"(zlib|bzlib|lz4|lzma)\.h": ["refdb/ingest", "bench", "tests"],
     r"zstd(_errors)?\.h": ["refdb/ingest", "server/state", "bench", "tests"],
