@@ -11,7 +11,7 @@
 #                                                   FreeRADIUS, and a load balancer
 # Prints one PASS or FAIL line a conversation. Exit code 0: all passed; 1: one failed; 4: no complete strongSwan, or the
 # machine lacks something. Needs root (namespaces of its own: nothing listens outside, nothing stays behind). Leaves
-# build/interop/ with the logs; keys and stores are gone when it ends.
+# build/interop/ (gateway: build/interop-gateway/) with the logs; keys and stores are gone when it ends.
 . "$(dirname "$0")/lib/packages.sh"
 usage() { echo "usage: scripts/interop.sh [gateway] [--find] [--only PART] [--peer PREFIX] [--bin DIR]" >&2; exit 2; }
 peer='' bin='' find='' gateway='' only=''

@@ -32,15 +32,18 @@ install_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# The same for packages of servers, which Debian would start: ours are started by who needs them, where nobody else sees them.
-# What can't be installed is for the caller to find out.
-install_without_starting() {
-  local policy=/usr/sbin/policy-rc.d sudo=() made=''
+# The same for packages of servers, which Debian would start, now and at each boot: ours are started by who needs them, where
+# nobody else sees them. What can't be installed is for the caller to find out.
+install_without_starting() (
+  policy=/usr/sbin/policy-rc.d sudo=()
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  enabled() { systemctl list-unit-files --state=enabled --no-legend --plain 2>/dev/null | cut -d ' ' -f 1 | sort || true; }
+  before=$(enabled)
+  trap 'exit 130' INT TERM HUP
   if [ ! -e $policy ]; then
-    made=1
+    trap '"${sudo[@]}" rm -f $policy' EXIT
     printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" install -m 755 /dev/stdin $policy
   fi
   (install_packages "$@") || echo "note: not all of $* could be installed" >&2
-  [ -z "$made" ] || "${sudo[@]}" rm -f $policy
-}
+  for unit in $(comm -13 <(echo "$before") <(enabled)); do "${sudo[@]}" systemctl disable --quiet "$unit" || true; done
+)

@@ -12,7 +12,9 @@ for program in hostapd hostapd_cli wpa_supplicant freeradius eapol_test nft ip p
 done
 find_programs
 scratch=$(mktemp -d)
-trap 'leave_namespaces; rm -rf "$scratch"' EXIT
+as_root=(sudo)
+[ "$(id -u)" -ne 0 ] || as_root=()
+trap 'leave_namespaces; "${as_root[@]}" rm -rf "$scratch"' EXIT  # inside it, root made files
 trap 'exit 130' INT TERM HUP
 code=0
 in_namespaces "$scratch" "$root/scripts/lib/gateway/run.sh" "$scratch" "$bin" "${parts[@]}" || code=$?
