@@ -69,9 +69,9 @@ Result<void> Conversation::identify() {
   facts_.now = intent.started;
   facts_.last_boot = info.last_boot;
   plan_ = policy::work_items(*settings.policy, facts_, [&](const std::string& key) -> std::optional<policy::PastResult> {
-    const auto past = state.item_results(intent.device, key);
-    if (!past || past->empty()) return std::nullopt;
-    const StoredItemResult& r = past->front();
+    const auto past = state.item_result(intent.device, key);
+    if (!past || !*past) return std::nullopt;
+    const StoredItemResult& r = **past;
     policy::PastResult found{r.time, r.result.recommendation, r.identity, r.identity_type, r.key_pin};
     found.failing_since = r.failing_since;
     if (capture) history_[key] = found;

@@ -132,7 +132,7 @@ Result<void> shrink(Batch& batch, std::uint64_t block) {
     tree.append(entry.leaf);
   }
   for (std::uint64_t index = block * block_size; index < (block + 1) * block_size; ++index) batch.erase(entry_key(index));
-  batch.erase(live_key(block));
+  batch.erase_late(live_key(block));
   batch.put(block_key(block), as_text(tree.root().view()));
   return {};
 }
@@ -144,9 +144,9 @@ Result<void> append(Batch& batch, const Entry& entry) {
   head.tree.append(entry.leaf);
   batch.put(entry_key(index), encode(entry));
   const std::uint64_t now_live = live + (entry.kind == Kind::result ? 1 : 0);
-  batch.put(live_key(block), layout::number64(now_live));
+  batch.put_late(live_key(block), layout::number64(now_live));
   if (entry.kind == Kind::result) batch.put(place_key(entry.text), layout::number64(index));
-  batch.put(head_key, encode(head));
+  batch.put_late(head_key, encode(head));
   if (head.tree.size() % block_size == 0 && now_live == 0) return shrink(batch, block);
   return {};
 }
@@ -374,14 +374,12 @@ Result<void> State::Impl::begin_log(Batch& batch) {
     if (const auto record = layout::decode_session(value); record && record->state != SessionState::open) ++head.before;
     return true;
   }));
-  batch.put(head_key, encode(head));
+  batch.put_late(head_key, encode(head));
   return {};
 }
 
-Result<void> State::Impl::log_result(Batch& batch, const std::string& session) {
-  GH_TRY(const auto record, batch.read(layout::session_key(session)));
-  if (!record) return fail(Fault::internal, "a result without a record");
-  return append(batch, {leaf_of(Kind::result, *record), Kind::result, session});
+Result<void> State::Impl::log_result(Batch& batch, const std::string& session, std::string_view record) {
+  return append(batch, {leaf_of(Kind::result, record), Kind::result, session});
 }
 
 Result<void> State::Impl::log_retirement(Batch& batch, const std::string& session) {
@@ -390,7 +388,7 @@ Result<void> State::Impl::log_retirement(Batch& batch, const std::string& sessio
     GH_TRY(Head head, read_head(batch));
     if (head.before == 0 || head.before == uncounted) return {};
     --head.before;
-    batch.put(head_key, encode(head));
+    batch.put_late(head_key, encode(head));
     return {};
   }
   const std::uint64_t index = layout::read_number64(*place), block = index / block_size;
@@ -401,7 +399,7 @@ Result<void> State::Impl::log_retirement(Batch& batch, const std::string& sessio
   entry.text.clear();
   batch.put(entry_key(index), encode(entry));
   GH_TRY(const std::uint64_t live, read_live(batch, block));
-  batch.put(live_key(block), layout::number64(live == 0 ? 0 : live - 1));
+  batch.put_late(live_key(block), layout::number64(live == 0 ? 0 : live - 1));
   GH_TRY(const Head head, read_head(batch));
   if (live <= 1 && head.tree.size() >= (block + 1) * block_size) return shrink(batch, block);
   return {};

@@ -112,9 +112,18 @@ void set_model(Batch& batch, Device& device, const std::string& model) {
 
 }  // namespace
 
-void put_device(Batch& batch, const layout::DeviceValue& value) {
+Result<void> put_device(Batch& batch, const layout::DeviceValue& value) {
   batch.put(layout::device_key(value.device.id), layout::encode(value));
-  for (const DeviceKey& key : value.device.keys) batch.put(layout::key_id_prefix(key.key_id) + value.device.id, {});
+  for (const DeviceKey& key : value.device.keys) {
+    const std::string prefix = layout::key_id_prefix(key.key_id), place = prefix + value.device.id;
+    GH_TRY(const auto there, batch.read(place));
+    if (there) continue;
+    bool another = false;
+    GH_CHECK(batch.each(prefix, prefix, [&](auto, auto) { return another = true, false; }));
+    if (another) batch.put(layout::shared_key(key.key_id), {});
+    batch.put(place, {});
+  }
+  return {};
 }
 
 Result<Device> State::Impl::enrol(Batch& batch, const Enrolment& enrolment) {
@@ -202,7 +211,7 @@ Result<Device> State::Impl::enrol(Batch& batch, const Enrolment& enrolment) {
     set_state(batch, value, state, enrolment.author, what);
   else if (!what.empty())
     note(batch, value, enrolment.author, std::move(what));
-  put_device(batch, value);
+  GH_CHECK(put_device(batch, value));
   return device;
 }
 
@@ -243,7 +252,7 @@ Result<DeviceKey> State::Impl::trust(Batch& batch, const std::string& id, const 
     set_state(batch, *value, DeviceState::trusted, author, what);
   else if (news)
     note(batch, *value, author, what);
-  put_device(batch, *value);
+  GH_CHECK(put_device(batch, *value));
   return key;
 }
 
@@ -275,7 +284,7 @@ Result<Device> State::Impl::alter(Batch& batch, const std::string& id, const std
   }
   if (what.empty()) return device;
   note(batch, *value, author, std::move(what));
-  put_device(batch, *value);
+  GH_CHECK(put_device(batch, *value));
   return device;
 }
 
@@ -305,7 +314,7 @@ Result<std::size_t> State::Impl::revoke(Batch& batch, const std::string& id, con
     set_state(batch, *value, DeviceState::revoked, author, what);
   else if (changed != 0)
     note(batch, *value, author, what);
-  put_device(batch, *value);
+  GH_CHECK(put_device(batch, *value));
   return changed;
 }
 
@@ -331,8 +340,6 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id, const Auth
   std::vector<std::string> items;
   const std::string results = layout::item_result_prefix(id);
   GH_CHECK(batch.each(results, results, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
-  const std::string failing = layout::failing_prefix(id);
-  GH_CHECK(batch.each(failing, failing, [&](std::string_view key, auto) { return items.emplace_back(key), true; }));
   if (!value->device.enrolled) GH_CHECK(forget_stranger(batch, id, items));
   for (const std::string& key : items) batch.erase(key);
   GH_CHECK(forget_software(batch, id));
@@ -369,7 +376,7 @@ Result<StoredBaseline> State::Impl::approve(Batch& batch, const std::string& id,
   }
   if (!what.empty()) {
     note(batch, *value, author, std::move(what));
-    put_device(batch, *value);
+    GH_CHECK(put_device(batch, *value));
   }
   return *wanted;
 }

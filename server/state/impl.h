@@ -73,6 +73,8 @@ struct State::Impl {
   std::int64_t now() const { return options.now(); }
   Result<void> check_format(bool fresh);
   Result<void> begin_life();
+  // What a store of an earlier format lacks, but for its number; may be done again.
+  Result<void> take_over();
 
   // Changes; each runs on the writing thread and leaves nothing behind where it returns an error.
   Result<void> begin(Batch& batch, const SessionIntent& intent);
@@ -118,13 +120,14 @@ struct State::Impl {
   Result<void> note_items(Batch& batch, const SessionResult& result);
   // A store that has no audit log yet gets one, which begins here.
   Result<void> begin_log(Batch& batch);
-  // In the audit log (server/state/audit.cpp): the session's record as it is in the batch, and that it went.
-  Result<void> log_result(Batch& batch, const std::string& session);
+  // In the audit log (server/state/audit.cpp): the session's record as it is kept, and that it went.
+  Result<void> log_result(Batch& batch, const std::string& session, std::string_view record);
   Result<void> log_retirement(Batch& batch, const std::string& session);
-  Result<void> note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen);
+  // `device`: what the batch has of the session's device, before and after.
+  Result<void> note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen, std::optional<layout::DeviceValue>& device);
   // When the device proved itself, and that it was admitted.
   Result<void> note_attested(Batch& batch, const layout::DeviceValue& device, const SessionResult& result);
-  Result<void> learn(Batch& batch, const SessionResult& result);
+  Result<void> learn(Batch& batch, const SessionResult& result, std::optional<layout::DeviceValue>& device);
   Result<void> learn_files(Batch& batch, const SessionResult& result);
   Result<void> propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result);
   Result<void> retire_oldest(Batch& batch, char session_class);
@@ -135,8 +138,14 @@ Result<std::optional<layout::DeviceValue>> read_device(const StoreView& view, st
 Result<std::optional<layout::HeadValue>> read_head(const StoreView& view, std::string_view device);
 Result<EvidenceTotals> read_evidence_totals(const StoreView& view);
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device);
+// The same of a device that was read.
+Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const layout::DeviceValue& device);
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
-void put_device(Batch& batch, const layout::DeviceValue& value);
+// The same where the device itself was read.
+Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const std::optional<layout::DeviceValue>& itself, const PublicKey& key);
+// The session's record as it is kept; on the thread that hands the result over.
+std::string packed_record(const SessionResult& result);
+Result<void> put_device(Batch& batch, const layout::DeviceValue& value);
 Result<std::optional<Attested>> read_attested(const StoreView& view, std::string_view device);
 Result<std::vector<Announcement>> read_announcements(const StoreView& view, std::string_view model);
 // What the announcements that are open make of a device's approved baselines, but for what was approved or retired before.

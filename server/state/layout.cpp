@@ -4,12 +4,14 @@
 
 #include "base/hex.h"
 #include "server/state/codec.h"
+#include "server/state/pieces.h"
+#include "server/state/store.h"
 
 namespace gatehouse::server::layout {
 namespace {
 
 // Of session records with timing; those of formats 1 and 2 have the layout of all others.
-constexpr std::uint8_t timed_session_version = 2, monitored_session_version = 3;
+constexpr std::uint8_t timed_session_version = 2, monitored_session_version = 3, packed_session_version = 4;
 // Of device records with a life cycle; those of formats 1 to 4 have the layout of all others.
 constexpr std::uint8_t living_device_version = 2;
 
@@ -93,6 +95,7 @@ std::uint64_t read_number64(std::string_view eight_bytes) {
 
 std::string device_key(std::string_view device) { return joined('d', device); }
 std::string key_id_prefix(std::string_view key_id) { return joined('k', raw(key_id)) + '\0'; }
+std::string shared_key(std::string_view key_id) { return joined('S', raw(key_id)); }
 std::string revoked_pin_key(std::string_view pin) { return joined('x', raw(pin)); }
 std::string revoked_id_key(std::string_view key_id) { return joined('X', raw(key_id)); }
 std::string quote_key(std::string_view pin) { return joined('q', raw(pin)); }
@@ -131,6 +134,23 @@ std::string evidence_age_key(std::int64_t started, std::string_view session) {
 }
 std::string piece_key(const Digest& id) { return joined('B', as_text(id.view())); }
 std::string piece_count_key(const Digest& id) { return joined('R', as_text(id.view())); }
+
+std::string encode(const Tallies& value) {
+  Writer w;
+  w.put(layout_version);
+  for (const std::uint64_t n : {value.pending_devices, value.enrolled_sessions, value.other_sessions}) w.put(n);
+  return taken(std::move(w));
+}
+Result<Tallies> decode_tallies(std::string_view value) {
+  Reader r(as_bytes(value), document);
+  Tallies out;
+  GH_CHECK(get_version(r));
+  for (std::uint64_t* const n : {&out.pending_devices, &out.enrolled_sessions, &out.other_sessions}) {
+    GH_TRY(*n, r.get<std::uint64_t>());
+  }
+  GH_CHECK(r.finish());
+  return out;
+}
 
 std::string encode(const DeviceValue& value) {
   Writer w;
@@ -355,7 +375,7 @@ Result<pipeline::LastQuote> decode_quote(std::string_view value) {
 std::string encode(const SessionRecord& value) {
   Writer w;
   const SessionIntent& intent = value.intent;
-  w.put(monitored_session_version);
+  w.put(packed_session_version);
   w.put(std::uint8_t(value.state));
   for (const std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
                                   &intent.identity_type, &intent.key_pin, &intent.policy})
@@ -364,7 +384,7 @@ std::string encode(const SessionRecord& value) {
   w.put(intent.generation.value_or(0));
   w.put(std::uint64_t(intent.started));
   w.put(std::uint64_t(value.finished));
-  put_text(w, value.verdict);
+  put_text(w, compressed(as_bytes(value.verdict)));
   w.put(std::uint8_t(value.timing ? 1 : 0));
   if (value.timing)
     for (const std::chrono::nanoseconds spent : value.timing->spent) w.put(std::uint64_t(spent.count()));
@@ -377,7 +397,7 @@ Result<SessionRecord> decode_session(std::string_view value) {
   SessionRecord out;
   SessionIntent& intent = out.intent;
   GH_TRY(const auto version, r.get<std::uint8_t>());
-  if (version < layout_version || version > monitored_session_version) return r.fail("record of another layout version");
+  if (version < layout_version || version > packed_session_version) return r.fail("record of another layout version");
   GH_TRY(out.state, get_enum(r, SessionState::complete));
   for (std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
                             &intent.identity_type, &intent.key_pin, &intent.policy}) {
@@ -389,6 +409,10 @@ Result<SessionRecord> decode_session(std::string_view value) {
   GH_TRY(intent.started, get_time(r));
   GH_TRY(out.finished, get_time(r));
   GH_TRY(out.verdict, get_text(r));
+  if (version >= packed_session_version) {
+    GH_TRY(const ByteVector verdict, decompressed(out.verdict, max_verdict_bytes));
+    out.verdict = as_text(verdict);
+  }
   if (version >= timed_session_version) {
     GH_TRY(const bool has_timing, get_bool(r));
     if (has_timing) {

@@ -7,6 +7,9 @@
 
 #include "server/state/state.h"
 
+namespace gatehouse::server {
+struct Tallies;
+}
 namespace gatehouse::server::layout {
 
 // A device with what only the store needs to know of it.
@@ -15,7 +18,10 @@ struct DeviceValue {
   std::uint64_t next_baseline = 1;
 };
 
+inline constexpr std::size_t max_verdict_bytes = std::size_t(16) << 20;
+
 inline constexpr std::string_view format_key = "F";
+inline constexpr std::string_view tallies_key = "C";
 inline constexpr std::string_view evidence_totals_key = "Z";
 inline constexpr char evidence_age_letter = 'A';
 inline constexpr char class_enrolled = 'k', class_other = 'u';
@@ -27,6 +33,8 @@ std::uint64_t read_number64(std::string_view eight_bytes);
 std::string device_key(std::string_view device);
 // Both take hex; the prefix is followed by Device IDs.
 std::string key_id_prefix(std::string_view key_id);
+// More than one device has, or had, a key with this id.
+std::string shared_key(std::string_view key_id);
 std::string revoked_pin_key(std::string_view pin);
 std::string revoked_id_key(std::string_view key_id);
 std::string quote_key(std::string_view pin);
@@ -56,6 +64,7 @@ std::string evidence_age_key(std::int64_t started, std::string_view session);
 std::string piece_key(const Digest& id);
 std::string piece_count_key(const Digest& id);
 
+std::string encode(const Tallies& value);
 std::string encode(const DeviceValue& value);
 std::string encode(const StoredBaseline& value);
 std::string encode(const pipeline::LastQuote& value);
@@ -63,6 +72,8 @@ std::string encode(const SessionRecord& value);
 std::string encode(const HistoryEntry& value);
 std::string encode(const Attested& value);
 std::string encode(const Announcement& value);
+// But for what is counted of the evidence, which has a row of its own.
+Result<Tallies> decode_tallies(std::string_view value);
 Result<DeviceValue> decode_device(std::string_view value);
 Result<StoredBaseline> decode_baseline(std::string_view value, std::uint64_t number);
 Result<HistoryEntry> decode_history(std::string_view value, std::uint64_t number);

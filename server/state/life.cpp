@@ -156,7 +156,7 @@ Result<Device> State::Impl::change_state(Batch& batch, const std::string& id, De
     }
   }
   set_state(batch, *value, to, author, what);
-  put_device(batch, *value);
+  GH_CHECK(put_device(batch, *value));
   return device;
 }
 
@@ -395,7 +395,7 @@ Result<Announcement> State::Impl::announce(Batch& batch, const std::string& id, 
   if (open >= max_announcements) return fail(Error{Fault::limit, "more than 64 open announcements of one model", {}, 0, model, {}});
   batch.put(layout::announcement_key(model, out.number), layout::encode(out));
   note(batch, *value, author, "its change of firmware announced for the model " + model + ", number " + std::to_string(out.number));
-  put_device(batch, *value);
+  GH_CHECK(put_device(batch, *value));
   return out;
 }
 

@@ -55,17 +55,17 @@ Result<ByteVector> decompressed(std::string_view value, std::size_t most) {
   Reader r(as_bytes(value), layout::document);
   GH_TRY(const auto size, r.get<std::uint64_t>());
   GH_TRY(const auto method, r.get<std::uint8_t>());
-  if (size > most) return r.fail(Fault::limit, "a piece of evidence is larger than it may be");
+  if (size > most) return r.fail(Fault::limit, "compressed content is larger than it may be");
   if (method == as_it_is) {
-    if (r.remaining() != size) return r.fail("a piece of evidence of another size than it says");
+    if (r.remaining() != size) return r.fail("compressed content of another size than it says");
     return to_vector(r.rest());
   }
-  if (method != zstd) return r.fail("a piece of evidence in an unknown form");
+  if (method != zstd) return r.fail("compressed content in an unknown form");
   // The frame says how large it is, too: nothing is reserved that it won't fill.
-  if (ZSTD_getFrameContentSize(r.rest().data(), r.remaining()) != size) return r.fail("a piece of evidence of another size than it says");
+  if (ZSTD_getFrameContentSize(r.rest().data(), r.remaining()) != size) return r.fail("compressed content of another size than it says");
   ByteVector out(std::size_t(size), std::byte{0});
   const std::size_t got = ZSTD_decompress(out.data(), out.size(), r.rest().data(), r.remaining());
-  if (ZSTD_isError(got) != 0 || got != out.size()) return r.fail("a piece of evidence is damaged");
+  if (ZSTD_isError(got) != 0 || got != out.size()) return r.fail("compressed content is damaged");
   return out;
 }
 

@@ -9,17 +9,13 @@ namespace {
 
 constexpr std::size_t max_candidates = 16;     // of one device; the oldest go
 constexpr std::size_t max_items = 256, max_item_text = 16'384;
-constexpr std::size_t max_item_results = 16;   // of one device and policy; the oldest go
-constexpr std::size_t max_verdict_bytes = std::size_t(16) << 20;
 
 // A Device ID as a session record names it: what can't be a key is kept readable.
 std::string recorded_device(std::string_view id) {
   return id.empty() || acceptable_device_id(id) ? std::string(id) : escaped(id, 64);
 }
 
-void put_session(Batch& batch, const SessionRecord& record) {
-  const SessionIntent& intent = record.intent;
-  batch.put(layout::session_key(intent.session), layout::encode(record));
+void put_places(Batch& batch, const SessionIntent& intent) {
   batch.put(layout::time_key(intent.started, intent.session), {});
   if (!intent.device.empty())
     batch.put(layout::device_session_key(intent.device, intent.started, intent.session), {});
@@ -40,6 +36,13 @@ bool follows(const pipeline::LastQuote& a, const pipeline::LastQuote& b) {
 }
 
 }  // namespace
+
+std::string packed_record(const SessionResult& result) {
+  if (result.verdict.size() > layout::max_verdict_bytes) return {};  // it is refused
+  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict, result.timing, result.enforced};
+  record.intent.device = recorded_device(result.intent.device);
+  return layout::encode(record);
+}
 
 bool acceptable_session_id(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
@@ -66,7 +69,8 @@ Result<void> State::Impl::begin(Batch& batch, const SessionIntent& intent) {
   if (known) return fail(Fault::internal, "the session is recorded already");
   SessionRecord record{.state = SessionState::open, .intent = intent};
   record.intent.device = recorded_device(intent.device);
-  put_session(batch, record);
+  batch.put(layout::session_key(intent.session), layout::encode(record));
+  put_places(batch, record.intent);
   batch.put(layout::open_key(intent.session), {});
   return {};
 }
@@ -74,31 +78,36 @@ Result<void> State::Impl::begin(Batch& batch, const SessionIntent& intent) {
 Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (!acceptable_session_id(result.intent.session) || result.intent.started < 0)
     return fail(Fault::internal, "not a session id");
-  if (result.verdict.size() > max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
-  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict, result.timing, result.enforced};
-  record.intent.device = recorded_device(result.intent.device);
-  GH_TRY(const auto known, batch.read(layout::session_key(record.intent.session)));
+  if (result.verdict.size() > layout::max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
+  SessionIntent intent = result.intent;
+  intent.device = recorded_device(result.intent.device);
+  GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
+  bool placed = false;
   if (known) {
     GH_TRY(const SessionRecord before, layout::decode_session(*known));
     if (before.state != SessionState::open) return fail(Fault::internal, "the session has a result already");
-    erase_places(batch, before.intent);
-    batch.erase(layout::open_key(record.intent.session));
+    placed = before.intent.started == intent.started && before.intent.device == intent.device;
+    if (!placed) erase_places(batch, before.intent);
+    batch.erase(layout::open_key(intent.session));
   }
-  GH_TRY(const auto standing, read_device(batch, record.intent.device));
+  std::optional<layout::DeviceValue> device;
+  if (acceptable_device_id(result.intent.device)) {
+    GH_TRY(device, read_device(batch, result.intent.device));
+  }
   // Suspended, revoked or retired while its session went on.
-  if (standing && bars(standing->device.state) && result.recommendation == pipeline::Recommendation::allow)
-    return fail(Error{Fault::denied, "the device isn't trusted any longer", "docs/operations.md", 0, {}, std::string(name(standing->device.state))});
-  GH_CHECK(learn(batch, result));
-  put_session(batch, record);
-  GH_CHECK(log_result(batch, record.intent.session));
-  if (result.packed) GH_CHECK(keep_evidence(batch, record.intent, *result.packed));
+  if (device && bars(device->device.state) && result.recommendation == pipeline::Recommendation::allow)
+    return fail(Error{Fault::denied, "the device isn't trusted any longer", "docs/operations.md", 0, {}, std::string(name(device->device.state))});
+  GH_CHECK(learn(batch, result, device));
+  batch.put(layout::session_key(intent.session), result.record);
+  if (!placed) put_places(batch, intent);
+  GH_CHECK(log_result(batch, intent.session, result.record));
+  if (result.packed) GH_CHECK(keep_evidence(batch, intent, *result.packed));
 
-  GH_TRY(const auto device, read_device(batch, record.intent.device));
   const bool enrolled = device && device->device.enrolled;
   if (enrolled) GH_CHECK(note_items(batch, result));
   if (enrolled) GH_CHECK(note_attested(batch, *device, result));
   const char session_class = enrolled ? layout::class_enrolled : layout::class_other;
-  batch.put(layout::age_key(session_class, record.intent.started, record.intent.session), {});
+  batch.put(layout::age_key(session_class, intent.started, intent.session), {});
   ++(enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
   return retire_oldest(batch, session_class);
 }
@@ -136,22 +145,21 @@ Result<void> State::Impl::retire_oldest(Batch& batch, char session_class) {
   return {};
 }
 
-Result<void> State::Impl::learn(Batch& batch, const SessionResult& result) {
+Result<void> State::Impl::learn(Batch& batch, const SessionResult& result, std::optional<layout::DeviceValue>& device) {
   const std::string& id = result.intent.device;
   if (result.quote_key) {
     const PublicKey& key = *result.quote_key;
-    GH_TRY(const KeyJudgement now, judge(batch, id, key));
+    GH_TRY(const KeyJudgement now, judge(batch, id, device, key));
     const bool certified = result.key_certified &&
                            (now.standing == KeyStanding::unknown || now.standing == KeyStanding::pending);
     if (now.standing != KeyStanding::trusted && !certified)
       return fail(Error{Fault::denied, "the AK that made the quote isn't trusted any longer", "spec part 2 5.2", 0, {},
                         now.reason});
   }
-  if (result.pending_key) GH_CHECK(note_pending(batch, result, *result.pending_key));
+  if (result.pending_key) GH_CHECK(note_pending(batch, result, *result.pending_key, device));
   GH_CHECK(learn_files(batch, result));
   if (!result.quote_key) return {};
   const PublicKey& key = *result.quote_key;
-  GH_TRY(auto device, read_device(batch, id));
   if (device) {
     const layout::DeviceValue before = *device;
     for (DeviceKey& recorded : device->device.keys) {
@@ -161,7 +169,7 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result) {
       note(batch, *device, by_session(result), "AK " + recorded.key_id + " pinned by its first quote");
     }
     if (result.proposed_baseline) GH_CHECK(propose(batch, *device, result));
-    if (device->device != before.device || device->next_baseline != before.next_baseline) put_device(batch, *device);
+    if (device->device != before.device || device->next_baseline != before.next_baseline) GH_CHECK(put_device(batch, *device));
   }
   if (result.quote) {
     GH_TRY(const auto value, batch.read(layout::quote_key(key.pin())));
@@ -190,27 +198,25 @@ Result<void> State::Impl::note_items(Batch& batch, const SessionResult& result) 
                             .key_pin = {}};
     stored.result.text.resize(std::min(stored.result.text.size(), max_item_text));
     if (result.quote_key) stored.key_pin = result.quote_key->pin();
-    batch.put(layout::item_result_key(intent.device, item.policy, stored.time, intent.session), layout::encode(stored));
     // A grace period begins with the first result that isn't compliant, whoever it came from; only who is authenticated
     // ends one.
-    const std::string failing = layout::failing_key(intent.device, item.policy);
-    const bool bad = item.evaluation == pipeline::Evaluation::minor || item.evaluation == pipeline::Evaluation::major;
-    if (bad || item.evaluation == pipeline::Evaluation::compliant) {
-      GH_TRY(const auto since, batch.read(failing));
-      if (bad && !since) batch.put(failing, layout::number64(std::uint64_t(stored.time)));
-      if (!bad && since && (!intent.identity_type.empty() || result.quote_key)) batch.erase(failing);
+    const std::string place = layout::item_result_key(intent.device, item.policy);
+    GH_TRY(const auto value, batch.read(place));
+    if (value) {
+      GH_TRY(const StoredItemResult before, layout::decode_item_result(*value));
+      stored.failing_since = before.failing_since;
     }
-    const std::string prefix = layout::item_result_prefix(intent.device, item.policy);
-    std::vector<std::string> kept;
-    GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, auto) { return kept.emplace_back(key), true; }));
-    for (std::size_t i = 0; i + max_item_results < kept.size(); ++i) batch.erase(kept[i]);
+    const bool bad = item.evaluation == pipeline::Evaluation::minor || item.evaluation == pipeline::Evaluation::major;
+    if (bad && !stored.failing_since) stored.failing_since = stored.time;
+    if (item.evaluation == pipeline::Evaluation::compliant && (!intent.identity_type.empty() || result.quote_key)) stored.failing_since.reset();
+    batch.put(place, layout::encode(stored));
   }
   return {};
 }
 
 Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result) {
   const std::string& id = device.device.id;
-  GH_TRY(const auto all, read_baselines(batch, id));
+  GH_TRY(const auto all, baselines_of(batch, device));
   // What an announced update makes of an approved one is approved.
   GH_TRY(const auto expected, expected_baselines(batch, device.device.model, now(), all));
   if (std::find(expected.begin(), expected.end(), *result.proposed_baseline) != expected.end()) {
@@ -240,12 +246,11 @@ Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, con
   return {};
 }
 
-Result<void> State::Impl::note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen) {
+Result<void> State::Impl::note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen, std::optional<layout::DeviceValue>& device) {
   const std::string& id = result.intent.device;
   if (!acceptable_device_id(id)) return {};
-  GH_TRY(const KeyJudgement now, judge(batch, id, seen.key));
+  GH_TRY(const KeyJudgement now, judge(batch, id, device, seen.key));
   if (now.standing != KeyStanding::unknown) return {};
-  GH_TRY(auto device, read_device(batch, id));
   if (device) {
     const auto& keys = device->device.keys;
     const auto pending = std::count_if(keys.begin(), keys.end(),
@@ -273,8 +278,7 @@ Result<void> State::Impl::note_pending(Batch& batch, const SessionResult& result
                                  .qualified_name = {},
                                  .since = this->now()});
   note(batch, *device, by_session(result), "AK " + seen.key.key_id() + " seen, it waits");
-  put_device(batch, *device);
-  return {};
+  return put_device(batch, *device);
 }
 
 }  // namespace gatehouse::server

@@ -63,15 +63,10 @@ std::string staging_key(std::string_view session) { return joined('w', session);
 std::string staged_event_prefix(std::uint64_t pieces) { return joined('W', number64(pieces)); }
 std::string staged_tag_prefix(std::uint64_t pieces) { return joined('N', number64(pieces)); }
 std::string tag_prefix(std::string_view software_id) { return joined('n', software_id) + '\0'; }
-std::string item_result_prefix(std::string_view device) { return joined('r', device) + '\0'; }
-std::string item_result_prefix(std::string_view device, std::string_view policy) {
-  return item_result_prefix(device).append(policy) + '\0';
-}
-std::string failing_prefix(std::string_view device) { return joined('I', device) + '\0'; }
-std::string failing_key(std::string_view device, std::string_view policy) { return failing_prefix(device).append(policy); }
-std::string item_result_key(std::string_view device, std::string_view policy, std::int64_t time,
-                            std::string_view session) {
-  return item_result_prefix(device, policy).append(number64(std::uint64_t(time))).append(session);
+std::string item_result_prefix(std::string_view device) { return joined('Q', device) + '\0'; }
+std::string item_result_key(std::string_view device, std::string_view policy) { return item_result_prefix(device).append(policy); }
+std::string old_failing_key(std::string_view device, std::string_view policy) {
+  return (joined(old_failing_letter, device) + '\0').append(policy);
 }
 
 std::string place_of(const SoftwareRecord& record) {
@@ -287,27 +282,39 @@ Result<StoredTag> decode_tag(std::string_view value) {
   return out;
 }
 
+// Of item results that say since when an item isn't compliant; those of formats before 6 have the layout of all others.
+constexpr std::uint8_t failing_result_version = 2;
+
 std::string encode(const StoredItemResult& value) {
   Writer w;
-  w.put(layout_version);
+  w.put(failing_result_version);
   put_time(w, value.time);
   w.put(std::uint8_t(value.result.recommendation));
   w.put(std::uint8_t(value.result.evaluation));
   for (const std::string* text : {&value.result.policy, &value.result.type, &value.result.text, &value.session,
                                   &value.identity, &value.identity_type, &value.key_pin})
     put_text(w, *text);
+  put_bool(w, value.failing_since.has_value());
+  if (value.failing_since) put_time(w, *value.failing_since);
   return taken(std::move(w));
 }
 Result<StoredItemResult> decode_item_result(std::string_view value) {
   Reader r(as_bytes(value), document);
   StoredItemResult out;
-  GH_CHECK(get_version(r));
+  GH_TRY(const auto version, r.get<std::uint8_t>());
+  if (version < layout_version || version > failing_result_version) return r.fail("record of another layout version");
   GH_TRY(out.time, get_time(r));
   GH_TRY(out.result.recommendation, get_enum(r, pipeline::Recommendation::none));
   GH_TRY(out.result.evaluation, get_enum(r, pipeline::Evaluation::unknown));
   for (std::string* text : {&out.result.policy, &out.result.type, &out.result.text, &out.session, &out.identity,
                             &out.identity_type, &out.key_pin}) {
     GH_TRY(*text, get_text(r));
+  }
+  if (version >= failing_result_version) {
+    GH_TRY(const bool failing, get_bool(r));
+    if (failing) {
+      GH_TRY(out.failing_since, get_time(r));
+    }
   }
   GH_CHECK(r.finish());
   return out;

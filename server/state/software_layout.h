@@ -60,12 +60,11 @@ std::string staged_event_prefix(std::uint64_t pieces);
 std::string staged_tag_prefix(std::uint64_t pieces);
 std::string tag_prefix(std::string_view software_id);
 std::string item_result_prefix(std::string_view device);
-std::string item_result_prefix(std::string_view device, std::string_view policy);
-// Since when an item isn't compliant; the prefix is of all items of a device.
-std::string failing_prefix(std::string_view device);
-std::string failing_key(std::string_view device, std::string_view policy);
-std::string item_result_key(std::string_view device, std::string_view policy, std::int64_t time,
-                            std::string_view session);
+std::string item_result_key(std::string_view device, std::string_view policy);
+// Of formats before 6: all results of an item, their key is followed by Device ID, NUL, item, NUL and time; and since when it
+// isn't compliant.
+inline constexpr char old_results_letter = 'r', old_failing_letter = 'I';
+std::string old_failing_key(std::string_view device, std::string_view policy);
 
 std::string place_of(const SoftwareRecord& record);
 std::string place_of(const SoftwareEvent& event);

@@ -306,21 +306,10 @@ Result<std::vector<StoredTag>> State::software_tags(std::string_view software_id
   return out;
 }
 
-Result<std::vector<StoredItemResult>> State::item_results(std::string_view device, std::string_view policy) const {
-  const std::string prefix = layout::item_result_prefix(device, policy);
-  std::vector<StoredItemResult> out;
-  Result<void> read{};
-  GH_CHECK(impl_->store->view().each(prefix, prefix, [&](auto, std::string_view value) {
-    auto one = layout::decode_item_result(value);
-    if (!one) read = fail(std::move(one).error());
-    if (one) out.push_back(*std::move(one));
-    return read.has_value();
-  }));
-  GH_CHECK(read);
-  std::reverse(out.begin(), out.end());
-  if (out.empty()) return out;
-  GH_TRY(const auto failing, impl_->store->view().read(layout::failing_key(device, policy)));
-  if (failing) out.front().failing_since = std::int64_t(layout::read_number64(*failing));
+Result<std::optional<StoredItemResult>> State::item_result(std::string_view device, std::string_view policy) const {
+  GH_TRY(const auto value, impl_->store->view().read(layout::item_result_key(device, policy)));
+  if (!value) return std::nullopt;
+  GH_TRY(auto out, layout::decode_item_result(*value));
   return out;
 }
 

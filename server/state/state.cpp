@@ -39,6 +39,22 @@ std::int64_t system_now() {
       .count();
 }
 
+// Of a store whose format has no such row.
+Result<Tallies> count_all(const StoreView& view) {
+  Tallies out;
+  GH_CHECK(view.each("d", "d", [&](auto, std::string_view value) {
+    const auto device = layout::decode_device(value);
+    if (!device || !device->device.enrolled) ++out.pending_devices;
+    return true;
+  }));
+  for (const char session_class : {layout::class_enrolled, layout::class_other}) {
+    const std::string prefix = layout::age_prefix(session_class);
+    std::uint64_t& n = session_class == layout::class_enrolled ? out.enrolled_sessions : out.other_sessions;
+    GH_CHECK(view.each(prefix, prefix, [&](auto, auto) { return ++n, true; }));
+  }
+  return out;
+}
+
 // Runs a change that has a value and waits until it is on disk.
 template <class T, class F>
 Result<T> changed(Store& store, F&& change) {
@@ -172,17 +188,12 @@ Result<void> State::Impl::begin_life() {
                       {}, format ? "the database has another number" : "the database has no number"});
 
   Tallies tallies;
-  GH_CHECK(view.each("d", "d", [&](auto, std::string_view value) {
-    const auto device = layout::decode_device(value);
-    if (!device || !device->device.enrolled) ++tallies.pending_devices;
-    return true;
-  }));
-  const auto count = [&](char session_class, std::uint64_t& n) {
-    const std::string prefix = layout::age_prefix(session_class);
-    return view.each(prefix, prefix, [&](auto, auto) { return ++n, true; });
-  };
-  GH_CHECK(count(layout::class_enrolled, tallies.enrolled_sessions));
-  GH_CHECK(count(layout::class_other, tallies.other_sessions));
+  GH_TRY(const auto counted, view.read(layout::tallies_key));
+  if (counted) {
+    GH_TRY(tallies, layout::decode_tallies(*counted));
+  } else if (format) {
+    GH_TRY(tallies, count_all(view));
+  }
   GH_TRY(tallies.evidence, read_evidence_totals(view));
   std::vector<std::string> open_sessions;
   GH_CHECK(view.each("o", "o", [&](std::string_view key, auto) {
@@ -203,9 +214,12 @@ Result<void> State::Impl::begin_life() {
   reading.reset();
   store->start(tallies);
 
+  if (format && !ours) GH_CHECK(take_over());
   if (!ours || !open_sessions.empty() || !left.empty()) {
     const auto begun = store->submit_blocking([&](Batch& batch) -> Result<void> {
       batch.put(layout::format_key, layout::number32(state_format));
+      for (const char letter : {layout::old_results_letter, layout::old_failing_letter})
+        if (!ours) batch.erase_range(std::string(1, letter), std::string(1, char(letter + 1)));
       GH_CHECK(begin_log(batch));
       for (const auto& [key, value] : left) {
         erase_staged(batch, value);
@@ -217,8 +231,9 @@ Result<void> State::Impl::begin_life() {
         if (!value) continue;
         GH_TRY(SessionRecord record, layout::decode_session(*value));
         record.state = SessionState::interrupted;
-        batch.put(layout::session_key(id), layout::encode(record));
-        GH_CHECK(log_result(batch, id));
+        const std::string ended = layout::encode(record);
+        batch.put(layout::session_key(id), ended);
+        GH_CHECK(log_result(batch, id, ended));
         batch.put(layout::age_key(layout::class_other, record.intent.started, id), {});
         ++batch.tallies.other_sessions;
       }
@@ -282,26 +297,43 @@ Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::s
 }
 
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key) {
+  std::optional<layout::DeviceValue> itself;
+  if (!device.empty()) {
+    GH_TRY(itself, read_device(view, device));
+  }
+  return judge(view, device, itself, key);
+}
+
+Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const std::optional<layout::DeviceValue>& itself, const PublicKey& key) {
   KeyJudgement out;
-  // Every device for which a key with this key id is recorded.
-  const std::string prefix = layout::key_id_prefix(key.key_id());
+  // Every device for which a key with this key id is recorded: mostly this one alone, then nothing is searched.
   std::vector<std::string> holders;
-  GH_CHECK(view.each(prefix, prefix, [&](std::string_view found, auto) {
-    holders.emplace_back(found.substr(prefix.size()));
-    return true;
-  }));
+  const std::string id = key.key_id();
+  bool alone = itself && std::any_of(itself->device.keys.begin(), itself->device.keys.end(), [&](const DeviceKey& k) { return k.key_id == id; });
+  if (alone) {
+    GH_TRY(const auto shared, view.read(layout::shared_key(id)));
+    alone = !shared;
+  }
+  if (alone) {
+    holders.emplace_back(device);
+  } else {
+    const std::string prefix = layout::key_id_prefix(id);
+    GH_CHECK(view.each(prefix, prefix, [&](std::string_view found, auto) {
+      holders.emplace_back(found.substr(prefix.size()));
+      return true;
+    }));
+  }
   GH_TRY(const auto gone_pin, view.read(layout::revoked_pin_key(key.pin())));
   GH_TRY(const auto gone_id, view.read(layout::revoked_id_key(key.key_id())));
   bool revoked = gone_pin.has_value() || gone_id.has_value();
-  bool other_pin = false, read_itself = device.empty();
-  DeviceState life = DeviceState::pending;
+  bool other_pin = false;
   for (const std::string& holder : holders) {
-    GH_TRY(const auto value, read_device(view, holder));
-    if (!value) continue;
-    if (holder == device) {
-      read_itself = true;
-      life = value->device.state;
+    std::optional<layout::DeviceValue> another;
+    if (holder != device) {
+      GH_TRY(another, read_device(view, holder));
     }
+    const std::optional<layout::DeviceValue>& value = holder == device ? itself : another;
+    if (!value) continue;
     for (const DeviceKey& recorded : value->device.keys) {
       if (recorded.key_id != key.key_id()) continue;
       const bool same = recorded.pin == key.pin();
@@ -316,10 +348,7 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
       }
     }
   }
-  if (!read_itself) {
-    GH_TRY(const auto value, read_device(view, device));
-    if (value) life = value->device.state;
-  }
+  const DeviceState life = itself ? itself->device.state : DeviceState::pending;
   if (revoked) {
     out.standing = KeyStanding::revoked;
     out.reason = "the AK was revoked";
@@ -378,26 +407,26 @@ Result<std::vector<StoredBaseline>> State::baselines(std::string_view device) co
   return read_baselines(impl_->store->view(), device);
 }
 
-Result<std::vector<pipeline::Baseline>> State::approved_baselines(std::string_view device) const {
+Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const layout::DeviceValue& device) {
   // Each session asks. Numbers are given in sequence and there are few: to ask for each costs a fraction of a search.
   constexpr std::uint64_t few = 8;
+  if (device.next_baseline > few) return read_baselines(view, device.device.id);
+  std::vector<StoredBaseline> all;
+  for (std::uint64_t number = 1; number < device.next_baseline; ++number) {
+    GH_TRY(const auto one, view.read(layout::baseline_key(device.device.id, number)));
+    if (!one) continue;
+    GH_TRY(auto stored, layout::decode_baseline(*one, number));
+    all.push_back(std::move(stored));
+  }
+  return all;
+}
+
+Result<std::vector<pipeline::Baseline>> State::approved_baselines(std::string_view device) const {
   const StoreView view = impl_->store->view();
   GH_TRY(const auto value, read_device(view, device));
-  std::vector<StoredBaseline> all;
-  if (!value || value->next_baseline > few) {
-    GH_TRY(all, read_baselines(view, device));
-  } else {
-    for (std::uint64_t number = 1; number < value->next_baseline; ++number) {
-      GH_TRY(const auto one, view.read(layout::baseline_key(device, number)));
-      if (!one) continue;
-      GH_TRY(auto stored, layout::decode_baseline(*one, number));
-      all.push_back(std::move(stored));
-    }
-  }
-  std::vector<pipeline::Baseline> out;
-  if (value) {
-    GH_TRY(out, expected_baselines(view, value->device.model, impl_->now(), all));
-  }
+  if (!value) return std::vector<pipeline::Baseline>();
+  GH_TRY(std::vector<StoredBaseline> all, baselines_of(view, *value));
+  GH_TRY(std::vector<pipeline::Baseline> out, expected_baselines(view, value->device.model, impl_->now(), all));
   for (StoredBaseline& one : all)
     if (one.state == BaselineState::approved) out.push_back(std::move(one.baseline));
   return out;
@@ -465,6 +494,7 @@ void State::begin_session(SessionIntent intent, Completion completion) {
 }
 
 void State::commit_result(SessionResult result, Completion completion) {
+  result.record = packed_record(result);
   std::size_t weight = 0;
   if (result.evidence) {
     // A result waits for no evidence: what can't be packed isn't kept.

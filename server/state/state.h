@@ -41,7 +41,7 @@
 
 namespace gatehouse::server {
 
-inline constexpr unsigned state_format = 5;
+inline constexpr unsigned state_format = 6;
 inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };
@@ -142,7 +142,7 @@ struct StoredItemResult {
   std::string session;
   std::string identity, identity_type;
   std::string key_pin;        // empty: no quote of this session verified
-  // Not compliant, and in no session since then whose endpoint was authenticated (milliseconds since 1970).
+  // Not compliant since then (milliseconds since 1970), and in no session after it whose endpoint was authenticated.
   std::optional<std::int64_t> failing_since{};
 };
 
@@ -176,7 +176,8 @@ struct SessionResult {
   bool enforced = true;                     // false: monitor mode, the endpoint is told allow whatever the verdict
   pipeline::Recommendation recommendation = pipeline::Recommendation::none;  // the verdict's
   std::shared_ptr<const EvidenceRecord> evidence;  // null: none is kept
-  std::shared_ptr<const PackedEvidence> packed;    // the store's own
+  std::shared_ptr<const PackedEvidence> packed;    // the store's own, as is:
+  std::string record{};                            // the session's record as it is kept
 };
 
 enum class SessionState : std::uint8_t { open, interrupted, complete };
@@ -300,8 +301,8 @@ class State {
   Result<std::optional<SessionRecord>> session(std::string_view id) const;
   // Newest first; of one device, or of all where it is empty. A page ends early when it grows large.
   Result<SessionPage> sessions(std::string_view device, std::size_t most, const SessionCursor& from = {}) const;
-  // The last results of one policy item, newest first: at most 16 are kept.
-  Result<std::vector<StoredItemResult>> item_results(std::string_view device, std::string_view policy) const;
+  // The last result of one policy item.
+  Result<std::optional<StoredItemResult>> item_result(std::string_view device, std::string_view policy) const;
 
   // What a session's verdict was made of; absent: nothing is kept. Each piece is checked against its digest.
   Result<std::optional<EvidenceRecord>> evidence(std::string_view session) const;

@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <future>
 
+#include "server/state/layout.h"
+
 namespace gatehouse::server {
 namespace {
 
@@ -51,6 +53,9 @@ rocksdb::Options database_options(bool may_create) {
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
   options.track_and_verify_wals_in_manifest = true;
   options.write_buffer_size = std::size_t(16) << 20;
+  // Most reads are of one key, and half of these of one that isn't there: nothing is searched for it.
+  options.memtable_whole_key_filtering = true;
+  options.memtable_prefix_bloom_size_ratio = 0.05;
   options.max_total_wal_size = std::uint64_t(64) << 20;
   options.max_open_files = 256;
   options.compression = rocksdb::kLZ4Compression;
@@ -61,6 +66,7 @@ rocksdb::Options database_options(bool may_create) {
   options.max_background_jobs = 2;
   rocksdb::BlockBasedTableOptions table;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
   table.block_cache = rocksdb::NewLRUCache(std::size_t(32) << 20);
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return options;
@@ -104,6 +110,9 @@ void StoreView::pin() {
 
 Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
   if (families_.db == nullptr) return not_open();
+  for (const LateRows* const rows : {&fresh_, &late_})
+    if (!rows->empty())
+      if (const auto found = rows->find(key); found != rows->end()) return found->second;
   std::string value;
   rocksdb::ColumnFamilyHandle* const family = families_.of(key);
   const rocksdb::Status status = batch_ ? batch_->GetFromBatchAndDB(families_.db, options_, family, slice(key), &value)
@@ -276,6 +285,7 @@ void Store::write(std::deque<Waiting>& group) {
     const Tallies before = batch.tallies;
     const std::size_t ranges = batch.ranges_.size();
     batch.batch_.SetSavePoint();
+    batch.fresh_.clear();
     batch.again_ = false;
     try {
       one.outcome = one.change(batch);
@@ -284,6 +294,7 @@ void Store::write(std::deque<Waiting>& group) {
     }
     if (one.outcome) {
       batch.batch_.PopSavePoint();
+      for (auto& [key, value] : batch.fresh_) batch.late_.insert_or_assign(key, std::move(value));
       safety = std::max(safety, one.safety);
     } else {
       batch.batch_.RollbackToSavePoint();
@@ -292,7 +303,9 @@ void Store::write(std::deque<Waiting>& group) {
     }
     one.again = one.outcome && batch.again_;
   }
-  if (batch.batch_.GetWriteBatch()->Count() == 0 && batch.ranges_.empty()) return;
+  if (batch.batch_.GetWriteBatch()->Count() == 0 && batch.ranges_.empty() && batch.late_.empty()) return;
+  for (const auto& [key, value] : batch.late_) value ? batch.put(key, *value) : batch.erase(key);
+  batch.put(layout::tallies_key, layout::encode(batch.tallies));
   const Result<void> written = write_batch(batch, safety);
   if (written) {
     tallies_ = batch.tallies;

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,7 +24,7 @@
 
 namespace gatehouse::server {
 
-// What is counted rather than looked up: bounds depend on it.
+// What is counted rather than looked up: bounds depend on it. Part of each write.
 struct Tallies {
   std::uint64_t pending_devices = 0;   // not enrolled
   std::uint64_t enrolled_sessions = 0;  // that ended, by the class of their `t` key
@@ -41,6 +42,9 @@ struct Families {
   rocksdb::ColumnFamilyHandle* evidence = nullptr;
   rocksdb::ColumnFamilyHandle* of(std::string_view key) const;
 };
+
+// Rows that change with nearly every change; absent: it is to go.
+using LateRows = std::map<std::string, std::optional<std::string>, std::less<>>;
 
 // Called for each key and value until it returns false.
 using Visit = std::function<bool(std::string_view key, std::string_view value)>;
@@ -63,6 +67,7 @@ class StoreView {
 
  protected:
   Families families_;
+  LateRows late_, fresh_;  // of a batch: of changes that are done, of the one under way
 
  private:
   struct Release {
@@ -82,6 +87,10 @@ class Batch : public StoreView {
   Batch(Families families, Tallies counted) : StoreView(families, &batch_), tallies(counted) {}
   void put(std::string_view key, std::string_view value);
   void erase(std::string_view key);
+  // For rows that nearly every change writes: they are written once, at the end of the write. `read` sees them before,
+  // `each` doesn't.
+  void put_late(std::string_view key, std::string value) { fresh_.insert_or_assign(std::string(key), std::move(value)); }
+  void erase_late(std::string_view key) { fresh_.insert_or_assign(std::string(key), std::nullopt); }
   // All keys from `begin` to before `end`, of the same family. Takes effect at the end of the write, whatever is put
   // after it, and reads of this batch still see the keys: only for keys that are never written again.
   void erase_range(std::string_view begin, std::string_view end);

@@ -1,7 +1,6 @@
 #include "server/state/audit.h"
 
 #include <gtest/gtest.h>
-#include <rocksdb/db.h>
 
 #include <fstream>
 #include <sstream>
@@ -9,39 +8,12 @@
 #include "base/ed25519.h"
 #include "server/state/backup.h"
 #include "server/state/checkpoint_file.h"
+#include "server/state/layout.h"
+#include "tests/server_state/behind.h"
 #include "tests/server_state/support.h"
 
 namespace gatehouse::server {
 namespace {
-
-// The database behind the store's back, as an attacker with the disk has it.
-class Behind {
- public:
-  explicit Behind(const std::string& state) {
-    std::vector<std::string> names;
-    EXPECT_TRUE(rocksdb::DB::ListColumnFamilies({}, state + "/db", &names).ok());
-    std::vector<rocksdb::ColumnFamilyDescriptor> families;
-    for (const std::string& name : names) families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-    rocksdb::DB* db = nullptr;
-    const auto opened = rocksdb::DB::Open({}, state + "/db", families, &handles_, &db);
-    EXPECT_TRUE(opened.ok()) << opened.ToString();
-    db_.reset(db);
-  }
-  ~Behind() {
-    for (auto* const handle : handles_) db_->DestroyColumnFamilyHandle(handle);
-  }
-  std::string get(const std::string& key) {
-    std::string value;
-    EXPECT_TRUE(db_->Get({}, key, &value).ok()) << key;
-    return value;
-  }
-  void put(const std::string& key, const std::string& value) { EXPECT_TRUE(db_->Put({}, key, value).ok()); }
-  void erase(const std::string& key) { EXPECT_TRUE(db_->Delete({}, key).ok()); }
-
- private:
-  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
-  std::unique_ptr<rocksdb::DB> db_;
-};
 
 struct AuditLog : testing::Test {
   static StateOptions small(std::size_t sessions = 1'000'000) {
@@ -126,11 +98,9 @@ TEST_F(AuditLog, TellsOfARecordThatWasChangedRemovedOrAdded) {
   {
     Behind behind(folder_ / "state");
     was = behind.get("ss1");
-    std::string changed = was;
-    const std::size_t at = changed.find("allow");
-    ASSERT_NE(at, std::string::npos);
-    changed.replace(at, 5, "block");
-    behind.put("ss1", changed);
+    SessionRecord changed = layout::decode_session(was).value();
+    changed.verdict.replace(changed.verdict.find("allow"), 5, "block");
+    behind.put("ss1", layout::encode(changed));
   }
   EXPECT_EQ(only_problem(audited(*open_state(folder_ / "state"))), "changed s1");
   Behind(folder_ / "state").erase("ss1");

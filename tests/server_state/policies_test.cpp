@@ -69,14 +69,14 @@ struct Failing : testing::Test {
     SessionResult result = result_of(of);
     result.items.push_back({"FWDEN", "FWDEN", pipeline::Recommendation::allow, evaluation, "text"});
     EXPECT_TRUE(commit(*state, std::move(result)));
-    return state->item_results("d1", "FWDEN").value().front().failing_since;
+    return (**state->item_result("d1", "FWDEN")).failing_since;
   }
   using enum pipeline::Evaluation;
   Folder folder;
   std::unique_ptr<State> state = open_state(folder.path());
 };
 
-// However many sessions there are: only the last 16 results are kept.
+// However many sessions there are: only the last result is kept.
 TEST_F(Failing, IsCountedFromTheFirstResultThatIsNotCompliant) {
   EXPECT_FALSE(since(1000, compliant));
   for (std::int64_t i = 0; i < 20; ++i) EXPECT_EQ(since(2000 + i, i % 2 == 0 ? minor : major), 2100);

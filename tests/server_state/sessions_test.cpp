@@ -8,6 +8,8 @@
 #include "base/file.h"
 #include "base/hex.h"
 #include "server/state/layout.h"
+#include "server/state/software_layout.h"
+#include "tests/server_state/behind.h"
 #include "tests/server_state/support.h"
 
 namespace gatehouse::server {
@@ -188,7 +190,7 @@ TEST(Sessions, AFullDiskLosesNothingThatWasAcknowledged) {
     int refused = 0;
     for (int i = 0; i < 40; ++i) {
       SessionResult result = result_of(intent("s" + std::to_string(i), "d", 1000 + i));
-      result.verdict = R"({"filling":")" + to_hex(ByteVector(4096, std::byte(i))) + "\"}";
+      result.verdict = R"({"filling":")" + to_hex(random_bytes(4096)) + "\"}";
       if (commit(*state, result))
         acknowledged.push_back(result.intent.session);
       else
@@ -270,13 +272,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 6\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 7\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 6"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 5 and takes over those from 1 on"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 7"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 6 and takes over those from 1 on"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
@@ -340,7 +342,7 @@ TEST(Opening, TheStoreOfFormat1IsTakenOver) {
     EXPECT_FALSE(*state->software_head("d-trusted"));
     const auto format = read_file(folder / "state/format", 64);
     ASSERT_TRUE(format);
-    EXPECT_EQ(as_text(*format), "gatehouse-state 5\n");
+    EXPECT_EQ(as_text(*format), "gatehouse-state 6\n");
     // Cut between the database and the file: taken over once more.
     if (time == 1) {
       ASSERT_TRUE(write_file_atomically(folder / "state/format", as_bytes("gatehouse-state 1\n")));
@@ -367,7 +369,7 @@ void expect_software_fixture(const std::unique_ptr<State>& state) {
   EXPECT_EQ(history.items[1].event.record.software_id, "strongswan.org__Debian_12-x86_64-dpkg-1.21.22");
   EXPECT_EQ(history.items[1].event.time, 1'700'000'000'000 - 7000);
   EXPECT_EQ(state->software_tags("strongswan.org__Debian_12-x86_64-dpkg-1.21.23")->size(), 1U);
-  EXPECT_EQ(state->item_results("d-trusted", "software")->at(0).result.text,
+  EXPECT_EQ((**state->item_result("d-trusted", "software")).result.text,
             "received inventory of 2 SW IDs and 0 SWID tags");
 }
 
@@ -377,7 +379,7 @@ TEST(Opening, TheStoreOfFormat2IsTakenOver) {
   expect_software_fixture(state);
   const auto format = read_file(folder / "state/format", 64);
   ASSERT_TRUE(format);
-  EXPECT_EQ(as_text(*format), "gatehouse-state 5\n");
+  EXPECT_EQ(as_text(*format), "gatehouse-state 6\n");
   // Its records stay as they are; what is written from now on has its timing, and both are read.
   SessionResult timed = result_of(intent("s-timed", "d-trusted", 1'800'000'000'000));
   timed.timing.emplace();
@@ -426,9 +428,7 @@ TEST(Opening, AnAuditLogWithoutTheCountOfEarlierRecordsGoesOn) {
   EXPECT_EQ(report->problems_total, 0U);
 }
 
-TEST(Opening, TheStoreOfFormat5IsRead) {
-  const Folder folder;
-  const auto state = open_fixture(folder, "v5");
+void expect_living_fixture(const std::unique_ptr<State>& state) {
   expect_software_fixture(state);
   const auto device = **state->device("d-trusted");
   EXPECT_EQ(device.model, "Model 1");
@@ -441,6 +441,59 @@ TEST(Opening, TheStoreOfFormat5IsRead) {
   ASSERT_EQ(announced.size(), 1U);
   EXPECT_EQ(announced[0].change, change_between(baseline(1), baseline(2)));
   EXPECT_EQ((*state->attested("d-trusted"))->session, "s-events");
+}
+
+TEST(Opening, TheStoreOfFormat5IsRead) {
+  const Folder folder;
+  expect_living_fixture(open_fixture(folder, "v5"));
+}
+
+TEST(Opening, TheStoreOfFormat6IsRead) {
+  const Folder folder;
+  expect_living_fixture(open_fixture(folder, "v6"));
+}
+
+// Of an item the last result is kept, and it says since when the item isn't compliant; before, all of them were, and that was
+// said elsewhere. A key that two devices have is marked.
+TEST(Opening, AnEarlierFormatKeepsTheLastResultOfEachItem) {
+  const Folder folder;
+  const std::string path = folder / "state";
+  const PublicKey key = new_key();
+  {
+    const auto state = open_state(path);
+    ASSERT_TRUE(state->enrol_blocking(enrolment("d1", key, true)));
+    ASSERT_TRUE(state->enrol_blocking(enrolment("d2", new_key(), true)));
+  }
+  {
+    Behind behind(path);
+    const std::string nul(1, '\0');
+    for (const std::string item : {"a", "b"})
+      for (int i = 0; i < 12'000; ++i) {
+        StoredItemResult one{.result = {.policy = item, .type = "PCKGS", .text = "run " + std::to_string(i)}, .time = 1000 + i, .session = "s"};
+        std::string old = layout::encode(one);
+        old.front() = 1;
+        old.pop_back();  // since when it fails
+        behind.put("rd1" + nul + item + nul + layout::number64(std::uint64_t(one.time)) + "s", old);
+      }
+    behind.put("Id1" + nul + "b", layout::number64(1234));
+    behind.put("k" + std::string(as_text(*from_hex(key.key_id()))) + nul + "d2", "");
+    behind.put("F", layout::number32(5));
+    behind.erase("C");
+  }
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 5\n")));
+  {
+    const auto state = open_state(path);
+    EXPECT_EQ((**state->item_result("d1", "a")).result.text, "run 11999");
+    EXPECT_FALSE((**state->item_result("d1", "a")).failing_since);
+    EXPECT_EQ((**state->item_result("d1", "b")).time, 12'999);
+    EXPECT_EQ((**state->item_result("d1", "b")).failing_since, 1234);
+    EXPECT_FALSE(*state->item_result("d2", "a"));
+    EXPECT_EQ(state->judge_key("d2", key).standing, KeyStanding::other_device);
+  }
+  Behind behind(path);
+  EXPECT_EQ(behind.get("S" + std::string(as_text(*from_hex(key.key_id())))), "");
+  EXPECT_EQ(behind.count("r"), 0U);
+  EXPECT_EQ(behind.count("I"), 0U);
 }
 
 // A store of before has no history and no leases: its devices are what their keys say, and were assessed when their

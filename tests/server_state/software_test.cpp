@@ -524,7 +524,7 @@ TEST_F(BoundedSoftware, StagingIsBounded) {
   EXPECT_EQ(fault("s2", {.installed = {record("b")}}), "accepted");
 }
 
-TEST_F(Software, PolicyItemsKeepTheirLastResults) {
+TEST_F(Software, PolicyItemsKeepTheirLastResult) {
   const PublicKey key = new_key();
   ASSERT_TRUE(state_->enrol_blocking(enrolment("keyed", key, true)));
   for (int i = 0; i < 20; ++i) {
@@ -539,26 +539,24 @@ TEST_F(Software, PolicyItemsKeepTheirLastResults) {
     if (i % 2 == 0) result.quote_key = key;
     ASSERT_TRUE(commit(*state_, std::move(result)));
   }
-  const auto results = *state_->item_results("keyed", "software");
-  ASSERT_EQ(results.size(), 16U);
-  EXPECT_EQ(results[0].result.text, "run 19");
-  EXPECT_EQ(results[0].result.type, "SWIDT");
-  EXPECT_EQ(results[0].result.recommendation, pipeline::Recommendation::none);
-  EXPECT_EQ(results[0].time, 20'100);
-  EXPECT_EQ(results[0].session, "i19");
-  EXPECT_EQ(results[0].identity, "CN=device");
-  EXPECT_EQ(results[0].key_pin, "") << "no quote of that session verified";
-  EXPECT_EQ(results[1].key_pin, key.pin());
-  EXPECT_EQ(results[15].result.text, "run 4");
-  EXPECT_EQ(state_->item_results("keyed", "soft")->size(), 16U);
-  EXPECT_TRUE(state_->item_results("keyed", "so")->empty());
+  const auto last = **state_->item_result("keyed", "software");
+  EXPECT_EQ(last.result.text, "run 19");
+  EXPECT_EQ(last.result.type, "SWIDT");
+  EXPECT_EQ(last.result.recommendation, pipeline::Recommendation::none);
+  EXPECT_EQ(last.time, 20'100);
+  EXPECT_EQ(last.session, "i19");
+  EXPECT_EQ(last.identity, "CN=device");
+  EXPECT_EQ(last.key_pin, "") << "no quote of that session verified";
+  EXPECT_EQ(last.failing_since, 1'100);
+  EXPECT_EQ((**state_->item_result("keyed", "soft")).result.text, "other");
+  EXPECT_FALSE(*state_->item_result("keyed", "so"));
   // Of a device that nobody enrolled nothing is kept.
   SessionResult result = result_of(intent("u", "stranger", 1000));
   result.items = {{.policy = "software", .type = "SWIDT"}};
   ASSERT_TRUE(commit(*state_, result));
-  EXPECT_TRUE(state_->item_results("stranger", "software")->empty());
+  EXPECT_FALSE(*state_->item_result("stranger", "software"));
   ASSERT_TRUE(state_->remove_blocking("keyed"));
-  EXPECT_TRUE(state_->item_results("keyed", "software")->empty());
+  EXPECT_FALSE(*state_->item_result("keyed", "software"));
   result = result_of(intent("bad", "d", 1000));
   result.items = {{.policy = "a\nb"}};
   EXPECT_FALSE(commit(*state_, result));
