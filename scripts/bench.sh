@@ -4,11 +4,11 @@
 # build/bench/previous.json, if there); --peer-cpu-ms: strongSwan's CPU time for the same attestation, measured beside.
 # docs/performance.md says what is measured and how.
 . "$(dirname "$0")/lib/packages.sh"
-micro=(--benchmark_repetitions=5) files=2000000 ingestion=(--rounds 3) attestations=100000 quick=() report=()
+micro=(--benchmark_repetitions=5) state=(--devices 1000000 --results 10000000) files=2000000 ingestion=(--rounds 3) attestations=100000 quick=() report=()
 while [ $# -gt 0 ]; do
   case $1 in
     --quick)
-      micro=(--benchmark_repetitions=2 --benchmark_min_time=0.05) files=200000 ingestion=(--rounds 1 --mb 20 --rpms 200) attestations=5000 quick=(--quick)
+      micro=(--benchmark_repetitions=2 --benchmark_min_time=0.05) state=(--sessions 1000 --rounds 2 --devices 5000 --results 20000) files=200000 ingestion=(--rounds 1 --mb 20 --rpms 200) attestations=5000 quick=(--quick)
       shift;;
     --previous|--peer-cpu-ms) report+=("$1" "${2:?"$1 wants a value"}"); shift 2;;
     -h|--help) sed -n '2,5s/^# //p' "$0"; exit 0;;
@@ -19,7 +19,7 @@ cd "$root"
 scripts/build.sh release
 mkdir -p build/bench
 # What a part leaves is of this run, or isn't there: the report says so then, and the other parts go on.
-rm -f build/bench/{micro,server,store,verdicts,ingest}.json
+rm -f build/bench/{micro,server,store,verdicts,state,ingest}.json
 part() {  # NAME COMMAND...: what the command prints
   local name=$1
   shift
@@ -37,6 +37,7 @@ part micro build/release/bin/gatehouse-bench --benchmark_enable_random_interleav
   --benchmark_format=json "${micro[@]}"
 part server python3 bench/server/server.py "${quick[@]}"
 part verdicts verdicts
+part state build/release/bin/gatehouse-state-bench --folder build/bench/state "${state[@]}"
 part store build/release/bin/gatehouse-store-bench --files $files --store build/bench/store --json
 # Real packages from apt's mirror, once, and RPM packages that are made here.
 # shellcheck disable=SC2086

@@ -4,7 +4,7 @@
   report.py --folder build/bench [--previous FILE] [--peer-cpu-ms X]
 
 Reads micro.json (gatehouse-bench), server.json (bench/server), store.json (gatehouse-store-bench), verdicts.json
-(randomised_attestations) and ingest.json (bench/ingest) in the folder; what isn't there is said to be not measured. A row's value is the median of the rounds'
+(randomised_attestations), state.json (gatehouse-state-bench) and ingest.json (bench/ingest) in the folder; what isn't there is said to be not measured. A row's value is the median of the rounds'
 values, where numerator and denominator were measured in the same round; its spread is (most - least) / median."""
 import argparse
 import datetime
@@ -203,10 +203,35 @@ def row_of_verdicts(verdicts):
     return equal if verdicts['attestations'] >= 100_000 else equal.smaller('the goal is for 100,000 attestations')
 
 
+def rows_of_state(state, server):
+    """What gatehouse-state-bench measured, held against the attestations of the same run."""
+    share = Row('state', 'state store, CPU for a session ÷ server CPU for a first attestation', ('at most', 0.05))
+    answers = Row('answers', 'device show, session show, session list of a device with 1,000,000 devices and 10,000,000 results: the slowest 99th percentile', ('at most', 50), 'ms')
+    if not state:
+        return [row.not_measured('gatehouse-state-bench has not run') for row in (share, answers)]
+    session = state['session']
+    if rounds := server.get('cost'):
+        whole = statistics.median(r['mutual_us'] for r in rounds)
+        share.rounds((us / whole for us in session['cpu_us']), '%.0f us ÷ %.0f us; %d sessions at a time share writes' %
+                     (statistics.median(session['cpu_us']), whole, session['at_once']))
+    else:
+        share.not_measured('bench/server has not run; the store alone: %.0f us' % statistics.median(session['cpu_us']))
+    if many := state.get('many'):
+        asked = {name: many[name]['p99_ms'] for name in ('device_show', 'session_show', 'session_list')}
+        answers.one(round(max(asked.values()), 2), '%s devices, %s results; %s; opened in %.0f ms' %
+                    ('{:,}'.format(many['devices']), '{:,}'.format(many['results']), ', '.join('%s %.2f ms' % one for one in asked.items()), many['open_ms']))
+        if many['devices'] < 1_000_000 or many['results'] < 10_000_000:
+            answers.smaller('the goal is for 1,000,000 and 10,000,000')
+    else:
+        answers.not_measured('no store was filled')
+    return [share, answers]
+
+
 def goal_rows(parts, flags, peer_cpu_ms):
-    costs, service, size = rows_of_server(parts.get('server') or {}, peer_cpu_ms)
+    server = parts.get('server') or {}
+    costs, service, size = rows_of_server(server, peer_cpu_ms)
     equal = row_of_verdicts(parts.get('verdicts'))
-    return costs + rows_of_evidence_plane(parts.get('micro') or {}, flags) + service + [equal, size]
+    return costs + rows_of_evidence_plane(parts.get('micro') or {}, flags) + service + [equal, size] + rows_of_state(parts.get('state'), server)
 
 
 def said(*command):
@@ -270,7 +295,7 @@ def make_report(parts, machine_now, flags, versions_now, previous, peer_cpu_ms):
               'rows': [row.as_json() for row in goal_rows(parts, flags, peer_cpu_ms)],
               'micro': [{'name': name, 'cpu_time': b['cpu_time'], 'real_time': b['real_time'], 'time_unit': b['time_unit'], 'spread': variation.get(name),
                          'items_per_second': b.get('items_per_second')} for name, b in found.items()],
-              'sweep': server.get('sweep') or [], 'server': server, 'store': parts.get('store'), 'ingest': parts.get('ingest')}
+              'sweep': server.get('sweep') or [], 'server': server, 'store': parts.get('store'), 'state': parts.get('state'), 'ingest': parts.get('ingest')}
     report['roofline'] = [r[name] for r in (server.get('cost') or [])[-1:] for name in ('roofline_mutual', 'roofline_server', 'roofline_kept')]
     if previous is not None and previous.get('format') == FORMAT:
         report['previous'] = {'commit': previous['commit'], 'date': previous['date'], 'figures': compare(report, previous)}
@@ -373,7 +398,7 @@ def main():
     previous = load(options.previous or at('previous.json'))
     if options.previous and (previous is None or previous.get('format') != FORMAT):
         sys.exit('%s: no report of this format' % options.previous)
-    parts = {name: load(at(name + '.json')) for name in ('micro', 'server', 'store', 'verdicts', 'ingest')}
+    parts = {name: load(at(name + '.json')) for name in ('micro', 'server', 'store', 'verdicts', 'state', 'ingest')}
     now, flags = machine()
     report = make_report(parts, now, flags, versions(options.binaries), previous, options.peer_cpu_ms)
     write(at('report.json'), json.dumps(report, indent=1) + '\n')

@@ -51,7 +51,7 @@ class Report(unittest.TestCase):
     def test_every_goal_of_the_table_is_a_row(self):
         keys = [row['key'] for row in made({})['rows']]
         self.assertEqual(keys, ['first', 'password', 'kept', 'physical', 'plane', 'plane_threads', 'plane_long', 'idle_memory', 'connected', 'fairness', 'overload',
-                                'verdicts', 'references'])
+                                'verdicts', 'references', 'state', 'answers'])
 
     def test_what_was_not_measured_says_why_and_meets_nothing(self):
         for row in self.rows({}).values():
@@ -101,6 +101,18 @@ class Report(unittest.TestCase):
         row = self.rows({'verdicts': dict(verdicts, differ=1)})['verdicts']
         self.assertEqual((row['value'], row['met']), (1, False))
         self.assertIsNone(self.rows({'verdicts': dict(verdicts, attestations=5000)})['verdicts']['met'])
+
+    def test_the_state_store_is_held_against_attestations(self):
+        asked = {'median_ms': 0.1, 'p99_ms': 0.4, 'most_ms': 3.0}
+        state = {'session': {'cpu_us': [240.0, 120.0, 108.0], 'at_once': 16},
+                 'many': {'devices': 1_000_000, 'results': 10_000_000, 'open_ms': 20.0, 'device_show': asked, 'session_show': dict(asked, p99_ms=60.0), 'session_list': asked}}
+        rows = self.rows({'server': SERVER, 'state': state})
+        self.assertEqual((rows['state']['value'], rows['state']['met']), (0.046, True))
+        self.assertEqual((rows['answers']['value'], rows['answers']['met']), (60.0, False))
+        state['many'].update(results=100_000, session_show=asked)
+        rows = self.rows({'state': state})
+        self.assertIn('120 us', rows['state']['not_measured'])
+        self.assertEqual((rows['answers']['value'], rows['answers']['met']), (0.4, None))
 
     def test_the_evidence_plane_by_the_numbers_in_the_names(self):
         micro = {'benchmarks': [b for name, rate in (('evidence_plane/warm/entries:1732/threads:1', 7e6), ('evidence_plane/warm/entries:1732/threads:2', 13e6),
