@@ -36,6 +36,7 @@ void Admitted::link(Place at) {
   if (!e.session.empty()) by_session_[e.session] = at->first;
   if (has_port(e)) by_port_[port_key(e)] = at->first;
   if (!e.accounting.empty()) by_accounting_[accounting_key(e)] = at->first;
+  if (!e.user.empty()) by_name_.insert({name_key(e), at->first});
   if (e.accounting.empty() && !e.user.empty()) unaccounted_[who_key(e)] = at->first;
   if (e.connected != 0) ++connected_;
 }
@@ -47,6 +48,7 @@ void Admitted::unlink(Place at) {
   };
   for (auto [it, end] = by_device_.equal_range(e.device); it != end;)
     it = it->second == at->first ? by_device_.erase(it) : std::next(it);
+  by_name_.erase({name_key(e), at->first});
   drop(by_session_, e.session);
   drop(by_port_, port_key(e));
   drop(by_accounting_, accounting_key(e));
@@ -168,6 +170,14 @@ std::vector<Admitted::Entry> Admitted::of_device(std::string_view device) const 
   std::vector<Entry> out;
   for (auto [it, end] = by_device_.equal_range(device); it != end; ++it) out.push_back(entries_.at(it->second).entry);
   return out;
+}
+
+bool Admitted::shares_name(const Entry& entry, const std::function<bool(const Entry&)>& with) const {
+  const std::lock_guard lock(mutex_);
+  const NameKey key = name_key(entry);
+  for (auto at = by_name_.lower_bound({key, 0}); at != by_name_.end() && at->first == key; ++at)
+    if (at->second != entry.number && with(entries_.at(at->second).entry)) return true;
+  return false;
 }
 
 std::vector<Admitted::Entry> Admitted::list(std::uint64_t after, std::size_t most) const {

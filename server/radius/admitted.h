@@ -17,6 +17,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -66,6 +67,8 @@ class Admitted {
 
   std::optional<Entry> find(std::uint64_t number) const;
   std::vector<Entry> of_device(std::string_view device) const;
+  // Whether the same gateway has let in another one with the same User-Name, of whom this is true.
+  bool shares_name(const Entry& entry, const std::function<bool(const Entry&)>& with) const;
   // In the order of their numbers, from the first above `after` on.
   std::vector<Entry> list(std::uint64_t after, std::size_t most) const;
   std::size_t size() const;
@@ -94,6 +97,12 @@ class Admitted {
     std::string nas, user, station;
     friend auto operator<=>(const WhoKey&, const WhoKey&) = default;
   };
+  struct NameKey {
+    IpAddress gateway{};
+    std::string client, nas, user;
+    friend auto operator<=>(const NameKey&, const NameKey&) = default;
+  };
+  static NameKey name_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.user}; }
   static WhoKey who_key(const Entry& e) { return {e.gateway, e.nas, e.user, e.station}; }
   static PortKey port_key(const Entry& e) { return {e.gateway, e.nas, e.user, e.station, e.port}; }
   static AccountingKey accounting_key(const Entry& e) { return {e.gateway, e.nas, e.accounting}; }
@@ -111,6 +120,7 @@ class Admitted {
   std::map<std::string, std::uint64_t, std::less<>> by_session_;
   std::map<PortKey, std::uint64_t> by_port_;                     // those with a station or a port
   std::map<AccountingKey, std::uint64_t> by_accounting_;
+  std::set<std::pair<NameKey, std::uint64_t>> by_name_;          // those with a User-Name
   std::map<WhoKey, std::uint64_t> unaccounted_;                  // the newest that accounting hasn't told of
   std::size_t connected_ = 0;
 };

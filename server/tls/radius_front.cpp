@@ -481,6 +481,7 @@ void RadiusFront::close() {
       one->acceptor.close(ignored);
       one->pause.cancel();
     });
+  dynamic_->close();
   caller_->close();
   std::vector<std::weak_ptr<RadiusStream>> streams;
   {

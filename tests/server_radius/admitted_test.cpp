@@ -7,6 +7,7 @@
 #include "server/radius/admitted.h"
 #include "server/radius/exchanges.h"
 #include "server/radius/reply.h"
+#include "server/radius/shared_cuts.h"
 #include "wire/radius/accounting.h"
 
 namespace gatehouse::server {
@@ -142,6 +143,29 @@ TEST_F(AdmittedTest, AGatewayThatStartsAnewHasForgottenThemAll) {
   EXPECT_EQ(admitted.list(0, 9).front().user, "dave");
 }
 
+// By gateway, its client and its name; what accounting says of it since counts.
+TEST_F(AdmittedTest, SomebodyElseWithTheSameUserNameIsKnown) {
+  const auto first = admitted.note(entry("anonymous", "192.0.2.7", "s1"));
+  const auto anybody = [](const Admitted::Entry&) { return true; };
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), anybody));
+  auto elsewhere = entry("anonymous", "192.0.2.8", "s2");
+  elsewhere.gateway = another_gateway;
+  admitted.note(elsewhere);
+  auto behind_the_same_address = entry("anonymous", "192.0.2.8", "s3");
+  behind_the_same_address.client = "another client";
+  admitted.note(behind_the_same_address);
+  admitted.note(entry("carol", "192.0.2.9", "s4"));
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), anybody));
+  auto renamed = told(AcctStatus::start, "a-4", "anonymous");
+  const std::string mark = Admitted::mark("s4");
+  renamed.classes = {mark};
+  account(renamed, 2'000);
+  EXPECT_TRUE(admitted.shares_name(*admitted.find(first), anybody));
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), [](const Admitted::Entry& e) { return e.session != "s4"; }));
+  account(told(AcctStatus::stop, "a-4"), 3'000);
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), anybody));
+}
+
 TEST(AdmittedBounds, TheOneThatWasHeardOfTheLongestAgoIsForgotten) {
   Admitted admitted(2);
   const auto recall = [](std::string_view) { return std::optional<Admitted::Entry>(); };
@@ -157,6 +181,43 @@ TEST(AdmittedBounds, TheOneThatWasHeardOfTheLongestAgoIsForgotten) {
   admitted.remove(first);
   EXPECT_EQ(admitted.size(), 1U);
   EXPECT_EQ(admitted.connected(), 0U);
+}
+
+// --- a name that others have, too
+
+const SharedCuts::Name alices{moon_address, "192.0.2.1", "alice"};
+
+TEST(SharedCuts, OfOneNameThereIsOneInAMinuteAndWhatHasToWaitIsDoneThen) {
+  SharedCuts cuts;
+  const SharedCuts::Clock::time_point now{1h};
+  EXPECT_TRUE(cuts.take(alices, 1, now));
+  EXPECT_TRUE(cuts.take(alices, 2, now));  // of the same moment
+  EXPECT_TRUE(cuts.take({another_gateway, "192.0.2.1", "alice"}, 3, now + 1s));
+  EXPECT_TRUE(cuts.take({moon_address, "192.0.2.1", "bob"}, 4, now + 1s));
+  EXPECT_FALSE(cuts.next());
+  EXPECT_FALSE(cuts.take(alices, 5, now + 1s));
+  EXPECT_FALSE(cuts.take(alices, 6, now + 59s));
+  EXPECT_FALSE(cuts.take(alices, 5, now + 59s));
+  EXPECT_EQ(cuts.next(), now + 60s);
+  EXPECT_TRUE(cuts.due(now + 60s - 1ns).empty());
+  EXPECT_EQ(cuts.due(now + 60s), (std::vector<std::uint64_t>{5, 6}));
+  EXPECT_TRUE(cuts.due(now + 60s).empty());
+  // They count as well.
+  EXPECT_FALSE(cuts.take(alices, 7, now + 119s));
+  cuts.forget(7);
+  EXPECT_FALSE(cuts.holds(7));
+  EXPECT_FALSE(cuts.next());
+  EXPECT_TRUE(cuts.due(now + 120s).empty());
+  EXPECT_TRUE(cuts.take(alices, 8, now + 120s));
+}
+
+TEST(SharedCuts, BeyondWhatCanBeRememberedNobodyWaits) {
+  SharedCuts cuts(1);
+  const SharedCuts::Clock::time_point now{1h};
+  EXPECT_TRUE(cuts.take(alices, 1, now));
+  EXPECT_FALSE(cuts.take(alices, 2, now + 1s));
+  EXPECT_TRUE(cuts.take(alices, 3, now + 2s));
+  for (int n = 0; n < 2; ++n) EXPECT_TRUE(cuts.take({moon_address, "192.0.2.1", "bob"}, 4, now + 3s));
 }
 
 // --- requests of our own

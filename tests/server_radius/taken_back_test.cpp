@@ -179,6 +179,47 @@ TEST_F(TakenBack, ARevokedDeviceIsCutOffAndItsConnectionKnownUntilThen) {
   EXPECT_EQ(metric("gatehouse_radius_connected"), 0);
 }
 
+// strongSwan ends each connection of that name, and everybody chooses it: a popular one keeps nobody in.
+TEST_F(TakenBack, WhoHasAnothersNameIsCutOffNevertheless) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  config.radius.tls_client_auth = "optional";
+  start();
+  const auto alice = made({.certificate = folder + "/client.pem", .key = folder + "/client.key", .outer = "alice"});
+  ASSERT_TRUE(alice->run());
+  ASSERT_TRUE(alice->accepted()) << log->text();
+  const Machine first = *endpoint;
+  endpoint.emplace(machine(endpoint::KeyAlgorithm::rsassa));  // another machine, of another user
+  const std::string another = endpoint->tpm->ak().key_id();
+  const auto mallory = made({.user = "dave", .password = "clientPass", .method = Method::mschapv2, .outer = "alice", .station = "192.0.2.8[4500]"});
+  ASSERT_TRUE(mallory->run());
+  ASSERT_TRUE(mallory->accepted()) << log->text();
+  ASSERT_EQ(metric("gatehouse_radius_admitted"), 2);
+  const std::string asked_them = "gatehouse_radius_shared_cuts_total{result=\"asked\"}", held_back = "gatehouse_radius_shared_cuts_total{result=\"held_back\"}";
+  const auto disconnect = [&](const std::string& whom) {
+    EXPECT_EQ(control({{"command", "radius.disconnect"}, {"device", whom}}).at("asked").to_number<int>(), 1);
+    const radius::Packet cut = asked(radius::Code::disconnect_request);
+    EXPECT_EQ(cut.text(radius::type::user_name), "alice");
+    answer(cut, radius::Code::disconnect_nak, 401);
+  };
+  disconnect(another);
+  EXPECT_EQ(metric(asked_them), 1);
+  EXPECT_TRUE(log->has("the gateway cuts them off with it: device " + device + " as 'CN=client' at 192.0.2.7[4500]")) << log->text();
+  // By a verdict, too, but not again by the next one at once; an operator's word never waits.
+  endpoint = first;
+  policy("\"DENY\"");
+  reload();
+  for (int n = 0; n < 2; ++n) EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::block) << log->text();
+  answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_nak, 401);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"nak\"}", 2);
+  EXPECT_EQ(metric(asked_them), 2);
+  EXPECT_EQ(metric(held_back), 1);
+  EXPECT_TRUE(log->has("were cut off for a verdict less than a minute ago")) << log->text();
+  EXPECT_TRUE(gateway.receive(0).empty());
+  disconnect(device);
+  EXPECT_EQ(metric(asked_them), 3);
+}
+
 TEST_F(TakenBack, AVerdictOverPtTlsMovesAPortAndThenClosesIt) {
   policy("\"TPMRA\"");
   config.policy_file = folder + "/policy.toml";
