@@ -209,20 +209,21 @@ void EapPeer::check_password_of(std::string user, Secret password) {
     asio::post(strand_, [self = self(), good] { self->on_password(good); });
     return;
   }
-  if (!radius_->upstream.empty()) return ask_upstream(std::move(user), std::make_shared<const Secret>(std::move(password)), 0);
+  if (!radius_->upstream.empty())
+    return ask_upstream(std::move(user), std::make_shared<const Secret>(std::move(password)), front_->upstream() % radius_->upstream.size(), 0);
   check_password(std::move(user), std::move(password));
 }
 
-// Each server in turn, beginning with the one that answered last, and each at least twice: a gateway waits for 14 s.
-void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t attempt) {
+// Each server in turn, beginning with the one that had answered last when the first was asked, and each at least twice: a gateway
+// waits for 14 s.
+void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt) {
   const auto& servers = radius_->upstream;
-  const std::size_t attempts = std::max<std::size_t>(3, 2 * servers.size());
-  const std::size_t first = front_->upstream() % servers.size(), which = (first + attempt) % servers.size();
-  const auto answered = [self = self(), user, password, attempt, attempts, which](ByteVector answer) {
-    asio::post(self->strand_, [self, user, password, attempt, attempts, which, answer = std::move(answer)] {
+  const std::size_t attempts = std::max<std::size_t>(3, 2 * servers.size()), which = (first + attempt) % servers.size();
+  const auto answered = [self = self(), user, password, first, attempt, attempts, which](ByteVector answer) {
+    asio::post(self->strand_, [self, user, password, first, attempt, attempts, which, answer = std::move(answer)] {
       if (self->gone_) return;
       const auto packet = radius::parse_packet(answer);
-      if (!packet && attempt + 1 < attempts) return self->ask_upstream(user, password, attempt + 1);
+      if (!packet && attempt + 1 < attempts) return self->ask_upstream(user, password, first, attempt + 1);
       const bool good = packet && packet->code == radius::Code::access_accept;
       const auto outcome = good ? metrics::UpstreamOutcome::accept : packet ? metrics::UpstreamOutcome::reject : metrics::UpstreamOutcome::silence;
       self->server_->counted.radius_upstream[std::size_t(outcome)].add();
@@ -251,7 +252,9 @@ void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> passw
   constexpr std::size_t longest = 128;  // RFC 2865 section 5.2
   if (password->size() == 0 || password->size() > longest)
     return asio::post(strand_, [self = self()] { self->on_password(false); });
-  front_->caller()->ask({{server.address, server.port}, server.secret, make, {radius_->config.upstream_timeout}, true}, answered);
+  // One that can't even be sent in that time is as good as silent.
+  front_->caller()->ask({{server.address, server.port}, server.secret, make, {radius_->config.upstream_timeout}, true, radius_->config.upstream_timeout},
+                        answered);
 }
 
 std::string EapPeer::place_of(const std::string& user) const {

@@ -43,7 +43,7 @@ class EapPeer final : public SessionHost, public EapHost {
   void go_on(RadiusRequest request);
   void assessed(std::optional<pipeline::Recommendation> verdict);
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
-  void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t attempt);
+  void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt);
   std::string place_of(const std::string& user) const;
   void admit(const RadiusRequest& request, pipeline::Recommendation recommendation);
   void reply();

@@ -329,6 +329,36 @@ TEST_F(ExchangesTest, TwoHundredAndFiftySixAreUnderWayToOneGatewayAndTheRestWait
   EXPECT_FALSE(few.begin(request(), now));
 }
 
+// A gateway that is gone: what waits for it is given up in time, and what it holds is let go.
+TEST_F(ExchangesTest, WhoWaitsTooLongForItsTurnIsGivenUp) {
+  for (int n = 0; n < 256; ++n) exchanges.begin(request(), now);
+  EXPECT_EQ(exchanges.to_send().size(), 256U);
+  auto impatient = request();
+  impatient.patience = 3s;
+  const auto held = std::make_shared<int>(1);
+  impatient.make = [held, make = impatient.make](std::uint8_t identifier) { return make(identifier); };
+  const auto second = exchanges.begin(request(), now), first = exchanges.begin(std::move(impatient), now);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(held.use_count(), 2);
+  EXPECT_EQ(exchanges.size(), 258U);
+  EXPECT_TRUE(exchanges.expire(now + 3s - 1ms).empty());
+  const auto ended = exchanges.expire(now + 3s);
+  ASSERT_EQ(ended.size(), 1U);
+  EXPECT_EQ(ended.front().id, *first);
+  EXPECT_TRUE(ended.front().answer.empty());
+  EXPECT_EQ(held.use_count(), 1);
+  // The other one has its turn when all 256 are given up (after 4 and 8 s more), and its own waits after that.
+  std::vector<Exchanges::Id> later;
+  while (const auto next = exchanges.next()) {
+    now = *next;
+    for (const auto& one : exchanges.expire(now)) later.push_back(one.id);
+  }
+  EXPECT_EQ(later.size(), 257U);
+  EXPECT_EQ(later.back(), *second);
+  EXPECT_EQ(now, Exchanges::Clock::time_point(1h) + 29s - 1ms);
+  EXPECT_EQ(exchanges.size(), 0U);
+}
+
 // --- what goes along
 
 TEST(RadiusReply, TheNearestGroupThatHasOneDecides) {
