@@ -169,8 +169,10 @@ void SessionHost::told(pipeline::Recommendation recommendation, pipeline::Evalua
   if (!server_->radius) return;
   server_->leases.note({committed_.identity, committed_.identity_type}, committed_.device, committed_.key_pin, recommendation, now_ms());
   const RadiusDynamic::Verdict verdict{committed_.session, committed_.device, committed_.identity, committed_.identity_type, session_->sure(), recommendation};
-  if (recommendation != pipeline::Recommendation::allow) server_->radius->dynamic().distrust(server_->radius->settings(), verdict, {});
-  else if (verdict.sure) server_->radius->dynamic().trust(verdict.device);
+  if (recommendation != pipeline::Recommendation::allow)
+    server_->radius->dynamic().distrust(server_->radius->settings(), verdict, [this](const Admitted::Entry& e) { return answers(e); });
+  else if (verdict.sure)
+    server_->radius->dynamic().trust(verdict.device);
 }
 
 void SessionHost::monitored(pipeline::Recommendation judged) { server_->counted.monitored[std::size_t(judged)].add(); }

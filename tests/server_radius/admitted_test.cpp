@@ -46,8 +46,8 @@ radius::Accounting told(AcctStatus status, std::string_view accounting, std::str
 
 class AdmittedTest : public testing::Test {
  protected:
-  void account(const radius::Accounting& a, std::int64_t now, const IpAddress& from = moon_address) {
-    admitted.account(from, "192.0.2.1", a, now, [&](std::string_view id) -> std::optional<Admitted::Entry> {
+  void account(const radius::Accounting& a, std::int64_t now, const IpAddress& from = moon_address, std::string_view client = "192.0.2.1") {
+    admitted.account(from, client, a, now, [&](std::string_view id) -> std::optional<Admitted::Entry> {
       recalled.emplace_back(id);
       if (id != "known before") return std::nullopt;
       Admitted::Entry e;
@@ -164,6 +164,83 @@ TEST_F(AdmittedTest, SomebodyElseWithTheSameUserNameIsKnown) {
   EXPECT_FALSE(admitted.shares_name(*admitted.find(first), [](const Admitted::Entry& e) { return e.session != "s4"; }));
   account(told(AcctStatus::stop, "a-4"), 3'000);
   EXPECT_FALSE(admitted.shares_name(*admitted.find(first), anybody));
+}
+
+// Two that come from one address, as clients over TLS may, say nothing of each other's.
+TEST_F(AdmittedTest, WhatAClientTellsIsOfItsOwnAlone) {
+  auto other = entry("carol", "192.0.2.7", "s2");
+  other.client = "CN=another";
+  other.device = "another";
+  admitted.note(entry("carol", "192.0.2.7", "s1"));
+  admitted.note(other);
+  EXPECT_EQ(admitted.size(), 2U);  // not one port
+  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000);
+  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000, moon_address, "CN=another");
+  EXPECT_EQ(admitted.size(), 2U);
+  EXPECT_EQ(admitted.connected(), 2U);
+  auto foreign = told(AcctStatus::stop, "a-2", "carol", "192.0.2.7");
+  const std::string mark = Admitted::mark("s1");
+  foreign.classes = {mark};
+  account(foreign, 3'000, moon_address, "CN=another");
+  account(told(AcctStatus::stop, "a-1"), 3'000, moon_address, "CN=another");
+  EXPECT_EQ(admitted.of_device("device of carol").size(), 1U);
+  EXPECT_TRUE(admitted.of_device("another").empty());
+  admitted.note(other);
+  account(told(AcctStatus::off, {}), 4'000, moon_address, "CN=another");
+  EXPECT_EQ(admitted.of_device("device of carol").size(), 1U);
+  EXPECT_EQ(admitted.size(), 1U);
+}
+
+// A Class of ours says which session it is; that it isn't known here makes it nobody else's.
+TEST_F(AdmittedTest, UserAndStationDecideOnlyWhereNoClassDoes) {
+  admitted.note(entry("carol", "192.0.2.7", "s1"));
+  auto start = told(AcctStatus::start, "a-1", "carol", "192.0.2.7");
+  const std::string mark = Admitted::mark("known before");
+  start.classes = {mark};
+  account(start, 2'000);
+  EXPECT_EQ(admitted.size(), 2U);
+  EXPECT_EQ(admitted.of_device("device of carol").front().connected, 0);
+  EXPECT_EQ(admitted.of_device("d9").front().connected, 2'000);
+}
+
+// Let in by a lease it could be each of its identity's devices: the end of any one's trust is its own.
+TEST_F(AdmittedTest, WhoCouldBeSeveralDevicesIsFoundByEach) {
+  auto several = entry("carol", "192.0.2.7");
+  several.also = {"second", "third"};
+  const auto number = admitted.note(several);
+  for (const char* const device : {"device of carol", "second", "third"}) {
+    ASSERT_EQ(admitted.of_device(device).size(), 1U) << device;
+    EXPECT_EQ(admitted.of_device(device).front().number, number);
+  }
+  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000);
+  EXPECT_EQ(admitted.of_device("third").size(), 1U);
+  account(told(AcctStatus::stop, "a-1"), 3'000);
+  for (const char* const device : {"device of carol", "second", "third"}) EXPECT_TRUE(admitted.of_device(device).empty()) << device;
+}
+
+// A gateway that tells of no end: each connection has a port of its own.
+TEST_F(AdmittedTest, OfOneDeviceThereAreSoManyAndAClaimTakesNoPlaceOfItsOwn) {
+  const auto one = [&](std::uint32_t port, bool sure) {
+    auto e = entry("carol", "192.0.2.7", "s" + std::to_string(port));
+    e.port = port;
+    e.sure = sure;
+    e.admitted = port;
+    return admitted.note(e);
+  };
+  const auto connected = one(1, true), first = one(2, true);
+  auto start = told(AcctStatus::start, "a-1", "carol", "192.0.2.7");
+  const std::string mark = Admitted::mark("s1");
+  start.classes = {mark};
+  account(start, 1);
+  for (std::uint32_t port = 3; port <= Admitted::most_of_device; ++port) one(port, true);
+  EXPECT_EQ(admitted.size(), Admitted::most_of_device);
+  for (std::uint32_t port = 100; port < 200; ++port) one(port, false);
+  EXPECT_EQ(admitted.size(), 2 * Admitted::most_of_device);
+  EXPECT_TRUE(admitted.find(first));
+  one(200, true);
+  EXPECT_FALSE(admitted.find(first));
+  EXPECT_TRUE(admitted.find(connected));
+  EXPECT_EQ(admitted.of_device("device of carol").size(), 2 * Admitted::most_of_device);
 }
 
 TEST(AdmittedBounds, TheOneThatWasHeardOfTheLongestAgoIsForgotten) {

@@ -179,6 +179,7 @@ TEST(Leases, AreAsLongAndAsGoodAsTheWorstOfTheirDevices) {
   note("b", Recommendation::isolate, 11'000);
   EXPECT_EQ(found(11'000)->recommendation, Recommendation::isolate);
   EXPECT_EQ(found(11'000)->device, "b");
+  EXPECT_EQ(found(11'000)->also, std::vector<std::string>{"a"});
   EXPECT_EQ(found(11'000)->left, 90s);
   note("b", Recommendation::allow, 21'000);
   note("b", Recommendation::block, 20'000);  // late: changes nothing
@@ -187,6 +188,7 @@ TEST(Leases, AreAsLongAndAsGoodAsTheWorstOfTheirDevices) {
   EXPECT_FALSE(found(105'000));
   standings["a"] = Leases::Standing::gone;
   EXPECT_EQ(found(105'000)->recommendation, Recommendation::allow);
+  EXPECT_TRUE(found(105'000)->also.empty());
   standings["b"] = Leases::Standing::bad;
   EXPECT_FALSE(found(105'000));
   standings["b"] = Leases::Standing::gone;

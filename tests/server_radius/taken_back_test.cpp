@@ -5,6 +5,7 @@
 
 #include "server/control/control.h"
 #include "server/radius/admitted.h"
+#include "server/state/state.h"
 #include "tests/server_metrics/http_client.h"
 #include "tests/server_metrics/text.h"
 #include "tests/server_radius/peer.h"
@@ -188,7 +189,7 @@ TEST_F(TakenBack, WhoHasAnothersNameIsCutOffNevertheless) {
   const auto alice = made({.certificate = folder + "/client.pem", .key = folder + "/client.key", .outer = "alice"});
   ASSERT_TRUE(alice->run());
   ASSERT_TRUE(alice->accepted()) << log->text();
-  const Machine first = *endpoint;
+  Machine first = std::move(*endpoint);
   endpoint.emplace(machine(endpoint::KeyAlgorithm::rsassa));  // another machine, of another user
   const std::string another = endpoint->tpm->ak().key_id();
   const auto mallory = made({.user = "dave", .password = "clientPass", .method = Method::mschapv2, .outer = "alice", .station = "192.0.2.8[4500]"});
@@ -206,7 +207,7 @@ TEST_F(TakenBack, WhoHasAnothersNameIsCutOffNevertheless) {
   EXPECT_EQ(metric(asked_them), 1);
   EXPECT_TRUE(log->has("the gateway cuts them off with it: device " + device + " as 'CN=client' at 192.0.2.7[4500]")) << log->text();
   // By a verdict, too, but not again by the next one at once; an operator's word never waits.
-  endpoint = first;
+  endpoint = std::move(first);
   policy("\"DENY\"");
   reload();
   for (int n = 0; n < 2; ++n) EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::block) << log->text();
@@ -275,6 +276,76 @@ TEST_F(TakenBack, AnotherVerdictAtTheSamePortIsToldByItsAnswerAlone) {
   EXPECT_EQ(metric("gatehouse_radius_admitted"), 2);
 }
 
+// At its port it is told a worse verdict, and its gateway never hears of that: whom it let in before is still there.
+TEST_F(TakenBack, WhoseNewVerdictNeverReachesTheGatewayIsCutOff) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  config.radius.idle_deadline = std::chrono::seconds(2);
+  start();
+  auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  policy("\"TPMRA\", { type = \"TCPBL\", argument = \"22\" }");
+  reload();
+  one = made({.accounting = "a-1"});
+  while (!one->eap().outcome()) ASSERT_TRUE(one->step()) << log->text();
+  ASSERT_FALSE(one->over());
+  EXPECT_EQ(one->eap().outcome()->recommendation, endpoint::Recommendation::isolate);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  EXPECT_EQ(cut.text(radius::type::acct_session_id), "a-1");
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+}
+
+// A VPN gateway that refuses the newer connection has the older one still; a switch has one port, which is closed by that.
+TEST_F(TakenBack, ARefusalAtTheSamePortClosesASwitchsPortAlone) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  start();
+  auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  policy("\"DENY\"");
+  reload();
+  one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  EXPECT_FALSE(one->accepted());
+  answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  stop();
+  config.radius.clients.front().profile = server::RadiusProfile::dot1x;
+  policy("\"TPMRA\"");
+  start();
+  one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  policy("\"DENY\"");
+  reload();
+  one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  EXPECT_TRUE(gateway.receive(0).empty());
+}
+
+// Told "allow", and revoked before its gateway is told.
+TEST_F(TakenBack, WhoLosesTrustBeforeItsGatewayIsAnsweredIsRefused) {
+  start();
+  const auto one = made({.accounting = "a-1"});
+  while (!one->eap().outcome()) ASSERT_TRUE(one->step()) << log->text();
+  ASSERT_FALSE(one->over());
+  EXPECT_EQ(one->eap().outcome()->recommendation, endpoint::Recommendation::allow);
+  EXPECT_FALSE(control({{"command", "device.revoke"}, {"device", device}}).contains("error"));
+  ASSERT_TRUE(one->run());
+  EXPECT_FALSE(one->accepted());
+  EXPECT_FALSE(one->eap().succeeded());
+  EXPECT_EQ(one->answer()->eap.front(), std::byte(eap::Code::failure));
+  EXPECT_TRUE(one->answer()->msk.empty());
+  EXPECT_TRUE(one->answer()->filter_id.empty());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  EXPECT_TRUE(log->has("its device has lost its trust since")) << log->text();
+}
+
 TEST_F(TakenBack, WhoCantBeMovedIsCutOff) {
   policy("\"TPMRA\"");
   config.policy_file = folder + "/policy.toml";
@@ -307,6 +378,69 @@ TEST_F(TakenBack, AClaimCutsNobodyOff) {
   EXPECT_NE(client.session().outcome()->recommendation, endpoint::Recommendation::allow);
   EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
   EXPECT_FALSE(log->has("isn't trusted as before")) << log->text();
+}
+
+// Nor at its very port, where it is refused: whoever is there stays known.
+TEST_F(TakenBack, AClaimAtTheSamePortTakesNothingOfIt) {
+  config.radius.isolate_is_reject = true;
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  endpoint.emplace(machine(endpoint::KeyAlgorithm::rsassa));
+  const auto claims = made({.user = "dave", .password = "clientPass", .method = Method::mschapv2, .accounting = "a-1", .device_id = device});
+  ASSERT_TRUE(claims->run());
+  EXPECT_FALSE(claims->accepted());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_FALSE(control({{"command", "device.revoke"}, {"device", device}}).contains("error"));
+  answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_ack);
+}
+
+// Of a gateway that tells nothing and can't be asked anything there is nothing to know.
+TEST_F(TakenBack, WhoIsntHeardOfAgainIsntNoted) {
+  config.radius.accounting.clear();
+  config.radius.clients.front().dynamic_port = 0;
+  start();
+  const auto one = made({});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  EXPECT_TRUE(classes(*one).empty());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+}
+
+// An identity of several devices whose supplicant opens a port by their lease: it could be each of them.
+TEST_F(TakenBack, WhoHasALeaseIsCutOffWithEachDeviceOfItsIdentity) {
+  config.radius.without_attestation = "lease";
+  config.radius.tls_client_auth = "required";
+  Machine other = machine(endpoint::KeyAlgorithm::rsassa);
+  const std::string others = other.tpm->ak().key_id();
+  {
+    auto state = server::State::open({.path = config.state});
+    ASSERT_TRUE(state);
+    for (const Machine* const one : {&*endpoint, &other}) {
+      server::Enrolment bound;
+      bound.device = one->tpm->ak().key_id();
+      bound.key = server::SeenKey{one->tpm->ak(), std::nullopt, std::nullopt};
+      bound.identities = {"CN=client"};
+      bound.trust = true;
+      ASSERT_TRUE((*state)->enrol_blocking(std::move(bound)));
+    }
+  }
+  start();
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::allow) << log->text();
+  endpoint = std::move(other);
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::isolate);  // its firmware isn't approved
+  const auto port = made({.user = "whoever", .certificate = folder + "/client.pem", .key = folder + "/client.key", .no_attestation = true});
+  ASSERT_TRUE(port->run());
+  EXPECT_EQ(port->answer()->filter_id, "isolate") << log->text();
+  for (const std::string& one : {device, others}) {
+    EXPECT_EQ(control({{"command", "radius.disconnect"}, {"device", one}}).at("asked").to_number<int>(), 1);
+    answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_nak, 401);
+  }
+  const auto listed = control({{"command", "radius.list"}, {"device", device}}).at("items").as_array();
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(std::string_view(listed.at(0).at("device").as_string()), others);
+  EXPECT_EQ(std::string_view(listed.at(0).at("also").at(0).as_string()), device);
 }
 
 TEST_F(TakenBack, AnEndpointThatIsToBeAssessedAgainHasToComeSoon) {
@@ -521,6 +655,27 @@ TEST_F(Streams, AWholeAssessmentOverTlsWithTheGatewaysCertificate) {
     ASSERT_TRUE(stream.send(*std::move(b).finish_signed_request(as_bytes("radsec"))));
     EXPECT_EQ(radius::parse_packet(stream.receive())->code, radius::Code::accounting_response);
   }
+}
+
+// Accounting comes on the same connection, whether there is a port of its own for it or not.
+TEST_F(Streams, AClassGoesAlongWhereAccountingMayComeBack) {
+  config.radius.accounting.clear();
+  start();
+  Stream stream(server->radius_ports().tls, with("gateway"));
+  ASSERT_TRUE(stream.peer().good()) << log->text();
+  const auto one = made({.secret = "radsec"});
+  ASSERT_TRUE(stream.run(*one)) << log->text();
+  const auto marks = classes(*one);
+  ASSERT_EQ(marks.size(), 1U);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  radius::Builder b(radius::Code::accounting_request, 200);
+  b.add_number(radius::type::acct_status_type, 1);
+  b.add_text(radius::type::acct_session_id, "a-1");
+  b.add_text(radius::type::class_, marks.front());
+  ASSERT_TRUE(stream.send(*std::move(b).finish_signed_request(as_bytes("radsec"))));
+  EXPECT_EQ(radius::parse_packet(stream.receive())->code, radius::Code::accounting_response);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 1);
 }
 
 TEST_F(Streams, OverTlsNobodyMayAskWithoutACertificateOfAGateway) {
