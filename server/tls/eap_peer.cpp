@@ -198,6 +198,10 @@ void EapPeer::end() {
   room_timer_.cancel();
   turn_timer_.cancel();
   if (request_) front_->drop(*std::exchange(request_, std::nullopt), RadiusDrop::load);
+  {
+    const std::lock_guard lock(server_->mutex);
+    discharge();
+  }
   if (session_ && !session_->ended()) session_->on_peer_gone();
   take_back();
   front_->remove(id_);
@@ -283,29 +287,69 @@ std::string EapPeer::place_of(const std::string& user) const {
 EapPeer::Turn EapPeer::turn(const std::string& user) {
   const auto now = Backoff::Clock::now();
   const std::lock_guard lock(server_->mutex);
-  const auto of_place = server_->eap_places.reserve(place_of(user), now);
-  const auto of_user = server_->eap_users.reserve(user, now);
-  if (!of_place || !of_user) {
+  const Turn out = take_turn(user, now, now + server_->eap_users.patience());
+  if (out == Turn::later) server_->counted.eap_held_back.add();
+  return out;
+}
+
+// With the server's mutex held. An attempt is under way from its turn until its outcome: those at the same time count as if they
+// failed, so that nobody makes many before the first one is known to be wrong.
+EapPeer::Turn EapPeer::take_turn(const std::string& user, Backoff::Clock::time_point now, Backoff::Clock::time_point until) {
+  const std::string place = place_of(user);
+  const bool crowded = server_->eap_places.crowded(place, now) || server_->eap_users.crowded(user, now);
+  std::optional<std::chrono::milliseconds> wait;
+  if (crowded) {
+    wait = server_->eap_users.again();
+  } else {
+    const auto of_place = server_->eap_places.reserve(place, now);
+    const auto of_user = server_->eap_users.reserve(user, now);
+    if (of_place && of_user) wait = std::max(*of_place, *of_user);
+  }
+  if (!wait || now + *wait > until) {
     server_->counted.eap_turned_away.add();
     return Turn::refused;
   }
-  const auto wait = std::max(*of_place, *of_user);
-  if (wait.count() == 0) return Turn::now;
-  server_->counted.eap_held_back.add();
-  turn_timer_.expires_after(wait);
-  turn_timer_.async_wait(asio::bind_executor(strand_, [self = self()](error_code ec) {
+  if (wait->count() == 0) {
+    charge(user);
+    return Turn::now;
+  }
+  turn_timer_.expires_after(*wait);
+  turn_timer_.async_wait(asio::bind_executor(strand_, [self = self(), user, until, crowded](error_code ec) {
     if (ec || self->gone_) return;
-    self->eap_.on_turn();
+    Turn turn = Turn::now;
+    {
+      const std::lock_guard lock(self->server_->mutex);
+      if (crowded) turn = self->take_turn(user, Backoff::Clock::now(), until);
+      else self->charge(user);
+    }
+    if (turn == Turn::later) return;
+    self->eap_.on_turn(turn == Turn::now);
     self->after();
   }));
   return Turn::later;
 }
 
+// With the server's mutex held, as discharge().
+void EapPeer::charge(const std::string& user) {
+  discharge();
+  server_->eap_places.begin(place_of(user));
+  server_->eap_users.begin(user);
+  charged_ = user;
+}
+
+void EapPeer::discharge() {
+  if (!charged_) return;
+  server_->eap_places.end(place_of(*charged_));
+  server_->eap_users.end(*charged_);
+  charged_.reset();
+}
+
 void EapPeer::attempted(const std::string& user, bool good) {
-  if (std::exchange(unheard_, false)) return;
   const auto now = Backoff::Clock::now();
   const std::string place = place_of(user);
   const std::lock_guard lock(server_->mutex);
+  discharge();
+  if (std::exchange(unheard_, false)) return;
   if (good) {
     server_->eap_places.succeeded(place);
     server_->eap_users.succeeded(user);

@@ -46,6 +46,9 @@ class EapPeer final : public SessionHost, public EapHost {
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
   void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt);
   std::string place_of(const std::string& user) const;
+  Turn take_turn(const std::string& user, Backoff::Clock::time_point now, Backoff::Clock::time_point until);
+  void charge(const std::string& user);
+  void discharge();
   std::optional<Leases::Lease> lease_of(const EapIdentity& identity) const;
   std::uint64_t admit(const RadiusRequest& request, pipeline::Recommendation recommendation);
   bool holds(pipeline::Recommendation verdict) const;
@@ -86,6 +89,7 @@ class EapPeer final : public SessionHost, public EapHost {
   };
   std::optional<Before> before_;
   pipeline::Recommendation telling_ = pipeline::Recommendation::none;  // what is being told
+  std::optional<std::string> charged_;  // whose password is being tried
   bool unheard_ = false;  // nobody could say whether the password is right
   bool acting_ = false;
 };

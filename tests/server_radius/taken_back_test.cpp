@@ -1,5 +1,6 @@
 // After Access-Accept: what accounting tells, and that a gateway is asked to take back what it was told. And the other ways to
 // this server: TCP, TLS; and from it, to a server that knows passwords.
+#include <atomic>
 #include <boost/json.hpp>
 #include <csignal>
 
@@ -561,6 +562,46 @@ TEST_F(TakenBack, AfterWrongPasswordsTheNextAttemptOfThatPlaceWaits) {
   // A right one makes good.
   EXPECT_TRUE(allowed({}));
   EXPECT_EQ(metric("gatehouse_eap_password_backoff_total{result=\"held_back\"}"), 1);
+}
+
+// Guesses at one user at the same moment, from as many places: no more are looked at than may be wrong.
+TEST_F(TakenBack, GuessesAtTheSameMomentAreNoMoreThanOneAfterTheOther) {
+  UdpService knowing;
+  write("upstream", "the secret of the other server\n");
+  config.radius.passwords.clear();
+  config.radius.methods = {"pap"};
+  config.radius.upstream = {{"127.0.0.1:" + std::to_string(knowing.port()), folder + "/upstream"}};
+  config.radius.upstream_timeout = std::chrono::seconds(10);
+  start();
+  constexpr int count = 12, most = 10;
+  std::vector<std::unique_ptr<GatewayPeer>> guesses;
+  for (int n = 0; n < count; ++n)
+    guesses.push_back(made({.user = "erin", .password = "guess " + std::to_string(n), .method = Method::pap, .station = "place " + std::to_string(n)}));
+  std::atomic<int> ended = 0;
+  std::vector<std::jthread> running;
+  for (const auto& one : guesses)
+    running.emplace_back([&ended, peer = one.get()] {
+      EXPECT_TRUE(peer->run());
+      ++ended;
+    });
+  std::vector<std::pair<std::uint8_t, radius::Authenticator>> questions;
+  const auto take = [&](const ByteVector& bytes) {
+    const auto packet = radius::parse_packet(bytes);
+    if (packet) questions.emplace_back(packet->identifier, packet->authenticator);
+  };
+  while (questions.size() < most) take(knowing.receive());
+  await("gatehouse_eap_password_backoff_total{result=\"held_back\"}", count - most);
+  EXPECT_TRUE(knowing.receive(0).empty());
+  EXPECT_EQ(ended, 0);
+  // The others have their turn, one after the other.
+  for (std::size_t n = 0; ended < count;) {
+    for (; n < questions.size(); ++n)
+      knowing.answer(*radius::Builder(radius::Code::access_reject, questions[n].first)
+                          .finish_answer(questions[n].second, as_bytes("the secret of the other server")));
+    if (const ByteVector more = knowing.receive(50); !more.empty()) take(more);
+  }
+  running.clear();
+  for (const auto& one : guesses) EXPECT_FALSE(one->accepted());
 }
 
 TEST_F(TakenBack, EapTncCarriesTheSameAssessment) {
