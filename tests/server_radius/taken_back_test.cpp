@@ -281,7 +281,7 @@ TEST_F(TakenBack, AnotherVerdictAtTheSamePortIsToldByItsAnswerAlone) {
 TEST_F(TakenBack, WhoseNewVerdictNeverReachesTheGatewayIsCutOff) {
   policy("\"TPMRA\"");
   config.policy_file = folder + "/policy.toml";
-  config.radius.idle_deadline = std::chrono::seconds(2);
+  config.radius.idle_deadline = std::chrono::seconds(4);
   start();
   auto one = made({.accounting = "a-1"});
   ASSERT_TRUE(one->run());
@@ -760,6 +760,74 @@ TEST_F(Streams, OverTcpItIsTheSecretOfTheAddressAndWhatIsntRadiusEndsTheConnecti
   for (const std::byte b : right) ASSERT_TRUE(slow.send(Bytes(&b, 1)));
   EXPECT_FALSE(slow.receive().empty());
   EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"taken\"}"), 5);
+}
+
+ByteVector alive(std::uint8_t identifier) {
+  radius::Authenticator random{};
+  fill_random(random);
+  return *radius::Builder(radius::Code::status_server, identifier).finish_request(random, shared);
+}
+
+TEST_F(Streams, WhoSaysNothingTakesNobodysPlace) {
+  config.radius.max_connections = 2;
+  start();
+  const auto port = server->radius_ports().tcp;
+  Stream gateways_own(port);
+  ASSERT_TRUE(gateways_own.send(alive(1)));
+  EXPECT_FALSE(gateways_own.receive().empty());
+  // More than may be there without having said anything: the oldest makes room.
+  std::vector<std::unique_ptr<Stream>> silent;
+  for (int n = 0; n < 20; ++n) silent.push_back(std::make_unique<Stream>(port));
+  EXPECT_TRUE(silent.front()->receive().empty());
+  Stream second(port);
+  ASSERT_TRUE(second.send(alive(2)));
+  EXPECT_FALSE(second.receive().empty()) << log->text();
+  ASSERT_TRUE(gateways_own.send(alive(3)));
+  EXPECT_FALSE(gateways_own.receive().empty());
+  // Two have proved who they are, and that is all there may be.
+  Stream third(port);
+  ASSERT_TRUE(third.send(alive(4)));
+  EXPECT_TRUE(third.receive().empty());
+  EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"refused\"}"), 1);
+}
+
+TEST_F(Streams, FromOneAddressThereAreOnlySoMany) {
+  config.radius.max_connections_per_address = 1;
+  start();
+  const auto port = server->radius_ports().tcp;
+  {
+    Stream one(port);
+    ASSERT_TRUE(one.send(alive(1)));
+    EXPECT_FALSE(one.receive().empty());
+    Stream more(port);
+    EXPECT_TRUE(more.receive().empty());
+    EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"refused\"}"), 1);
+  }
+  for (bool answered = false; !answered;) {
+    Stream again(port);
+    ASSERT_TRUE(again.send(alive(2)));
+    answered = !again.receive().empty();
+  }
+}
+
+// What comes byte by byte proves nothing, and prolongs nothing.
+TEST_F(Streams, WhoProvesNothingInTimeIsCutOff) {
+  config.radius.connect_deadline = std::chrono::seconds(1);
+  start();
+  const ByteVector request = alive(1);
+  // Should it come too late itself, once more.
+  std::optional<Stream> good;
+  do {
+    good.emplace(server->radius_ports().tcp);
+    ASSERT_TRUE(good->send(request));
+  } while (good->receive().empty());
+  Stream slow(server->radius_ports().tcp), handshake(server->radius_ports().tls);
+  ASSERT_TRUE(slow.send(Bytes(request).first(1)));
+  EXPECT_TRUE(slow.receive().empty());
+  EXPECT_TRUE(handshake.receive().empty());
+  EXPECT_TRUE(log->has("it is silent"));
+  ASSERT_TRUE(good->send(alive(2)));
+  EXPECT_FALSE(good->receive().empty());
 }
 
 }  // namespace
