@@ -410,6 +410,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"gateway_ca", file(c.radius.gateway_ca)},
         {"gateway_crl", file(c.radius.gateway_crl)},
         {"max_connections", count(c.radius.max_connections, 1, 65'536)},
+        {"max_connections_per_address", count(c.radius.max_connections_per_address, 1, 65'536)},
+        {"connect_seconds", span(c.radius.connect_deadline, 1, 60)},
         {"eap_tnc", flag(c.radius.eap_tnc)},
         {"upstream_seconds", span(c.radius.upstream_timeout, 1, 10)},
         {"upstream",

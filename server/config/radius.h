@@ -79,7 +79,8 @@ struct RadiusConfig {
   std::vector<std::string> accounting;  // ADDRESS:PORT to listen on for it (RFC 2866); empty: nowhere
   std::vector<std::string> listen_tcp, listen_tls;  // RFC 6613, RFC 6614
   std::string gateway_ca, gateway_crl;              // of the certificates of clients over TLS
-  std::size_t max_connections = 1'024;              // of TCP and TLS
+  std::size_t max_connections = 1'024, max_connections_per_address = 128;  // of TCP and TLS
+  std::chrono::seconds connect_deadline{10};        // for the handshake of TLS, and for the first authentic packet over TCP
   bool eap_tnc = false;  // EAP type 38 for clients that don't know PT-EAP
   std::vector<RadiusUpstream> upstream;             // in order of preference
   std::chrono::seconds upstream_timeout{3};         // of each attempt

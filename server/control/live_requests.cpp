@@ -69,6 +69,10 @@ json::object to_object(const Admitted::Entry& e) {
   out["address"] = text_or_null(e.address);
   out["accounting"] = e.accounting.empty() ? json::value(nullptr) : json::value(escaped(e.accounting, 253));
   out["device"] = text_or_null(e.device);
+  if (!e.also.empty()) {
+    json::array& also = out["also"].emplace_array();
+    for (const std::string& device : e.also) also.emplace_back(device);
+  }
   out["session"] = text_or_null(e.session);
   out["identity"] = e.identity.empty() ? json::value(nullptr) : json::value(escaped(e.identity, 1024));
   out["recommendation"] = name(e.recommendation);
@@ -92,7 +96,8 @@ Result<json::object> radius_list(const Live* live, const json::object& request) 
   json::object out;
   json::array items;
   for (std::size_t i = 0; i < std::min(entries.size(), most); ++i)
-    if (!device || entries[i].device == *device) items.push_back(to_object(entries[i]));
+    if (!device || entries[i].device == *device || std::find(entries[i].also.begin(), entries[i].also.end(), *device) != entries[i].also.end())
+      items.push_back(to_object(entries[i]));
   if (entries.size() > most) out["next"] = entries[most - 1].number;
   out["items"] = std::move(items);
   return out;

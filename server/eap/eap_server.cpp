@@ -169,9 +169,9 @@ void EapServer::on_password(bool good) {
   advance();
 }
 
-void EapServer::on_turn() {
+void EapServer::on_turn(bool heard) {
   if (!inner_ || !inner_->waiting()) return;
-  inner_->on_turn();
+  inner_->on_turn(heard);
   advance();
 }
 

@@ -37,7 +37,7 @@ class EapServer {
   void limit_fragments(std::size_t bytes) { out_.set_largest(std::min(bytes, config_.fragment_size)); }
   // The host's answers to phase 2.
   void on_password(bool good);
-  void on_turn();
+  void on_turn(bool heard = true);
   void on_batch(Bytes batch);
   void on_assessed(std::optional<pipeline::Recommendation> verdict);
 

@@ -105,6 +105,8 @@ void EapPhase2::on_identity(Bytes name) {
   if (name.size() > max_name) return fail_with("identity longer than a name may be");
   user_ = as_text(name);
   if (!subject_.empty()) return accept("certificate");
+  // Nobody's name; with a certificate it needn't be said.
+  if (user_.empty()) return fail_with("no name of a user");
   if (config_.methods.empty()) return fail_with("no method to authenticate with is configured for this client");
   begin_method(config_.methods.front());
 }
@@ -142,20 +144,28 @@ void EapPhase2::attempt(std::function<void()> what) {
       waiting_ = true;
       held_ = std::move(what);
       return;
-    case EapHost::Turn::refused: break;
+    case EapHost::Turn::refused: return refuse_attempt();
   }
+}
+
+void EapPhase2::refuse_attempt() {
   host_.authenticated(false, user_, method_ ? eap::name(method_->type()) : "PAP", "too many wrong passwords before it");
   fail_with("authentication failed");
 }
 
-void EapPhase2::on_turn() {
+void EapPhase2::on_turn(bool heard) {
   if (!waiting_ || !held_) return;
   waiting_ = false;
-  std::exchange(held_, nullptr)();
+  const auto what = std::exchange(held_, nullptr);
+  if (heard) what();
+  else refuse_attempt();
 }
 
 void EapPhase2::take_step(EapMethod::Step step) {
-  if (auto* more = std::get_if<EapMethod::Continue>(&step)) return request(method_->type(), more->data);
+  if (auto* more = std::get_if<EapMethod::Continue>(&step)) {
+    host_.attempted(user_, true);
+    return request(method_->type(), more->data);
+  }
   if (auto* check = std::get_if<EapMethod::Check>(&step)) {
     waiting_ = true;
     return host_.check_password_of(user_, std::move(check->password));

@@ -46,10 +46,10 @@ class EapHost {
   // What is stored of a user, and lives as long as the conversation; null: nothing, or nobody.
   virtual const StoredPassword* stored_password(const std::string& user) = 0;
   // Before an answer of the client's to a question for its password is looked at: who has guessed wrong waits, or isn't heard.
-  // later -> on_turn()
+  // later -> on_turn(), false: refused after all
   enum class Turn : std::uint8_t { now, later, refused };
   virtual Turn turn(const std::string& /*user*/) { return Turn::now; }
-  // A password, or an answer to a challenge, was right or wrong.
+  // A password, or an answer to a challenge, was right or wrong; right ones may be told twice.
   virtual void attempted(const std::string& /*user*/, bool /*good*/) {}
   virtual void check_password_of(std::string user, Secret password) = 0;  // -> on_password()
   // The client has authenticated (or failed to), once a conversation.
@@ -78,7 +78,7 @@ class EapPhase2 {
   // Plaintext of one message of the client's; none: it had nothing to say. An error ends the conversation.
   Result<void> receive(Bytes plaintext);
   void on_password(bool good);
-  void on_turn();
+  void on_turn(bool heard = true);
   // The answer to what was delivered: a batch for the client, or the verdict that counts, where there is one. While
   // waiting().
   void on_batch(Bytes batch);
@@ -105,6 +105,7 @@ class EapPhase2 {
   void on_method_response(std::uint8_t type, Bytes data);
   void on_pap(std::string user, Secret password);
   void attempt(std::function<void()> what);
+  void refuse_attempt();
   void accept_or_fail(std::string_view name, bool good, std::string_view reason);
   Result<void> on_pt_eap(std::uint8_t type, Bytes data);
   void on_nothing();

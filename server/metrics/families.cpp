@@ -154,6 +154,9 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   for (std::size_t kind = 0; kind < dynamic_kind_names.size(); ++kind)
     for (std::size_t how = 0; how < dynamic_outcome_names.size(); ++how)
       dynamic.samples.push_back({{{"kind", dynamic_kind_names[kind]}, {"result", dynamic_outcome_names[how]}}, value(m.radius_dynamic[kind][how])});
+  family("gatehouse_radius_shared_cuts_total", Type::counter,
+         "Requests to cut off a User-Name that another endpoint has, too, at a gateway that knows connections by it alone.").samples = {
+      {{{"result", "asked"}}, value(m.radius_shared_cuts)}, {{{"result", "held_back"}}, value(m.radius_shared_cuts_held)}};
   family("gatehouse_radius_cut_seconds", Type::histogram, "From the end of a device's trust to its gateway's word that it is cut off or moved.")
       .samples.push_back(m.cut.sample());
   family("gatehouse_radius_connections_total", Type::counter, "RADIUS connections over TCP and TLS.").samples = {

@@ -103,6 +103,7 @@ struct Metrics {
   Counter radius_accepts, radius_rejects, radius_challenges;
   std::array<Counter, accounting_kind_names.size()> radius_accounting;
   std::array<std::array<Counter, dynamic_outcome_names.size()>, dynamic_kind_names.size()> radius_dynamic;
+  Counter radius_shared_cuts, radius_shared_cuts_held;     // of a User-Name that others have, too
   Counter radius_connections, radius_connections_refused;  // of TCP and TLS
   std::array<Counter, upstream_outcome_names.size()> radius_upstream;
   Counter eap_held_back, eap_turned_away;  // attempts at a password, after wrong ones

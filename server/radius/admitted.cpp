@@ -1,5 +1,8 @@
 #include "server/radius/admitted.h"
 
+#include <algorithm>
+#include <tuple>
+
 namespace gatehouse::server {
 namespace {
 
@@ -33,9 +36,11 @@ std::string_view Admitted::session_of(std::string_view mark) {
 void Admitted::link(Place at) {
   const Entry& e = at->second.entry;
   if (!e.device.empty()) by_device_.emplace(e.device, at->first);
+  for (const std::string& device : e.also) by_device_.emplace(device, at->first);
   if (!e.session.empty()) by_session_[e.session] = at->first;
   if (has_port(e)) by_port_[port_key(e)] = at->first;
   if (!e.accounting.empty()) by_accounting_[accounting_key(e)] = at->first;
+  if (!e.user.empty()) by_name_.insert({name_key(e), at->first});
   if (e.accounting.empty() && !e.user.empty()) unaccounted_[who_key(e)] = at->first;
   if (e.connected != 0) ++connected_;
 }
@@ -45,8 +50,13 @@ void Admitted::unlink(Place at) {
   const auto drop = [&](auto& index, const auto& key) {
     if (const auto it = index.find(key); it != index.end() && it->second == at->first) index.erase(it);
   };
-  for (auto [it, end] = by_device_.equal_range(e.device); it != end;)
-    it = it->second == at->first ? by_device_.erase(it) : std::next(it);
+  const auto drop_of = [&](const std::string& device) {
+    for (auto [it, end] = by_device_.equal_range(device); it != end;)
+      it = it->second == at->first ? by_device_.erase(it) : std::next(it);
+  };
+  drop_of(e.device);
+  for (const std::string& device : e.also) drop_of(device);
+  by_name_.erase({name_key(e), at->first});
   drop(by_session_, e.session);
   drop(by_port_, port_key(e));
   drop(by_accounting_, accounting_key(e));
@@ -60,7 +70,24 @@ void Admitted::erase(Place at) {
   entries_.erase(at);
 }
 
+// For one more of this device.
+void Admitted::make_room(const std::string& device, bool sure) {
+  if (device.empty()) return;
+  std::size_t count = 0;
+  Place oldest = entries_.end();
+  const auto age = [](const Entry& e) { return std::tuple(e.connected != 0, std::max(e.heard, e.admitted), e.number); };
+  for (auto [it, end] = by_device_.equal_range(device); it != end; ++it) {
+    const Place at = entries_.find(it->second);
+    if (at->second.entry.sure != sure) continue;
+    ++count;
+    if (oldest == entries_.end() || age(at->second.entry) < age(oldest->second.entry)) oldest = at;
+  }
+  if (count >= most_of_device) erase(oldest);
+}
+
 Admitted::Place Admitted::add(Entry entry) {
+  make_room(entry.device, entry.sure);
+  for (const std::string& device : entry.also) make_room(device, entry.sure);
   entry.number = ++last_;
   by_age_.push_back(entry.number);
   const Place at = entries_.emplace(last_, Kept{std::move(entry), std::prev(by_age_.end())}).first;
@@ -96,22 +123,24 @@ void Admitted::account(const IpAddress& gateway, std::string_view client, const 
     // It has forgotten them all.
     for (Place at = entries_.begin(); at != entries_.end();) {
       const Place next = std::next(at);
-      if (at->second.entry.gateway == gateway && at->second.entry.nas == told.gateway) erase(at);
+      const Entry& e = at->second.entry;
+      if (e.gateway == gateway && e.client == client && e.nas == told.gateway) erase(at);
       at = next;
     }
     return;
   }
   Place at = entries_.end();
-  if (const auto of = by_accounting_.find({gateway, std::string(told.gateway), std::string(told.session)}); of != by_accounting_.end())
+  if (const auto of = by_accounting_.find({gateway, std::string(client), std::string(told.gateway), std::string(told.session)}); of != by_accounting_.end())
     at = entries_.find(of->second);
   if (const auto of = by_session_.find(session); at == entries_.end() && of != by_session_.end()) {
     at = entries_.find(of->second);
-    if (at->second.entry.gateway != gateway) at = entries_.end();
+    if (at->second.entry.gateway != gateway || at->second.entry.client != client) at = entries_.end();
   }
   // By whom it is of, where the gateway doesn't give Class back.
-  if (const auto of = unaccounted_.find({gateway, std::string(told.gateway), std::string(told.user), std::string(told.station)});
-      at == entries_.end() && of != unaccounted_.end())
-    at = entries_.find(of->second);
+  if (at == entries_.end() && session.empty()) {
+    const auto of = unaccounted_.find({gateway, std::string(client), std::string(told.gateway), std::string(told.user), std::string(told.station)});
+    if (of != unaccounted_.end()) at = entries_.find(of->second);
+  }
   if (told.status == radius::AcctStatus::stop) {
     if (at != entries_.end()) erase(at);
     return;
@@ -168,6 +197,14 @@ std::vector<Admitted::Entry> Admitted::of_device(std::string_view device) const 
   std::vector<Entry> out;
   for (auto [it, end] = by_device_.equal_range(device); it != end; ++it) out.push_back(entries_.at(it->second).entry);
   return out;
+}
+
+bool Admitted::shares_name(const Entry& entry, const std::function<bool(const Entry&)>& with) const {
+  const std::lock_guard lock(mutex_);
+  const NameKey key = name_key(entry);
+  for (auto at = by_name_.lower_bound({key, 0}); at != by_name_.end() && at->first == key; ++at)
+    if (at->second != entry.number && with(entries_.at(at->second).entry)) return true;
+  return false;
 }
 
 std::vector<Admitted::Entry> Admitted::list(std::uint64_t after, std::size_t most) const {

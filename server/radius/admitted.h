@@ -7,8 +7,10 @@
 //   for (const Admitted::Entry& one : admitted.of_device("deb3…")) …
 //
 // An entry ends with accounting's stop, when its gateway starts anew, when the endpoint was cut off, or when the same port of the
-// same gateway is given to another admission. Bounded; of more, the one that was heard of the longest ago is forgotten. Times are
-// milliseconds since 1970, from the caller. Any thread.
+// same gateway is given to another admission; where a gateway tells of none of these, with each connection one more is known.
+// Bounded: of a device, those that are surely its own and those that it was claimed for each apart, and of all; of more, the one that
+// was heard of the longest ago is forgotten, of a device's one that accounting tells of at last. Times are milliseconds since 1970,
+// from the caller. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +45,8 @@ class Admitted {
     std::string address;       // of the endpoint, as the gateway has given it; empty: not told
     // Who it is; empty: it was let in before this server started, and nothing is known of it.
     std::string session, device, identity, identity_type;
+    std::vector<std::string> also;    // other devices that it could be as well: it was let in by a lease
+    bool sure = false;                // it was proved to be of its device, or bound to it
     std::vector<std::string> groups;  // of the policy, the nearest first
     pipeline::Recommendation recommendation = pipeline::Recommendation::none;
     std::int64_t admitted = 0;                 // 0: not by this server's process
@@ -50,6 +55,7 @@ class Admitted {
   };
 
   explicit Admitted(std::size_t most = 262'144) : most_(most) {}
+  static constexpr std::size_t most_of_device = 32;
 
   // What Class says of a session: longer than what strongSwan takes for a group's name (44 bytes and more aren't).
   static std::string mark(std::string_view session);
@@ -66,6 +72,8 @@ class Admitted {
 
   std::optional<Entry> find(std::uint64_t number) const;
   std::vector<Entry> of_device(std::string_view device) const;
+  // Whether the same gateway has let in another one with the same User-Name, of whom this is true.
+  bool shares_name(const Entry& entry, const std::function<bool(const Entry&)>& with) const;
   // In the order of their numbers, from the first above `after` on.
   std::vector<Entry> list(std::uint64_t after, std::size_t most) const;
   std::size_t size() const;
@@ -78,26 +86,34 @@ class Admitted {
     std::list<std::uint64_t>::iterator age;
   };
   using Place = std::map<std::uint64_t, Kept>::iterator;
+  // A name that a gateway says is its own: of its address, and of who it is, since several may come from one address.
   struct PortKey {
     IpAddress gateway{};
-    std::string nas, user, station;
+    std::string client, nas, user, station;
     std::optional<std::uint32_t> port;
     friend auto operator<=>(const PortKey&, const PortKey&) = default;
   };
   struct AccountingKey {
     IpAddress gateway{};
-    std::string nas, accounting;
+    std::string client, nas, accounting;
     friend auto operator<=>(const AccountingKey&, const AccountingKey&) = default;
   };
   struct WhoKey {
     IpAddress gateway{};
-    std::string nas, user, station;
+    std::string client, nas, user, station;
     friend auto operator<=>(const WhoKey&, const WhoKey&) = default;
   };
-  static WhoKey who_key(const Entry& e) { return {e.gateway, e.nas, e.user, e.station}; }
-  static PortKey port_key(const Entry& e) { return {e.gateway, e.nas, e.user, e.station, e.port}; }
-  static AccountingKey accounting_key(const Entry& e) { return {e.gateway, e.nas, e.accounting}; }
+  struct NameKey {
+    IpAddress gateway{};
+    std::string client, nas, user;
+    friend auto operator<=>(const NameKey&, const NameKey&) = default;
+  };
+  static NameKey name_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.user}; }
+  static WhoKey who_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.user, e.station}; }
+  static PortKey port_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.user, e.station, e.port}; }
+  static AccountingKey accounting_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.accounting}; }
   Place add(Entry entry);
+  void make_room(const std::string& device, bool sure);
   void erase(Place at);
   void unlink(Place at);
   void link(Place at);
@@ -111,6 +127,7 @@ class Admitted {
   std::map<std::string, std::uint64_t, std::less<>> by_session_;
   std::map<PortKey, std::uint64_t> by_port_;                     // those with a station or a port
   std::map<AccountingKey, std::uint64_t> by_accounting_;
+  std::set<std::pair<NameKey, std::uint64_t>> by_name_;          // those with a User-Name
   std::map<WhoKey, std::uint64_t> unaccounted_;                  // the newest that accounting hasn't told of
   std::size_t connected_ = 0;
 };

@@ -15,9 +15,10 @@ std::optional<Exchanges::Id> Exchanges::begin(Request request, Clock::time_point
   const Id id = ++last_;
   // In turn: what waits for an identifier of the same gateway goes first.
   if (waiting_.contains(request.to) || !start(id, request, now)) {
-    auto& queue = waiting_[request.to];
-    queue.emplace_back(id, std::move(request));
-    ++waiting_count_;
+    const Turn turn{request.to, now + request.patience};
+    waiting_[turn.to].emplace(id, std::move(request));
+    waiting_for_.emplace(id, turn);
+    due_.emplace(turn.due, id);
   }
   return id;
 }
@@ -71,11 +72,19 @@ void Exchanges::finish(std::map<Id, Active>::iterator at, Clock::time_point now)
     if (free->second.used.empty() && identifiers_.size() > remembered) identifiers_.erase(free);
     return;
   }
-  auto [id, request] = std::move(next->second.front());
-  next->second.pop_front();
-  --waiting_count_;
-  if (next->second.empty()) waiting_.erase(next);
+  const auto first = waiting_for_.find(next->second.begin()->first);
+  due_.erase({first->second.due, first->first});
+  const Id id = first->first;
+  Request request = take_waiting(first);
   (void)start(id, request, now);
+}
+
+Exchanges::Request Exchanges::take_waiting(std::map<Id, Turn>::iterator at) {
+  const auto queue = waiting_.find(at->second.to);
+  Request out = std::move(queue->second.extract(at->first).mapped());
+  if (queue->second.empty()) waiting_.erase(queue);
+  waiting_for_.erase(at);
+  return out;
 }
 
 std::optional<Exchanges::End> Exchanges::receive(const Peer& from, Bytes datagram, Clock::time_point now) {
@@ -97,6 +106,11 @@ std::vector<Exchanges::End> Exchanges::expire(Clock::time_point now) {
   while (!due_.empty() && due_.begin()->first <= now) {
     const Id id = due_.begin()->second;
     due_.erase(due_.begin());
+    if (const auto waits = waiting_for_.find(id); waits != waiting_for_.end()) {
+      (void)take_waiting(waits);
+      out.push_back({id, {}});
+      continue;
+    }
     const auto at = active_.find(id);
     if (at->second.sent < at->second.request.waits.size()) {
       send(id, at->second, now);

@@ -7,12 +7,12 @@
 //   for (const auto& end : exchanges.expire(now)) …                                // none came
 //
 // A request keeps its identifier and its bytes for as long as it is sent again. 256 can be under way to one address and port; more
-// wait their turn. Not to be used by two threads at a time.
+// wait their turn, for as long as their patience lasts: what a request holds is held no longer than that and its waits. Not to be
+// used by two threads at a time.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,6 +42,7 @@ class Exchanges {
     std::function<Result<ByteVector>(std::uint8_t identifier)> make;
     std::vector<std::chrono::milliseconds> waits;  // how long after each sending; one at least
     bool authenticated = false;                    // its answer needs a Message-Authenticator
+    std::chrono::milliseconds patience = std::chrono::minutes(1);  // how long it may wait for an identifier
   };
   struct Datagram {
     Peer to;
@@ -60,11 +61,11 @@ class Exchanges {
   std::vector<Datagram> to_send();
   // nullopt: it answers nothing that is under way, or isn't to be believed.
   std::optional<End> receive(const Peer& from, Bytes datagram, Clock::time_point now);
-  // Sends again what has waited long enough, and gives up what has been sent often enough.
+  // Sends again what has waited long enough, and gives up what has been sent often enough, or has waited too long for its turn.
   std::vector<End> expire(Clock::time_point now);
   // When expire() has something to do; nullopt: there is nothing under way.
   std::optional<Clock::time_point> next() const;
-  std::size_t size() const { return active_.size() + waiting_count_; }
+  std::size_t size() const { return active_.size() + waiting_for_.size(); }
 
  private:
   struct Active {
@@ -79,18 +80,24 @@ class Exchanges {
     std::set<std::uint8_t> used;
     std::uint8_t last = 0;
   };
+  // Of one that waits for an identifier.
+  struct Turn {
+    Peer to;
+    Clock::time_point due;
+  };
   bool start(Id id, Request& request, Clock::time_point now);
   void send(Id id, Active& one, Clock::time_point now);
   void finish(std::map<Id, Active>::iterator at, Clock::time_point now);
+  Request take_waiting(std::map<Id, Turn>::iterator at);
 
   const std::size_t most_;
   Id last_ = 0;
   std::map<Id, Active> active_;
   std::map<std::pair<Peer, std::uint8_t>, Id> by_identifier_;
   std::map<Peer, Free> identifiers_;
-  std::set<std::pair<Clock::time_point, Id>> due_;
-  std::map<Peer, std::deque<std::pair<Id, Request>>> waiting_;  // for an identifier; none is empty
-  std::size_t waiting_count_ = 0;
+  std::set<std::pair<Clock::time_point, Id>> due_;  // of those that are under way, and of those that wait
+  std::map<Peer, std::map<Id, Request>> waiting_;   // for an identifier, in their order; none is empty
+  std::map<Id, Turn> waiting_for_;                  // those of all
   std::vector<Datagram> out_;
 };
 

@@ -66,6 +66,7 @@ std::optional<Leases::Lease> Leases::find(const Identity& identity, std::chrono:
   }
   if (devices.size() > max_devices) return std::nullopt;
   std::optional<Lease> worst;
+  std::vector<std::string> all;
   for (const auto& [device, result] : devices) {
     const Standing standing = judge(device, result.key_pin);
     if (standing == Standing::gone) continue;
@@ -75,9 +76,13 @@ std::optional<Leases::Lease> Leases::find(const Identity& identity, std::chrono:
     if (left.count() <= 0 || standing != Standing::good) return std::nullopt;
     const bool worse = !worst || rank(result.recommendation) > rank(worst->recommendation);
     const auto least = worst ? std::min(worst->left, left) : left;
-    if (worse) worst = Lease{result.recommendation, left, device};
+    if (worse) worst = Lease{result.recommendation, left, device, {}};
     worst->left = least;
+    all.push_back(device);
   }
+  if (!worst) return worst;
+  std::erase(all, worst->device);
+  worst->also = std::move(all);
   return worst;
 }
 

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pipeline/verdict/verdict.h"
 
@@ -31,7 +32,8 @@ class Leases {
   struct Lease {
     pipeline::Recommendation recommendation = pipeline::Recommendation::none;
     std::chrono::seconds left{0};
-    std::string device;  // whose it is
+    std::string device;             // whose the verdict is
+    std::vector<std::string> also;  // the others that it could be
   };
   // What is known of a device now: `good`, its key is trusted and it is bound to the identity; `gone`, there is no such
   // device any more, so it isn't the one that asks.

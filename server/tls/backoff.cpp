@@ -27,6 +27,21 @@ std::optional<std::chrono::milliseconds> Backoff::reserve(const std::string& add
   return wait;
 }
 
+bool Backoff::crowded(const std::string& address, Clock::time_point now) const {
+  const auto under_way = under_way_.find(address);
+  if (under_way == under_way_.end()) return false;
+  const auto at = failures_.find(address);
+  const unsigned failed = at != failures_.end() && now - at->second.last < limits_.memory ? at->second.count : 0;
+  // Beyond these they follow each other at a distance anyway.
+  if (failed >= limits_.free_failures) return false;
+  return under_way->second >= limits_.free_failures - failed + limits_.at_once;
+}
+
+void Backoff::end(const std::string& address) {
+  const auto at = under_way_.find(address);
+  if (at != under_way_.end() && --at->second == 0) under_way_.erase(at);
+}
+
 void Backoff::failed(const std::string& address, Clock::time_point now) {
   if (!failures_.contains(address) && failures_.size() >= limits_.addresses)
     failures_.erase(std::min_element(failures_.begin(), failures_.end(),

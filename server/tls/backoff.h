@@ -6,6 +6,9 @@
 //   const auto wait = backoff.reserve("192.0.2.7", now);   // nullopt: refuse the connection
 //   backoff.failed("192.0.2.7", now);                      // or succeeded()
 //
+// Where an attempt takes its time, many could be under way before the first one has failed: begin() and end() around each, and
+// crowded() before it, hold them to what would be free if all of them failed.
+//
 // Time comes from the caller. Not to be used by two threads at a time.
 #pragma once
 
@@ -27,12 +30,19 @@ class Backoff {
     std::chrono::milliseconds patience{20'000};  // less than the negotiation may take
     std::chrono::minutes memory{10};            // without a failure, it is forgotten
     std::size_t addresses = 16'384;             // of more, the one whose last failure is the oldest is forgotten
+    unsigned at_once = 0;                       // under way that count for nothing: many may come from one address with good ones
   };
   Backoff() : Backoff(Limits{}) {}
   explicit Backoff(Limits limits) : limits_(limits) {}
 
   // The wait before the next attempt; attempts of one address follow each other at that distance.
   std::optional<std::chrono::milliseconds> reserve(const std::string& address, Clock::time_point now);
+  // Whether as many are under way as may be; then it has to ask again in `first`, for as long as its patience lasts.
+  bool crowded(const std::string& address, Clock::time_point now) const;
+  void begin(const std::string& address) { ++under_way_[address]; }
+  void end(const std::string& address);
+  std::chrono::milliseconds again() const { return limits_.first; }
+  std::chrono::milliseconds patience() const { return limits_.patience; }
   void failed(const std::string& address, Clock::time_point now);
   void succeeded(const std::string& address) { failures_.erase(address); }
 
@@ -46,6 +56,7 @@ class Backoff {
 
   const Limits limits_;
   std::map<std::string, Failures> failures_;
+  std::map<std::string, unsigned> under_way_;  // none is 0
 };
 
 }  // namespace gatehouse::server

@@ -92,6 +92,11 @@ class PtTlsConnection final : public Connection, public SessionHost {
       if (asked) self->after();
     });
   }
+  void reassess_any(std::shared_ptr<const std::set<std::string>> devices) override {
+    asio::post(strand_, [self = shared_from_this(), devices = std::move(devices)] {
+      if (!self->gone_ && self->session_ && devices->contains(self->session_->device()) && self->session_->reassess()) self->after();
+    });
+  }
   // On any thread.
   Doing doing_now() const override { return clock_.doing(); }
   void cut() override {

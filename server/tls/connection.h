@@ -5,6 +5,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "server/metrics/session_clock.h"
@@ -25,6 +26,8 @@ class Connection {
   virtual void drain() = 0;
   // Whether the session here was asked for another assessment, told on the strand.
   virtual void reassess(std::string device, std::function<void(bool)> done) = 0;
+  // The same for whichever of several devices it is; nobody is told.
+  virtual void reassess_any(std::shared_ptr<const std::set<std::string>> devices) = 0;
   virtual void cut() = 0;
   virtual metrics::Doing doing_now() const = 0;
 };

@@ -8,7 +8,9 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "server/radius/reply.h"
+#include "server/state/life.h"
 #include "server/tls/radius_caller.h"
+#include "server/tls/radius_dynamic.h"
 #include "server/tls/tls_tunnel.h"
 #include "wire/eap/eap.h"
 
@@ -131,8 +133,16 @@ void EapPeer::conclude(ByteVector packet) {
   // Not beyond the end of the lease.
   if (lease_left_ && (reply.session_timeout.count() == 0 || reply.session_timeout > *lease_left_)) reply.session_timeout = *lease_left_;
   const auto keys = eap_.keys();
-  const bool good = admits(config, verdict) && keys;
-  const std::string why = eap_.failure().empty() ? "" : ": " + std::string(eap_.failure());
+  bool good = admits(config, verdict) && keys;
+  std::string why = eap_.failure().empty() ? "" : ": " + std::string(eap_.failure());
+  // First it is noted, then looked at again: whoever ends its trust meanwhile finds it, or it is seen here.
+  if (const std::uint64_t number = good ? admit(request, *verdict) : 0; good && !holds(*verdict)) {
+    good = false;
+    why = ": its device has lost its trust since";
+    if (number != 0) server_->admitted.remove(number);
+    reply = reply_for(config, whose_.groups, Recommendation::block);
+    packet = eap::failure(std::uint8_t(packet[1]));
+  }
   log(good ? LogLevel::info : LogLevel::warning,
       std::string(good ? "Access-Accept" : "Access-Reject") + " for '" + escaped(eap_.outer_identity()) + "' at " + address_ + ": " +
           (verdict ? std::string(pipeline::name(*verdict)) : "no verdict") + why + (eap_.failure_detail().empty() ? "" : ": " + eap_.failure_detail()));
@@ -142,12 +152,16 @@ void EapPeer::conclude(ByteVector packet) {
     fill_random(std::as_writable_bytes(std::span(&salt, 1)));
     append_accept(out, reply, request.client->profile, keys->reveal().first(msk_size), salt, {}, request.authenticator,
                   request.client->secret.reveal());
-    if (!config.accounting.empty() && !whose_.session.empty()) out.add_text(radius::type::class_, Admitted::mark(whose_.session));
-    admit(request, *verdict);
+    if ((!config.accounting.empty() || request.streamed) && !whose_.session.empty()) out.add_text(radius::type::class_, Admitted::mark(whose_.session));
   } else {
     append_reject(out, reply);
   }
   front_->answer(request, std::move(out));
+  // A refusal closes a switch's port. A VPN gateway's connection stays as it is.
+  if (good || (before_ && request.client->profile == RadiusProfile::dot1x)) {
+    if (before_) server_->admitted.remove(before_->number);
+    before_.reset();
+  }
   end();
 }
 
@@ -184,7 +198,12 @@ void EapPeer::end() {
   room_timer_.cancel();
   turn_timer_.cancel();
   if (request_) front_->drop(*std::exchange(request_, std::nullopt), RadiusDrop::load);
+  {
+    const std::lock_guard lock(server_->mutex);
+    discharge();
+  }
   if (session_ && !session_->ended()) session_->on_peer_gone();
+  take_back();
   front_->remove(id_);
 }
 
@@ -209,20 +228,21 @@ void EapPeer::check_password_of(std::string user, Secret password) {
     asio::post(strand_, [self = self(), good] { self->on_password(good); });
     return;
   }
-  if (!radius_->upstream.empty()) return ask_upstream(std::move(user), std::make_shared<const Secret>(std::move(password)), 0);
+  if (!radius_->upstream.empty())
+    return ask_upstream(std::move(user), std::make_shared<const Secret>(std::move(password)), front_->upstream() % radius_->upstream.size(), 0);
   check_password(std::move(user), std::move(password));
 }
 
-// Each server in turn, beginning with the one that answered last, and each at least twice: a gateway waits for 14 s.
-void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t attempt) {
+// Each server in turn, beginning with the one that had answered last when the first was asked, and each at least twice: a gateway
+// waits for 14 s.
+void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt) {
   const auto& servers = radius_->upstream;
-  const std::size_t attempts = std::max<std::size_t>(3, 2 * servers.size());
-  const std::size_t first = front_->upstream() % servers.size(), which = (first + attempt) % servers.size();
-  const auto answered = [self = self(), user, password, attempt, attempts, which](ByteVector answer) {
-    asio::post(self->strand_, [self, user, password, attempt, attempts, which, answer = std::move(answer)] {
+  const std::size_t attempts = std::max<std::size_t>(3, 2 * servers.size()), which = (first + attempt) % servers.size();
+  const auto answered = [self = self(), user, password, first, attempt, attempts, which](ByteVector answer) {
+    asio::post(self->strand_, [self, user, password, first, attempt, attempts, which, answer = std::move(answer)] {
       if (self->gone_) return;
       const auto packet = radius::parse_packet(answer);
-      if (!packet && attempt + 1 < attempts) return self->ask_upstream(user, password, attempt + 1);
+      if (!packet && attempt + 1 < attempts) return self->ask_upstream(user, password, first, attempt + 1);
       const bool good = packet && packet->code == radius::Code::access_accept;
       const auto outcome = good ? metrics::UpstreamOutcome::accept : packet ? metrics::UpstreamOutcome::reject : metrics::UpstreamOutcome::silence;
       self->server_->counted.radius_upstream[std::size_t(outcome)].add();
@@ -251,7 +271,9 @@ void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> passw
   constexpr std::size_t longest = 128;  // RFC 2865 section 5.2
   if (password->size() == 0 || password->size() > longest)
     return asio::post(strand_, [self = self()] { self->on_password(false); });
-  front_->caller()->ask({{server.address, server.port}, server.secret, make, {radius_->config.upstream_timeout}, true}, answered);
+  // One that can't even be sent in that time is as good as silent.
+  front_->caller()->ask({{server.address, server.port}, server.secret, make, {radius_->config.upstream_timeout}, true, radius_->config.upstream_timeout},
+                        answered);
 }
 
 std::string EapPeer::place_of(const std::string& user) const {
@@ -265,29 +287,69 @@ std::string EapPeer::place_of(const std::string& user) const {
 EapPeer::Turn EapPeer::turn(const std::string& user) {
   const auto now = Backoff::Clock::now();
   const std::lock_guard lock(server_->mutex);
-  const auto of_place = server_->eap_places.reserve(place_of(user), now);
-  const auto of_user = server_->eap_users.reserve(user, now);
-  if (!of_place || !of_user) {
+  const Turn out = take_turn(user, now, now + server_->eap_users.patience());
+  if (out == Turn::later) server_->counted.eap_held_back.add();
+  return out;
+}
+
+// With the server's mutex held. An attempt is under way from its turn until its outcome: those at the same time count as if they
+// failed, so that nobody makes many before the first one is known to be wrong.
+EapPeer::Turn EapPeer::take_turn(const std::string& user, Backoff::Clock::time_point now, Backoff::Clock::time_point until) {
+  const std::string place = place_of(user);
+  const bool crowded = server_->eap_places.crowded(place, now) || server_->eap_users.crowded(user, now);
+  std::optional<std::chrono::milliseconds> wait;
+  if (crowded) {
+    wait = server_->eap_users.again();
+  } else {
+    const auto of_place = server_->eap_places.reserve(place, now);
+    const auto of_user = server_->eap_users.reserve(user, now);
+    if (of_place && of_user) wait = std::max(*of_place, *of_user);
+  }
+  if (!wait || now + *wait > until) {
     server_->counted.eap_turned_away.add();
     return Turn::refused;
   }
-  const auto wait = std::max(*of_place, *of_user);
-  if (wait.count() == 0) return Turn::now;
-  server_->counted.eap_held_back.add();
-  turn_timer_.expires_after(wait);
-  turn_timer_.async_wait(asio::bind_executor(strand_, [self = self()](error_code ec) {
+  if (wait->count() == 0) {
+    charge(user);
+    return Turn::now;
+  }
+  turn_timer_.expires_after(*wait);
+  turn_timer_.async_wait(asio::bind_executor(strand_, [self = self(), user, until, crowded](error_code ec) {
     if (ec || self->gone_) return;
-    self->eap_.on_turn();
+    Turn turn = Turn::now;
+    {
+      const std::lock_guard lock(self->server_->mutex);
+      if (crowded) turn = self->take_turn(user, Backoff::Clock::now(), until);
+      else self->charge(user);
+    }
+    if (turn == Turn::later) return;
+    self->eap_.on_turn(turn == Turn::now);
     self->after();
   }));
   return Turn::later;
 }
 
+// With the server's mutex held, as discharge().
+void EapPeer::charge(const std::string& user) {
+  discharge();
+  server_->eap_places.begin(place_of(user));
+  server_->eap_users.begin(user);
+  charged_ = user;
+}
+
+void EapPeer::discharge() {
+  if (!charged_) return;
+  server_->eap_places.end(place_of(*charged_));
+  server_->eap_users.end(*charged_);
+  charged_.reset();
+}
+
 void EapPeer::attempted(const std::string& user, bool good) {
-  if (std::exchange(unheard_, false)) return;
   const auto now = Backoff::Clock::now();
   const std::string place = place_of(user);
   const std::lock_guard lock(server_->mutex);
+  discharge();
+  if (std::exchange(unheard_, false)) return;
   if (good) {
     server_->eap_places.succeeded(place);
     server_->eap_users.succeeded(user);
@@ -301,19 +363,37 @@ void EapPeer::told(Recommendation recommendation, pipeline::Evaluation evaluatio
   whose_.session = session_->id();
   whose_.device = session_->device();
   whose_.groups = session_->groups();
-  // This verdict takes the place of the one that this port was opened by: nobody has to cut it off for that.
-  for (const Admitted::Entry& e : server_->admitted.of_device(whose_.device)) {
-    if (!request_ || e.gateway != request_->key.address || e.nas != request_->gateway || e.user != request_->user ||
-        e.station != request_->station || e.port != request_->nas_port)
-      continue;
-    before_ = e;
-    server_->admitted.remove(e.number);
-  }
+  whose_.sure = session_->sure();
+  const auto device = server_->state->device(whose_.device);
+  whose_.known = device && *device;
+  before_.reset();
+  telling_ = recommendation;
   SessionHost::told(recommendation, evaluation);
 }
 
-// The gateway lets it in: from now on it may have to be cut off.
-void EapPeer::admit(const RadiusRequest& request, Recommendation recommendation) {
+// This verdict takes the place of the one that this port was opened by, as soon as the gateway has its answer: until then that one
+// is still there. Asked only of those whom the verdict concerns: who merely says that it is this device changes nothing.
+bool EapPeer::answers(const Admitted::Entry& e) {
+  if (!request_ || (e.station.empty() && !e.port)) return false;
+  if (e.gateway != request_->key.address || e.client != client_ || e.nas != request_->gateway || e.user != request_->user ||
+      e.station != request_->station || e.port != request_->nas_port)
+    return false;
+  before_ = {e.number, telling_};
+  return true;
+}
+
+// The answer that was to take its place didn't go out.
+void EapPeer::take_back() {
+  if (!before_) return;
+  const Before before = *std::exchange(before_, std::nullopt);
+  front_->dynamic().take_back(front_->settings(), {whose_.session, whose_.device, whose_.identity.name, whose_.identity.type, whose_.sure, before.verdict},
+                              before.number);
+}
+
+// The gateway lets it in: from now on it may have to be cut off. 0: nothing is noted, since of this gateway nothing would be heard
+// of it any more, and nothing could be asked.
+std::uint64_t EapPeer::admit(const RadiusRequest& request, Recommendation recommendation) {
+  if (request.client->dynamic_port == 0 && request.settings->config.accounting.empty() && !request.streamed) return 0;
   Admitted::Entry e;
   e.gateway = request.key.address;
   e.client = client_;
@@ -325,18 +405,33 @@ void EapPeer::admit(const RadiusRequest& request, Recommendation recommendation)
   e.accounting = request.accounting;
   e.session = whose_.session;
   e.device = whose_.device;
+  e.also = whose_.also;
+  e.sure = whose_.sure;
   e.identity = whose_.identity.name;
   e.identity_type = whose_.identity.type;
   e.groups = whose_.groups;
   e.recommendation = recommendation;
   e.admitted = now_ms();
-  if (before_ && (e.accounting.empty() || e.accounting == before_->accounting)) {
-    e.accounting = before_->accounting;
-    e.address = before_->address;
-    e.connected = before_->connected;
-    e.heard = before_->heard;
+  return server_->admitted.note(std::move(e));
+}
+
+// Whether what the endpoint was told still holds: between that and the gateway's answer its device may have lost its trust.
+bool EapPeer::holds(Recommendation verdict) const {
+  if (lease_left_) {
+    const auto lease = lease_of(whose_.identity);
+    return lease && lease->recommendation == Recommendation::allow;
   }
-  server_->admitted.note(std::move(e));
+  const bool allow = verdict == Recommendation::allow;
+  // In monitor mode nobody is refused; and a claim is held to nothing that is known of the device.
+  if (!settings_.enforce || whose_.device.empty() || (!allow && !whose_.sure)) return true;
+  const auto device = server_->state->device(whose_.device);
+  if (!device) return !allow;
+  if (!*device) return !whose_.known;
+  if (bars((*device)->state)) return !allow && held_to((*device)->state) == Recommendation::isolate;
+  const auto& keys = (*device)->keys;
+  return !allow || std::none_of(keys.begin(), keys.end(), [&](const DeviceKey& key) {
+    return !committed_.key_pin.empty() && key.pin == committed_.key_pin && key.state == KeyState::revoked;
+  });
 }
 
 void EapPeer::on_password(bool good) {
@@ -377,18 +472,18 @@ void EapPeer::without_assessment(const EapIdentity& identity) {
   const std::string& mode = radius_->config.without_attestation;
   whose_.identity = identity;
   if (mode == "lease") {
-    const std::chrono::seconds verdicts = server_->config.lease;
-    const auto length = verdicts.count() != 0 ? std::min(radius_->config.lease, verdicts) : radius_->config.lease;
-    const auto lease = server_->leases.find({identity.name, identity.type}, length, server::now_ms(),
-                                            [&](const std::string& device, const std::string& key_pin) { return standing(device, key_pin, identity.name); });
+    const auto lease = lease_of(identity);
     if (lease && lease->recommendation == Recommendation::allow) lease_left_ = lease->left;
     if (lease) {
       whose_.device = lease->device;
+      whose_.also = lease->also;
+      whose_.sure = true;
       if (const auto device = server_->state->device(lease->device); device && *device)
         whose_.groups = policy::groups_of(*settings_.policy, {policy::Standing::authenticated, lease->device, (*device)->product, identity.name, identity.type, {}, now_ms(), {}});
     }
     log(LogLevel::info, "'" + escaped(identity.name) + "' at " + address_ + " by its lease: " +
-                            (lease ? std::string(pipeline::name(lease->recommendation)) + ", device " + escaped(lease->device) + ", " +
+                            (lease ? std::string(pipeline::name(lease->recommendation)) + ", device " + escaped(lease->device) +
+                                         (lease->also.empty() ? "" : " or " + std::to_string(lease->also.size()) + " more of this identity") + ", " +
                                          std::to_string(lease->left.count()) + " s left"
                                    : std::string("none, isolated")));
     return assessed(lease ? lease->recommendation : Recommendation::isolate);
@@ -397,6 +492,13 @@ void EapPeer::without_assessment(const EapIdentity& identity) {
   log(LogLevel::warning, "'" + escaped(identity.name) + "' at " + address_ + " isn't assessed: its EAP client knows no PT-EAP, or isn't asked for it; " +
                              (isolate ? "isolated" : "refused"));
   assessed(isolate ? Recommendation::isolate : Recommendation::block);
+}
+
+std::optional<Leases::Lease> EapPeer::lease_of(const EapIdentity& identity) const {
+  const std::chrono::seconds verdicts = server_->config.lease;
+  const auto length = verdicts.count() != 0 ? std::min(radius_->config.lease, verdicts) : radius_->config.lease;
+  return server_->leases.find({identity.name, identity.type}, length, server::now_ms(),
+                              [&](const std::string& device, const std::string& key_pin) { return standing(device, key_pin, identity.name); });
 }
 
 // As of now: a key may have been revoked since, and only a device that is bound to the identity has its lease.

@@ -40,12 +40,19 @@ class EapPeer final : public SessionHost, public EapHost {
   std::shared_ptr<EapPeer> self() { return std::static_pointer_cast<EapPeer>(shared_from_this()); }
   void after() override;
   void on_password(bool good) override;
+  bool answers(const Admitted::Entry& entry) override;
   void go_on(RadiusRequest request);
   void assessed(std::optional<pipeline::Recommendation> verdict);
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
-  void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t attempt);
+  void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt);
   std::string place_of(const std::string& user) const;
-  void admit(const RadiusRequest& request, pipeline::Recommendation recommendation);
+  Turn take_turn(const std::string& user, Backoff::Clock::time_point now, Backoff::Clock::time_point until);
+  void charge(const std::string& user);
+  void discharge();
+  std::optional<Leases::Lease> lease_of(const EapIdentity& identity) const;
+  std::uint64_t admit(const RadiusRequest& request, pipeline::Recommendation recommendation);
+  bool holds(pipeline::Recommendation verdict) const;
+  void take_back();
   void reply();
   void conclude(ByteVector packet);
   void arm(std::chrono::milliseconds from_now);
@@ -69,11 +76,20 @@ class EapPeer final : public SessionHost, public EapHost {
   // Whose the verdict is, for the gateway's answer and for what follows it.
   struct Whose {
     std::string session, device;
+    std::vector<std::string> also;  // of a lease
     EapIdentity identity;
     std::vector<std::string> groups;
+    bool sure = false, known = false;  // the device, when the verdict was told
   };
   Whose whose_;
-  std::optional<Admitted::Entry> before_;  // who was let in at this very port, until this verdict
+  // Who was let in at this very port before a verdict that is worse: until it is answered by that.
+  struct Before {
+    std::uint64_t number = 0;  // of Admitted
+    pipeline::Recommendation verdict = pipeline::Recommendation::none;
+  };
+  std::optional<Before> before_;
+  pipeline::Recommendation telling_ = pipeline::Recommendation::none;  // what is being told
+  std::optional<std::string> charged_;  // whose password is being tried
   bool unheard_ = false;  // nobody could say whether the password is right
   bool acting_ = false;
 };

@@ -94,8 +94,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::shared_ptr<const refdb::View> view;           // guarded by mutex
   std::shared_ptr<evidence::Memory> evidence_memory;  // set before anybody connects
   Backoff backoff;                                   // guarded by mutex
-  // Inside EAP-TTLS, shorter than gateways wait: by where endpoints are, and by whose passwords they are. Guarded by mutex.
-  Backoff eap_places{{.free_failures = 3, .first = std::chrono::seconds(1), .most = std::chrono::seconds(8), .patience = std::chrono::seconds(10)}};
+  // Inside EAP-TTLS, shorter than gateways wait: by where endpoints are, and by whose passwords they are. Behind one address of a
+  // VPN's there may be many with good passwords; one user's are few. Guarded by mutex.
+  Backoff eap_places{{.free_failures = 3, .first = std::chrono::seconds(1), .most = std::chrono::seconds(8), .patience = std::chrono::seconds(10), .at_once = 64}};
   Backoff eap_users{{.free_failures = 10, .first = std::chrono::seconds(1), .most = std::chrono::seconds(8), .patience = std::chrono::seconds(10)}};
   std::unordered_map<std::string, std::size_t> assessments;  // guarded by mutex: in progress, by who is assessed
   Admission admission;                               // guarded by mutex

@@ -65,7 +65,9 @@ void RadiusCaller::await(udp::socket& socket) {
 
 void RadiusCaller::receive(udp::socket& socket) {
   std::array<std::byte, radius::max_packet + 1> buffer{};
-  for (;;) {
+  // What is left then comes next, after what else this strand has to do: who floods it keeps no deadline from being kept.
+  constexpr unsigned at_once = 64;
+  for (unsigned count = 0; count < at_once; ++count) {
     udp::endpoint from;
     sockaddr_storage sender{};
     socklen_t size = sizeof sender;

@@ -1,11 +1,15 @@
 #include "server/tls/radius_dynamic.h"
 
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
 #include "base/hex.h"
 #include "base/log.h"
 #include "server/radius/reply.h"
 
 namespace gatehouse::server {
 
+namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using metrics::DynamicOutcome;
 using pipeline::Recommendation;
@@ -36,52 +40,150 @@ void append_whom(radius::Builder& out, const Admitted::Entry& e, std::int64_t no
   out.add_number(radius::type::event_timestamp, std::uint32_t(now / 1'000));
 }
 
+// Whether a verdict takes back what this one was told.
+bool concerns(const RadiusDynamic::Verdict& verdict, const Admitted::Entry& e) {
+  const bool same = !verdict.identity.empty() && e.identity == verdict.identity && e.identity_type == verdict.identity_type;
+  if (e.session == verdict.session || (!verdict.sure && !same)) return false;
+  return verdict.recommendation != Recommendation::isolate || e.recommendation != Recommendation::isolate;
+}
+
 }  // namespace
 
-void RadiusDynamic::distrust(std::shared_ptr<const RadiusSettings> settings, const Verdict& verdict) {
+void RadiusDynamic::distrust(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, const Answered& answered) {
   if (verdict.device.empty() || verdict.recommendation == Recommendation::allow) return;
-  const auto detected = Clock::now();
-  for (const Admitted::Entry& e : server_->admitted.of_device(verdict.device)) {
-    if (e.session == verdict.session) continue;
-    const bool same = !verdict.identity.empty() && e.identity == verdict.identity && e.identity_type == verdict.identity_type;
-    if (!verdict.sure && !same) continue;
-    const bool isolate = verdict.recommendation == Recommendation::isolate;
-    if (isolate && e.recommendation == Recommendation::isolate) continue;
-    // Where isolation is a refusal there is no place to move it to.
-    const RadiusClient* const client = settings->clients->named(e.client);
-    const bool movable = isolate && !settings->config.isolate_is_reject && client != nullptr && client->profile == RadiusProfile::dot1x;
-    log::write(log::Level::warning, verdict.session, "device " + escaped(verdict.device) + " isn't trusted as before: " + whereabouts(e) + " is " +
-                                                         std::string(name(verdict.recommendation, movable)));
-    (void)ask(settings, e, movable ? Wish::isolate : Wish::cut, detected);
-  }
+  Asking asking{settings, Wish::cut, true, Clock::now(), server_->admitted.of_device(verdict.device)};
+  std::erase_if(asking.meant, [&](const Admitted::Entry& e) { return !concerns(verdict, e) || (answered && answered(e)); });
+  for (const Admitted::Entry& e : asking.meant) distrust_one(asking, verdict, e);
 }
 
-std::size_t RadiusDynamic::disconnect(std::shared_ptr<const RadiusSettings> settings, std::string_view device) {
+void RadiusDynamic::take_back(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, std::uint64_t number) {
+  const auto entry = server_->admitted.find(number);
+  if (entry && concerns(verdict, *entry)) distrust_one({settings, Wish::cut, true, Clock::now(), {*entry}}, verdict, *entry);
+}
+
+void RadiusDynamic::distrust_one(Asking asking, const Verdict& verdict, const Admitted::Entry& e) {
+  const bool isolate = verdict.recommendation == Recommendation::isolate;
+  // Where isolation is a refusal there is no place to move it to.
+  const RadiusClient* const client = asking.settings->clients->named(e.client);
+  const bool movable = isolate && !asking.settings->config.isolate_is_reject && client != nullptr && client->profile == RadiusProfile::dot1x;
+  log::write(log::Level::warning, verdict.session, "device " + escaped(verdict.device) + " isn't trusted as before: " + whereabouts(e) + " is " +
+                                                       std::string(name(verdict.recommendation, movable)));
+  asking.wish = movable ? Wish::isolate : Wish::cut;
+  (void)ask(asking, e);
+}
+
+void RadiusDynamic::trust(std::string_view device) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(held_, [&](const auto& one) {
+    if (one.second.device != device) return false;
+    cuts_.forget(one.first);
+    return true;
+  });
+}
+
+std::size_t RadiusDynamic::disconnect(const std::shared_ptr<const RadiusSettings>& settings, std::string_view device) {
   std::size_t asked = 0;
-  const auto detected = Clock::now();
-  for (const Admitted::Entry& e : server_->admitted.of_device(device)) {
+  const Asking asking{settings, Wish::cut, false, Clock::now(), server_->admitted.of_device(device)};
+  for (const Admitted::Entry& e : asking.meant) {
     log::write(log::Level::warning, {}, "device " + escaped(device) + " has no trust any more: " + whereabouts(e) + " is to be cut off");
-    asked += ask(settings, e, Wish::cut, detected) ? 1 : 0;
+    asked += ask(asking, e) ? 1 : 0;
   }
   return asked;
 }
 
-std::size_t RadiusDynamic::reassess(std::shared_ptr<const RadiusSettings> settings, std::string_view device) {
+std::size_t RadiusDynamic::reassess(const std::shared_ptr<const RadiusSettings>& settings, std::string_view device) {
   std::size_t asked = 0;
-  for (const Admitted::Entry& e : server_->admitted.of_device(device)) asked += ask(settings, e, Wish::reassess, Clock::now()) ? 1 : 0;
+  const Asking asking{settings, Wish::reassess, false, Clock::now(), server_->admitted.of_device(device)};
+  for (const Admitted::Entry& e : asking.meant) asked += ask(asking, e) ? 1 : 0;
   return asked;
 }
 
-bool RadiusDynamic::ask(std::shared_ptr<const RadiusSettings> settings, const Admitted::Entry& e, Wish wish, Clock::time_point detected) {
-  const RadiusClient* const client = settings->clients->named(e.client);
+bool RadiusDynamic::ask(const Asking& asking, const Admitted::Entry& e) {
+  const RadiusClient* const client = asking.settings->clients->named(e.client);
   if (client == nullptr || client->dynamic_port == 0) {
-    server_->counted.radius_dynamic[wish == Wish::cut ? 0 : 1][std::size_t(DynamicOutcome::left_out)].add();
+    server_->counted.radius_dynamic[asking.wish == Wish::cut ? 0 : 1][std::size_t(DynamicOutcome::left_out)].add();
     log::write(log::Level::warning, e.session, whereabouts(e) + ": the gateway isn't asked, it has no dynamic_port ([[radius.client]])");
     return false;
   }
-  auto secret = client->dynamic_secret;
+  if (asking.wish == Wish::cut && client->profile == RadiusProfile::ipsec && !may_cut(asking, e)) return false;
+  send(asking, *client, e);
+  return true;
+}
+
+bool RadiusDynamic::may_cut(const Asking& asking, const Admitted::Entry& e) {
+  constexpr std::size_t most_named = 4;
+  std::size_t found = 0;
+  std::string others;
+  const auto another = [&](const Admitted::Entry& o) {
+    if (o.device == e.device && o.identity == e.identity && o.identity_type == e.identity_type) return false;
+    if (std::any_of(asking.meant.begin(), asking.meant.end(), [&](const Admitted::Entry& one) { return one.number == o.number; })) return false;
+    if (++found > most_named) return true;
+    others += (others.empty() ? "" : ", ") + (o.device.empty() ? std::string("an unknown device") : "device " + escaped(o.device, 64)) +
+              (o.identity.empty() ? "" : " as '" + escaped(o.identity, 253) + "'") + (o.station.empty() ? "" : " at " + escaped(o.station, 64));
+    return false;
+  };
+  (void)server_->admitted.shares_name(e, another);
+  if (found == 0) return true;
+  if (found > most_named) others += " and more";
+  bool now = true;
+  if (asking.by_verdict) {
+    const std::lock_guard lock(mutex_);
+    now = cuts_.take({e.gateway, e.client, e.user}, e.number, asking.detected);
+    if (!now) held_.insert_or_assign(e.number, Held{{asking.settings, asking.wish, true, asking.detected}, e.device});
+  }
+  (now ? server_->counted.radius_shared_cuts : server_->counted.radius_shared_cuts_held).add();
+  log::write(log::Level::error, e.session, whereabouts(e) + ": others have the same EAP identity outside the tunnel (User-Name), and " +
+                                               (now ? "the gateway cuts them off with it: "
+                                                    : "were cut off for a verdict less than a minute ago, so it waits that long: ") +
+                                               others);
+  if (!now) await_held();
+  return now;
+}
+
+void RadiusDynamic::await_held() {
+  asio::post(strand_, [self = shared_from_this()] {
+    std::optional<Clock::time_point> next;
+    {
+      const std::lock_guard lock(self->mutex_);
+      next = self->cuts_.next();
+    }
+    if (self->closed_ || !next) return;
+    self->timer_.expires_at(*next);
+    self->timer_.async_wait([self](boost::system::error_code ec) {
+      if (!ec && !self->closed_) self->on_held();
+    });
+  });
+}
+
+// Who is still there goes now.
+void RadiusDynamic::on_held() {
+  std::vector<std::pair<std::uint64_t, Held>> due;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const std::uint64_t number : cuts_.due(Clock::now()))
+      if (auto one = held_.extract(number); !one.empty()) due.emplace_back(number, std::move(one.mapped()));
+  }
+  for (const auto& [number, held] : due) {
+    const auto entry = server_->admitted.find(number);
+    const RadiusClient* const client = entry ? held.asking.settings->clients->named(entry->client) : nullptr;
+    if (client == nullptr) continue;
+    server_->counted.radius_shared_cuts.add();
+    send(held.asking, *client, *entry);
+  }
+  await_held();
+}
+
+void RadiusDynamic::close() {
+  asio::post(strand_, [self = shared_from_this()] {
+    self->closed_ = true;
+    self->timer_.cancel();
+  });
+}
+
+void RadiusDynamic::send(const Asking& asking, const RadiusClient& client, const Admitted::Entry& e) {
+  auto secret = client.dynamic_secret;
   const std::int64_t now = now_ms();
-  const auto make = [secret, e, wish, now, settings, profile = client->profile](std::uint8_t identifier) {
+  const auto make = [secret, e, wish = asking.wish, now, settings = asking.settings, profile = client.profile](std::uint8_t identifier) {
     radius::Builder out(wish == Wish::cut ? radius::Code::disconnect_request : radius::Code::coa_request, identifier);
     append_whom(out, e, now);
     if (wish == Wish::reassess) out.add_number(radius::type::session_timeout, soon);
@@ -92,19 +194,20 @@ bool RadiusDynamic::ask(std::shared_ptr<const RadiusSettings> settings, const Ad
     }
     return std::move(out).finish_signed_request(secret->reveal());
   };
-  caller_->ask({{e.gateway, client->dynamic_port}, secret, make, waits, false},
-               [self = shared_from_this(), settings, e, wish, detected](ByteVector answer) { self->on_answer(settings, e, wish, detected, answer); });
-  return true;
+  const Asking kept{asking.settings, asking.wish, asking.by_verdict, asking.detected};
+  caller_->ask({{e.gateway, client.dynamic_port}, secret, make, waits, false},
+               [self = shared_from_this(), asking = kept, e](ByteVector answer) { self->on_answer(asking, e, answer); });
 }
 
-void RadiusDynamic::on_answer(std::shared_ptr<const RadiusSettings> settings, const Admitted::Entry& e, Wish wish, Clock::time_point detected, Bytes answer) {
+void RadiusDynamic::on_answer(const Asking& asking, const Admitted::Entry& e, Bytes answer) {
+  const Wish wish = asking.wish;
   const auto packet = radius::parse_packet(answer);
   const radius::Code good = wish == Wish::cut ? radius::Code::disconnect_ack : radius::Code::coa_ack;
   const DynamicOutcome outcome = !packet ? DynamicOutcome::silence : packet->code == good ? DynamicOutcome::ack : DynamicOutcome::nak;
   server_->counted.radius_dynamic[wish == Wish::cut ? 0 : 1][std::size_t(outcome)].add();
   const std::string asked = wish == Wish::cut ? "Disconnect-Request" : "CoA-Request";
   if (outcome == DynamicOutcome::ack) {
-    const auto took = Clock::now() - detected;
+    const auto took = Clock::now() - asking.detected;
     if (wish != Wish::reassess) server_->counted.cut.observe(took);
     if (wish == Wish::cut) server_->admitted.remove(e.number);
     if (wish == Wish::isolate) server_->admitted.change(e.number, Recommendation::isolate);
@@ -116,7 +219,7 @@ void RadiusDynamic::on_answer(std::shared_ptr<const RadiusSettings> settings, co
                                                (outcome == DynamicOutcome::nak ? "refused" + (cause != 0 ? ", Error-Cause " + std::to_string(cause) : std::string())
                                                                                : std::string("no answer")));
   // Who can't be moved is cut off.
-  if (wish == Wish::isolate) (void)ask(settings, e, Wish::cut, detected);
+  if (wish == Wish::isolate) (void)ask({asking.settings, Wish::cut, asking.by_verdict, asking.detected, {e}}, e);
   // 503: no such session. It is gone already.
   constexpr std::uint32_t no_session = 503;
   if (wish == Wish::cut && cause == no_session) server_->admitted.remove(e.number);

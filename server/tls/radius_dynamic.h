@@ -6,14 +6,22 @@
 //   operator                  ┘                          └▶ CoA-Request (dot1x, isolate) ─▶ NAK or silence: Disconnect-Request
 //
 // strongSwan's gateways know Disconnect, and of CoA a new Session-Timeout alone; so endpoints of the profile ipsec are cut off
-// and come again, and find their place then.
+// and come again, and find their place then. They find connections by User-Name alone, which is the EAP identity outside the
+// tunnel and anybody's choice, and end each that has it. Who has lost trust is cut off nevertheless, or a popular name would keep
+// everybody in; the log says who else was, and these come again by themselves (SharedCuts).
 #pragma once
 
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <chrono>
+#include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "server/radius/admitted.h"
+#include "server/radius/shared_cuts.h"
 #include "server/tls/radius_caller.h"
 #include "server/tls/radius_front.h"
 
@@ -22,7 +30,7 @@ namespace gatehouse::server {
 class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
  public:
   RadiusDynamic(std::shared_ptr<Server::Impl> server, std::shared_ptr<RadiusCaller> caller)
-      : server_(std::move(server)), caller_(std::move(caller)) {}
+      : server_(std::move(server)), caller_(std::move(caller)), strand_(boost::asio::make_strand(server_->io)), timer_(strand_) {}
 
   using Clock = std::chrono::steady_clock;
   // A verdict that was told, and whose it was. Where it isn't sure that it was of this device, it counts for those alone that
@@ -33,20 +41,52 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
     pipeline::Recommendation recommendation = pipeline::Recommendation::none;
   };
 
+  // Whom the verdict's own answer replaces: nobody has to cut them off for it.
+  using Answered = std::function<bool(const Admitted::Entry&)>;
+
   // Any thread.
-  void distrust(std::shared_ptr<const RadiusSettings> settings, const Verdict& verdict);
-  // All of this device; how many gateways are asked.
-  std::size_t disconnect(std::shared_ptr<const RadiusSettings> settings, std::string_view device);
+  void distrust(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, const Answered& answered);
+  // One that was answered(), by an answer that never went out.
+  void take_back(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, std::uint64_t number);
+  // It is allowed again: what is still to be cut off for an earlier verdict may stay.
+  void trust(std::string_view device);
+  // All of this device, by an operator's word; how many gateways are asked.
+  std::size_t disconnect(const std::shared_ptr<const RadiusSettings>& settings, std::string_view device);
   // Has them come again soon; how many gateways are asked.
-  std::size_t reassess(std::shared_ptr<const RadiusSettings> settings, std::string_view device);
+  std::size_t reassess(const std::shared_ptr<const RadiusSettings>& settings, std::string_view device);
+  void close();
 
  private:
   enum class Wish : std::uint8_t { cut, isolate, reassess };
-  bool ask(std::shared_ptr<const RadiusSettings> settings, const Admitted::Entry& entry, Wish wish, Clock::time_point detected);
-  void on_answer(std::shared_ptr<const RadiusSettings> settings, const Admitted::Entry& entry, Wish wish, Clock::time_point detected, Bytes answer);
+  using Entries = std::vector<Admitted::Entry>;
+  struct Asking {
+    std::shared_ptr<const RadiusSettings> settings;
+    Wish wish = Wish::cut;
+    bool by_verdict = false;  // and not by an operator's word
+    Clock::time_point detected;
+    Entries meant{};          // all whom this is about
+  };
+  struct Held {
+    Asking asking;
+    std::string device;
+  };
+  void distrust_one(Asking asking, const Verdict& verdict, const Admitted::Entry& entry);
+  bool ask(const Asking& asking, const Admitted::Entry& entry);
+  // Whether it may be now, as far as others with the same name are concerned.
+  bool may_cut(const Asking& asking, const Admitted::Entry& entry);
+  void send(const Asking& asking, const RadiusClient& client, const Admitted::Entry& entry);
+  void on_answer(const Asking& asking, const Admitted::Entry& entry, Bytes answer);
+  void await_held();
+  void on_held();
 
   const std::shared_ptr<Server::Impl> server_;
   const std::shared_ptr<RadiusCaller> caller_;
+  boost::asio::strand<boost::asio::io_context::executor_type> strand_;
+  boost::asio::steady_timer timer_;                 // on the strand
+  bool closed_ = false;                             // on the strand
+  std::mutex mutex_;
+  SharedCuts cuts_;                                 // guarded by mutex_
+  std::map<std::uint64_t, Held> held_;              // guarded by mutex_: by the entry's number
 };
 
 }  // namespace gatehouse::server

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio.hpp>
 #include <thread>
@@ -48,6 +49,11 @@ std::string_view what(RadiusDrop why) {
     case RadiusDrop::load: return "the server is behind, or stops";
   }
   return "";
+}
+
+// Those that have proved nothing have places of their own, so that they take nobody's.
+StreamRoom::Limits limits(const RadiusConfig& config) {
+  return {config.max_connections, config.max_connections_per_address, std::clamp<std::size_t>(config.max_connections / 4, 16, 256)};
 }
 
 }  // namespace
@@ -206,27 +212,48 @@ void RadiusFront::accept(Listener& listener) {
     const auto peer = socket.remote_endpoint(gone);
     if (gone) return;
     // By certificate it is known later whose it is. A configuration that was read since may know of no TLS any more.
-    const bool known = listener.tls ? settings->gateways != nullptr : settings->clients->find(address_bytes(peer.address())) != nullptr;
-    if (self->draining_ || !known || self->stream_count_ >= settings->config.max_connections) {
+    const IpAddress from = address_bytes(peer.address());
+    const bool known = listener.tls ? settings->gateways != nullptr : settings->clients->find(from) != nullptr;
+    std::optional<StreamRoom::Taken> taken;
+    std::shared_ptr<RadiusStream> ends;
+    if (known && !self->draining_) {
+      const std::lock_guard lock(self->mutex_);
+      taken = self->room_.take(from, limits(settings->config));
+      if (taken && taken->gives_way)
+        if (const auto node = self->streams_.extract(*taken->gives_way); !node.empty()) ends = node.mapped().lock();
+    }
+    if (ends) ends->close("it makes room for another one, having proved nothing");
+    if (!taken) {
       self->server_->counted.radius_connections_refused.add();
       return self->note_drop(known ? RadiusDrop::limit : RadiusDrop::client, {peer.address(), peer.port()});
     }
     socket.set_option(asio::ip::tcp::no_delay(true), gone);
     socket.set_option(asio::socket_base::keep_alive(true), gone);
-    ++self->stream_count_;
     self->server_->counted.radius_connections.add();
-    const auto stream = std::make_shared<RadiusStream>(self, std::move(socket), peer, listener.tls ? settings->gateways : nullptr);
+    const auto stream = std::make_shared<RadiusStream>(self, taken->id, std::move(socket), peer, listener.tls ? settings->gateways : nullptr,
+                                                       settings->config.connect_deadline);
     {
       const std::lock_guard lock(self->mutex_);
-      std::erase_if(self->streams_, [](const auto& one) { return one.expired(); });
-      self->streams_.push_back(stream);
+      self->streams_.emplace(taken->id, stream);
     }
     stream->begin();
   });
 }
 
-void RadiusFront::stream_gone() {
-  --stream_count_;
+bool RadiusFront::proved(StreamRoom::Id stream) {
+  const auto settings = this->settings();
+  const std::lock_guard lock(mutex_);
+  if (room_.prove(stream, limits(settings->config))) return true;
+  server_->counted.radius_connections_refused.add();
+  return false;
+}
+
+void RadiusFront::stream_gone(StreamRoom::Id stream) {
+  {
+    const std::lock_guard lock(mutex_);
+    room_.leave(stream);
+    streams_.erase(stream);
+  }
   asio::post(server_->own, [server = server_] { server->maybe_done(); });
 }
 
@@ -481,14 +508,15 @@ void RadiusFront::close() {
       one->acceptor.close(ignored);
       one->pause.cancel();
     });
+  dynamic_->close();
   caller_->close();
-  std::vector<std::weak_ptr<RadiusStream>> streams;
+  std::vector<std::shared_ptr<RadiusStream>> streams;
   {
     const std::lock_guard lock(mutex_);
-    streams = std::exchange(streams_, {});
+    for (const auto& [_, one] : streams_)
+      if (auto stream = one.lock()) streams.push_back(std::move(stream));
   }
-  for (const auto& one : streams)
-    if (const auto stream = one.lock()) stream->close();
+  for (const auto& stream : streams) stream->close("the server stops");
 }
 
 ByteVector RadiusFront::state(std::uint64_t conversation, std::uint32_t round, const RadiusRequest& request) const {

@@ -18,6 +18,7 @@
 #include "server/radius/answer_cache.h"
 #include "server/radius/clients.h"
 #include "server/radius/state_cookie.h"
+#include "server/radius/stream_room.h"
 #include "server/state/passwords.h"
 #include "server/tls/impl.h"
 
@@ -90,7 +91,9 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   bool take(const std::shared_ptr<RadiusStream>& stream, Bytes packet);
   // Whether this connection's peer may ask at all.
   bool admits(const RadiusStream& stream) const;
-  void stream_gone();
+  // By its certificate or its first authentic packet; false: there is no place for it (any more).
+  bool proved(StreamRoom::Id stream);
+  void stream_gone(StreamRoom::Id stream);
 
   std::shared_ptr<const RadiusSettings> settings() const;
   const std::shared_ptr<RadiusCaller>& caller() const { return caller_; }
@@ -143,14 +146,15 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   std::shared_ptr<RadiusCaller> caller_;
   std::shared_ptr<RadiusDynamic> dynamic_;
   std::uint16_t port_ = 0, accounting_port_ = 0, tcp_port_ = 0, tls_port_ = 0;
-  std::atomic<std::size_t> stream_count_{0}, upstream_{0};
+  std::atomic<std::size_t> upstream_{0};
   std::atomic<bool> draining_{false}, closed_{false};
   std::atomic<std::size_t> count_{0};
   mutable std::mutex mutex_;
   std::shared_ptr<const RadiusSettings> settings_;                          // guarded by mutex_
   std::unordered_map<std::uint64_t, std::shared_ptr<EapPeer>> peers_;       // guarded by mutex_
   std::map<std::string, std::size_t> per_client_;                           // guarded by mutex_: by the client's name
-  std::vector<std::weak_ptr<RadiusStream>> streams_;                        // guarded by mutex_
+  StreamRoom room_;                                                         // guarded by mutex_
+  std::unordered_map<StreamRoom::Id, std::weak_ptr<RadiusStream>> streams_; // guarded by mutex_: those that have a place
   struct Told {
     std::size_t count = 0;
     std::chrono::steady_clock::time_point last{};

@@ -13,28 +13,28 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// A handshake, the rest of a packet whose beginning has come, and silence between packets: who keeps a connection says
-// something at times (RFC 6614 section 3.4: Status-Server).
-constexpr auto handshake_deadline = 10s, packet_deadline = 30s, silence = 3'600s;
+// The rest of a packet whose beginning has come, and silence between packets: who keeps a connection says something at times (RFC
+// 6614 section 3.4: Status-Server). Who has proved nothing has one deadline from the connection on, whatever comes.
+constexpr auto packet_deadline = 30s, silence = 3'600s;
 // Of answers that wait: a peer that doesn't read what it asks for.
 constexpr std::size_t max_out_bytes = std::size_t(1) << 20;
 
 }  // namespace
 
-RadiusStream::RadiusStream(std::shared_ptr<RadiusFront> front, asio::ip::tcp::socket socket, const asio::ip::tcp::endpoint& peer,
-                           std::shared_ptr<const TlsContext> context)
-    : front_(std::move(front)), context_(std::move(context)), peer_(peer), strand_(socket.get_executor()), timer_(strand_) {
+RadiusStream::RadiusStream(std::shared_ptr<RadiusFront> front, StreamRoom::Id id, asio::ip::tcp::socket socket,
+                           const asio::ip::tcp::endpoint& peer, std::shared_ptr<const TlsContext> context, std::chrono::seconds connect_deadline)
+    : front_(std::move(front)), id_(id), context_(std::move(context)), connect_deadline_(connect_deadline), peer_(peer), strand_(socket.get_executor()), timer_(strand_) {
   if (context_) tls_.emplace(std::move(socket), context_->native());
   else plain_.emplace(std::move(socket));
 }
 
-RadiusStream::~RadiusStream() { front_->stream_gone(); }
+RadiusStream::~RadiusStream() { front_->stream_gone(id_); }
 
 void RadiusStream::begin() {
   asio::post(strand_, [self = shared_from_this()] {
     if (self->ended_) return;
+    self->arm(self->connect_deadline_);
     if (!self->tls_) return self->on_established();
-    self->arm(handshake_deadline);
     self->tls_->handshake([self](TlsResult r) {
       if (self->ended_) return;
       if (!r.failure.empty()) return self->end("TLS handshake failed: " + r.failure + ' ' + refused_certificate(self->tls_->native()));
@@ -48,8 +48,17 @@ void RadiusStream::on_established() {
   log::write(log::Level::info, {}, "RADIUS connection of " + peer_.address().to_string() + ":" + std::to_string(peer_.port()) +
                                        (tls_ ? " over TLS, '" + subject_ + "'" : std::string(" over TCP")));
   if (!front_->admits(*this)) return end("nobody who may ask");
-  arm(silence);
+  if (tls_ && !prove()) return;
+  if (proven_) arm(silence);
   read();
+}
+
+bool RadiusStream::prove() {
+  if (!proven_ && !front_->proved(id_)) {
+    end("as many as there may be");
+    return false;
+  }
+  return proven_ = true;
 }
 
 void RadiusStream::read() {
@@ -78,8 +87,9 @@ void RadiusStream::on_bytes(Bytes bytes) {
     if (packet->empty()) break;
     whole = true;
     if (!front_->take(shared_from_this(), *packet)) return end("what isn't authentic, or not for this server");
-    if (ended_) return;
+    if (ended_ || !prove()) return;
   }
+  if (!proven_) return read();
   if (whole && framer_.empty()) arm(silence);
   else if (whole || !partial_) arm(packet_deadline);
   partial_ = !framer_.empty();
@@ -123,8 +133,8 @@ void RadiusStream::arm(std::chrono::seconds from_now) {
   });
 }
 
-void RadiusStream::close() {
-  asio::post(strand_, [self = shared_from_this()] { self->end("the server stops"); });
+void RadiusStream::close(std::string_view why) {
+  asio::post(strand_, [self = shared_from_this(), why] { self->end(why); });
 }
 
 void RadiusStream::end(std::string_view why) {

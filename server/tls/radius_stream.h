@@ -5,11 +5,14 @@
 #include <array>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
+#include "server/radius/stream_room.h"
 #include "server/tls/impl.h"
 #include "server/tls/tls_stream.h"
 #include "wire/radius/radius.h"
@@ -21,8 +24,8 @@ class RadiusFront;
 class RadiusStream : public std::enable_shared_from_this<RadiusStream> {
  public:
   // `context`: null: plain TCP.
-  RadiusStream(std::shared_ptr<RadiusFront> front, boost::asio::ip::tcp::socket socket,
-               const boost::asio::ip::tcp::endpoint& peer, std::shared_ptr<const TlsContext> context);
+  RadiusStream(std::shared_ptr<RadiusFront> front, StreamRoom::Id id, boost::asio::ip::tcp::socket socket,
+               const boost::asio::ip::tcp::endpoint& peer, std::shared_ptr<const TlsContext> context, std::chrono::seconds connect_deadline);
   ~RadiusStream();
   RadiusStream(const RadiusStream&) = delete;
   RadiusStream& operator=(const RadiusStream&) = delete;
@@ -30,13 +33,14 @@ class RadiusStream : public std::enable_shared_from_this<RadiusStream> {
   void begin();
   // Any thread; over once the connection is.
   void send(ByteVector packet);
-  void close();
+  void close(std::string_view why);  // a literal
   bool secured() const { return tls_.has_value(); }
   const std::string& subject() const { return subject_; }  // once it is established
   const boost::asio::ip::tcp::endpoint& peer() const { return peer_; }
 
  private:
   void on_established();
+  bool prove();
   void read();
   void on_bytes(Bytes bytes);
   void write_next();
@@ -45,7 +49,9 @@ class RadiusStream : public std::enable_shared_from_this<RadiusStream> {
   void end(std::string_view why);
 
   const std::shared_ptr<RadiusFront> front_;
+  const StreamRoom::Id id_;
   const std::shared_ptr<const TlsContext> context_;
+  const std::chrono::seconds connect_deadline_;
   const boost::asio::ip::tcp::endpoint peer_;
   std::optional<boost::asio::ip::tcp::socket> plain_;
   std::optional<TlsStream> tls_;
@@ -57,6 +63,7 @@ class RadiusStream : public std::enable_shared_from_this<RadiusStream> {
   std::deque<ByteVector> out_;
   std::size_t out_bytes_ = 0;
   bool writing_ = false, ended_ = false, partial_ = false;  // partial: a packet has begun to come
+  bool proven_ = false;  // by its certificate, or by a packet that was authentic
 };
 
 }  // namespace gatehouse::server

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/hex.h"
 #include "base/log.h"
@@ -14,8 +15,6 @@ namespace gatehouse::server {
 namespace {
 
 constexpr std::size_t lapses_a_look = 256;
-// Connections that are asked whether they are one of the devices: posts to strands.
-constexpr std::size_t most_questions = 100'000;
 constexpr std::int64_t warn_again = 24 * 3600;
 
 struct Watched {
@@ -61,17 +60,19 @@ void Server::Impl::end_leases() {
   std::vector<std::shared_ptr<Connection>> live;
   {
     const std::lock_guard lock(mutex);
-    if (open.size() * over->size() <= most_questions)
-      for (const auto& [_, one] : open)
-        if (auto connection = one.weak.lock()) live.push_back(std::move(connection));
+    for (const auto& [_, one] : open)
+      if (auto connection = one.weak.lock()) live.push_back(std::move(connection));
   }
+  auto devices = std::make_shared<std::set<std::string>>();
   for (const Lapsed& one : *over) {
     counted.leases_ended.add();
     log::write(log::Level::warning, one.last.session,
                "the lease of device " + escaped(one.device) + " has ended: it was allowed by this session and hasn't attested since" +
                    (one.ahead ? "; the session is of a time that is yet to come, the clock was set back" : ""));
-    for (const auto& connection : live) connection->reassess(one.device, [](bool) {});
+    devices->insert(one.device);
   }
+  // One question to each connection, whether it is any of them.
+  for (const auto& connection : live) connection->reassess_any(devices);
 }
 
 // Lists are short-lived and come by a cron job: they count as soon as they are there. What can't be used changes nothing.

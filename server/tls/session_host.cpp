@@ -168,9 +168,11 @@ void SessionHost::told(pipeline::Recommendation recommendation, pipeline::Evalua
   if (settings_.enforce) server_->note_after_switch(committed_, committed_quote_, recommendation != pipeline::Recommendation::allow);
   if (!server_->radius) return;
   server_->leases.note({committed_.identity, committed_.identity_type}, committed_.device, committed_.key_pin, recommendation, now_ms());
+  const RadiusDynamic::Verdict verdict{committed_.session, committed_.device, committed_.identity, committed_.identity_type, session_->sure(), recommendation};
   if (recommendation != pipeline::Recommendation::allow)
-    server_->radius->dynamic().distrust(server_->radius->settings(), {committed_.session, committed_.device, committed_.identity, committed_.identity_type,
-                                                                      session_->sure(), recommendation});
+    server_->radius->dynamic().distrust(server_->radius->settings(), verdict, [this](const Admitted::Entry& e) { return answers(e); });
+  else if (verdict.sure)
+    server_->radius->dynamic().trust(verdict.device);
 }
 
 void SessionHost::monitored(pipeline::Recommendation judged) { server_->counted.monitored[std::size_t(judged)].add(); }

@@ -51,6 +51,8 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   virtual void after() = 0;
   // The password was checked.
   virtual void on_password(bool good);
+  // Whether what the gateway is answered takes the place of what let this one in: it isn't cut off for this verdict.
+  virtual bool answers(const Admitted::Entry& /*entry*/) { return false; }
 
   void begin_trace(std::string_view tls, std::string_view cipher, std::string_view identity, std::string_view type);
   // What the session does or waits for, once it has done what it could.
@@ -68,6 +70,7 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   std::unique_ptr<Session> session_;
   std::unique_ptr<trace::Recording> recording_;  // null: none is kept
   metrics::SessionClock clock_;
+  SessionIntent committed_;  // of the result that was handed to the store last
   bool gone_ = false;
 
  private:
@@ -77,8 +80,7 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   void end_assessment();
   void note(const pipeline::Effort& effort);
 
-  SessionIntent committed_;  // of the result that was handed to the store last
-  bool committed_quote_ = false;  // that one's quote verified
+  bool committed_quote_ = false;  // the quote of the result that was handed to the store last verified
   std::string assessed_;    // guarded by the server's mutex; empty: nobody is
   unsigned writes_ = 0;     // of state, that aren't on disk yet
   bool held_back_ = false;  // the evidence plane has no room

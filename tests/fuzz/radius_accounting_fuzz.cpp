@@ -27,6 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto packet = radius::parse_packet(piece);
     if (!packet) {
       server::Admitted::Entry entry;
+      entry.client = "client";
       entry.user = "carol";
       entry.station = piece.empty() ? "" : "7";
       entry.session = "s" + std::to_string(head % 4);

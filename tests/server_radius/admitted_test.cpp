@@ -7,6 +7,7 @@
 #include "server/radius/admitted.h"
 #include "server/radius/exchanges.h"
 #include "server/radius/reply.h"
+#include "server/radius/shared_cuts.h"
 #include "wire/radius/accounting.h"
 
 namespace gatehouse::server {
@@ -45,8 +46,8 @@ radius::Accounting told(AcctStatus status, std::string_view accounting, std::str
 
 class AdmittedTest : public testing::Test {
  protected:
-  void account(const radius::Accounting& a, std::int64_t now, const IpAddress& from = moon_address) {
-    admitted.account(from, "192.0.2.1", a, now, [&](std::string_view id) -> std::optional<Admitted::Entry> {
+  void account(const radius::Accounting& a, std::int64_t now, const IpAddress& from = moon_address, std::string_view client = "192.0.2.1") {
+    admitted.account(from, client, a, now, [&](std::string_view id) -> std::optional<Admitted::Entry> {
       recalled.emplace_back(id);
       if (id != "known before") return std::nullopt;
       Admitted::Entry e;
@@ -142,6 +143,106 @@ TEST_F(AdmittedTest, AGatewayThatStartsAnewHasForgottenThemAll) {
   EXPECT_EQ(admitted.list(0, 9).front().user, "dave");
 }
 
+// By gateway, its client and its name; what accounting says of it since counts.
+TEST_F(AdmittedTest, SomebodyElseWithTheSameUserNameIsKnown) {
+  const auto first = admitted.note(entry("anonymous", "192.0.2.7", "s1"));
+  const auto anybody = [](const Admitted::Entry&) { return true; };
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), anybody));
+  auto elsewhere = entry("anonymous", "192.0.2.8", "s2");
+  elsewhere.gateway = another_gateway;
+  admitted.note(elsewhere);
+  auto behind_the_same_address = entry("anonymous", "192.0.2.8", "s3");
+  behind_the_same_address.client = "another client";
+  admitted.note(behind_the_same_address);
+  admitted.note(entry("carol", "192.0.2.9", "s4"));
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), anybody));
+  auto renamed = told(AcctStatus::start, "a-4", "anonymous");
+  const std::string mark = Admitted::mark("s4");
+  renamed.classes = {mark};
+  account(renamed, 2'000);
+  EXPECT_TRUE(admitted.shares_name(*admitted.find(first), anybody));
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), [](const Admitted::Entry& e) { return e.session != "s4"; }));
+  account(told(AcctStatus::stop, "a-4"), 3'000);
+  EXPECT_FALSE(admitted.shares_name(*admitted.find(first), anybody));
+}
+
+// Two that come from one address, as clients over TLS may, say nothing of each other's.
+TEST_F(AdmittedTest, WhatAClientTellsIsOfItsOwnAlone) {
+  auto other = entry("carol", "192.0.2.7", "s2");
+  other.client = "CN=another";
+  other.device = "another";
+  admitted.note(entry("carol", "192.0.2.7", "s1"));
+  admitted.note(other);
+  EXPECT_EQ(admitted.size(), 2U);  // not one port
+  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000);
+  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000, moon_address, "CN=another");
+  EXPECT_EQ(admitted.size(), 2U);
+  EXPECT_EQ(admitted.connected(), 2U);
+  auto foreign = told(AcctStatus::stop, "a-2", "carol", "192.0.2.7");
+  const std::string mark = Admitted::mark("s1");
+  foreign.classes = {mark};
+  account(foreign, 3'000, moon_address, "CN=another");
+  account(told(AcctStatus::stop, "a-1"), 3'000, moon_address, "CN=another");
+  EXPECT_EQ(admitted.of_device("device of carol").size(), 1U);
+  EXPECT_TRUE(admitted.of_device("another").empty());
+  admitted.note(other);
+  account(told(AcctStatus::off, {}), 4'000, moon_address, "CN=another");
+  EXPECT_EQ(admitted.of_device("device of carol").size(), 1U);
+  EXPECT_EQ(admitted.size(), 1U);
+}
+
+// A Class of ours says which session it is; that it isn't known here makes it nobody else's.
+TEST_F(AdmittedTest, UserAndStationDecideOnlyWhereNoClassDoes) {
+  admitted.note(entry("carol", "192.0.2.7", "s1"));
+  auto start = told(AcctStatus::start, "a-1", "carol", "192.0.2.7");
+  const std::string mark = Admitted::mark("known before");
+  start.classes = {mark};
+  account(start, 2'000);
+  EXPECT_EQ(admitted.size(), 2U);
+  EXPECT_EQ(admitted.of_device("device of carol").front().connected, 0);
+  EXPECT_EQ(admitted.of_device("d9").front().connected, 2'000);
+}
+
+// Let in by a lease it could be each of its identity's devices: the end of any one's trust is its own.
+TEST_F(AdmittedTest, WhoCouldBeSeveralDevicesIsFoundByEach) {
+  auto several = entry("carol", "192.0.2.7");
+  several.also = {"second", "third"};
+  const auto number = admitted.note(several);
+  for (const char* const device : {"device of carol", "second", "third"}) {
+    ASSERT_EQ(admitted.of_device(device).size(), 1U) << device;
+    EXPECT_EQ(admitted.of_device(device).front().number, number);
+  }
+  account(told(AcctStatus::start, "a-1", "carol", "192.0.2.7"), 2'000);
+  EXPECT_EQ(admitted.of_device("third").size(), 1U);
+  account(told(AcctStatus::stop, "a-1"), 3'000);
+  for (const char* const device : {"device of carol", "second", "third"}) EXPECT_TRUE(admitted.of_device(device).empty()) << device;
+}
+
+// A gateway that tells of no end: each connection has a port of its own.
+TEST_F(AdmittedTest, OfOneDeviceThereAreSoManyAndAClaimTakesNoPlaceOfItsOwn) {
+  const auto one = [&](std::uint32_t port, bool sure) {
+    auto e = entry("carol", "192.0.2.7", "s" + std::to_string(port));
+    e.port = port;
+    e.sure = sure;
+    e.admitted = port;
+    return admitted.note(e);
+  };
+  const auto connected = one(1, true), first = one(2, true);
+  auto start = told(AcctStatus::start, "a-1", "carol", "192.0.2.7");
+  const std::string mark = Admitted::mark("s1");
+  start.classes = {mark};
+  account(start, 1);
+  for (std::uint32_t port = 3; port <= Admitted::most_of_device; ++port) one(port, true);
+  EXPECT_EQ(admitted.size(), Admitted::most_of_device);
+  for (std::uint32_t port = 100; port < 200; ++port) one(port, false);
+  EXPECT_EQ(admitted.size(), 2 * Admitted::most_of_device);
+  EXPECT_TRUE(admitted.find(first));
+  one(200, true);
+  EXPECT_FALSE(admitted.find(first));
+  EXPECT_TRUE(admitted.find(connected));
+  EXPECT_EQ(admitted.of_device("device of carol").size(), 2 * Admitted::most_of_device);
+}
+
 TEST(AdmittedBounds, TheOneThatWasHeardOfTheLongestAgoIsForgotten) {
   Admitted admitted(2);
   const auto recall = [](std::string_view) { return std::optional<Admitted::Entry>(); };
@@ -157,6 +258,43 @@ TEST(AdmittedBounds, TheOneThatWasHeardOfTheLongestAgoIsForgotten) {
   admitted.remove(first);
   EXPECT_EQ(admitted.size(), 1U);
   EXPECT_EQ(admitted.connected(), 0U);
+}
+
+// --- a name that others have, too
+
+const SharedCuts::Name alices{moon_address, "192.0.2.1", "alice"};
+
+TEST(SharedCuts, OfOneNameThereIsOneInAMinuteAndWhatHasToWaitIsDoneThen) {
+  SharedCuts cuts;
+  const SharedCuts::Clock::time_point now{1h};
+  EXPECT_TRUE(cuts.take(alices, 1, now));
+  EXPECT_TRUE(cuts.take(alices, 2, now));  // of the same moment
+  EXPECT_TRUE(cuts.take({another_gateway, "192.0.2.1", "alice"}, 3, now + 1s));
+  EXPECT_TRUE(cuts.take({moon_address, "192.0.2.1", "bob"}, 4, now + 1s));
+  EXPECT_FALSE(cuts.next());
+  EXPECT_FALSE(cuts.take(alices, 5, now + 1s));
+  EXPECT_FALSE(cuts.take(alices, 6, now + 59s));
+  EXPECT_FALSE(cuts.take(alices, 5, now + 59s));
+  EXPECT_EQ(cuts.next(), now + 60s);
+  EXPECT_TRUE(cuts.due(now + 60s - 1ns).empty());
+  EXPECT_EQ(cuts.due(now + 60s), (std::vector<std::uint64_t>{5, 6}));
+  EXPECT_TRUE(cuts.due(now + 60s).empty());
+  // They count as well.
+  EXPECT_FALSE(cuts.take(alices, 7, now + 119s));
+  cuts.forget(7);
+  EXPECT_FALSE(cuts.holds(7));
+  EXPECT_FALSE(cuts.next());
+  EXPECT_TRUE(cuts.due(now + 120s).empty());
+  EXPECT_TRUE(cuts.take(alices, 8, now + 120s));
+}
+
+TEST(SharedCuts, BeyondWhatCanBeRememberedNobodyWaits) {
+  SharedCuts cuts(1);
+  const SharedCuts::Clock::time_point now{1h};
+  EXPECT_TRUE(cuts.take(alices, 1, now));
+  EXPECT_FALSE(cuts.take(alices, 2, now + 1s));
+  EXPECT_TRUE(cuts.take(alices, 3, now + 2s));
+  for (int n = 0; n < 2; ++n) EXPECT_TRUE(cuts.take({moon_address, "192.0.2.1", "bob"}, 4, now + 3s));
 }
 
 // --- requests of our own
@@ -266,6 +404,36 @@ TEST_F(ExchangesTest, TwoHundredAndFiftySixAreUnderWayToOneGatewayAndTheRestWait
   Exchanges few(1);
   EXPECT_TRUE(few.begin(request(), now));
   EXPECT_FALSE(few.begin(request(), now));
+}
+
+// A gateway that is gone: what waits for it is given up in time, and what it holds is let go.
+TEST_F(ExchangesTest, WhoWaitsTooLongForItsTurnIsGivenUp) {
+  for (int n = 0; n < 256; ++n) exchanges.begin(request(), now);
+  EXPECT_EQ(exchanges.to_send().size(), 256U);
+  auto impatient = request();
+  impatient.patience = 3s;
+  const auto held = std::make_shared<int>(1);
+  impatient.make = [held, make = impatient.make](std::uint8_t identifier) { return make(identifier); };
+  const auto second = exchanges.begin(request(), now), first = exchanges.begin(std::move(impatient), now);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(held.use_count(), 2);
+  EXPECT_EQ(exchanges.size(), 258U);
+  EXPECT_TRUE(exchanges.expire(now + 3s - 1ms).empty());
+  const auto ended = exchanges.expire(now + 3s);
+  ASSERT_EQ(ended.size(), 1U);
+  EXPECT_EQ(ended.front().id, *first);
+  EXPECT_TRUE(ended.front().answer.empty());
+  EXPECT_EQ(held.use_count(), 1);
+  // The other one has its turn when all 256 are given up (after 4 and 8 s more), and its own waits after that.
+  std::vector<Exchanges::Id> later;
+  while (const auto next = exchanges.next()) {
+    now = *next;
+    for (const auto& one : exchanges.expire(now)) later.push_back(one.id);
+  }
+  EXPECT_EQ(later.size(), 257U);
+  EXPECT_EQ(later.back(), *second);
+  EXPECT_EQ(now, Exchanges::Clock::time_point(1h) + 29s - 1ms);
+  EXPECT_EQ(exchanges.size(), 0U);
 }
 
 // --- what goes along

@@ -181,6 +181,21 @@ TEST_F(EapConversation, MethodsAreNegotiatedByNak) {
   EXPECT_TRUE(failed());
 }
 
+// Nobody's name can't be anybody's identity, unless a certificate has said it.
+TEST_F(EapConversation, AnEmptyNameIsRefusedWithoutACertificate) {
+  begin();
+  handshake();
+  EXPECT_FALSE(answer(eap::type::identity, {}));
+  EXPECT_TRUE(failed());
+  EXPECT_TRUE(host.done.empty());
+  config.certificate = EapServer::Certificate::optional;
+  identifier = 9;
+  begin("CN=client");
+  handshake();
+  EXPECT_TRUE(answer(eap::type::identity, {}));
+  EXPECT_EQ(host.done, std::vector<std::string>{"accepted  by certificate"});
+}
+
 TEST_F(EapConversation, PapIsTakenWhereItIsOffered) {
   Writer w;
   ttls::append_avp(w, ttls::avp::user_name, as_bytes("carol"));
@@ -402,6 +417,15 @@ TEST_F(EapConversation, WhoHasGuessedWrongWaitsOrIsntHeard) {
   EXPECT_EQ(slow.inner.done, std::vector<std::string>{"turn of carol"});
   server->on_turn();
   EXPECT_EQ(slow.inner.done.back(), "check carol secret");
+  // Refused when its turn would have been.
+  begin_slow();
+  const auto late = answer(eap::type::identity, as_bytes("carol"));
+  ASSERT_TRUE(late);
+  EXPECT_FALSE(answer(eap::type::md5_challenge, md5_response(*late, "secret")));
+  server->on_turn(false);
+  EXPECT_TRUE(server->over());
+  EXPECT_FALSE(server->verdict());
+  EXPECT_EQ(slow.inner.done, (std::vector<std::string>{"turn of carol", "refused carol by EAP-MD5"}));
   // Not heard at all: it is as wrong as a wrong one to the client, and nobody looked at it.
   slow.whose = EapHost::Turn::refused;
   begin_slow();

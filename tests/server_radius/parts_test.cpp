@@ -11,6 +11,7 @@
 #include "server/radius/leases.h"
 #include "server/radius/reply.h"
 #include "server/radius/state_cookie.h"
+#include "server/radius/stream_room.h"
 #include "server/state/passwords.h"
 #include "tests/folder.h"
 
@@ -156,6 +157,48 @@ TEST(AnswerCache, ForgetsTheOldestBeyondItsBounds) {
   EXPECT_TRUE(std::holds_alternative<AnswerCache::New>(cache.take(key(2), a, now)));
 }
 
+TEST(StreamRoom, WhoHasProvedNothingTakesNobodysPlace) {
+  const auto from = [](const char* text) { return parse_prefix(text)->address; };
+  StreamRoom room;
+  const StreamRoom::Limits limits{.proven = 2, .per_address = 3, .unproven = 3};
+  const auto gateway = room.take(from("192.0.2.1"), limits);
+  ASSERT_TRUE(gateway && !gateway->gives_way);
+  EXPECT_TRUE(room.prove(gateway->id, limits));
+  EXPECT_TRUE(room.prove(gateway->id, limits));
+  std::vector<StreamRoom::Id> silent;
+  for (int n = 0; n < 3; ++n) silent.push_back(room.take(from("198.51.100.1"), limits)->id);
+  // From the same address, and from another one, the oldest makes room.
+  EXPECT_EQ(room.take(from("198.51.100.1"), limits)->gives_way, silent[0]);
+  const auto other = room.take(from("192.0.2.2"), limits);
+  EXPECT_EQ(other->gives_way, silent[1]);
+  EXPECT_FALSE(room.prove(silent[1], limits));
+  EXPECT_TRUE(room.prove(other->id, limits));
+  EXPECT_EQ(room.size(), 4U);
+  // As many as there may be have proved it.
+  const auto late = room.take(from("192.0.2.3"), limits);
+  ASSERT_TRUE(late);
+  EXPECT_FALSE(room.prove(late->id, limits));
+  room.leave(gateway->id);
+  room.leave(gateway->id);
+  EXPECT_TRUE(room.prove(late->id, limits));
+}
+
+TEST(StreamRoom, FromOneAddressThereAreOnlySoMany) {
+  const auto from = [](const char* text) { return parse_prefix(text)->address; };
+  StreamRoom room;
+  const StreamRoom::Limits limits{.proven = 100, .per_address = 2, .unproven = 100};
+  const auto first = room.take(from("2001:db8::1"), limits), second = room.take(from("2001:db8::2"), limits);  // of one network
+  EXPECT_TRUE(room.prove(first->id, limits) && room.prove(second->id, limits));
+  EXPECT_FALSE(room.take(from("2001:db8::3"), limits));
+  EXPECT_TRUE(room.take(from("2001:db8:0:1::3"), limits));
+  EXPECT_TRUE(room.take(from("192.0.2.1"), limits));
+  EXPECT_TRUE(room.take(from("192.0.2.2"), limits));
+  room.leave(first->id);
+  const auto third = room.take(from("2001:db8::3"), limits);
+  ASSERT_TRUE(third);
+  EXPECT_EQ(room.take(from("2001:db8::4"), limits)->gives_way, third->id);
+}
+
 TEST(Leases, AreAsLongAndAsGoodAsTheWorstOfTheirDevices) {
   using pipeline::Recommendation;
   Leases leases;
@@ -179,6 +222,7 @@ TEST(Leases, AreAsLongAndAsGoodAsTheWorstOfTheirDevices) {
   note("b", Recommendation::isolate, 11'000);
   EXPECT_EQ(found(11'000)->recommendation, Recommendation::isolate);
   EXPECT_EQ(found(11'000)->device, "b");
+  EXPECT_EQ(found(11'000)->also, std::vector<std::string>{"a"});
   EXPECT_EQ(found(11'000)->left, 90s);
   note("b", Recommendation::allow, 21'000);
   note("b", Recommendation::block, 20'000);  // late: changes nothing
@@ -187,6 +231,7 @@ TEST(Leases, AreAsLongAndAsGoodAsTheWorstOfTheirDevices) {
   EXPECT_FALSE(found(105'000));
   standings["a"] = Leases::Standing::gone;
   EXPECT_EQ(found(105'000)->recommendation, Recommendation::allow);
+  EXPECT_TRUE(found(105'000)->also.empty());
   standings["b"] = Leases::Standing::bad;
   EXPECT_FALSE(found(105'000));
   standings["b"] = Leases::Standing::gone;

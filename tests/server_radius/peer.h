@@ -69,9 +69,10 @@ class GatewayPeer {
     std::size_t max_batch = 65'522, fragment_size = 1'024;
     std::string server_name = "localhost";
     const char* from = "127.0.0.1";
+    std::string device_id;  // empty: its own
   };
   GatewayPeer(std::uint16_t port, const Machine& machine, const std::string& ca, const As& as)
-      : machine_(machine, {.max_batch = as.max_batch}), udp_(port, as.from), gateway_(gateway(as)) {
+      : machine_(machine, {.device_id = as.device_id, .max_batch = as.max_batch}), udp_(port, as.from), gateway_(gateway(as)) {
     endpoint::TunnelOptions tls;
     tls.ca = ca;
     tls.server_name = as.server_name;

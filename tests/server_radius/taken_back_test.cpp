@@ -1,10 +1,12 @@
 // After Access-Accept: what accounting tells, and that a gateway is asked to take back what it was told. And the other ways to
 // this server: TCP, TLS; and from it, to a server that knows passwords.
+#include <atomic>
 #include <boost/json.hpp>
 #include <csignal>
 
 #include "server/control/control.h"
 #include "server/radius/admitted.h"
+#include "server/state/state.h"
 #include "tests/server_metrics/http_client.h"
 #include "tests/server_metrics/text.h"
 #include "tests/server_radius/peer.h"
@@ -179,6 +181,47 @@ TEST_F(TakenBack, ARevokedDeviceIsCutOffAndItsConnectionKnownUntilThen) {
   EXPECT_EQ(metric("gatehouse_radius_connected"), 0);
 }
 
+// strongSwan ends each connection of that name, and everybody chooses it: a popular one keeps nobody in.
+TEST_F(TakenBack, WhoHasAnothersNameIsCutOffNevertheless) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  config.radius.tls_client_auth = "optional";
+  start();
+  const auto alice = made({.certificate = folder + "/client.pem", .key = folder + "/client.key", .outer = "alice"});
+  ASSERT_TRUE(alice->run());
+  ASSERT_TRUE(alice->accepted()) << log->text();
+  Machine first = std::move(*endpoint);
+  endpoint.emplace(machine(endpoint::KeyAlgorithm::rsassa));  // another machine, of another user
+  const std::string another = endpoint->tpm->ak().key_id();
+  const auto mallory = made({.user = "dave", .password = "clientPass", .method = Method::mschapv2, .outer = "alice", .station = "192.0.2.8[4500]"});
+  ASSERT_TRUE(mallory->run());
+  ASSERT_TRUE(mallory->accepted()) << log->text();
+  ASSERT_EQ(metric("gatehouse_radius_admitted"), 2);
+  const std::string asked_them = "gatehouse_radius_shared_cuts_total{result=\"asked\"}", held_back = "gatehouse_radius_shared_cuts_total{result=\"held_back\"}";
+  const auto disconnect = [&](const std::string& whom) {
+    EXPECT_EQ(control({{"command", "radius.disconnect"}, {"device", whom}}).at("asked").to_number<int>(), 1);
+    const radius::Packet cut = asked(radius::Code::disconnect_request);
+    EXPECT_EQ(cut.text(radius::type::user_name), "alice");
+    answer(cut, radius::Code::disconnect_nak, 401);
+  };
+  disconnect(another);
+  EXPECT_EQ(metric(asked_them), 1);
+  EXPECT_TRUE(log->has("the gateway cuts them off with it: device " + device + " as 'CN=client' at 192.0.2.7[4500]")) << log->text();
+  // By a verdict, too, but not again by the next one at once; an operator's word never waits.
+  endpoint = std::move(first);
+  policy("\"DENY\"");
+  reload();
+  for (int n = 0; n < 2; ++n) EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::block) << log->text();
+  answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_nak, 401);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"nak\"}", 2);
+  EXPECT_EQ(metric(asked_them), 2);
+  EXPECT_EQ(metric(held_back), 1);
+  EXPECT_TRUE(log->has("were cut off for a verdict less than a minute ago")) << log->text();
+  EXPECT_TRUE(gateway.receive(0).empty());
+  disconnect(device);
+  EXPECT_EQ(metric(asked_them), 3);
+}
+
 TEST_F(TakenBack, AVerdictOverPtTlsMovesAPortAndThenClosesIt) {
   policy("\"TPMRA\"");
   config.policy_file = folder + "/policy.toml";
@@ -234,6 +277,76 @@ TEST_F(TakenBack, AnotherVerdictAtTheSamePortIsToldByItsAnswerAlone) {
   EXPECT_EQ(metric("gatehouse_radius_admitted"), 2);
 }
 
+// At its port it is told a worse verdict, and its gateway never hears of that: whom it let in before is still there.
+TEST_F(TakenBack, WhoseNewVerdictNeverReachesTheGatewayIsCutOff) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  config.radius.idle_deadline = std::chrono::seconds(4);
+  start();
+  auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  policy("\"TPMRA\", { type = \"TCPBL\", argument = \"22\" }");
+  reload();
+  one = made({.accounting = "a-1"});
+  while (!one->eap().outcome()) ASSERT_TRUE(one->step()) << log->text();
+  ASSERT_FALSE(one->over());
+  EXPECT_EQ(one->eap().outcome()->recommendation, endpoint::Recommendation::isolate);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  EXPECT_EQ(cut.text(radius::type::acct_session_id), "a-1");
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+}
+
+// A VPN gateway that refuses the newer connection has the older one still; a switch has one port, which is closed by that.
+TEST_F(TakenBack, ARefusalAtTheSamePortClosesASwitchsPortAlone) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  start();
+  auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  policy("\"DENY\"");
+  reload();
+  one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  EXPECT_FALSE(one->accepted());
+  answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  stop();
+  config.radius.clients.front().profile = server::RadiusProfile::dot1x;
+  policy("\"TPMRA\"");
+  start();
+  one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  policy("\"DENY\"");
+  reload();
+  one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  EXPECT_TRUE(gateway.receive(0).empty());
+}
+
+// Told "allow", and revoked before its gateway is told.
+TEST_F(TakenBack, WhoLosesTrustBeforeItsGatewayIsAnsweredIsRefused) {
+  start();
+  const auto one = made({.accounting = "a-1"});
+  while (!one->eap().outcome()) ASSERT_TRUE(one->step()) << log->text();
+  ASSERT_FALSE(one->over());
+  EXPECT_EQ(one->eap().outcome()->recommendation, endpoint::Recommendation::allow);
+  EXPECT_FALSE(control({{"command", "device.revoke"}, {"device", device}}).contains("error"));
+  ASSERT_TRUE(one->run());
+  EXPECT_FALSE(one->accepted());
+  EXPECT_FALSE(one->eap().succeeded());
+  EXPECT_EQ(one->answer()->eap.front(), std::byte(eap::Code::failure));
+  EXPECT_TRUE(one->answer()->msk.empty());
+  EXPECT_TRUE(one->answer()->filter_id.empty());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  EXPECT_TRUE(log->has("its device has lost its trust since")) << log->text();
+}
+
 TEST_F(TakenBack, WhoCantBeMovedIsCutOff) {
   policy("\"TPMRA\"");
   config.policy_file = folder + "/policy.toml";
@@ -266,6 +379,69 @@ TEST_F(TakenBack, AClaimCutsNobodyOff) {
   EXPECT_NE(client.session().outcome()->recommendation, endpoint::Recommendation::allow);
   EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
   EXPECT_FALSE(log->has("isn't trusted as before")) << log->text();
+}
+
+// Nor at its very port, where it is refused: whoever is there stays known.
+TEST_F(TakenBack, AClaimAtTheSamePortTakesNothingOfIt) {
+  config.radius.isolate_is_reject = true;
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  endpoint.emplace(machine(endpoint::KeyAlgorithm::rsassa));
+  const auto claims = made({.user = "dave", .password = "clientPass", .method = Method::mschapv2, .accounting = "a-1", .device_id = device});
+  ASSERT_TRUE(claims->run());
+  EXPECT_FALSE(claims->accepted());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_FALSE(control({{"command", "device.revoke"}, {"device", device}}).contains("error"));
+  answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_ack);
+}
+
+// Of a gateway that tells nothing and can't be asked anything there is nothing to know.
+TEST_F(TakenBack, WhoIsntHeardOfAgainIsntNoted) {
+  config.radius.accounting.clear();
+  config.radius.clients.front().dynamic_port = 0;
+  start();
+  const auto one = made({});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  EXPECT_TRUE(classes(*one).empty());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+}
+
+// An identity of several devices whose supplicant opens a port by their lease: it could be each of them.
+TEST_F(TakenBack, WhoHasALeaseIsCutOffWithEachDeviceOfItsIdentity) {
+  config.radius.without_attestation = "lease";
+  config.radius.tls_client_auth = "required";
+  Machine other = machine(endpoint::KeyAlgorithm::rsassa);
+  const std::string others = other.tpm->ak().key_id();
+  {
+    auto state = server::State::open({.path = config.state});
+    ASSERT_TRUE(state);
+    for (const Machine* const one : {&*endpoint, &other}) {
+      server::Enrolment bound;
+      bound.device = one->tpm->ak().key_id();
+      bound.key = server::SeenKey{one->tpm->ak(), std::nullopt, std::nullopt};
+      bound.identities = {"CN=client"};
+      bound.trust = true;
+      ASSERT_TRUE((*state)->enrol_blocking(std::move(bound)));
+    }
+  }
+  start();
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::allow) << log->text();
+  endpoint = std::move(other);
+  EXPECT_EQ(by_pt_tls(), endpoint::Recommendation::isolate);  // its firmware isn't approved
+  const auto port = made({.user = "whoever", .certificate = folder + "/client.pem", .key = folder + "/client.key", .no_attestation = true});
+  ASSERT_TRUE(port->run());
+  EXPECT_EQ(port->answer()->filter_id, "isolate") << log->text();
+  for (const std::string& one : {device, others}) {
+    EXPECT_EQ(control({{"command", "radius.disconnect"}, {"device", one}}).at("asked").to_number<int>(), 1);
+    answer(asked(radius::Code::disconnect_request), radius::Code::disconnect_nak, 401);
+  }
+  const auto listed = control({{"command", "radius.list"}, {"device", device}}).at("items").as_array();
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(std::string_view(listed.at(0).at("device").as_string()), others);
+  EXPECT_EQ(std::string_view(listed.at(0).at("also").at(0).as_string()), device);
 }
 
 TEST_F(TakenBack, AnEndpointThatIsToBeAssessedAgainHasToComeSoon) {
@@ -388,6 +564,46 @@ TEST_F(TakenBack, AfterWrongPasswordsTheNextAttemptOfThatPlaceWaits) {
   EXPECT_EQ(metric("gatehouse_eap_password_backoff_total{result=\"held_back\"}"), 1);
 }
 
+// Guesses at one user at the same moment, from as many places: no more are looked at than may be wrong.
+TEST_F(TakenBack, GuessesAtTheSameMomentAreNoMoreThanOneAfterTheOther) {
+  UdpService knowing;
+  write("upstream", "the secret of the other server\n");
+  config.radius.passwords.clear();
+  config.radius.methods = {"pap"};
+  config.radius.upstream = {{"127.0.0.1:" + std::to_string(knowing.port()), folder + "/upstream"}};
+  config.radius.upstream_timeout = std::chrono::seconds(10);
+  start();
+  constexpr int count = 12, most = 10;
+  std::vector<std::unique_ptr<GatewayPeer>> guesses;
+  for (int n = 0; n < count; ++n)
+    guesses.push_back(made({.user = "erin", .password = "guess " + std::to_string(n), .method = Method::pap, .station = "place " + std::to_string(n)}));
+  std::atomic<int> ended = 0;
+  std::vector<std::jthread> running;
+  for (const auto& one : guesses)
+    running.emplace_back([&ended, peer = one.get()] {
+      EXPECT_TRUE(peer->run());
+      ++ended;
+    });
+  std::vector<std::pair<std::uint8_t, radius::Authenticator>> questions;
+  const auto take = [&](const ByteVector& bytes) {
+    const auto packet = radius::parse_packet(bytes);
+    if (packet) questions.emplace_back(packet->identifier, packet->authenticator);
+  };
+  while (questions.size() < most) take(knowing.receive());
+  await("gatehouse_eap_password_backoff_total{result=\"held_back\"}", count - most);
+  EXPECT_TRUE(knowing.receive(0).empty());
+  EXPECT_EQ(ended, 0);
+  // The others have their turn, one after the other.
+  for (std::size_t n = 0; ended < count;) {
+    for (; n < questions.size(); ++n)
+      knowing.answer(*radius::Builder(radius::Code::access_reject, questions[n].first)
+                          .finish_answer(questions[n].second, as_bytes("the secret of the other server")));
+    if (const ByteVector more = knowing.receive(50); !more.empty()) take(more);
+  }
+  running.clear();
+  for (const auto& one : guesses) EXPECT_FALSE(one->accepted());
+}
+
 TEST_F(TakenBack, EapTncCarriesTheSameAssessment) {
   config.radius.eap_tnc = true;
   start();
@@ -482,6 +698,27 @@ TEST_F(Streams, AWholeAssessmentOverTlsWithTheGatewaysCertificate) {
   }
 }
 
+// Accounting comes on the same connection, whether there is a port of its own for it or not.
+TEST_F(Streams, AClassGoesAlongWhereAccountingMayComeBack) {
+  config.radius.accounting.clear();
+  start();
+  Stream stream(server->radius_ports().tls, with("gateway"));
+  ASSERT_TRUE(stream.peer().good()) << log->text();
+  const auto one = made({.secret = "radsec"});
+  ASSERT_TRUE(stream.run(*one)) << log->text();
+  const auto marks = classes(*one);
+  ASSERT_EQ(marks.size(), 1U);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  radius::Builder b(radius::Code::accounting_request, 200);
+  b.add_number(radius::type::acct_status_type, 1);
+  b.add_text(radius::type::acct_session_id, "a-1");
+  b.add_text(radius::type::class_, marks.front());
+  ASSERT_TRUE(stream.send(*std::move(b).finish_signed_request(as_bytes("radsec"))));
+  EXPECT_EQ(radius::parse_packet(stream.receive())->code, radius::Code::accounting_response);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 1);
+}
+
 TEST_F(Streams, OverTlsNobodyMayAskWithoutACertificateOfAGateway) {
   start();
   const auto port = server->radius_ports().tls;
@@ -523,6 +760,74 @@ TEST_F(Streams, OverTcpItIsTheSecretOfTheAddressAndWhatIsntRadiusEndsTheConnecti
   for (const std::byte b : right) ASSERT_TRUE(slow.send(Bytes(&b, 1)));
   EXPECT_FALSE(slow.receive().empty());
   EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"taken\"}"), 5);
+}
+
+ByteVector alive(std::uint8_t identifier) {
+  radius::Authenticator random{};
+  fill_random(random);
+  return *radius::Builder(radius::Code::status_server, identifier).finish_request(random, shared);
+}
+
+TEST_F(Streams, WhoSaysNothingTakesNobodysPlace) {
+  config.radius.max_connections = 2;
+  start();
+  const auto port = server->radius_ports().tcp;
+  Stream gateways_own(port);
+  ASSERT_TRUE(gateways_own.send(alive(1)));
+  EXPECT_FALSE(gateways_own.receive().empty());
+  // More than may be there without having said anything: the oldest makes room.
+  std::vector<std::unique_ptr<Stream>> silent;
+  for (int n = 0; n < 20; ++n) silent.push_back(std::make_unique<Stream>(port));
+  EXPECT_TRUE(silent.front()->receive().empty());
+  Stream second(port);
+  ASSERT_TRUE(second.send(alive(2)));
+  EXPECT_FALSE(second.receive().empty()) << log->text();
+  ASSERT_TRUE(gateways_own.send(alive(3)));
+  EXPECT_FALSE(gateways_own.receive().empty());
+  // Two have proved who they are, and that is all there may be.
+  Stream third(port);
+  ASSERT_TRUE(third.send(alive(4)));
+  EXPECT_TRUE(third.receive().empty());
+  EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"refused\"}"), 1);
+}
+
+TEST_F(Streams, FromOneAddressThereAreOnlySoMany) {
+  config.radius.max_connections_per_address = 1;
+  start();
+  const auto port = server->radius_ports().tcp;
+  {
+    Stream one(port);
+    ASSERT_TRUE(one.send(alive(1)));
+    EXPECT_FALSE(one.receive().empty());
+    Stream more(port);
+    EXPECT_TRUE(more.receive().empty());
+    EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"refused\"}"), 1);
+  }
+  for (bool answered = false; !answered;) {
+    Stream again(port);
+    ASSERT_TRUE(again.send(alive(2)));
+    answered = !again.receive().empty();
+  }
+}
+
+// What comes byte by byte proves nothing, and prolongs nothing.
+TEST_F(Streams, WhoProvesNothingInTimeIsCutOff) {
+  config.radius.connect_deadline = std::chrono::seconds(1);
+  start();
+  const ByteVector request = alive(1);
+  // Should it come too late itself, once more.
+  std::optional<Stream> good;
+  do {
+    good.emplace(server->radius_ports().tcp);
+    ASSERT_TRUE(good->send(request));
+  } while (good->receive().empty());
+  Stream slow(server->radius_ports().tcp), handshake(server->radius_ports().tls);
+  ASSERT_TRUE(slow.send(Bytes(request).first(1)));
+  EXPECT_TRUE(slow.receive().empty());
+  EXPECT_TRUE(handshake.receive().empty());
+  EXPECT_TRUE(log->has("it is silent"));
+  ASSERT_TRUE(good->send(alive(2)));
+  EXPECT_FALSE(good->receive().empty());
 }
 
 }  // namespace

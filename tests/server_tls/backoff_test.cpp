@@ -35,6 +35,32 @@ TEST(Backoff, AttemptsAtTheSameTimeAreMadeOneAfterTheOther) {
   EXPECT_EQ(backoff.reserve("192.0.2.7", now + 4s), Wait(20s));
 }
 
+// Those that have no outcome yet count as if they failed.
+TEST(Backoff, NoMoreAreUnderWayThanMayFail) {
+  Backoff backoff({.free_failures = 3, .at_once = 2});
+  const Backoff::Clock::time_point now{};
+  for (int n = 0; n < 5; ++n) {
+    EXPECT_FALSE(backoff.crowded("192.0.2.7", now)) << n;
+    backoff.begin("192.0.2.7");
+  }
+  EXPECT_TRUE(backoff.crowded("192.0.2.7", now));
+  EXPECT_FALSE(backoff.crowded("192.0.2.8", now));
+  // Right ones make room, wrong ones don't.
+  backoff.end("192.0.2.7");
+  EXPECT_FALSE(backoff.crowded("192.0.2.7", now));
+  backoff.begin("192.0.2.7");
+  backoff.end("192.0.2.7");
+  backoff.failed("192.0.2.7", now);
+  EXPECT_TRUE(backoff.crowded("192.0.2.7", now));
+  EXPECT_FALSE(backoff.crowded("192.0.2.7", now + 10min));
+  for (int n = 0; n < 2; ++n) backoff.failed("192.0.2.7", now);
+  // From here on they follow each other at a distance.
+  EXPECT_FALSE(backoff.crowded("192.0.2.7", now));
+  EXPECT_EQ(backoff.reserve("192.0.2.7", now), Wait(1s));
+  for (int n = 0; n < 9; ++n) backoff.end("192.0.2.7");
+  EXPECT_FALSE(backoff.crowded("192.0.2.7", now));
+}
+
 TEST(Backoff, IsForgottenAfterAWhile) {
   Backoff backoff;
   const Backoff::Clock::time_point now{};

@@ -336,6 +336,20 @@ TEST_F(ServerTest, LastWordsArriveAlsoWhenThePeerIsStillSpeaking) {
   EXPECT_TRUE(allowed());
 }
 
+// However many there are: each connection is asked once whether it is one of those whose lease has ended.
+TEST_F(ServerTest, AKeptConnectionIsAskedAgainWhenItsLeaseEnds) {
+  config.lease = std::chrono::seconds(1);
+  start();
+  TlsPeer kept(server->port(), with("client"));
+  Client client(*endpoint, {.keep = true});
+  speak(kept, client.session());
+  ASSERT_TRUE(client.session().outcome());
+  const ByteVector again = kept.read();
+  ASSERT_EQ(again.size(), 24U) << log->text();
+  EXPECT_EQ(again[19], std::byte(pbtnc::BatchType::sretry));
+  EXPECT_TRUE(log->has("the lease of device"));
+}
+
 TEST_F(ServerTest, StopsWhenTheSessionsInFlightHaveTheirVerdict) {
   start();
   TlsPeer silent(server->port(), with("client")), negotiated(server->port(), with("client")), decided(server->port(), with("client")),
