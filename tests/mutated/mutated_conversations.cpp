@@ -31,7 +31,7 @@ namespace gatehouse::test {
 namespace {
 
 struct Options {
-  std::uint64_t conversations = 2000, first = 0, seed = 20261125, only = UINT64_MAX;
+  std::uint64_t conversations = 1000, first = 0, seed = 20261125, only = UINT64_MAX;
   std::uint64_t round = 40;    // conversations of one state store
   std::uint64_t hang_ms = 0;   // a step that takes longer, and does so again, is a failure; 0: none is
   std::uint64_t progress = 0;  // a line each so many conversations

@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 
+#include "tests/long.h"
 #include "tests/server_program/site.h"
 #include "tests/server_results/http_target.h"
 
@@ -59,7 +60,7 @@ void expect_audit(const Site& site) {
 // Kills in the middle of real attestations whose evidence is kept; GATEHOUSE_LONG: 200 of them.
 TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
   ::signal(SIGPIPE, SIG_IGN);
-  const int rounds = std::getenv("GATEHOUSE_LONG") != nullptr ? 200 : 3;
+  const int rounds = test::how_many(3, 200);
   constexpr std::size_t clients = 3;
   const unsigned seed = std::random_device()();
   std::cout << "seed " << seed << '\n';
