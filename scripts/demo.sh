@@ -125,6 +125,8 @@ say "3. the endpoint after a reboot, with $victim changed after the reference wa
 boot "$run/ima-changed.bin"
 attest "$run/ima-changed.bin" verdict-3.json refuse
 judge_counts '[[1, 0], [2, 0], [3, 1]]'
+say "why each entry that isn't ok in the last verdict is not"
+explain_entries "$work/refdb" "$product" 3
 kill "$server_pid"
 wait "$server_pid" || fail "gatehouse serve ended with exit code $?"
 

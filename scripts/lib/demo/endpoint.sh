@@ -86,3 +86,23 @@ for n, differ in counts:
     print(f"   references:              {', '.join(f['expected']) if isinstance(f['expected'], list) else f['expected']}")
 PY
 }
+
+# Each entry of verdict-N.json that isn't ok: what the references say of it, which must be what the verdict says.
+explain_entries() {  # REFDB PRODUCT N
+  local status path measured text count=0
+  while IFS=$'\t' read -r status path measured; do
+    text=$("$bin/gatehouse" refdb explain --refdb "$1" --product "$2" "$path" "$measured") || fail "no explanation of $path"
+    [ "${text%%:*}" = "$status" ] || fail "$path is $status in verdict-$3.json, and explained as: $text"
+    printf '   %s\n' "$path" && sed 's/^/      /' <<<"$text"
+    count=$((count + 1))
+  done < <(python3 - "$run/verdict-$3.json" <<'PY'
+import json, sys
+for f in json.load(open(sys.argv[1]))["findings"]:
+    if f.get("path") and f["status"] != "ok" and f.get("measured"):
+        print(f["status"], f["path"], f["measured"], sep="\t")
+PY
+  )
+  local wanted
+  wanted=$(($(field "$run/verdict-$3.json" ima.unknown) + $(field "$run/verdict-$3.json" ima.differ)))
+  [ $count -eq "$wanted" ] || fail "$count of $wanted entries of verdict-$3.json that aren't ok are explained"
+}

@@ -153,6 +153,8 @@ passes protected 10.82.0.2 no
 passes remediation 10.83.0.2 no
 
 judge_counts '[[1, 0], [2, 1]]'
+say "why each entry that isn't ok in the last verdict is not"
+explain_entries "$work/refdb" "$product" 2
 kill "$server_pid"
 wait "$server_pid" || fail "gatehouse serve ended with exit code $?"
 say "done: let in, isolated and kept out, as the verdicts say"
