@@ -112,6 +112,8 @@ int run_status(const StateOptionsOfCommand& where) {
       if (change.at("watching").as_bool() || shown(change, "devices") != "0")
         std::cout << "since the last switch: " << shown(change, "refused") << " of " << shown(change, "devices")
                   << " devices that were allowed before are refused" << (change.at("watching").as_bool() ? "; it is being watched\n" : "\n");
+      if (!status.at("rehearsing").is_null())
+        std::cout << "policy " << shown(status, "rehearsing") << " is being rehearsed by kept evidence\n";
       if (!status.at("alarm").is_null()) std::cout << "alarm: " << shown(status, "alarm") << '\n';
     } else {
       std::cout << "no server is running on this state directory\n";

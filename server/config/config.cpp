@@ -306,7 +306,10 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
          {"stop_percent", count(c.stop_percent, 1, 99)},
          {"stop_devices", count(c.stop_devices, 1, 1'000'000)},
          {"stop_watch_seconds", span(c.stop_watch, 60, 604'800)},
-         {"stop_undoes", flag(c.stop_undoes)}}},
+         {"stop_undoes", flag(c.stop_undoes)},
+         {"hold_percent", count(c.hold_percent, 1, 99)},
+         {"rehearse_sessions", count(c.rehearse_sessions, 1, 1'000'000)},
+         {"rehearse_seconds", span(c.rehearse_time, 1, 3600)}}},
       {"audit",
        {{"key", file(c.audit_key)},
         {"checkpoints", file(c.audit_checkpoints)},
@@ -497,6 +500,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
     if (!root->at_path(key)) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing");
   if (c.audit_key.empty() != c.audit_checkpoints.empty())
     r.mistakes.lines.push_back(path + ":0: audit." + (c.audit_key.empty() ? "key" : "checkpoints") + ": is missing, and checkpoints of the audit log need it");
+  if (c.hold_percent != 0 && c.keep_evidence != Keep::all)
+    r.mistakes.lines.push_back(path + ":0: policy.hold_percent: wants [state] keep_evidence = \"all\": else nothing is kept of devices that are allowed");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
     else if (!c.users.empty()) c.auth = Auth::sasl;

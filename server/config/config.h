@@ -49,6 +49,11 @@ struct Config {
   unsigned stop_devices = 20;                  // that have to have come before the share counts
   std::chrono::seconds stop_watch{3600};       // how long after a switch
   bool stop_undoes = true;                     // false: it only raises the alarm
+  // A policy that would refuse more than so many per cent of the devices that are allowed, by kept evidence, isn't switched
+  // to; 0: none is rehearsed.
+  unsigned hold_percent = 0;
+  unsigned rehearse_sessions = 1000;
+  std::chrono::seconds rehearse_time{60};
   // [audit]; neither or both
   std::string audit_key, audit_checkpoints;
   std::chrono::seconds audit_interval{60};

@@ -40,6 +40,7 @@ struct PolicyStatus {
   std::size_t devices = 0, refused = 0;         // of the last switch: allowed before it; of these, refused after it
   std::string alarm;                            // why the safety stop spoke; empty: it didn't
   HeldSwitch held;
+  std::string rehearsing;                       // version that may come into force when it was rehearsed; empty: none
 };
 
 // What only a running server can do.

@@ -92,6 +92,10 @@ Result<json::object> policy_status(State& state, const Live* live) {
     out["alarm"] = nullptr;
   else
     out["alarm"] = now.alarm;
+  if (now.rehearsing.empty())
+    out["rehearsing"] = nullptr;
+  else
+    out["rehearsing"] = now.rehearsing;
   if (now.held.empty())
     out["held"] = nullptr;
   else

@@ -26,6 +26,8 @@ class EapTunnel {
   virtual Result<Secret> keys() const = 0;
   // Subject of the client's verified certificate, escaped; empty: none.
   virtual std::string subject() const = 0;
+  // And that certificate, DER; empty: none.
+  virtual ByteVector certificate() const { return {}; }
   virtual std::string version() const = 0;
   virtual std::string cipher() const = 0;
 };

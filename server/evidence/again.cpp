@@ -143,6 +143,15 @@ class Judging : public std::enable_shared_from_this<Judging> {
     return server::judge_ports(item, open);
   }
 
+  std::optional<server::SoftwareAnswer> judge_software(const Answer& base, const WorkItem& item) const {
+    const Said& s = kept_->said;
+    if (!s.software || (s.software->list == server::SoftwareFacts::List::whole && !s.software_list)) return std::nullopt;
+    server::SoftwareCheck check(item.software, kept_->product);
+    if (s.software_list)
+      if (!server::each_software(*s.software_list, [&](std::string_view one) { check.judge(one); })) return std::nullopt;
+    return server::judge_software(base, *s.software, item.software, &check, kept_->facts.now);
+  }
+
   // Of this item; else, where one of its type asked the endpoint for the same and nothing came of that, of that one.
   static const Item* recorded(const Part& part, const WorkItem& item) {
     const bool asks_the_same = of_settings(item.type) || item.type == Type::pckgs || policy::validator_of(item.type) == Validator::scanner;
@@ -178,10 +187,17 @@ class Judging : public std::enable_shared_from_this<Judging> {
     policy::Assessment all = part.opinion;
     bool work = part.opinionated;
     const auto finish = [&](const WorkItem& item) {
-      const auto got = answer(part, item, attested);
+      auto got = answer(part, item, attested);
       if (!got) {
         if (item.type != Type::tpmra) unanswered_.push_back(name_of(item) + ": it wasn't asked for");
         return;
+      }
+      if (item.type == Type::swidt && !item.software.empty()) {
+        const auto judged = judge_software(*got, item);
+        if (!judged) return unanswered_.push_back(name_of(item) + ": the software that was installed isn't kept");
+        static_cast<Answer&>(*got) = *judged;
+        out.more.first.insert(out.more.first.end(), judged->findings.begin(), judged->findings.end());
+        out.more.findings_total += judged->findings_total;
       }
       work = true;
       const pipeline::Recommendation recommendation = policy::recommendation_of(item, got->evaluation);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/writer.h"
+
 namespace gatehouse::evidence {
 namespace {
 
@@ -63,6 +65,7 @@ bool Capture::room(std::size_t bytes) {
   attestation_.segments = {};
   said_.packages.reset();
   said_.port_filters.clear();
+  said_.software_list.reset();
   memory_->give(std::exchange(held_, 0));
   return false;
 }
@@ -98,6 +101,34 @@ void Capture::add_packages(Bytes piece) {
 
 void Capture::port_filter(std::uint16_t collector, Bytes value) {
   if (room(value.size())) said_.port_filters.try_emplace(collector, to_vector(value));
+}
+
+void Capture::begin_software() { said_.software_list.emplace(); }
+
+void Capture::add_software(std::string_view identifier) {
+  if (!said_.software_list || identifier.size() > UINT16_MAX || !room(2 + identifier.size())) return;
+  Writer w;
+  w.put(std::uint16_t(identifier.size()));
+  w.put_bytes(as_bytes(identifier));
+  said_.software_list->insert(said_.software_list->end(), w.view().begin(), w.view().end());
+}
+
+// Equal sets are equal pieces, in whatever order they were told.
+Said Capture::take_said() {
+  if (said_.software_list) {
+    std::vector<std::string> names;
+    if (const auto good = server::each_software(*said_.software_list, [&](std::string_view one) { names.emplace_back(one); });
+        !good)
+      said_.software_list.reset();
+    std::sort(names.begin(), names.end());
+    Writer w;
+    for (const std::string& one : names) {
+      w.put(std::uint16_t(one.size()));
+      w.put_bytes(as_bytes(one));
+    }
+    if (said_.software_list) said_.software_list = std::move(w).take();
+  }
+  return std::move(said_);
 }
 
 Attestation Capture::take_attestation() { return std::move(attestation_); }

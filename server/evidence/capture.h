@@ -49,6 +49,10 @@ class Capture : public std::enable_shared_from_this<Capture> {
   void add_packages(Bytes piece);
   void drop_packages() { said_.packages.reset(); }
   void port_filter(std::uint16_t collector, Bytes value);
+  // The identifiers of what is installed, of which each answer takes the place of the one before; and what they are.
+  void begin_software();
+  void add_software(std::string_view identifier);
+  void software(const server::SoftwareFacts& facts) { said_.software = facts; }
 
   // The attestation's result is what the evidence plane said of this evidence, and nothing else.
   void judged() { judged_ = true; }
@@ -58,7 +62,7 @@ class Capture : public std::enable_shared_from_this<Capture> {
   // And the attestation can be judged again by it.
   bool attested() const { return !left_out_ && finished_ && judged_; }
   Attestation take_attestation();
-  Said take_said() { return std::move(said_); }
+  Said take_said();
   // The room that what was taken goes on to need.
   std::shared_ptr<void> take_hold();
 

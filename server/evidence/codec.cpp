@@ -10,7 +10,8 @@ namespace {
 
 using namespace fields;
 
-constexpr std::uint8_t kept_version = 2, oldest_kept_version = 1;  // 1: past results without failing_since
+// 1: past results without failing_since; 2: no names of certificates, no software.
+constexpr std::uint8_t kept_version = 3, oldest_kept_version = 1;
 constexpr std::size_t max_baselines = 1024, max_list = 65'536;
 constexpr std::size_t identifier_at = 4, identifier_size = 4;  // in a PA-TNC message (RFC 5792 3.6)
 
@@ -390,6 +391,8 @@ void put_facts(Writer& w, const Kept& k) {
   for (const std::string* text : {&f.device, &f.product, &f.identity, &f.identity_type, &f.ak}) put_text(w, *text);
   w.put(std::uint64_t(f.now));
   put_optional(w, f.last_boot, [&](std::int64_t v) { w.put(std::uint64_t(v)); });
+  put_text(w, f.certificate.issuer);
+  put_texts(w, f.certificate.alternative_names);
   w.put(std::uint32_t(k.history.size()));
   for (const auto& [key, past] : k.history) {
     put_text(w, key);
@@ -407,6 +410,10 @@ Result<void> get_facts(Reader& r, Kept& k, std::uint8_t layout) {
   }
   GH_TRY(f.now, get_time(r));
   GH_CHECK(get_optional(r, f.last_boot, [&] { return get_time(r); }));
+  if (layout > 2) {
+    GH_TRY(f.certificate.issuer, get_text(r));
+    GH_TRY(f.certificate.alternative_names, get_texts(r));
+  }
   GH_TRY(const std::size_t history, get_count(r, 4 + 8 + 1 + 3 * 4));
   for (std::size_t i = 0; i < history; ++i) {
     GH_TRY(std::string key, get_text(r));
@@ -434,8 +441,15 @@ void put_said(Writer& w, PieceWriter& pieces, Said&& said) {
     w.put(collector);
     pieces.put(w, std::move(value));
   }
+  put_bool(w, said.software.has_value());
+  if (!said.software) return;
+  w.put(std::uint8_t(said.software->list));
+  put_text(w, said.software->why);
+  w.put(std::uint64_t(said.software->inventory_time));
+  put_bool(w, said.software_list.has_value());
+  if (said.software_list) pieces.put(w, *std::move(said.software_list));
 }
-Result<Said> get_said(Reader& r, PieceReader& pieces) {
+Result<Said> get_said(Reader& r, PieceReader& pieces, std::uint8_t layout) {
   Said said;
   const auto number = [&] { return r.get<std::uint32_t>(); };
   GH_CHECK(get_optional(r, said.settings.forwarding, number));
@@ -450,6 +464,18 @@ Result<Said> get_said(Reader& r, PieceReader& pieces) {
     GH_TRY(const auto collector, r.get<std::uint16_t>());
     GH_TRY(ByteVector value, pieces.take(r));
     if (!said.port_filters.emplace(collector, std::move(value)).second) return r.fail("a collector twice");
+  }
+  if (layout < 3) return said;
+  GH_TRY(const bool software, get_bool(r));
+  if (!software) return said;
+  server::SoftwareFacts& facts = said.software.emplace();
+  GH_TRY(facts.list, get_enum(r, server::SoftwareFacts::List::whole));
+  GH_TRY(facts.why, get_text(r));
+  GH_TRY(facts.inventory_time, get_time(r));
+  GH_TRY(const bool listed, get_bool(r));
+  if (listed) {
+    GH_TRY(said.software_list, pieces.take(r));
+    GH_CHECK(server::each_software(*said.software_list, [](std::string_view) {}));
   }
   return said;
 }
@@ -506,7 +532,7 @@ Result<Kept> decode(Bytes head, std::vector<ByteVector> given) {
     GH_TRY(Part part, get_part(r));
     k.parts.push_back(std::move(part));
   }
-  GH_TRY(k.said, get_said(r, pieces));
+  GH_TRY(k.said, get_said(r, pieces, layout));
   GH_TRY(const bool attested, get_bool(r));
   if (attested) {
     Attestation a;

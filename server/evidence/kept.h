@@ -12,6 +12,7 @@
 #include "pipeline/graph/pipeline.h"
 #include "server/judge/answers.h"
 #include "server/judge/assembly.h"
+#include "server/judge/software.h"
 #include "server/policy/work_items.h"
 #include "server/state/evidence.h"
 
@@ -50,6 +51,10 @@ struct Said {
   server::OsSettings settings;
   std::optional<ByteVector> packages;                // value of Installed Packages (RFC 5792 4.2.7)
   std::map<std::uint16_t, ByteVector> port_filters;  // values of Port Filter by collector (RFC 5792 4.2.6)
+  // Of SWIDT; absent: it wasn't asked for, or its list couldn't be kept. The list, where there is one: each identifier of
+  // an installed instance after its length (2 bytes), in ascending order.
+  std::optional<server::SoftwareFacts> software;
+  std::optional<ByteVector> software_list;
 };
 
 struct Kept {

@@ -66,6 +66,7 @@ Result<void> Conversation::identify() {
   facts_.product = product();
   facts_.identity = peer.identity;
   facts_.identity_type = peer.identity_type;
+  facts_.certificate = peer.certificate;
   facts_.now = intent.started;
   facts_.last_boot = info.last_boot;
   plan_ = policy::work_items(*settings.policy, facts_, [&](const std::string& key) -> std::optional<policy::PastResult> {

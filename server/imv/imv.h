@@ -59,7 +59,7 @@ class Imv : public Receiver {
   virtual void contribute(SessionResult& /*record*/) {}
   ValidatorPart part() const { return {*result_, items_, contribution()}; }
   // What that was made of, to be judged again.
-  evidence::Part kept_part() const;
+  virtual evidence::Part kept_part() const;
   const std::vector<pipeline::ItemResult>& items() const { return items_; }
   // The same under the keys that a later session's policy asks for.
   const std::vector<ItemResult>& kept_items() const { return kept_items_; }

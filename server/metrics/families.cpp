@@ -114,6 +114,8 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
          value(m.leases_ended));
   single("gatehouse_policy_switches_total", Type::counter, "Times that another policy came into force while the server ran.",
          value(m.policy_switches));
+  single("gatehouse_policy_holds_total", Type::counter,
+         "Policies that were held back beforehand: by kept evidence they would have refused too many devices.", value(m.policy_holds));
   single("gatehouse_safety_stops_total", Type::counter,
          "Switches of policy or references after which too many devices were refused that had been allowed.", value(m.safety_stops));
   family("gatehouse_shadow_verdicts_total", Type::counter, "Sessions by what the shadow policy said of them.").samples = {

@@ -13,6 +13,7 @@
 #include "server/policy/distinguished_name.h"
 #include "server/policy/policy.h"
 #include "server/policy/rules.h"
+#include "server/policy/software_reader.h"
 
 namespace gatehouse::server::policy {
 namespace {
@@ -38,7 +39,7 @@ struct DraftGroup {
   std::string parent;
   bool names_members = false;  // even by an empty list: "nobody yet" isn't "everybody"
   Choice choice;
-  std::optional<std::string> rules;  // "none" or a name; nothing: inherited
+  std::optional<std::string> rules, software;  // "none" or a name; nothing: inherited
   std::vector<DraftEntry> entries;
 };
 
@@ -145,8 +146,19 @@ class PolicyReader {
   void read_policy_table(const toml::node& node, const std::string& key);
   void read_messages(const toml::table& languages, const std::string& prefix, const std::string& file);
   void read_rules(const toml::node& node, const std::string& key);
-  Use rules_name(std::optional<std::string>& slot);
+  void read_software(const toml::node& node, const std::string& key);
+  struct NamedRules {
+    std::size_t line;
+    std::string key, name;
+  };
+  Use rules_name(std::optional<std::string>& slot, std::vector<NamedRules>& named, std::string_view table);
+  Use rules_name(std::optional<std::string>& slot) { return rules_name(slot, named_rules_, "[rules.NAME]"); }
+  Use software_name(std::optional<std::string>& slot) { return rules_name(slot, named_software_, "[software.NAME]"); }
+  bool good_rules_name(std::string_view name, const toml::node& node, const std::string& key);
   pipeline::EvidenceRulesPtr rules_named(const std::optional<std::string>& name) const;
+  SoftwareRulesPtr software_named(const std::optional<std::string>& name) const;
+  void read_certificate_name(CertificatePattern::Attributes& out, const toml::key& type, const toml::node& value,
+                             const std::string& key);
   void read_certificates(Group& group, const toml::node& node, const std::string& key);
   Use times(TimeSpans& slot);
   void read_group(std::string_view name, const toml::node& node);
@@ -169,12 +181,8 @@ class PolicyReader {
   Mistakes mistakes_;
   std::vector<DraftGroup> drafts_;
   std::optional<Recommendation> on_fail_, on_noresult_;
-  std::optional<std::string> rules_;
-  struct NamedRules {
-    std::size_t line;
-    std::string key, name;
-  };
-  std::vector<NamedRules> named_rules_;  // to look up when all are read
+  std::optional<std::string> rules_, software_;
+  std::vector<NamedRules> named_rules_, named_software_;  // to look up when all are read
   const toml::table* messages_ = nullptr;
 };
 
@@ -237,14 +245,21 @@ Use PolicyReader::age(std::optional<std::chrono::seconds>& slot) {
 }
 
 // Names are looked up by check_rules(), when all tables are read.
-Use PolicyReader::rules_name(std::optional<std::string>& slot) {
-  return [this, &slot](const toml::node& node, const std::string& key) {
+Use PolicyReader::rules_name(std::optional<std::string>& slot, std::vector<NamedRules>& named, std::string_view table) {
+  return [this, &slot, &named, table](const toml::node& node, const std::string& key) {
     slot.reset();
-    const auto name = string(node, key, "wants the name of a table [rules.NAME], \"none\" or \"inherit\"");
+    const auto name =
+        string(node, key, "wants the name of a table " + std::string(table) + ", \"none\" or \"inherit\"");
     if (!name || *name == "inherit") return;
     slot = name;
-    if (*name != "none") named_rules_.push_back({line_of(node), key, *name});
+    if (*name != "none") named.push_back({line_of(node), key, *name});
   };
+}
+
+bool PolicyReader::good_rules_name(std::string_view name, const toml::node& node, const std::string& key) {
+  if (!name.empty() && name.size() <= max_name && printable(name) && name != "none" && name != "inherit") return true;
+  mistake(node, key, "a name of rules is one line of 1 to 128 bytes, not \"none\" and not \"inherit\"");
+  return false;
 }
 
 std::optional<toml::table> PolicyReader::parse(std::string_view text, const std::string& file) {
@@ -289,6 +304,7 @@ void PolicyReader::read_policy_table(const toml::node& node, const std::string& 
               {"on_fail", recommendation(on_fail_)},
               {"on_noresult", recommendation(on_noresult_)},
               {"rules", rules_name(rules_)},
+              {"software", software_name(software_)},
               {"remediation_uri",
                [&](const toml::node& n, const std::string& k) {
                  const auto v = string(n, k, "wants a URI such as \"https://help.example.org/nac\"");
@@ -359,12 +375,27 @@ void PolicyReader::read_rules(const toml::node& node, const std::string& key) {
                      });
   for (const auto& [name, one] : *table) {
     const std::string full = key + '.' + std::string(name.str());
-    if (name.str().empty() || name.str().size() > max_name || !printable(name.str()) || name.str() == "none" ||
-        name.str() == "inherit")
-      mistake(one, full, "a name of rules is one line of 1 to 128 bytes, not \"none\" and not \"inherit\"");
-    else
-      out_->rules.push_back(reader.read(name.str(), one, full));
+    if (good_rules_name(name.str(), one, full)) out_->rules.push_back(reader.read(name.str(), one, full));
   }
+}
+
+void PolicyReader::read_software(const toml::node& node, const std::string& key) {
+  const toml::table* const table = node.as_table();
+  if (table == nullptr) return mistake(node, key, "wants a table for each set of rules, such as [software.servers]");
+  if (table->size() > max_software_tables) return mistake(node, key, "more than 256 tables of rules");
+  SoftwareReader reader([this](std::size_t line, const std::string& at, std::string reason) {
+    mistake(line, at, std::move(reason));
+  });
+  for (const auto& [name, one] : *table) {
+    const std::string full = key + '.' + std::string(name.str());
+    if (good_rules_name(name.str(), one, full)) out_->software.push_back(reader.read(name.str(), one, full));
+  }
+}
+
+SoftwareRulesPtr PolicyReader::software_named(const std::optional<std::string>& name) const {
+  const auto at = std::find_if(out_->software.begin(), out_->software.end(),
+                               [&](const auto& r) { return name && r->name == *name; });
+  return at == out_->software.end() ? nullptr : *at;
 }
 
 pipeline::EvidenceRulesPtr PolicyReader::rules_named(const std::optional<std::string>& name) const {
@@ -420,12 +451,13 @@ void PolicyReader::read_group(std::string_view name, const toml::node& node) {
        {"max_age", age(draft.choice.max_age)},
        {"grace", age(draft.choice.grace)},
        {"rules", rules_name(draft.rules)},
+       {"software", software_name(draft.software)},
        {"on_fail", recommendation(draft.choice.on_fail)},
        {"on_noresult", recommendation(draft.choice.on_noresult)}});
 }
 
 void PolicyReader::read_certificates(Group& group, const toml::node& node, const std::string& key) {
-  constexpr std::string_view wants = "wants a list of tables such as { O = \"Example\", OU = \"Servers*\" }";
+  constexpr std::string_view wants = "wants a list of tables such as { O = \"Example\", dns = \"*.example.org\" }";
   const toml::array* const list = node.as_array();
   if (list == nullptr) return mistake(node, key, std::string(wants));
   for (const toml::node& one : *list) {
@@ -437,13 +469,29 @@ void PolicyReader::read_certificates(Group& group, const toml::node& node, const
     CertificatePattern& pattern = group.certificates.emplace_back();
     for (const auto& [type, value] : *table) {
       const std::string full = key + '.' + std::string(type.str());
-      if (!is_attribute_type(type.str()) || type.str().size() > max_name)
-        mistake(type.source().begin.line, full, "is no attribute of a subject, such as CN, O, OU, C or serialNumber");
-      else if (auto text = string(value, full, "wants the value of the attribute; `*` stands for any characters"))
-        pattern.attributes.emplace_back(type.str(), *std::move(text));
+      if (type.str() == "issuer") {
+        if (const toml::table* const names = value.as_table(); names == nullptr || names->empty())
+          mistake(value, full, "wants a table such as { CN = \"Device CA*\" }");
+        else
+          for (const auto& [of_issuer, one_value] : *names)
+            read_certificate_name(pattern.issuer, of_issuer, one_value, full + '.' + std::string(of_issuer.str()));
+      } else if (type.str() == "dns" || type.str() == "email" || type.str() == "uri") {
+        if (auto text = string(value, full, "wants the value of a subjectAltName; `*` stands for any characters"))
+          pattern.names.emplace_back(type.str(), *std::move(text));
+      } else {
+        read_certificate_name(pattern.attributes, type, value, full);
+      }
     }
-    std::sort(pattern.attributes.begin(), pattern.attributes.end());
+    for (auto* const list_of : {&pattern.attributes, &pattern.issuer, &pattern.names}) std::sort(list_of->begin(), list_of->end());
   }
+}
+
+void PolicyReader::read_certificate_name(CertificatePattern::Attributes& out, const toml::key& type, const toml::node& value,
+                                         const std::string& key) {
+  if (!is_attribute_type(type.str()) || type.str().size() > max_name)
+    mistake(type.source().begin.line, key, "is no attribute of a name, such as CN, O, OU, C or serialNumber");
+  else if (auto text = string(value, key, "wants the value of the attribute; `*` stands for any characters"))
+    out.emplace_back(type.str(), *std::move(text));
 }
 
 Use PolicyReader::times(TimeSpans& slot) {
@@ -640,14 +688,18 @@ void PolicyReader::inherit() {
   out_->ungrouped = {
       tpm_attestation(on_fail_.value_or(Recommendation::isolate), on_noresult_.value_or(Recommendation::isolate))};
   out_->ungrouped.front().rules = rules_named(rules_);
+  const auto no_rules = [&](const NamedRules& one, std::string_view table) {
+    mistake(one.line, one.key,
+            "no rules are called \"" + one.name + "\": wants the name of a table " + std::string(table) +
+                ", \"none\" or \"inherit\"");
+  };
   for (const NamedRules& one : named_rules_)
-    if (!rules_named(one.name))
-      mistake(
-          one.line, one.key,
-          "no rules are called \"" + one.name + "\": wants the name of a table [rules.NAME], \"none\" or \"inherit\"");
+    if (!rules_named(one.name)) no_rules(one, "[rules.NAME]");
+  for (const NamedRules& one : named_software_)
+    if (!software_named(one.name)) no_rules(one, "[software.NAME]");
   for (DraftGroup& draft : drafts_) {
     Choice above = draft.choice;
-    std::optional<std::string> rules = draft.rules;
+    std::optional<std::string> rules = draft.rules, software = draft.software;
     for (auto at = draft.group.parent; at; at = drafts_[*at].group.parent) {
       const Choice& choice = drafts_[*at].choice;
       if (!above.on_fail) above.on_fail = choice.on_fail;
@@ -655,6 +707,7 @@ void PolicyReader::inherit() {
       if (!above.max_age) above.max_age = choice.max_age;
       if (!above.grace) above.grace = choice.grace;
       if (!rules) rules = drafts_[*at].rules;
+      if (!software) software = drafts_[*at].software;
     }
     for (DraftEntry& entry : draft.entries) {
       Enforcement& e = entry.enforcement;
@@ -671,6 +724,7 @@ void PolicyReader::inherit() {
       if (e.type != Type::tpmra && e.type != Type::deny)
         e.grace = entry.choice.grace ? *entry.choice.grace : above.grace.value_or(std::chrono::seconds(0));
       if (e.type == Type::tpmra) e.rules = rules_named(rules ? rules : rules_);
+      if (e.type == Type::swidt) e.software = software_named(software ? software : software_);
       draft.group.ask.push_back(std::move(e));
     }
     Group& g = draft.group;
@@ -722,8 +776,10 @@ void PolicyReader::make_digest() {
     line("max_age", std::to_string(e.max_age.count()));
     if (e.grace.count() != 0) line("grace", std::to_string(e.grace.count()));
     if (e.rules) line("rules", e.rules->name);
+    if (e.software) line("software", e.software->name);
   };
   for (const pipeline::EvidenceRulesPtr& rules : p.rules) text += "rules " + rules->name + '\n' + canonical(*rules);
+  for (const SoftwareRulesPtr& rules : p.software) text += "software " + rules->name + '\n' + rules->canonical();
   for (const Enforcement& e : p.ungrouped) entry(e);
   for (const Group& g : p.groups) {
     line("group", g.name);
@@ -739,6 +795,8 @@ void PolicyReader::make_digest() {
     for (const CertificatePattern& one : g.certificates) {
       std::string& all = certificates.emplace_back();
       for (const auto& [type, pattern] : one.attributes) all += type + '=' + pattern + '\0';
+      for (const auto& [type, pattern] : one.issuer) all += "issuer." + type + '=' + pattern + '\0';
+      for (const auto& [kind, pattern] : one.names) all += kind + ':' + pattern + '\0';
     }
     list("certificate", certificates);
     list("during", g.during.texts());
@@ -755,6 +813,7 @@ std::expected<PolicyPtr, Mistakes> PolicyReader::run(std::string_view text, std:
     read_table(*root, {},
                {{"policy", [&](const toml::node& n, const std::string& k) { read_policy_table(n, k); }},
                 {"rules", [&](const toml::node& n, const std::string& k) { read_rules(n, k); }},
+                {"software", [&](const toml::node& n, const std::string& k) { read_software(n, k); }},
                 {"groups", [&](const toml::node& n, const std::string& k) {
                    const toml::table* const table = n.as_table();
                    if (table == nullptr) return mistake(n, k, "wants a table for each group, such as [groups.servers]");

@@ -33,6 +33,13 @@ bool means(const PackageRule& rule, std::string_view version, VersionScheme sche
   return !order || *order < 0 || (*order == 0 && rule.match == PackageRule::Match::less_equal);
 }
 
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = char(c - 'A' + 'a');
+  return out;
+}
+
 bool lists(const PackageRules::Rules& rules, std::string_view package, std::string_view version, VersionScheme scheme) {
   const auto [first, last] = rules.equal_range(package);
   return std::any_of(first, last, [&](const PackageRule& rule) { return means(rule, version, scheme); });
@@ -114,11 +121,27 @@ bool IdentityPattern::matches(std::string_view identity_type, std::string_view i
   return !identity.empty() && kind == identity_type && pattern_matches(pattern, identity);
 }
 
-bool CertificatePattern::matches(std::string_view identity_type, std::string_view identity) const {
+bool CertificatePattern::matches(std::string_view identity_type, std::string_view identity,
+                                 const CertificateNames& certificate) const {
   if (identity_type != "certificate" || identity.empty()) return false;
-  return std::all_of(attributes.begin(), attributes.end(), [&](const auto& one) {
-    return any_attribute(identity, one.first, [&](std::string_view value) { return pattern_matches(one.second, value); });
-  });
+  const auto has = [](std::string_view name, const Attributes& wanted) {
+    return std::all_of(wanted.begin(), wanted.end(), [&](const auto& one) {
+      return any_attribute(name, one.first, [&](std::string_view value) { return pattern_matches(one.second, value); });
+    });
+  };
+  const auto named = [&](const auto& one) {
+    const std::string kind = one.first + ':';
+    // DNS names, and what stands behind the @ of a mail address, are compared without regard to case (RFC 5280 section 7);
+    // before the @ hardly anybody means case, and a group that is missed is the worse mistake.
+    const bool any_case = one.first != "uri";
+    return std::any_of(certificate.alternative_names.begin(), certificate.alternative_names.end(), [&](const std::string& name) {
+      if (!name.starts_with(kind)) return false;
+      const std::string_view value = std::string_view(name).substr(kind.size());
+      return any_case ? pattern_matches(lower_case(one.second), lower_case(value)) : pattern_matches(one.second, value);
+    });
+  };
+  return has(identity, attributes) && (issuer.empty() || has(certificate.issuer, issuer)) &&
+         std::all_of(names.begin(), names.end(), named);
 }
 
 std::string Policy::version() const { return file.empty() ? "default" : digest.hex().substr(0, 16); }

@@ -28,6 +28,7 @@
 #include "server/policy/catalogue.h"
 #include "server/policy/mistake.h"
 #include "server/policy/ports.h"
+#include "server/policy/software.h"
 #include "server/policy/times.h"
 
 namespace gatehouse::server::policy {
@@ -121,6 +122,7 @@ struct Enforcement {
   std::chrono::seconds max_age{0};  // 0: always asked
   std::chrono::seconds grace{0};    // for which one that is no longer compliant is let in all the same; never of TPMRA
   pipeline::EvidenceRulesPtr rules;  // TPMRA: null for none
+  SoftwareRulesPtr software;         // SWIDT: null for none
 };
 
 // "certificate:CN=*, O=Example": an authenticated identity; `*` stands for any characters, the empty text included.
@@ -130,11 +132,20 @@ struct IdentityPattern {
   bool matches(std::string_view identity_type, std::string_view identity) const;
 };
 
-// { O = "Example", OU = "Servers*" }: patterns of attributes of an authenticated certificate's subject, all of which have
-// to match; of an attribute that it has several times, one does.
+// What a certificate that was authenticated says besides its subject.
+struct CertificateNames {
+  std::string issuer;                          // RFC 2253 text; empty: no certificate
+  std::vector<std::string> alternative_names;  // "dns:…", "email:…", "uri:…"
+  friend bool operator==(const CertificateNames&, const CertificateNames&) = default;
+};
+
+// { O = "Example", dns = "*.example.org", issuer = { CN = "Device CA*" } }: patterns of an authenticated certificate, all
+// of which have to match; of what it has several times, one does.
 struct CertificatePattern {
-  std::vector<std::pair<std::string, std::string>> attributes;  // type and pattern, in order
-  bool matches(std::string_view identity_type, std::string_view identity) const;
+  using Attributes = std::vector<std::pair<std::string, std::string>>;  // type and pattern, in order
+  Attributes attributes, issuer;
+  Attributes names;  // "dns", "email" or "uri", and pattern
+  bool matches(std::string_view identity_type, std::string_view identity, const CertificateNames& certificate) const;
 };
 
 struct Group {
@@ -171,6 +182,7 @@ struct Policy {
   std::shared_ptr<const PolicySource> source;  // null: built in
   std::vector<Group> groups;           // by name
   std::vector<pipeline::EvidenceRulesPtr> rules;  // by name
+  std::vector<SoftwareRulesPtr> software;         // by name
   std::vector<Enforcement> ungrouped;  // of a device in no group: TPMRA with firmware log and IMA list
   Combine combine = Combine::standard;
   Recommendation unknown_devices =

@@ -21,9 +21,11 @@ bool named_member(const Group& group, const DeviceFacts& device) {
       std::find(group.devices.begin(), group.devices.end(), device.device) != group.devices.end())
     return true;
   if (!device.product.empty() && one_of(group.products, device.product)) return true;
-  const auto matches = [&](const auto& p) { return p.matches(device.identity_type, device.identity); };
-  return std::any_of(group.identities.begin(), group.identities.end(), matches) ||
-         std::any_of(group.certificates.begin(), group.certificates.end(), matches);
+  return std::any_of(group.identities.begin(), group.identities.end(),
+                     [&](const auto& p) { return p.matches(device.identity_type, device.identity); }) ||
+         std::any_of(group.certificates.begin(), group.certificates.end(), [&](const auto& p) {
+           return p.matches(device.identity_type, device.identity, device.certificate);
+         });
 }
 
 // Indices of the groups that name the device, by what is authenticated and, so far, by what it claims; else those of
@@ -124,11 +126,14 @@ void gather(Gathering& all, const Enforcement& e, std::string_view group, unsign
       item.argument = spaced(item.letters);
     }
   }
-  if (e.rules) {
+  const auto add = [](auto& all_rules, const auto& rules) {
+    if (rules == nullptr) return;
     const auto place =
-        std::find_if(item.rules.begin(), item.rules.end(), [&](const auto& r) { return r->name >= e.rules->name; });
-    if (place == item.rules.end() || *place != e.rules) item.rules.insert(place, e.rules);
-  }
+        std::find_if(all_rules.begin(), all_rules.end(), [&](const auto& r) { return r->name >= rules->name; });
+    if (place == all_rules.end() || *place != rules) all_rules.insert(place, rules);
+  };
+  add(item.rules, e.rules);
+  add(item.software, e.software);
   if (first || steps < g.steps) {
     g.steps = steps;
     item.on_fail = e.on_fail;
@@ -177,6 +182,7 @@ std::string WorkItem::key() const {
   std::string out(name(type));
   if (!argument.empty()) out += ' ' + argument;
   for (const pipeline::EvidenceRulesPtr& one : rules) out += (&one == &rules.front() ? " rules " : "+") + one->version;
+  for (const SoftwareRulesPtr& one : software) out += (&one == &software.front() ? " rules " : "+") + one->version;
   return out;
 }
 

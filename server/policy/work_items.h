@@ -27,6 +27,7 @@ struct DeviceFacts {
   std::string product;        // of the device's record where it has one, else as claimed
   std::string identity;       // authenticated by the transport, empty: none
   std::string identity_type;  // "certificate", "password", ""
+  CertificateNames certificate{};  // of the identity, where it is one
   std::string ak;             // pin of the AK that made an accepted quote on this connection; empty: none yet
   std::int64_t now = 0;       // milliseconds since 1970
   std::optional<std::int64_t> last_boot;  // as claimed by the endpoint, milliseconds since 1970
@@ -53,6 +54,7 @@ struct WorkItem {
   std::string_view path;                   // FREFM to DMETA
   const PackageRules* packages = nullptr;  // PCKGS
   std::vector<pipeline::EvidenceRulesPtr> rules;  // TPMRA: of all that ask for it, by name
+  std::vector<SoftwareRulesPtr> software{};       // SWIDT: the same
   Recommendation on_fail = Recommendation::isolate;
   Recommendation on_noresult = Recommendation::isolate;
   std::chrono::seconds max_age{0}, grace{0};

@@ -219,6 +219,7 @@ Result<void> State::Impl::forget_software(Batch& batch, const std::string& devic
   GH_TRY(const auto head, read_head(batch, device));
   if (!head) return {};
   batch.erase(layout::head_key(device));
+  batch.erase(layout::inventory_time_key(device));
   // Numbers that are given later are greater.
   batch.erase_range(layout::installed_prefix(device, 0), layout::installed_prefix(device, numbers + 1));
   batch.erase_range(layout::ended_prefix(device, 0), layout::ended_prefix(device, numbers + 1));
@@ -376,6 +377,7 @@ class Ending {
     write_head();
     GH_CHECK(write_change());
     batch_.put(layout::head_key(device_), layout::encode(head_));
+    if (update_.inventory) batch_.put(layout::inventory_time_key(device_), layout::number64(std::uint64_t(work_.result.intent.started)));
     batch_.erase(layout::staging_key(work_.result.intent.session));
     return {};
   }

@@ -52,6 +52,7 @@ Result<SoftwareAction> get_action(Reader& r) {
 }  // namespace
 
 std::string head_key(std::string_view device) { return joined('h', device); }
+std::string inventory_time_key(std::string_view device) { return joined('u', device); }
 std::string installed_prefix(std::string_view device, std::uint64_t generation) {
   return numbered('i', device, generation);
 }

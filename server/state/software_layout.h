@@ -50,6 +50,7 @@ struct StagingValue {
 
 inline constexpr std::string_view counter_key = "g";
 std::string head_key(std::string_view device);
+std::string inventory_time_key(std::string_view device);
 std::string installed_prefix(std::string_view device, std::uint64_t generation);
 std::string ended_prefix(std::string_view device, std::uint64_t change);
 std::string change_prefix(std::string_view device);

@@ -139,6 +139,13 @@ Result<std::optional<SoftwareHead>> State::software_head(std::string_view device
   return std::move(head->head);
 }
 
+Result<std::int64_t> State::software_inventory_time(std::string_view device) const {
+  GH_TRY(const auto value, impl_->store->view().read(layout::inventory_time_key(device)));
+  if (!value) return 0;
+  if (value->size() != 8) return fail(Fault::malformed, "not a time", "docs/formats/state.md");
+  return std::int64_t(layout::read_number64(*value));
+}
+
 Result<SoftwarePage> State::software_at(std::string_view device, std::optional<std::int64_t> time, std::size_t most,
                                         const SoftwareCursor& from) const {
   const Moment moment(*impl_->store);

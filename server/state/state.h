@@ -313,6 +313,8 @@ class State {
 
   // Absent: nothing was ever applied.
   Result<std::optional<SoftwareHead>> software_head(std::string_view device) const;
+  // When the session began in which it last told a whole inventory, milliseconds since 1970; 0: it isn't known.
+  Result<std::int64_t> software_inventory_time(std::string_view device) const;
   // What was installed at `time` (milliseconds since 1970), as it is known now; without one, what is installed. An
   // inventory counts until the next one or an event says otherwise. Pages end early when they grow large, and may be
   // empty with more to follow.

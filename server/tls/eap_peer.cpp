@@ -11,6 +11,7 @@
 #include "server/state/life.h"
 #include "server/tls/radius_caller.h"
 #include "server/tls/radius_dynamic.h"
+#include "server/tls/tls_context.h"
 #include "server/tls/tls_tunnel.h"
 #include "wire/eap/eap.h"
 
@@ -447,10 +448,14 @@ void EapPeer::authenticated(bool good, const std::string& user, std::string_view
           " with " + eap_.tunnel().cipher() + (good ? ": successful" : " failed: " + std::string(reason)));
 }
 
+policy::CertificateNames EapPeer::certificate_of(const EapIdentity& identity) const {
+  return identity.type == "certificate" ? certificate_names(eap_.tunnel().certificate()) : policy::CertificateNames();
+}
+
 void EapPeer::begin_assessment(const EapIdentity& identity) {
   clock_.begin();
   whose_.identity = identity;
-  session_ = std::make_unique<Session>(*this, settings_, *server_->state, Peer{address_, identity.name, identity.type, {}}, Carrier::pt_eap);
+  session_ = std::make_unique<Session>(*this, settings_, *server_->state, Peer{address_, identity.name, identity.type, certificate_of(identity), {}}, Carrier::pt_eap);
   log(LogLevel::info, "PT-EAP with " + address_ + ", identity '" + escaped(identity.name) + "' (" + identity.type + "), EAP identity '" +
                           escaped(eap_.outer_identity()) + "'");
   begin_trace(eap_.tunnel().version(), eap_.tunnel().cipher(), identity.name, identity.type);
@@ -479,7 +484,7 @@ void EapPeer::without_assessment(const EapIdentity& identity) {
       whose_.also = lease->also;
       whose_.sure = true;
       if (const auto device = server_->state->device(lease->device); device && *device)
-        whose_.groups = policy::groups_of(*settings_.policy, {policy::Standing::authenticated, lease->device, (*device)->product, identity.name, identity.type, {}, now_ms(), {}});
+        whose_.groups = policy::groups_of(*settings_.policy, {policy::Standing::authenticated, lease->device, (*device)->product, identity.name, identity.type, certificate_of(identity), {}, now_ms(), {}});
     }
     log(LogLevel::info, "'" + escaped(identity.name) + "' at " + address_ + " by its lease: " +
                             (lease ? std::string(pipeline::name(lease->recommendation)) + ", device " + escaped(lease->device) +

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -25,6 +26,7 @@
 #include "server/tls/backoff.h"
 #include "server/tls/connection.h"
 #include "server/tls/server.h"
+#include "server/tls/rehearsal.h"
 #include "server/tls/switch_guard.h"
 #include "server/tls/tls_context.h"
 #include "server/trace/recorder.h"
@@ -110,6 +112,9 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   HeldSwitch held;                                   // guarded by mutex: as it is in the store
   std::string alarm;                                 // guarded by mutex
   std::uint64_t policy_number = 0;                   // guarded by mutex
+  std::string rehearsing;                            // guarded by mutex: version; empty: none
+  std::string approved;                              // guarded by mutex: version that the operator let in
+  std::jthread rehearsal;                            // on `own`; joined before what it judges with goes
   std::atomic<bool> guarding{false};                 // the guard watches
   unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
   std::size_t connections_then = 0;                  // on `own`; when that was looked at last
@@ -136,6 +141,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void stop_switch(SwitchGuard::Counts counts);
   void settle_switch();
   bool release_switch();
+  // Where the policy is to be rehearsed, the one in force stays in its place; the new one, else null.
+  policy::PolicyPtr take_to_rehearse(policy::PolicyPtr& policy);
+  void begin_rehearsal(policy::PolicyPtr next);
+  void rehearsed(const policy::PolicyPtr& next, const RehearsalCounts& counts);
+  void switch_policy(policy::PolicyPtr next);
   PolicyStatus policy_status() const;
   // From the state's sessions, so that a restart shuts nobody out.
   void recall_leases();

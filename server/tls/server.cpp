@@ -120,9 +120,11 @@ Result<void> Server::Impl::load() {
     GH_TRY(auto settings_of_radius, RadiusSettings::load(again));
     radius->reload(std::move(settings_of_radius));
   }
+  const policy::PolicyPtr to_rehearse = take_to_rehearse(s->policy);
   GH_TRY(const std::uint64_t number, bring_into_force(s->policy));
   GH_CHECK(reload_references());
   if (results) results->reopen();
+  begin_rehearsal(to_rehearse);
   const std::lock_guard lock(mutex);
   tls = std::move(new_tls);
   const auto before = std::exchange(settings, std::move(s));
@@ -612,6 +614,7 @@ Server::~Server() {
   if (!impl_) return;
   impl_->metrics_port.reset();
   impl_->radius.reset();
+  impl_->rehearsal = {};
   impl_->workers.join();
 }
 
@@ -737,6 +740,7 @@ void Server::run() {
   impl_->control.reset();
   impl_->metrics_port.reset();  // it reads what follows
   impl_->radius.reset();
+  impl_->rehearsal = {};    // judges with what follows
   impl_->pipeline.reset();  // waits for what is in flight
   if (impl_->checkpoints) {
     impl_->workers.join();

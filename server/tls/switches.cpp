@@ -36,14 +36,6 @@ bool was_allowed(const State& state, const SessionIntent& now) {
   return false;
 }
 
-// Whether the session was this device's, and nobody's who claims to be it.
-bool proved(const State& state, const SessionIntent& of, bool quoted) {
-  const auto device = state.device(of.device);
-  if (!device || !*device || !(*device)->enrolled) return false;
-  const auto& bound = (*device)->identities;
-  return quoted || (!of.identity_type.empty() && std::find(bound.begin(), bound.end(), of.identity) != bound.end());
-}
-
 }  // namespace
 
 Result<void> Server::Impl::recall_held_switch() {
@@ -188,6 +180,7 @@ bool Server::Impl::release_switch() {
   {
     const std::lock_guard lock(mutex);
     if (held.empty()) return false;
+    approved = held.policy;
     held = {};
     alarm.clear();
   }
@@ -219,6 +212,7 @@ PolicyStatus Server::Impl::policy_status() const {
   out.refused = guard.counts().refused;
   out.alarm = alarm;
   out.held = held;
+  out.rehearsing = rehearsing;
   return out;
 }
 

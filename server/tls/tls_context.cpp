@@ -127,4 +127,30 @@ std::string peer_subject(SSL* ssl) {
   return distinguished_name({reinterpret_cast<const std::byte*>(der), size});
 }
 
+ByteVector peer_certificate(SSL* ssl) {
+  X509* const certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+  const int size = i2d_X509(certificate, nullptr);
+  if (size <= 0) return {};
+  ByteVector out(static_cast<std::size_t>(size));
+  auto* at = reinterpret_cast<unsigned char*>(out.data());
+  if (i2d_X509(certificate, &at) != size) return {};
+  return out;
+}
+
+policy::CertificateNames certificate_names(Bytes der) {
+  constexpr std::size_t most = 64;
+  policy::CertificateNames out;
+  if (der.empty()) return out;
+  const auto certificate = Certificate::from_der(der);
+  if (!certificate) return out;
+  out.issuer = certificate->issuer();
+  std::size_t seen = 0;
+  for (const std::string& name : certificate->alternative_names()) {
+    if (seen++ == most) break;
+    if (name.starts_with("dns:") || name.starts_with("email:") || name.starts_with("uri:")) out.alternative_names.push_back(name);
+  }
+  return out;
+}
+
 }  // namespace gatehouse::server

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "server/config/config.h"
+#include "server/policy/policy.h"
 
 namespace gatehouse::server {
 
@@ -27,6 +28,11 @@ class TlsContext {
 
 // Subject of the verified client certificate, escaped; empty: none was given.
 std::string peer_subject(SSL* ssl);
+// That certificate, DER; empty: none, or it wasn't verified.
+ByteVector peer_certificate(SSL* ssl);
+// What policies tell certificates apart by besides the subject: of the first 64 subjectAltNames those that are DNS names,
+// mail addresses and URIs. Nothing of what is no certificate.
+policy::CertificateNames certificate_names(Bytes der);
 // Why the client's certificate was refused in the handshake: whose, and what is wrong with it; empty: it wasn't.
 std::string refused_certificate(SSL* ssl);
 // The connection's channel binding of type tls-exporter (RFC 9266), 32 bytes; empty below TLS 1.3.

@@ -85,6 +85,19 @@ TEST_F(ConfigFile, APolicyHasAShadowAndMayOnlyWatch) {
   EXPECT_EQ(mistakes(least + rest + "[policy]\nenforce = \"no\"\n"), std::vector<std::string>{"10: policy.enforce: is true or false"});
 }
 
+TEST_F(ConfigFile, APolicyIsRehearsedOnlyByEvidenceOfAllSessions) {
+  EXPECT_EQ(read(least + rest)->hold_percent, 0U);
+  const auto config = read(least + rest + "keep_evidence = \"all\"\n[policy]\nhold_percent = 10\nrehearse_sessions = 200\nrehearse_seconds = 5\n");
+  ASSERT_TRUE(config) << config.error().lines.front();
+  EXPECT_EQ(config->hold_percent, 10U);
+  EXPECT_EQ(config->rehearse_sessions, 200U);
+  EXPECT_EQ(config->rehearse_time, std::chrono::seconds(5));
+  EXPECT_EQ(mistakes(least + rest + "[policy]\nhold_percent = 10\n"),
+            std::vector<std::string>{"0: policy.hold_percent: wants [state] keep_evidence = \"all\": else nothing is kept of devices that are allowed"});
+  EXPECT_EQ(mistakes(least + rest + "keep_evidence = \"all\"\n[policy]\nhold_percent = 100\n"),
+            std::vector<std::string>{"11: policy.hold_percent: wants a number from 1 to 99"});
+}
+
 TEST_F(ConfigFile, ResultsGoWhereTheFileSaysFromItsFolder) {
   EXPECT_EQ(read(least + rest)->results.file, "");
   EXPECT_EQ(read(least + rest + "[results]\nfile = \"r.jsonl\"\n")->results.file, folder_ + "/r.jsonl");

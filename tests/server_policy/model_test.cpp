@@ -165,7 +165,7 @@ TEST(PolicyGuide, SaysNothingThatIsAMistake) {
     EXPECT_THAT(mistakes(block), ElementsAre()) << block;
     ++read;
   }
-  EXPECT_EQ(read, 3U);
+  EXPECT_EQ(read, 4U);
 }
 
 TEST(PolicyMistakes, OfTheseKeysAreAllNamed) {
@@ -195,9 +195,9 @@ superseded = "refused"
 superseded_after = 14
 )"),
               UnorderedElementsAre(
-                  "policy.toml:2: groups.a.certificates: wants a list of tables such as { O = \"Example\", OU = \"Servers*\" }",
-                  "policy.toml:2: groups.a.certificates: wants a list of tables such as { O = \"Example\", OU = \"Servers*\" }",
-                  "policy.toml:2: groups.a.certificates.C N: is no attribute of a subject, such as CN, O, OU, C or serialNumber",
+                  "policy.toml:2: groups.a.certificates: wants a list of tables such as { O = \"Example\", dns = \"*.example.org\" }",
+                  "policy.toml:2: groups.a.certificates: wants a list of tables such as { O = \"Example\", dns = \"*.example.org\" }",
+                  "policy.toml:2: groups.a.certificates.C N: is no attribute of a name, such as CN, O, OU, C or serialNumber",
                   "policy.toml:2: groups.a.certificates.O: wants the value of the attribute; `*` stands for any characters",
                   "policy.toml:3: groups.a.during: is empty: leave the key out where no times are meant",
                   HasSubstr("policy.toml:4: groups.a.except: wants times such as"),

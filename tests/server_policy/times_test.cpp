@@ -95,12 +95,12 @@ TEST(DistinguishedNames, ThatAreNoneHaveNoAttributes) {
 
 TEST(CertificatePatterns, WantAllTheirAttributes) {
   const CertificatePattern pattern{{{"O", "Example"}, {"OU", "Serv*"}}};
-  EXPECT_TRUE(pattern.matches("certificate", "CN=h,OU=Servers,O=Example"));
-  EXPECT_TRUE(pattern.matches("certificate", "O=Example,OU=Desk,OU=Servers,CN=h")) << "in any order";
-  EXPECT_FALSE(pattern.matches("certificate", "CN=h,OU=Servers,O=Example Two"));
-  EXPECT_FALSE(pattern.matches("certificate", "CN=h\\,OU=Servers,O=Example"));
-  EXPECT_FALSE(pattern.matches("password", "CN=h,OU=Servers,O=Example"));
-  EXPECT_FALSE(pattern.matches("certificate", ""));
+  EXPECT_TRUE(pattern.matches("certificate", "CN=h,OU=Servers,O=Example", {}));
+  EXPECT_TRUE(pattern.matches("certificate", "O=Example,OU=Desk,OU=Servers,CN=h", {})) << "in any order";
+  EXPECT_FALSE(pattern.matches("certificate", "CN=h,OU=Servers,O=Example Two", {}));
+  EXPECT_FALSE(pattern.matches("certificate", "CN=h\\,OU=Servers,O=Example", {}));
+  EXPECT_FALSE(pattern.matches("password", "CN=h,OU=Servers,O=Example", {}));
+  EXPECT_FALSE(pattern.matches("certificate", "", {}));
 }
 
 }  // namespace

@@ -119,5 +119,61 @@ TEST_F(SafetyStop, LetsAnotherPolicyInAndARefusedOneStayWhereItOnlyAlarms) {
   EXPECT_TRUE(status(0).at("alarm").is_null());
 }
 
+TEST_F(SafetyStop, HoldsAPolicyBackThatKeptEvidenceIsRefusedBy) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, "keep_evidence = \"all\"\n", "[policy]\nfile = \"policy.toml\"\nhold_percent = 50\nstop_devices = 1\n");
+  std::string first, second;
+  {
+    Program server(site.serve());
+    ASSERT_NE(server.port(), 0) << server.log();
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    first = status(0).at("policy").as_string();
+    write(strict);
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("is held back: by kept evidence it refuses 1 of 1 devices that are allowed"));
+    const auto held = status(1);
+    EXPECT_EQ(held.at("policy").as_string(), first);
+    EXPECT_TRUE(held.at("rehearsing").is_null());
+    second = held.at("held").as_object().at("policy").as_string();
+    EXPECT_NE(second, first);
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow) << "nobody was refused by it";
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("policy " + second + " stays held back"));
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+  }
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_EQ(status(1).at("policy").as_string(), first);
+  EXPECT_EQ(site.gatehouse("policy release").code, 0);
+  ASSERT_TRUE(server.says("instead of " + first));
+  EXPECT_EQ(status(0).at("policy").as_string(), second);
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::isolate);
+}
+
+TEST_F(SafetyStop, SwitchesToAPolicyThatKeptEvidenceIsAllowedBy) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, "keep_evidence = \"all\"\n", "[policy]\nfile = \"policy.toml\"\nhold_percent = 50\nstop_devices = 1\n");
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  // Without a session there is nothing to hold it back by.
+  write("[policy]\nremediation_uri = \"https://help.example.org/\"\n" + std::string(lenient));
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("it refuses 0 of 0 devices that are allowed, which are too few to hold it back"));
+  ASSERT_TRUE(server.says("number 2, instead of"));
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  write("[policy]\nremediation_uri = \"https://other.example.org/\"\n" + std::string(lenient));
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("was rehearsed: it refuses 0 of 1 devices that are allowed"));
+  ASSERT_TRUE(server.says("number 3, instead of"));
+  // A policy with a mistake isn't rehearsed at all.
+  write("[groups.all]\naks = [\"TPMRA\"]\n");
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("policy.toml:2: groups.all.aks: unknown key"));
+  EXPECT_EQ(status(0).at("number").to_number<int>(), 3);
+}
+
 }  // namespace
 }  // namespace gatehouse::test

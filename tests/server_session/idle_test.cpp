@@ -20,7 +20,7 @@ TEST(IdleSession, TakesLittleMemoryAfterEachAssessment) {
     Client machine_client(m, {.keep = true});
     endpoint::Session& client = machine_client.session();
     auto session = std::make_unique<server::Session>(host, world.settings, *world.state,
-                                                     server::Peer{"192.0.2.7:49152", "CN=host1", "certificate", {}});
+                                                     server::Peer{"192.0.2.7:49152", "CN=host1", "certificate", {}, {}});
     endpoint::Session::Step step = client.start();
     for (int n = 0; n < assessments; ++n) {
       if (n != 0) {

@@ -63,7 +63,10 @@ void SwimaImv::take_up() {
   s_.item = open_item(policy::Type::swidt);
   if (s_.item == nullptr) return;
   log(LogLevel::info, "IMV " + std::to_string(id()) + " handles SWIDT workitem " + std::to_string(s_.item->id));
-  if (!s_.trouble.empty()) return finish(pipeline::Evaluation::error, s_.trouble);
+  if (!s_.trouble.empty()) {
+    begin_judging();
+    return finish(pipeline::Evaluation::error, s_.trouble);
+  }
   s_.keeps = c_.info.device_id && c_.device() && c_.device()->enrolled;
   if (!s_.keeps) log(LogLevel::info, "the device isn't enrolled: what it says of its software isn't kept");
   if (s_.keeps) {
@@ -71,6 +74,7 @@ void SwimaImv::take_up() {
     if (!head) return fail("the state store can't be read: " + head.error().text());
     s_.head = *std::move(head);
   }
+  begin_judging();
   if (s_.item->has('C') && subscription_) {
     log(LogLevel::info, "SWIMA subscription " + std::to_string(subscription_->id) + " cleared");
     subscription_.reset();
@@ -110,6 +114,7 @@ void SwimaImv::hand_over() {
   while (!in_flight_) {
     auto chunk = s_.staging.next();
     if (!chunk) return;
+    judge(*chunk);
     if (!s_.keeps) continue;
     filter_tags(*chunk);
     look_for_missing_tags(*chunk);
@@ -158,6 +163,7 @@ void SwimaImv::staged(const Result<void>& on_disk) {
     log(LogLevel::warning, "software events: " + on_disk.error().text() + "; asking for an inventory");
     s_.staging.clear();
     s_.staging.restart_events();
+    s_.changes.clear();
     s_.events_epoch.reset();
     s_.events = s_.tags = 0;
     s_.update.reset();
@@ -202,6 +208,8 @@ bool SwimaImv::another_log(const Answer& a) {
 
 void SwimaImv::decide_inventory(const Answer& a) {
   s_.inventory = a.content;
+  s_.facts = {.list = SoftwareFacts::List::whole, .why = {}, .inventory_time = c_.facts().now};
+  if (!s_.listing && c_.capture) c_.capture->begin_software();  // it is empty
   (void)another_log(a);
   const bool events = s_.update && s_.update->events && s_.events_epoch == a.epoch;
   if (s_.update && s_.update->events && !events) s_.staging.restart_events();
@@ -216,6 +224,8 @@ void SwimaImv::decide_events(const Answer& a) {
   const bool applies = s_.head && s_.head->complete && !another_log(a);
   // Events say nothing where it isn't known what they change.
   if (s_.keeps && !applies && !s_.inventory_asked) return ask(0);
+  s_.facts.list = SoftwareFacts::List::incomplete;
+  s_.facts.why = "events came, and no inventory to which they belong";
   if (a.earliest_eid == 0 && !a.fulfilment && s_.rounds == 1)
     add_finding(pipeline::Status::unknown, "the endpoint answered a request for its inventory with events");
   if (a.last_consulted < a.last_eid) {
@@ -224,6 +234,11 @@ void SwimaImv::decide_events(const Answer& a) {
     add_finding(pipeline::Status::unknown, "after " + counted(max_rounds, "request") +
                                                " the list of events ends at EID " + std::to_string(a.last_consulted) +
                                                " of " + std::to_string(a.last_eid));
+    s_.facts.why = "the list of events isn't whole";
+  } else if (wants_list()) {
+    const bool judged = applies && judge_stored();
+    // What is only kept for later isn't worth a list of its own.
+    if (s_.check && !s_.inventory_asked && (!judged || too_old())) return ask(0);
   }
   s_.settling = true;
 }
@@ -257,7 +272,8 @@ void SwimaImv::gather_tag_requests() {
 
 void SwimaImv::ask_first() {
   s_.unfulfilled = false;
-  const bool delta = s_.item->has('R') && s_.head && s_.head->complete && s_.head->last_eid != UINT32_MAX;
+  const bool delta =
+      s_.item->has('R') && s_.head && s_.head->complete && s_.head->last_eid != UINT32_MAX && !too_old();
   ask(delta ? s_.head->last_eid + 1 : 0);
 }
 
@@ -315,6 +331,9 @@ void SwimaImv::fail(std::string why) {
 }
 
 void SwimaImv::finish(pipeline::Evaluation evaluation, std::string text) {
+  s_.summary = text;
+  Answered answer{evaluation, std::move(text)};
+  judge_rules(answer);
   const policy::WorkItem& item = *std::exchange(s_.item, nullptr);
   s_.finished = true;
   if (s_.update) {
@@ -325,8 +344,8 @@ void SwimaImv::finish(pipeline::Evaluation evaluation, std::string text) {
   s_.answer.reset();
   s_.staging.clear();
   transfer_.reset();
-  s_.summary = text;
-  finish_item(item, evaluation, std::move(text));
+  s_.changes.clear();
+  finish_item(item, answer.evaluation, std::move(answer.text));
   conclude();
 }
 
@@ -335,6 +354,7 @@ void SwimaImv::concluding() {
   Writer value;
   patnc::append_u32(value, std::uint32_t(evaluation()));
   (void)channel().add(0, patnc::vendor_ietf, type::assessment_result, value.view(), s_.collector);
+  if (const std::vector<Remedy> all = remedies(); !all.empty()) say_remedies(all);
 }
 
 // As strongSwan's server words it.
@@ -359,13 +379,14 @@ void SwimaImv::add_finding(pipeline::Status status, std::string reason, std::str
   s_.findings.push_back(std::move(f));
 }
 
-// An inventory that came is never refused for what is in it.
-std::vector<std::string> SwimaImv::reasons() const {
-  if (!result() || result()->assessment.recommendation == pipeline::Recommendation::allow) return {};
-  return {std::string(c_.text(policy::text::not_measured))};
+Contribution SwimaImv::contribution() const {
+  Contribution out = own_contribution();
+  out.first.insert(out.first.end(), s_.judged.findings.begin(), s_.judged.findings.end());
+  out.findings_total += s_.judged.findings_total;
+  return out;
 }
 
-Contribution SwimaImv::contribution() const {
+Contribution SwimaImv::own_contribution() const {
   Contribution out;
   out.first = s_.findings;
   out.findings_total = s_.findings_total;

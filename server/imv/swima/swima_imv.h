@@ -8,6 +8,9 @@
 //    └───────────────┘  kept, and an inventory asked for            │
 //                    └─ inventory, also where events were asked ────┘
 //
+// Where the policy has rules for the software, an inventory is judged while it comes, and events by what is stored with
+// them; where that isn't known, or the last inventory is older than the rules want it, an inventory is asked for.
+//
 // With a subscription, a later assessment on the connection begins with the answer: the endpoint's fulfilment.
 #pragma once
 
@@ -15,8 +18,10 @@
 #include <variant>
 
 #include "server/imv/imv.h"
+#include "server/imv/swima/installed.h"
 #include "server/imv/swima/staging.h"
 #include "server/imv/swima/tags.h"
+#include "server/judge/software.h"
 #include "wire/swima/swima.h"
 
 namespace gatehouse::server {
@@ -32,6 +37,7 @@ class SwimaImv final : public Imv {
   bool waiting() const override { return in_flight_; }
   void staged(const Result<void>& on_disk) override;
   Contribution contribution() const override;
+  evidence::Part kept_part() const override;
   void contribute(SessionResult& record) override;
   std::vector<std::string> reasons() const override;
 
@@ -71,6 +77,12 @@ class SwimaImv final : public Imv {
     bool begun = false;  // its header has come
   };
 
+  // What came of SWIDT.
+  struct Answered {
+    pipeline::Evaluation evaluation;
+    std::string text;
+  };
+
   // --- receiving (answers.cpp)
   bool begin(std::uint16_t collector, Answer answer);
   void take(const swima::SoftwareRecord& record);
@@ -106,6 +118,16 @@ class SwimaImv final : public Imv {
   void finish(pipeline::Evaluation evaluation, std::string text);
   std::string summary() const;
   void add_finding(pipeline::Status status, std::string reason, std::string_view software = {});
+
+  // --- judging by rules (judging.cpp)
+  bool wants_list() const { return s_.check.has_value() || c_.capture != nullptr; }
+  void begin_judging();
+  void judge(const SoftwareChunk& chunk);
+  bool judge_stored();
+  bool too_old() const;
+  void judge_rules(Answered& base);
+  std::vector<Remedy> remedies() const;
+  Contribution own_contribution() const;
   void log(LogLevel level, std::string text) { c_.host.log(level, std::move(text)); }
 
   // For the life of the connection.
@@ -145,6 +167,13 @@ class SwimaImv final : public Imv {
     std::vector<pipeline::Finding> findings;
     std::uint64_t findings_total = 0;
     std::string summary;
+    // Of the policy's rules.
+    std::optional<SoftwareCheck> check;  // null: there are none
+    Changes changes;                     // by the events that came
+    bool listing = false;                // an inventory is being judged
+    SoftwareFacts facts;
+    std::optional<Answered> base;  // without the rules
+    SoftwareAnswer judged;
   } s_;
   std::optional<Transfer> transfer_;
 };
