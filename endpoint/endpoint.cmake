@@ -22,7 +22,7 @@ add_library(gatehouse_endpoint_eap STATIC client/eap_client.cpp client/radius_ga
 target_link_libraries(gatehouse_endpoint_eap PUBLIC gatehouse_endpoint_session PRIVATE OpenSSL::SSL)
 
 # The TPM 2.0 through tpm2-tss.
-add_library(gatehouse_endpoint_tpm STATIC tpm/esys.cpp)
+add_library(gatehouse_endpoint_tpm STATIC tpm/activation.cpp tpm/esys.cpp)
 target_link_libraries(gatehouse_endpoint_tpm PUBLIC gatehouse_wire PRIVATE PkgConfig::TSS2)
 
 # What a service needs around it: signals and file changes, systemd, a configuration file.
