@@ -105,6 +105,28 @@ std::vector<std::string> names_of(X509* certificate) {
   return out;
 }
 
+// An attribute of a Name by its OID; empty: it has none or several.
+std::string attribute_of(const X509_NAME* name, const char* oid) {
+  const Owned<ASN1_OBJECT, ASN1_OBJECT_free> wanted(OBJ_txt2obj(oid, 1));
+  const int at = wanted ? X509_NAME_get_index_by_OBJ(name, wanted.get(), -1) : -1;
+  if (at < 0 || X509_NAME_get_index_by_OBJ(name, wanted.get(), at) >= 0) return {};
+  return escaped(as_text(bytes_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)))), 64);
+}
+
+Certificate::TpmModel tpm_model_of(X509* certificate) {
+  const Owned<GENERAL_NAMES, free_names> names(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  for (int i = 0; names && i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* const name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_DIRNAME) continue;
+    const X509_NAME* const directory = name->d.directoryName;
+    Certificate::TpmModel out{attribute_of(directory, "2.23.133.2.1"), attribute_of(directory, "2.23.133.2.2"),
+                              attribute_of(directory, "2.23.133.2.3")};
+    if (!out.manufacturer.empty()) return out;
+  }
+  return {};
+}
+
 std::vector<std::string> usages_of(X509* certificate) {
   std::vector<std::string> out;
   const Owned<EXTENDED_KEY_USAGE, free_usages> usages(
@@ -129,6 +151,7 @@ struct Certificate::State {
   PublicKey key;
   std::string subject, issuer, common_name, serial, fingerprint;
   std::vector<std::string> names, usages;
+  TpmModel tpm_model;
   std::int64_t not_before = 0, not_after = 0;
 };
 
@@ -158,6 +181,7 @@ Result<Certificate> Certificate::from_der(Bytes der) {
       .fingerprint = digest_of(HashAlgorithm::sha256, der).hex(),
       .names = names_of(x509.get()),
       .usages = usages_of(x509.get()),
+      .tpm_model = tpm_model_of(x509.get()),
       .not_before = not_before,
       .not_after = not_after,
   });
@@ -190,6 +214,7 @@ const std::string& Certificate::common_name() const { return state_->common_name
 const std::string& Certificate::serial() const { return state_->serial; }
 const std::vector<std::string>& Certificate::alternative_names() const { return state_->names; }
 const std::vector<std::string>& Certificate::extended_key_usage() const { return state_->usages; }
+const Certificate::TpmModel& Certificate::tpm_model() const { return state_->tpm_model; }
 std::int64_t Certificate::not_before() const { return state_->not_before; }
 std::int64_t Certificate::not_after() const { return state_->not_after; }
 const std::string& Certificate::fingerprint() const { return state_->fingerprint; }
@@ -328,10 +353,24 @@ Result<TrustAnchors> TrustAnchors::load(const std::string& ca, const std::string
 Result<void> TrustAnchors::verify(const Certificate& certificate, std::span<const Certificate> intermediates,
                                   std::int64_t now, std::string_view required_usage) const {
   X509* const leaf = certificate.state_->x509.get();
-  const std::uint32_t flags = X509_get_extension_flags(leaf);
-  if ((flags & EXFLAG_CA) != 0) return fail(Fault::denied, "certificate is a CA's", "RFC 5280 4.2.1.9");
-  if ((flags & EXFLAG_KUSAGE) != 0 && (X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE) == 0)
+  if ((X509_get_extension_flags(leaf) & EXFLAG_KUSAGE) != 0 && (X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE) == 0)
     return fail(Fault::denied, "certificate's key usage lacks digitalSignature", "RFC 5280 4.2.1.3");
+  return verify_path(certificate, intermediates, now, required_usage);
+}
+
+Result<void> TrustAnchors::verify_endorsement(const Certificate& certificate, std::span<const Certificate> intermediates,
+                                              std::int64_t now) const {
+  X509* const leaf = certificate.state_->x509.get();
+  if ((X509_get_extension_flags(leaf) & EXFLAG_KUSAGE) != 0 &&
+      (X509_get_key_usage(leaf) & (KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT)) == 0)
+    return fail(Fault::denied, "certificate's key usage lacks keyEncipherment and keyAgreement", "TCG EK Credential Profile 3.2.7");
+  return verify_path(certificate, intermediates, now, ek_certificate_usage);
+}
+
+Result<void> TrustAnchors::verify_path(const Certificate& certificate, std::span<const Certificate> intermediates,
+                                       std::int64_t now, std::string_view required_usage) const {
+  X509* const leaf = certificate.state_->x509.get();
+  if ((X509_get_extension_flags(leaf) & EXFLAG_CA) != 0) return fail(Fault::denied, "certificate is a CA's", "RFC 5280 4.2.1.9");
   const auto& usages = certificate.extended_key_usage();
   if (!required_usage.empty() && std::find(usages.begin(), usages.end(), required_usage) == usages.end())
     return fail(Error{Fault::denied, "certificate lacks the extended key usage asked for", "RFC 5280 4.2.1.12", 0, {},

@@ -34,6 +34,11 @@ class Certificate {
   const std::vector<std::string>& alternative_names() const;
   // Dotted OIDs of the extended key usage; empty: the extension is absent.
   const std::vector<std::string>& extended_key_usage() const;
+  // Of a TPM's certificate, as its alternative name has it (TCG EK Credential Profile 3.2.9); what it hasn't is empty.
+  struct TpmModel {
+    std::string manufacturer, model, version;  // "id:49424D00", "swtpm", "id:20191023"; escaped
+  };
+  const TpmModel& tpm_model() const;
   std::int64_t not_before() const;  // seconds since 1970
   std::int64_t not_after() const;
   // SHA-256 of the DER in lower-case hex: what to cache a judgement by.
@@ -52,6 +57,7 @@ class Certificate {
 std::string distinguished_name(Bytes der);
 
 inline constexpr std::string_view ak_certificate_usage = "2.23.133.8.3";  // tcg-kp-AIKCertificate
+inline constexpr std::string_view ek_certificate_usage = "2.23.133.8.1";  // tcg-kp-EKCertificate
 
 class TrustAnchors {
  public:
@@ -66,9 +72,15 @@ class TrustAnchors {
   // Fault::denied with the reason as literal and OpenSSL's words as detail; Fault::environment for what is ours.
   Result<void> verify(const Certificate& certificate, std::span<const Certificate> intermediates, std::int64_t now,
                       std::string_view required_usage = {}) const;
+  // The same of a TPM's endorsement key, which decrypts: keyUsage keyEncipherment or keyAgreement where the extension is
+  // there, and the extended key usage tcg-kp-EKCertificate.
+  Result<void> verify_endorsement(const Certificate& certificate, std::span<const Certificate> intermediates,
+                                  std::int64_t now) const;
   std::size_t size() const;
 
  private:
+  Result<void> verify_path(const Certificate& certificate, std::span<const Certificate> intermediates, std::int64_t now,
+                           std::string_view required_usage) const;
   struct State;
   explicit TrustAnchors(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;

@@ -52,7 +52,7 @@ if(TARGET gatehouse_kept_evidence AND TARGET gatehouse_control AND TARGET gateho
 endif()
 # Of device, with files of their own; what its differences mean is read from kept evidence.
 if(TARGET gatehouse_control AND TARGET gatehouse_config AND TARGET gatehouse_kept_evidence AND TARGET gatehouse_refdb_ingest)
-  target_sources(gatehouse PRIVATE baseline_words.cpp device_life.cpp)
+  target_sources(gatehouse PRIVATE baseline_words.cpp device_enrol.cpp device_life.cpp)
 endif()
 if(TARGET gatehouse_policy AND TARGET gatehouse_refdb_ingest)
   target_sources(gatehouse PRIVATE policy_import.cpp)

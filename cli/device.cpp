@@ -145,6 +145,12 @@ int run_show(const Options& options) {
       std::cout << "  attested " << shown(last->get_object(), "time") << ": " << shown(last->get_object(), "recommendation") << " in session "
                 << shown(last->get_object(), "session") << '\n';
     std::cout << "  changes " << shown(device, "changes") << '\n';
+    if (const json::value* const ek = device.if_contains("endorsement"); ek && ek->is_object()) {
+      const json::object& of = ek->get_object();
+      std::cout << "  EK " << shown(of, "pin") << (shown(of, "certificate") == "-" ? "  named by the operator" : "  certified by " + shown(of, "issuer"))
+                << (shown(of, "manufacturer") == "-" ? std::string() : "  TPM " + shown(of, "manufacturer") + " " + shown(of, "model"))
+                << "  since " << shown(of, "since") << '\n';
+    }
     print_history(device);
   });
 }
@@ -536,6 +542,7 @@ void add_device(CLI::App& app, Run& run) {
                                     "gatehouse device baseline diff 8a1b… --state state"));
   unsigned_only(diff->add_option("--number", options->number, "this one"));
   add_device_life(*group, *baseline, run);
+  add_device_enrol(*group, run);
 }
 
 }  // namespace gatehouse::cli

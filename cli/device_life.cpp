@@ -84,26 +84,6 @@ int run_history(const Options& options) {
   return run_list(options.where, request, "after", print_entry);
 }
 
-// "90", "15m", "12h", "7d".
-std::optional<std::uint64_t> seconds_of(std::string_view text) {
-  std::uint64_t unit = 1;
-  if (!text.empty())
-    switch (text.back()) {
-      case 's': unit = 1, text.remove_suffix(1); break;
-      case 'm': unit = 60, text.remove_suffix(1); break;
-      case 'h': unit = 3600, text.remove_suffix(1); break;
-      case 'd': unit = 86'400, text.remove_suffix(1); break;
-      default: break;
-    }
-  if (text.empty() || text.size() > 9) return std::nullopt;
-  std::uint64_t out = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return std::nullopt;
-    out = out * 10 + std::uint64_t(c - '0');
-  }
-  return out == 0 ? std::nullopt : std::optional(out * unit);
-}
-
 int run_overdue(const Options& options) {
   std::uint64_t lease = std::uint64_t(server::Config().lease.count());
   if (!options.lease.empty()) {
@@ -257,6 +237,25 @@ Result<void> put_row(json::object& record, const std::vector<std::string>& heade
 }
 
 }  // namespace
+
+std::optional<std::uint64_t> seconds_of(std::string_view text) {
+  std::uint64_t unit = 1;
+  if (!text.empty())
+    switch (text.back()) {
+      case 's': unit = 1, text.remove_suffix(1); break;
+      case 'm': unit = 60, text.remove_suffix(1); break;
+      case 'h': unit = 3600, text.remove_suffix(1); break;
+      case 'd': unit = 86'400, text.remove_suffix(1); break;
+      default: break;
+    }
+  if (text.empty() || text.size() > 9) return std::nullopt;
+  std::uint64_t out = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    out = out * 10 + std::uint64_t(c - '0');
+  }
+  return out == 0 ? std::nullopt : std::optional(out * unit);
+}
 
 void AuthorOptions::add_to(CLI::App& command) {
   command.add_option("--why", why, "reason, recorded with the change");

@@ -31,6 +31,10 @@ int run_list(const StateOptionsOfCommand& where, const boost::json::object& requ
 
 void print_history(const boost::json::object& device);
 
+// "90", "15m", "12h", "7d"; nullopt: it is none, or 0.
+std::optional<std::uint64_t> seconds_of(std::string_view text);
+
+void add_device_enrol(CLI::App& device, Run& run);
 // To the subcommands device and device baseline.
 void add_device_life(CLI::App& device, CLI::App& baseline, Run& run);
 

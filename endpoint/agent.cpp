@@ -222,6 +222,7 @@ std::vector<Imc*> Agent::Parts::collectors() {
   if (attestation) out.push_back(&*attestation);
   if (scanner) out.push_back(&*scanner);
   if (test) out.push_back(&*test);
+  if (config.also != nullptr) out.push_back(config.also);
   return out;
 }
 

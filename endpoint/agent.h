@@ -27,6 +27,7 @@ class Agent {
  public:
   struct Config {
     bool keep = false;
+    Imc* also = nullptr;  // a collector besides those of the options; outlives the agent
     int stop_fd = -1;  // readable: waits for the server end with an error; not closed here
   };
   // What came of waiting between two assessments.

@@ -21,6 +21,7 @@ class Command {
   virtual int run() = 0;
 };
 std::unique_ptr<Command> attest_command(CLI::App& app);
+std::unique_ptr<Command> enrol_command(CLI::App& app);
 std::unique_ptr<Command> provision_command(CLI::App& app);
 std::unique_ptr<Command> run_command(CLI::App& app);
 

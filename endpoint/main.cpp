@@ -47,7 +47,7 @@ int main(int argc, char** argv) {
              "  gatehouse-endpoint provision --tcti device:/dev/tpmrm0 --pem ak.pem\n"
              "  gatehouse-endpoint attest --server pdp.example.org:271 --ca ca.pem --certificate host.pem --key host.key\n"
              "  gatehouse-endpoint run --config /etc/gatehouse/endpoint.toml");
-  const std::array<std::unique_ptr<Command>, 3> commands{attest_command(app), run_command(app), provision_command(app)};
+  const std::array<std::unique_ptr<Command>, 4> commands{attest_command(app), run_command(app), provision_command(app), enrol_command(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -262,6 +262,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
          })},
         {"ak_ca", file(c.ak_ca)},
         {"ak_crl", file(c.ak_crl)},
+        {"ek_ca", file(c.ek_ca)},
+        {"ek_crl", file(c.ek_crl)},
         {"dh_groups", strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
            if (first) c.dh_groups = 0;
            first = false;

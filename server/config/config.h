@@ -33,7 +33,7 @@ struct Config {
   std::string metrics_listen;  // [metrics] listen; empty: no metrics port
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
-  std::string ak_ca, ak_crl;
+  std::string ak_ca, ak_crl, ek_ca, ek_crl;
   std::uint16_t dh_groups = Settings().dh_groups;
   std::uint8_t min_nonce = Settings().minimum_nonce;
   bool raw_evidence = true;

@@ -344,6 +344,8 @@ Result<json::object> device_show(State& state, const json::object& request) {
   out["baselines"] = std::move(list);
   GH_TRY(const auto last, state.attested(id));
   out["attested"] = attested_value(last);
+  GH_TRY(const auto ek, state.endorsement(id));
+  out["endorsement"] = endorsement_value(ek);
   GH_TRY(const auto history, state.history(id, 20));
   out["history"] = history_of(history);
   return item(std::move(out));
@@ -720,7 +722,8 @@ constexpr Command commands[] = {
     {"device.state", device_state},   {"device.set", device_set},
     {"device.history", device_history}, {"device.overdue", device_overdue}, {"device.export", device_export},
     {"baseline.announce", baseline_announce}, {"baseline.announcements", baseline_announcements},
-    {"baseline.withdraw", baseline_withdraw},
+    {"baseline.withdraw", baseline_withdraw}, {"device.enrol", device_enrol},
+    {"device.enrolments", device_enrolments}, {"device.enrol.close", device_enrol_close},
 };
 
 Result<json::object> run(State& state, std::string_view request, const Live* live) {

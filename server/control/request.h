@@ -47,6 +47,11 @@ Result<boost::json::object> baseline_diff(State& state, const boost::json::objec
 Result<boost::json::object> baseline_announce(State& state, const boost::json::object& request);
 Result<boost::json::object> baseline_announcements(State& state, const boost::json::object& request);
 Result<boost::json::object> baseline_withdraw(State& state, const boost::json::object& request);
+// Of enrolment_requests.cpp.
+Result<boost::json::object> device_enrol(State& state, const boost::json::object& request);
+Result<boost::json::object> device_enrolments(State& state, const boost::json::object& request);
+Result<boost::json::object> device_enrol_close(State& state, const boost::json::object& request);
+boost::json::value endorsement_value(const std::optional<BoundEk>& ek);
 boost::json::array history_of(const std::vector<HistoryEntry>& entries);
 boost::json::value attested_value(const std::optional<Attested>& last);
 boost::json::object approval(const GroupApproval& approved);

@@ -16,6 +16,7 @@
 #include "server/evidence/capture.h"
 #include "server/policy/policy.h"
 #include "server/state/state.h"
+#include "wire/enrolment/enrolment.h"
 #include "wire/pts/pts.h"
 #include "wire/pts/raw_evidence.h"
 #include "wire/pbtnc/pbtnc.h"
@@ -45,6 +46,7 @@ class Host {
   virtual void begin_session(SessionIntent intent) = 0;                            // -> Session::on_session_begun
   virtual void commit_result(SessionResult result) = 0;                            // -> Session::on_result_committed
   virtual void stage_software(SoftwareChunk chunk) = 0;                            // -> Session::on_staged
+  virtual void activate(Activation activation) = 0;                                // -> Session::on_activated
   // Whether a batch more may come in, while `pending` bytes of this session wait to be judged; if not, Session::on_room
   // is called soon.
   virtual bool has_room(std::size_t pending) = 0;
@@ -67,6 +69,7 @@ class Host {
   virtual void judged(std::shared_ptr<const evidence::Kept> /*kept*/, std::shared_ptr<const pipeline::Verdict> /*verdict*/,
                       std::shared_ptr<const pipeline::Verdict> /*attested*/) {}
   virtual void ended_early() {}
+  virtual void enrolled(enrolment::Code) {}  // what came of one
   virtual void error(Direction, std::optional<pttls::ErrorCode>) {}
   virtual void error(Direction, std::optional<pbtnc::ErrorCode>) {}
   // For traces (docs/formats/trace.md); nothing is made of them where nobody listens. Each PT-TLS message in order, with
@@ -96,6 +99,7 @@ struct Settings {
   std::shared_ptr<evidence::Memory> evidence_memory;  // of all sessions; null: nothing is kept and no shadow judges
   bool captures() const { return evidence_memory != nullptr && (keep != Keep::none || shadow != nullptr); }
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
+  std::shared_ptr<const TrustAnchors> ek_authorities;  // null: no EK certificates count
   std::chrono::milliseconds negotiation_deadline{30'000}, idle_deadline{120'000}, total_deadline{600'000};
   std::chrono::milliseconds kept_deadline{std::chrono::hours(25)};  // of an authenticated endpoint between assessments
   std::chrono::milliseconds retry_interval{10'000};

@@ -25,9 +25,9 @@ bool supported(std::uint32_t vendor, std::uint32_t type) {
 }
 
 patnc::Supported supported_with(const Settings& settings) {
-  if (!settings.raw_evidence) return supported;
-  return [raw = settings.raw_vendor](std::uint32_t vendor, std::uint32_t type) {
-    if (vendor == raw) return type >= pts::raw::type::capabilities && type <= pts::raw::type::quote;
+  return [raw = settings.raw_vendor, evidence = settings.raw_evidence](std::uint32_t vendor, std::uint32_t type) {
+    if (vendor == raw)
+      return enrolment::is_attribute(type) || (evidence && type >= pts::raw::type::capabilities && type <= pts::raw::type::quote);
     return supported(vendor, type);
   };
 }

@@ -105,6 +105,9 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
                                {"evaluation", pipeline::name(pipeline::Evaluation(j))}},
                               value(m.told[i][j])});
   single("gatehouse_sessions_ended_early_total", Type::counter, "Sessions that ended before their verdict.", value(m.ended_early));
+  Family& enrolments = family("gatehouse_enrolments_total", Type::counter, "Enrolments by credential activation, by what came of them.");
+  for (std::size_t i = 0; i < m.enrolments.size(); ++i)
+    enrolments.samples.push_back({{{"outcome", enrolment::name(enrolment::Code(i))}}, value(m.enrolments[i])});
   Family& monitored = family("gatehouse_monitored_total", Type::counter,
                              "Endpoints that were told allow in monitor mode, by what was judged.");
   for (std::size_t i = 0; i < m.monitored.size(); ++i)

@@ -20,6 +20,7 @@
 #include "server/metrics/exposition.h"
 #include "server/metrics/session_clock.h"
 #include "server/state/evidence.h"
+#include "wire/enrolment/enrolment.h"
 
 namespace gatehouse::server::metrics {
 
@@ -90,6 +91,7 @@ struct Metrics {
   Counter passwords_accepted, passwords_refused;
   std::array<std::array<Counter, 5>, 4> told;  // by recommendation and evaluation
   Counter ended_early;
+  std::array<Counter, enrolment::last_code + 1> enrolments;  // by what came of them
   std::array<Counter, 4> monitored;  // told allow in monitor mode, by what was judged
   Counter leases_ended;
   Counter policy_switches, policy_holds, safety_stops;

@@ -505,6 +505,13 @@ void Session::on_staged(std::string_view session, Result<void> on_disk) {
   pump();
 }
 
+void Session::on_activated(std::string_view session, Result<void> on_disk) {
+  if (phase_ == Phase::ended || session != conversation_.session) return;
+  for (const auto& imv : imvs_) imv->activated(on_disk);
+  advance();
+  pump();
+}
+
 void Session::on_outcome(std::string_view session, Result<pipeline::Outcome> outcome) {
   if (phase_ == Phase::ended || session != conversation_.session) return;
   for (const auto& imv : imvs_) imv->outcome(outcome);

@@ -344,6 +344,7 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id, const Auth
   for (const std::string& key : items) batch.erase(key);
   GH_CHECK(forget_software(batch, id));
   GH_CHECK(forget_files(batch, id));
+  GH_CHECK(forget_endorsement(batch, id));
   batch.erase(layout::device_key(id));
   return {};
 }

@@ -105,6 +105,11 @@ struct State::Impl {
   Result<Announcement> announce(Batch& batch, const std::string& device, std::optional<std::uint64_t> number,
                                 std::int64_t until, const Author& author);
   Result<void> withdraw(Batch& batch, const std::string& model, std::uint64_t number);
+  Result<void> open_enrolment(Batch& batch, const EnrolmentOffer& offer, const Author& author);
+  Result<void> close_enrolment(Batch& batch, const std::string& id);
+  Result<void> activate(Batch& batch, const Activation& activation);
+  // Which EK the device has, and the offers that are open for it.
+  Result<void> forget_endorsement(Batch& batch, const std::string& device);
   Result<std::vector<Lapsed>> lapse(Batch& batch, std::chrono::milliseconds lease, std::size_t most);
   // The device's history has one more entry; the device itself is put by the caller.
   void note(Batch& batch, layout::DeviceValue& value, const Author& author, std::string what);

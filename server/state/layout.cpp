@@ -55,7 +55,7 @@ void put_key(Writer& w, const DeviceKey& key) {
 Result<DeviceKey> get_key(Reader& r) {
   DeviceKey key;
   GH_TRY(key.state, get_enum(r, KeyState::revoked));
-  GH_TRY(key.source, get_enum(r, KeySource::session));
+  GH_TRY(key.source, get_enum(r, KeySource::activation));
   GH_TRY(key.key_id, get_text(r));
   GH_TRY(key.pin, get_text(r));
   GH_TRY(const std::string spki, get_text(r));
@@ -109,6 +109,9 @@ std::string model_prefix(std::string_view model) { return joined('G', model) + '
 std::string model_key(std::string_view model, std::string_view device) { return model_prefix(model).append(device); }
 std::string announcement_prefix(std::string_view model) { return joined(announcement_letter, model) + '\0'; }
 std::string announcement_key(std::string_view model, std::uint64_t number) { return announcement_prefix(model) + number64(number); }
+std::string offer_key(std::string_view id) { return joined(offer_letter, raw(id)); }
+std::string bound_ek_key(std::string_view device) { return joined('e', device); }
+std::string ek_owner_key(std::string_view pin) { return joined('K', raw(pin)); }
 std::string baseline_prefix(std::string_view device) { return joined('b', device) + '\0'; }
 std::string baseline_key(std::string_view device, std::uint64_t number) {
   return baseline_prefix(device) + number64(number);

@@ -49,6 +49,11 @@ std::string model_key(std::string_view model, std::string_view device);
 inline constexpr char announcement_letter = 'U';
 std::string announcement_prefix(std::string_view model);
 std::string announcement_key(std::string_view model, std::uint64_t number);
+inline constexpr char offer_letter = 'C';
+// Both of what is named in hex.
+std::string offer_key(std::string_view id);
+std::string ek_owner_key(std::string_view pin);
+std::string bound_ek_key(std::string_view device);
 std::string baseline_prefix(std::string_view device);
 std::string baseline_key(std::string_view device, std::uint64_t number);
 std::string session_key(std::string_view session);
@@ -72,6 +77,8 @@ std::string encode(const SessionRecord& value);
 std::string encode(const HistoryEntry& value);
 std::string encode(const Attested& value);
 std::string encode(const Announcement& value);
+std::string encode(const EnrolmentOffer& value);
+std::string encode(const BoundEk& value);
 // But for what is counted of the evidence, which has a row of its own.
 Result<Tallies> decode_tallies(std::string_view value);
 Result<DeviceValue> decode_device(std::string_view value);
@@ -79,6 +86,8 @@ Result<StoredBaseline> decode_baseline(std::string_view value, std::uint64_t num
 Result<HistoryEntry> decode_history(std::string_view value, std::uint64_t number);
 Result<Attested> decode_attested(std::string_view value);
 Result<Announcement> decode_announcement(std::string_view value, std::uint64_t number);
+Result<EnrolmentOffer> decode_offer(std::string_view value, std::string id);
+Result<BoundEk> decode_bound_ek(std::string_view value);
 Result<pipeline::LastQuote> decode_quote(std::string_view value);
 Result<SessionRecord> decode_session(std::string_view value);
 

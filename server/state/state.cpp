@@ -83,6 +83,7 @@ std::string_view name(KeySource source) {
     case KeySource::operator_command: return "operator";
     case KeySource::import: return "import";
     case KeySource::session: return "session";
+    case KeySource::activation: return "activation";
   }
   return "unknown";
 }
@@ -524,6 +525,18 @@ void State::commit_result(SessionResult result, Completion completion) {
 
 Result<Device> State::enrol_blocking(Enrolment enrolment) {
   return changed<Device>(*impl_->store, [&](Batch& batch) { return impl_->enrol(batch, enrolment); });
+}
+
+Result<void> State::open_enrolment_blocking(EnrolmentOffer offer, Author author) {
+  return impl_->store->submit_blocking([&](Batch& batch) { return impl_->open_enrolment(batch, offer, author); });
+}
+
+Result<void> State::close_enrolment_blocking(std::string_view id) {
+  return impl_->store->submit_blocking([&](Batch& batch) { return impl_->close_enrolment(batch, std::string(id)); });
+}
+
+void State::activate(Activation activation, Completion completion) {
+  impl_->store->submit([this, given = std::move(activation)](Batch& batch) { return impl_->activate(batch, given); }, std::move(completion));
 }
 
 std::vector<Result<Device>> State::import_blocking(std::vector<Enrolment> enrolments) {

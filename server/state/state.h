@@ -33,6 +33,7 @@
 #include "server/state/announcement.h"
 #include "server/state/audit.h"
 #include "server/state/backup.h"
+#include "server/state/enrolment.h"
 #include "server/state/evidence.h"
 #include "server/state/life.h"
 #include "server/state/policies.h"
@@ -45,7 +46,7 @@ inline constexpr unsigned state_format = 6;
 inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };
-enum class KeySource : std::uint8_t { operator_command, import, session };
+enum class KeySource : std::uint8_t { operator_command, import, session, activation };
 std::string_view name(KeyState state);
 std::string_view name(KeySource source);
 
@@ -293,6 +294,12 @@ class State {
                                              std::string& place) const;
   // Of one model, or of all where it is empty; those whose time is over included.
   Result<std::vector<Announcement>> announcements(std::string_view model) const;
+  // Those that operators opened and nobody used; those whose time is over included.
+  Result<std::vector<EnrolmentOffer>> enrolments() const;
+  Result<std::optional<EnrolmentOffer>> enrolment(std::string_view id) const;
+  // The EK that a device was enrolled with, and which device an EK (by its pin) is bound to; absent: none.
+  Result<std::optional<BoundEk>> endorsement(std::string_view device) const;
+  Result<std::optional<std::string>> endorsement_owner(std::string_view pin) const;
   // Last accepted quote of this key.
   Result<std::optional<pipeline::LastQuote>> last_quote(const PublicKey& key) const;
   // What was learned of the files of one directory; empty: nothing.
@@ -340,6 +347,9 @@ class State {
   // an error the session's answer is incomplete: commit without `software`, or restart. One chunk at a time bounds
   // memory.
   void stage_software(SoftwareChunk chunk, Completion completion);
+  // The device has this AK, trusted, and this EK; the offer is used up. Fault::denied with the reason where that isn't so any
+  // longer, Fault::limit beyond 64 AKs: nothing was written.
+  void activate(Activation activation, Completion completion);
   // When a session ends without a result.
   void drop_software(std::string session);
   // Behind commit_result() of the same session.
@@ -352,6 +362,9 @@ class State {
 
   // --- the operator's decisions; on disk when they return
   Result<Device> enrol_blocking(Enrolment enrolment);
+  // In place of one that is open for the same device. `opened`, `by` and `why` are set here.
+  Result<void> open_enrolment_blocking(EnrolmentOffer offer, Author author);
+  Result<void> close_enrolment_blocking(std::string_view id);
   // Many with few syncs; one result each, in order.
   std::vector<Result<Device>> import_blocking(std::vector<Enrolment> enrolments);
   // Trusts the pending key: `key_id` (or pin) picks one where several wait, and may name a revoked one of this device.

@@ -11,7 +11,7 @@
 namespace gatehouse::server {
 
 struct Expiry {
-  std::string what;     // "certificate", "client_ca", "client_crl", "ak_ca", "ak_crl"
+  std::string what;     // "certificate", "client_ca", "client_crl", "ak_ca", "ak_crl", "ek_ca", "ek_crl"
   std::string file, subject;  // a list's issuer; escaped
   std::int64_t ends = 0, warn = 0;  // seconds since 1970; from `warn` on it is said
 };

@@ -86,7 +86,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
   // What SIGHUP replaces; sessions keep what they began with.
   std::atomic<bool> renewing{false};
-  std::array<std::int64_t, 5> lists_then{};          // of the thread in `workers`: when each watched file was written to
+  std::array<std::int64_t, 7> lists_then{};          // of the thread in `workers`: when each watched file was written to
   std::int64_t warned_then = 0;                      // of the thread in `workers`: seconds since 1970
   mutable std::mutex mutex;
   std::vector<std::pair<std::string_view, std::int64_t>> expiries;  // guarded by mutex: the first of each kind

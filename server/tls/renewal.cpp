@@ -22,12 +22,14 @@ struct Watched {
   const std::string* file;
   bool list;
 };
-std::array<Watched, 5> watched(const Config& config) {
+std::array<Watched, 7> watched(const Config& config) {
   return {{{"certificate", &config.certificate, false},
            {"client_ca", &config.client_ca, false},
            {"client_crl", &config.client_crl, true},
            {"ak_ca", &config.ak_ca, false},
-           {"ak_crl", &config.ak_crl, true}}};
+           {"ak_crl", &config.ak_crl, true},
+           {"ek_ca", &config.ek_ca, false},
+           {"ek_crl", &config.ek_crl, true}}};
 }
 
 // Nanoseconds since 1970; 0: there is no such file, it may be on its way.
@@ -78,12 +80,12 @@ void Server::Impl::end_leases() {
 // Lists are short-lived and come by a cron job: they count as soon as they are there. What can't be used changes nothing.
 void Server::Impl::take_new_lists() {
   const auto files = watched(config);
-  bool first = true, tls_changed = false, ak_changed = false;
+  bool first = true, tls_changed = false, ak_changed = false, ek_changed = false;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const std::int64_t then = std::exchange(lists_then[i], written_at(*files[i].file));
     if (then != 0) first = false;
     if (!files[i].list || then == 0 || lists_then[i] == 0 || then == lists_then[i]) continue;
-    (files[i].kind == "ak_crl" ? ak_changed : tls_changed) = true;
+    (files[i].kind == "ak_crl" ? ak_changed : files[i].kind == "ek_crl" ? ek_changed : tls_changed) = true;
   }
   if (first) return;
   if (tls_changed) {
@@ -96,19 +98,21 @@ void Server::Impl::take_new_lists() {
       log::write(log::Level::info, {}, "the new revocation list " + escaped(config.client_crl) + " counts");
     }
   }
-  if (ak_changed) {
-    auto anchors = TrustAnchors::load(config.ak_ca, config.ak_crl);
+  const auto take = [&](const std::string& ca, const std::string& crl, std::shared_ptr<const TrustAnchors> Settings::* of) {
+    auto anchors = TrustAnchors::load(ca, crl);
     if (!anchors) {
       log::write(log::Level::error, {}, "a new revocation list can't be used, the one before stays: " + anchors.error().text());
     } else {
       const std::lock_guard lock(mutex);
       auto changed = std::make_shared<Settings>(*settings);
-      changed->ak_authorities = std::make_shared<const TrustAnchors>(*std::move(anchors));
+      (*changed).*of = std::make_shared<const TrustAnchors>(*std::move(anchors));
       settings = std::move(changed);
-      log::write(log::Level::info, {}, "the new revocation list " + escaped(config.ak_crl) + " counts");
+      log::write(log::Level::info, {}, "the new revocation list " + escaped(crl) + " counts");
     }
-  }
-  if (tls_changed || ak_changed) warned_then = 0;
+  };
+  if (ak_changed) take(config.ak_ca, config.ak_crl, &Settings::ak_authorities);
+  if (ek_changed) take(config.ek_ca, config.ek_crl, &Settings::ek_authorities);
+  if (tls_changed || ak_changed || ek_changed) warned_then = 0;
 }
 
 void Server::Impl::warn_of_expiries() {

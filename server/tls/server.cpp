@@ -99,6 +99,10 @@ Result<void> Server::Impl::load() {
     GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ak_ca, config.ak_crl));
     s->ak_authorities = std::make_shared<const TrustAnchors>(std::move(anchors));
   }
+  if (!config.ek_ca.empty()) {
+    GH_TRY(TrustAnchors anchors, TrustAnchors::load(config.ek_ca, config.ek_crl));
+    s->ek_authorities = std::make_shared<const TrustAnchors>(std::move(anchors));
+  }
   std::shared_ptr<const UserFile> new_users;
   if (!config.users.empty()) {
     GH_TRY(UserFile file, UserFile::load(config.users));
@@ -623,6 +627,7 @@ Result<void> Server::check(const Config& config) {
   if (!config.metrics_listen.empty()) GH_CHECK(endpoint_of(config.metrics_listen));
   GH_CHECK(TlsContext::make(config));
   if (!config.ak_ca.empty()) GH_CHECK(TrustAnchors::load(config.ak_ca, config.ak_crl));
+  if (!config.ek_ca.empty()) GH_CHECK(TrustAnchors::load(config.ek_ca, config.ek_crl));
   if (!config.users.empty()) GH_CHECK(UserFile::load(config.users));
   for (const std::string* file : {&config.policy_file, &config.shadow_file}) {
     if (file->empty()) continue;

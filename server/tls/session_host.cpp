@@ -137,6 +137,12 @@ void SessionHost::stage_software(SoftwareChunk chunk) {
   server_->state->stage_software(std::move(chunk), completion([id](Session& s, Result<void> r) { s.on_staged(id, std::move(r)); }));
 }
 
+void SessionHost::activate(Activation activation) {
+  std::string id = activation.session;
+  ++writes_;
+  server_->state->activate(std::move(activation), completion([id](Session& s, Result<void> r) { s.on_activated(id, std::move(r)); }));
+}
+
 bool SessionHost::has_room(std::size_t pending) {
   if (pending <= max_session_pending && server_->pipeline->has_room(settings_.max_batch)) return true;
   held_back_ = true;
@@ -183,6 +189,7 @@ void SessionHost::judged(std::shared_ptr<const evidence::Kept> kept, std::shared
 }
 
 void SessionHost::ended_early() { server_->counted.ended_early.add(); }
+void SessionHost::enrolled(enrolment::Code code) { server_->counted.enrolments[std::size_t(code)].add(); }
 
 void SessionHost::error(Direction direction, std::optional<pttls::ErrorCode> code) {
   server_->counted.pt_tls_errors[std::size_t(direction)].add(code ? std::optional(std::uint32_t(*code)) : std::nullopt);

@@ -27,6 +27,7 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   void begin_session(SessionIntent intent) override;
   void commit_result(SessionResult result) override;
   void stage_software(SoftwareChunk chunk) override;
+  void activate(Activation activation) override;
   bool has_room(std::size_t pending) override;
   std::shared_ptr<const refdb::View> references() override { return view_; }
   void renew() override;
@@ -37,6 +38,7 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   void judged(std::shared_ptr<const evidence::Kept> kept, std::shared_ptr<const pipeline::Verdict> verdict,
               std::shared_ptr<const pipeline::Verdict> attested) override;
   void ended_early() override;
+  void enrolled(enrolment::Code code) override;
   void error(Direction direction, std::optional<pttls::ErrorCode> code) override;
   void error(Direction direction, std::optional<pbtnc::ErrorCode> code) override;
   void trace_message(Direction direction, Bytes whole) override;

@@ -1,5 +1,6 @@
 // The values of attributes: how each is laid out, and which parser of wire/ says whether it is right.
 #include "server/trace/dissect.h"
+#include "wire/enrolment/enrolment.h"
 #include "wire/patnc/attributes.h"
 #include "wire/patnc/segmentation.h"
 #include "wire/pts/errors.h"
@@ -468,6 +469,36 @@ Result<void> check_error(Reader& r) {
 }
 Result<void> no_check(Reader&) { return {}; }
 
+void walk_enrolment_request(Walk& w) {
+  w.number("version", 1);
+  w.hex("reserved", 3);
+  w.hex("token id", enrolment::token_id_size);
+  w.hex("nonce", enrolment::nonce_size);
+  for (const std::string_view part : {"EK public area", "AK public area", "AK qualified name", "EK certificate"}) w.counted_hex(part, 2);
+  const std::uint64_t count = w.number("certificates", 1);
+  for (std::uint64_t i = 0; i < count && w.more(); ++i) w.counted_hex("certificate", 2);
+}
+void walk_enrolment_challenge(Walk& w) {
+  w.number("version", 1);
+  w.hex("reserved", 3);
+  w.hex("nonce", enrolment::nonce_size);
+  w.counted_hex("id object", 2);
+  w.counted_hex("encrypted secret", 2);
+}
+void walk_enrolment_response(Walk& w) {
+  w.number("version", 1);
+  w.hex("reserved", 3);
+  w.hex("activation proof", enrolment::proof_size);
+  w.hex("token proof", enrolment::proof_size);
+}
+void walk_enrolment_outcome(Walk& w) {
+  w.number("version", 1);
+  w.number("code", 1, [](std::uint64_t v) { return v <= enrolment::last_code ? std::string(enrolment::name(enrolment::Code(v))) : decimal(v); });
+  w.hex("reserved", 2);
+  w.counted_text("device", 2);
+  w.counted_text("reason", 2);
+}
+
 struct Form {
   std::uint32_t vendor, type;
   void (*walk)(Walk&);
@@ -538,6 +569,10 @@ constexpr Form forms[] = {
     {raw, pts::raw::type::firmware_log, walk_raw_log, check_stream<pts::raw::FirmwareLogStream>},
     {raw, pts::raw::type::ima_list, walk_raw_list, check_stream<pts::raw::ImaListStream>},
     {raw, pts::raw::type::quote, walk_raw_quote, by<pts::raw::parse_quote>},
+    {raw, enrolment::type::request, walk_enrolment_request, by<enrolment::parse_request>},
+    {raw, enrolment::type::challenge, walk_enrolment_challenge, by<enrolment::parse_challenge>},
+    {raw, enrolment::type::response, walk_enrolment_response, by<enrolment::parse_response>},
+    {raw, enrolment::type::outcome, walk_enrolment_outcome, by<enrolment::parse_outcome>},
 };
 
 const Form* form_of(std::uint32_t vendor_id, std::uint32_t type) {
@@ -564,7 +599,7 @@ Result<void> check_attribute_value(std::uint32_t vendor_id, std::uint32_t type, 
 }
 
 std::string plain_name(std::uint32_t vendor_id, std::uint32_t type) {
-  const std::string full = vendor_id == raw ? pts::raw::attribute_name(type) : patnc::attribute_name(vendor_id, type);
+  const std::string full = vendor_id == raw ? enrolment::is_attribute(type) ? enrolment::attribute_name(type) : pts::raw::attribute_name(type) : patnc::attribute_name(vendor_id, type);
   const std::size_t slash = full.find('/');
   return slash == std::string::npos ? full : full.substr(slash + 1);
 }

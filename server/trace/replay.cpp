@@ -65,6 +65,14 @@ class ReplayHost final : public server::Host {
       post(Work::store, [id, r](Session& s) { s.on_staged(id, r); });
     });
   }
+  // What made it count isn't in a trace: neither the offer nor the TPM's secret.
+  void activate(server::Activation activation) override {
+    expect(Work::store);
+    std::string id = activation.session;
+    bench_.state.activate(std::move(activation), [this, id](Result<void> r) {
+      post(Work::store, [id, r](Session& s) { s.on_activated(id, r); });
+    });
+  }
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return bench_.references; }
   // Goes on as the recorded conversation did: how often an endpoint may come back depends on it.

@@ -124,6 +124,26 @@ class X509Path : public testing::Test {
   std::string folder_;
 };
 
+// An endorsement key decrypts, and its certificate says of what TPM it is.
+TEST_F(X509Path, EndorsementCertificatesAreJudgedByTheirOwnRules) {
+  const auto of = [&](std::vector<std::pair<int, const char*>> extensions, std::int64_t to = now + day) {
+    return reason(anchors().verify_endorsement(issue({.name = "ek", .to = to, .extensions = std::move(extensions)}, &root_).certificate(), {}, now));
+  };
+  const std::pair<int, const char*> usage{NID_ext_key_usage, "2.23.133.8.1"};
+  EXPECT_EQ(of({usage}), "valid");
+  EXPECT_EQ(of({usage, {NID_key_usage, "critical,keyEncipherment"}}), "valid");
+  EXPECT_EQ(of({usage, {NID_key_usage, "critical,keyAgreement"}}), "valid");
+  EXPECT_EQ(of({usage, {NID_key_usage, "critical,digitalSignature"}}), "certificate's key usage lacks keyEncipherment and keyAgreement");
+  EXPECT_EQ(of({}), "certificate lacks the extended key usage asked for");
+  EXPECT_EQ(of({{NID_ext_key_usage, "2.23.133.8.3"}}), "certificate lacks the extended key usage asked for");
+  EXPECT_EQ(of({usage, ca()}), "certificate is a CA's");
+  EXPECT_EQ(of({usage}, now - 1), "certificate has expired");
+  EXPECT_NE(reason(anchors().verify_endorsement(issue({.name = "ek", .extensions = {usage}}).certificate(), {}, now)), "valid");
+  const Issued middle = issue({.name = "middle", .extensions = {ca(), signs()}}, &root_);
+  const std::vector<Certificate> chain{middle.certificate()};
+  EXPECT_EQ(reason(anchors().verify_endorsement(issue({.name = "ek", .extensions = {usage}}, &middle).certificate(), chain, now)), "valid");
+}
+
 TEST_F(X509Path, TheRecordedCertificatesAreValid) {
   const std::string keys = std::string(GATEHOUSE_TEST_DATA) + "/interop/keys/";
   const auto recorded = TrustAnchors::load(keys + "ak-ca.pem");

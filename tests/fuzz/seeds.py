@@ -128,6 +128,12 @@ for path in glob.glob(interop + "/*/facts.json"):
     parts = [bytes.fromhex(facts[key]) for key in ("tpms_attest", "tpmt_signature") if facts.get(key)]
     if len(parts) == 2:
         add("raw_evidence_fuzz", b"\x09\x01\x00" + b"".join(struct.pack(">H", len(p)) + p for p in parts + [bytes(90)]))
+sized = lambda n: struct.pack(">H", n) + bytes(range(n % 256)) + bytes(n - n % 256)
+add("enrolment_fuzz", b"\x01\x00\x00\x00" + bytes(48) + sized(90) + sized(88) + sized(34) + sized(200) + b"\x02" + sized(60) + sized(61))
+add("enrolment_fuzz", b"\x01\x00\x00\x00" + bytes(32) + sized(68) + sized(68))
+add("enrolment_fuzz", b"\x01\x00\x00\x00" + bytes(64))
+add("enrolment_fuzz", b"\x01\x05\x00\x00" + sized(8) + sized(20))
+add("enrolment_fuzz", b"00112233-44556677-8899aabb-ccddeeff")
 digest = hashlib.sha256(b"").digest()
 add("pts_fuzz", struct.pack(">QHH", 1, 7, 32) + digest + b"\x00\x02ls")
 add("pts_fuzz", struct.pack(">QHBB6Q", 1, 54, 8, 0, 1, 2, 3, 4, 5, 6) + b"ls")

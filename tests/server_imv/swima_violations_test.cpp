@@ -272,6 +272,7 @@ class CountingHost final : public server::Host {
     installed += chunk.installed.size();
     largest = std::max(largest, chunk.installed.size());
   }
+  void activate(server::Activation) override {}
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return world_.references; }
   std::int64_t now_ms() override { return 1'796'000'000'000; }

@@ -168,6 +168,12 @@ void LoopHost::stage_software(server::SoftwareChunk chunk) {
   world_.state->stage_software(std::move(chunk), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_staged(id, r); }); });
 }
 
+void LoopHost::activate(server::Activation activation) {
+  expect();
+  std::string id = activation.session;
+  world_.state->activate(std::move(activation), [this, id](Result<void> r) { post([id, r](server::Session& s) { s.on_activated(id, r); }); });
+}
+
 std::vector<ByteVector> messages_of(Bytes bytes) {
   std::vector<ByteVector> out;
   pttls::Framer framer;

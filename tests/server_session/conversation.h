@@ -70,6 +70,7 @@ class LoopHost final : public server::Host {
   void begin_session(server::SessionIntent intent) override;
   void commit_result(server::SessionResult result) override;
   void stage_software(server::SoftwareChunk chunk) override;
+  void activate(server::Activation activation) override;
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return world_.references; }
   std::int64_t now_ms() override { return world_.now_ms(); }

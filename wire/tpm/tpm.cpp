@@ -138,13 +138,15 @@ Result<Public> parse_public(Bytes bytes) {
   const auto hash = hash_algorithm(name_algorithm);
   if (!hash) return at_name.fail("unknown name algorithm");
   GH_TRY(const auto attributes, r.get<std::uint32_t>());
-  GH_CHECK(sized(r, 64));  // authPolicy
+  GH_TRY(const Bytes policy, sized(r, 64));
   const auto at_symmetric = r;
-  GH_TRY(const auto symmetric, r.get<std::uint16_t>());
-  if (symmetric != 0x0010) {  // TPM_ALG_NULL; a decryption key has an algorithm with key bits and mode
-    if (symmetric != 0x0006 && symmetric != 0x0013 && symmetric != 0x0026)
+  Symmetric symmetric;
+  GH_TRY(symmetric.algorithm, r.get<std::uint16_t>());
+  if (symmetric.algorithm != alg_null) {  // a decryption key has an algorithm with key bits and mode
+    if (symmetric.algorithm != alg_aes && symmetric.algorithm != 0x0013 && symmetric.algorithm != 0x0026)
       return at_symmetric.fail("unknown symmetric algorithm");
-    GH_CHECK(r.skip(4));
+    GH_TRY(symmetric.key_bits, r.get<std::uint16_t>());
+    GH_TRY(symmetric.mode, r.get<std::uint16_t>());
   }
   GH_TRY(const auto scheme, r.get<std::uint16_t>());
   if (scheme != 0x0010) GH_CHECK(r.skip(2));  // the scheme's hash
@@ -172,7 +174,36 @@ Result<Public> parse_public(Bytes bytes) {
   Writer name;
   name.put(name_algorithm);
   name.put_bytes(digest.view());
-  return Public{name_algorithm, attributes, scheme, **std::move(key), std::move(name).take()};
+  return Public{name_algorithm, attributes, scheme, **std::move(key), std::move(name).take(), symmetric, policy.size()};
+}
+
+namespace {
+
+// A key that was made in the TPM and never leaves it.
+constexpr std::uint32_t of_this_tpm = fixed_tpm | fixed_parent | sensitive_data_origin;
+
+bool strong(const PublicKey& key) { return key.type() != KeyType::rsa || (key.bits() >= 2048 && key.bits() <= 4096); }
+
+}  // namespace
+
+std::optional<std::string_view> no_attestation_key(const Public& area) {
+  if ((area.attributes & of_this_tpm) != of_this_tpm)
+    return "the AK isn't bound to its TPM (fixedTPM, fixedParent, sensitiveDataOrigin)";
+  if ((area.attributes & restricted) == 0) return "the AK isn't restricted: it would sign anything";
+  if ((area.attributes & sign) == 0 || (area.attributes & decrypt) != 0 || area.scheme == alg_null)
+    return "the AK isn't a signing key with a scheme of its own";
+  if (!strong(area.key)) return "the AK is weaker than RSA with 2,048 bits, or larger than 4,096";
+  return std::nullopt;
+}
+
+std::optional<std::string_view> no_endorsement_key(const Public& area) {
+  if ((area.attributes & of_this_tpm) != of_this_tpm)
+    return "the EK isn't bound to its TPM (fixedTPM, fixedParent, sensitiveDataOrigin)";
+  if ((area.attributes & restricted) == 0 || (area.attributes & decrypt) == 0 || (area.attributes & sign) != 0)
+    return "the EK isn't a restricted decryption key";
+  if (area.symmetric.algorithm != alg_aes || area.symmetric.mode != alg_cfb) return "the EK's symmetric algorithm isn't AES in CFB mode";
+  if (!strong(area.key)) return "the EK is weaker than RSA with 2,048 bits, or larger than 4,096";
+  return std::nullopt;
 }
 
 }  // namespace gatehouse::tpm

@@ -71,13 +71,27 @@ inline constexpr std::uint32_t fixed_tpm = 1U << 1, fixed_parent = 1U << 4, sens
                                user_with_auth = 1U << 6, no_da = 1U << 10, restricted = 1U << 16, decrypt = 1U << 17,
                                sign = 1U << 18;
 
+// Of a decryption key; algorithm 0x0010: none.
+inline constexpr std::uint16_t alg_null = 0x0010, alg_aes = 0x0006, alg_cfb = 0x0043;
+struct Symmetric {
+  std::uint16_t algorithm = alg_null, key_bits = 0, mode = 0;
+};
+
 struct Public {
   std::uint16_t name_algorithm = 0;
   std::uint32_t attributes = 0;  // TPMA_OBJECT
   std::uint16_t scheme = 0;      // of a signing key, 0x0010 = none
   PublicKey key;
   ByteVector name;               // nameAlg || H(TPMT_PUBLIC)
+  Symmetric symmetric{};
+  std::size_t auth_policy_size = 0;  // bytes
 };
+
+// Why it is no attestation key: one that signs only what its TPM made (spec part 2 §5.3), of a strength that we accept;
+// nullopt: it is one. The text is a literal.
+std::optional<std::string_view> no_attestation_key(const Public& area);
+// The same of an endorsement key: a restricted decryption key of the TPM with AES in CFB mode.
+std::optional<std::string_view> no_endorsement_key(const Public& area);
 
 // TPM2B_PUBLIC, or TPMT_PUBLIC without its size; RSA or a NIST curve.
 Result<Public> parse_public(Bytes bytes);
