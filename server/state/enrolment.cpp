@@ -210,7 +210,7 @@ Result<void> State::Impl::activate(Batch& batch, const Activation& activation) {
     set_state(batch, value, DeviceState::trusted, author, what);
   else if (!what.empty())
     note(batch, value, author, std::move(what));
-  put_device(batch, value);
+  GH_CHECK(put_device(batch, value));
   return {};
 }
 

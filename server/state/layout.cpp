@@ -110,7 +110,7 @@ std::string model_key(std::string_view model, std::string_view device) { return 
 std::string announcement_prefix(std::string_view model) { return joined(announcement_letter, model) + '\0'; }
 std::string announcement_key(std::string_view model, std::uint64_t number) { return announcement_prefix(model) + number64(number); }
 std::string offer_key(std::string_view id) { return joined(offer_letter, raw(id)); }
-std::string bound_ek_key(std::string_view device) { return joined('e', device); }
+std::string bound_ek_key(std::string_view device) { return joined('J', device); }
 std::string ek_owner_key(std::string_view pin) { return joined('K', raw(pin)); }
 std::string baseline_prefix(std::string_view device) { return joined('b', device) + '\0'; }
 std::string baseline_key(std::string_view device, std::uint64_t number) {

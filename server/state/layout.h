@@ -21,7 +21,7 @@ struct DeviceValue {
 inline constexpr std::size_t max_verdict_bytes = std::size_t(16) << 20;
 
 inline constexpr std::string_view format_key = "F";
-inline constexpr std::string_view tallies_key = "C";
+inline constexpr std::string_view tallies_key = "T";
 inline constexpr std::string_view evidence_totals_key = "Z";
 inline constexpr char evidence_age_letter = 'A';
 inline constexpr char class_enrolled = 'k', class_other = 'u';

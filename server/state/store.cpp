@@ -24,7 +24,7 @@ namespace {
 constexpr std::size_t max_group = 1024;
 constexpr std::size_t max_group_bytes = std::size_t(8) << 20;
 // First letters of the keys of software and of evidence (docs/formats/state.md).
-constexpr std::string_view software_letters = "hijcenwWNg", evidence_letters = "EABRZ";
+constexpr std::string_view software_letters = "hijcenwWNgu", evidence_letters = "EABRZ";
 
 // RocksDB's own log would be a file on the same disk: where that is full, its writer ends the process (7.8.3 as Debian
 // builds it, with assertions). What it has to say comes with each status.

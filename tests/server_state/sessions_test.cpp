@@ -478,7 +478,7 @@ TEST(Opening, AnEarlierFormatKeepsTheLastResultOfEachItem) {
     behind.put("Id1" + nul + "b", layout::number64(1234));
     behind.put("k" + std::string(as_text(*from_hex(key.key_id()))) + nul + "d2", "");
     behind.put("F", layout::number32(5));
-    behind.erase("C");
+    behind.erase("T");
   }
   ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 5\n")));
   {
