@@ -24,8 +24,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     any_attribute(longer, "CN", [&](std::string_view) { return ++with > 1024; });
     if (with != found + 1) std::abort();
   }
-  const CertificatePattern pattern{{{"CN", "*a*b*"}, {"O", "*"}}};
-  (void)pattern.matches("certificate", text);
+  const CertificatePattern pattern{.attributes = {{"CN", "*a*b*"}, {"O", "*"}}, .issuer = {{"CN", "*a*"}}, .names = {{"dns", "*.a*"}}};
+  CertificateNames names;
+  names.issuer = text;
+  names.alternative_names = {"dns:" + std::string(text)};
+  (void)pattern.matches("certificate", text, names);
   TimeSpans spans;
   if (spans.add(text) && !spans.holds(0)) (void)spans.holds(1'800'000'000'000);
   return 0;
