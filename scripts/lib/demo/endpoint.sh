@@ -99,7 +99,8 @@ explain_entries() {  # REFDB PRODUCT N
 import json, sys
 for f in json.load(open(sys.argv[1]))["findings"]:
     if f.get("path") and f["status"] != "ok" and f.get("measured"):
-        print(f["status"], f["path"], f["measured"], sep="\t")
+        measured = f["measured"]  # template hash and content's digest, where the endpoint told both
+        print(f["status"], f["path"], measured["template"] if isinstance(measured, dict) else measured, sep="\t")
 PY
   )
   local wanted
