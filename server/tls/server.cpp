@@ -402,7 +402,7 @@ void Server::Impl::await_signal() {
 void Server::Impl::await_refresh() {
   refresh.expires_after(5s);
   refresh.async_wait([self = shared_from_this()](error_code ec) {
-    if (ec) return;
+    if (ec || self->stopping) return;  // its time may have come just before it was cancelled
     if (self->refreshes++ % refreshes_a_sweep == 0) self->state->retire_evidence();
     self->renew();
     const auto now = self->source.current(self->config.refdb);
@@ -438,7 +438,7 @@ void Server::Impl::await_watchdog(std::chrono::microseconds interval) {
   systemd::notify("WATCHDOG=1");
   watchdog.expires_after(interval / 2);
   watchdog.async_wait([self = shared_from_this(), interval](error_code ec) {
-    if (!ec) self->await_watchdog(interval);
+    if (!ec && !self->stopping) self->await_watchdog(interval);
   });
 }
 
