@@ -134,7 +134,10 @@ Result<void> State::Impl::activate(Batch& batch, const Activation& activation) {
   GH_TRY(auto stored, read_device(batch, id));
   if (stored && bars(stored->device.state)) return refused("the device isn't to be trusted", id, std::string(name(stored->device.state)));
   if (!offer && (!stored || stored->device.state != DeviceState::trusted)) return refused("the device isn't trusted", id);
-  GH_TRY(const KeyJudgement standing, judge(batch, id, ak));
+  // The operator's word about who speaks for the device holds for its TPM, too.
+  if (!offer && !stored->device.identities.empty() && std::find(stored->device.identities.begin(), stored->device.identities.end(), activation.identity) == stored->device.identities.end())
+    return refused("the device is bound to another identity", id);
+  GH_TRY(const KeyJudgement standing, judge(batch, id, stored, ak));
   if (standing.standing == KeyStanding::revoked) return refused("this AK was revoked", id);
   if (standing.standing == KeyStanding::other_device) return refused("this AK is enrolled for another device", id, standing.owner);
 

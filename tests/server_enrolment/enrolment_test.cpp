@@ -421,6 +421,18 @@ TEST_F(Enrolment, TheSameTpmChangesItsKeyWithoutAToken) {
   EXPECT_EQ(enrol(endpoint).code, Code::certificate);
 }
 
+TEST_F(Enrolment, ADeviceOfAnotherIdentityChangesNoKey) {
+  endpoint.token = open("laptop-17");
+  ASSERT_EQ(enrol(endpoint).code, Code::enrolled);
+  endpoint.token.reset();
+  ASSERT_TRUE(world.state->alter_blocking("laptop-17", std::nullopt, std::nullopt, std::vector<std::string>{"CN=laptop-17"}, {}));
+  endpoint.ak_public = (*SigningKey::generate(KeyAlgorithm::ecc))->public_area();
+  const Said said = enrol(endpoint);
+  EXPECT_EQ(said.code, Code::device);
+  EXPECT_EQ(said.text, "the device is bound to another identity");
+  EXPECT_EQ(key_of("laptop-17", ak->key()).state, KeyState::trusted);
+}
+
 TEST_F(Enrolment, KeysStayWhereTheOperatorSaysSo) {
   endpoint.token = open("laptop-17");
   ASSERT_EQ(enrol(endpoint).code, Code::enrolled);
