@@ -15,7 +15,7 @@
 #include <filesystem>
 #include <future>
 
-#include "server/state/layout.h"
+#include "server/state/impl.h"
 
 namespace gatehouse::server {
 namespace {
@@ -363,6 +363,13 @@ Result<void> Store::open_anew() {
   const std::lock_guard closed(open_mutex_);
   close_database();
   GH_CHECK(open_database(false));
+  // Of the write that failed all may be there, or nothing.
+  const StoreView view(families_, nullptr);
+  GH_TRY(const auto counted, view.read(layout::tallies_key));
+  if (counted) {
+    GH_TRY(tallies_, layout::decode_tallies(*counted));
+  }
+  GH_TRY(tallies_.evidence, read_evidence_totals(view));
   broken_ = false;
   return {};
 }

@@ -1,4 +1,5 @@
 // What a store of an earlier format gets when it is opened, beside the number (docs/formats/state.md).
+#include "base/hex.h"
 #include "server/state/impl.h"
 
 namespace gatehouse::server {
@@ -22,7 +23,7 @@ Result<void> State::Impl::take_over() {
     });
   };
   // The store isn't opened anew meanwhile: nobody else has it yet.
-  const auto over = [&](char letter, const std::function<Result<void>(std::string_view, std::string_view)>& take) -> Result<void> {
+  const auto over = [&](char letter, const std::function<Result<void>(const StoreView&, std::string_view, std::string_view)>& take) -> Result<void> {
     const std::string prefix(1, letter);
     Result<void> good{};
     std::string from = prefix;
@@ -36,7 +37,7 @@ Result<void> State::Impl::take_over() {
             more = true;
             return false;
           }
-          good = take(key, value);
+          good = take(moment.view, key, value);
           return good.has_value();
         }));
       }
@@ -47,19 +48,19 @@ Result<void> State::Impl::take_over() {
   };
   std::string last;
   constexpr std::size_t key_id_size = 20;
-  GH_CHECK(over('k', [&](std::string_view key, auto) -> Result<void> {
+  GH_CHECK(over('k', [&](const StoreView&, std::string_view key, auto) -> Result<void> {
     std::string id(key.substr(1, key_id_size));
-    if (id == last) rows.emplace_back("S" + id, std::string());
+    if (id == last) rows.emplace_back(layout::shared_key(to_hex(as_bytes(id))), std::string());
     last = std::move(id);
     return {};
   }));
   // Of an item the newest comes last, and takes the place of those before.
-  return over(layout::old_results_letter, [&](std::string_view key, std::string_view value) -> Result<void> {
+  return over(layout::old_results_letter, [&](const StoreView& view, std::string_view key, std::string_view value) -> Result<void> {
     const std::size_t end = key.find('\0'), item_end = end == std::string_view::npos ? end : key.find('\0', end + 1);
     if (item_end == std::string_view::npos) return {};
     const std::string_view device = key.substr(1, end - 1), item = key.substr(end + 1, item_end - end - 1);
     GH_TRY(StoredItemResult one, layout::decode_item_result(value));
-    GH_TRY(const auto failing, store->view().read(layout::old_failing_key(device, item)));
+    GH_TRY(const auto failing, view.read(layout::old_failing_key(device, item)));
     if (failing) one.failing_since = std::int64_t(layout::read_number64(*failing));
     std::string place = layout::item_result_key(device, item);
     if (!rows.empty() && rows.back().first == place) rows.pop_back();

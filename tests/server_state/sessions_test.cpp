@@ -9,6 +9,7 @@
 #include "base/hex.h"
 #include "server/state/layout.h"
 #include "server/state/software_layout.h"
+#include "server/state/store.h"
 #include "tests/server_state/behind.h"
 #include "tests/server_state/support.h"
 
@@ -203,6 +204,11 @@ TEST(Sessions, AFullDiskLosesNothingThatWasAcknowledged) {
     EXPECT_TRUE(later) << "there is room again: " << later.error().text();
     acknowledged.emplace_back("later");
     for (const std::string& session : acknowledged) EXPECT_TRUE(*state->session(session)) << session;
+  }
+  {
+    Behind behind(folder / "state");
+    const Tallies counted = layout::decode_tallies(behind.get("T")).value();
+    EXPECT_EQ(counted.enrolled_sessions + counted.other_sessions, behind.count("t")) << "what is counted is what is there";
   }
   std::signal(SIGXFSZ, old_signal);
   const auto state = open_state(folder / "state");
