@@ -215,8 +215,10 @@ TEST_F(Hostile, TenThousandHalfOpenConnectionsAreBoundedAndKeepNobodyOut) {
   ASSERT_TRUE(crowd.done());
   for (int n = 0; n < 3; ++n) {
     EXPECT_TRUE(honest_is_allowed()) << "while they are there";
-    // On a busy machine those that gave way are still being closed.
-    EXPECT_LE(server->connections(), 2 * config.max_handshakes) << "handshakes that have begun";
+    // Those that gave way are closed on their own strands: on a busy machine some are on their way still.
+    const auto bounded = [&] { return server->connections() <= config.max_handshakes + 8; };
+    for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20); !bounded() && std::chrono::steady_clock::now() < until;) std::this_thread::yield();
+    EXPECT_TRUE(bounded()) << server->connections() << " handshakes that have begun";
     // Nothing of TLS is made before a turn comes.
     const std::size_t after = allocated_bytes();
     EXPECT_LT(after - std::min(before, after), (std::size_t(64) << 20) + config.max_waiting * 1024);
