@@ -34,20 +34,14 @@ TPM2B_PUBLIC ek_template(bool ecc) {
   if (ecc) {
     p.type = TPM2_ALG_ECC;
     TPMS_ECC_PARMS& parameters = p.parameters.eccDetail;
-    parameters.symmetric.algorithm = TPM2_ALG_AES;
-    parameters.symmetric.keyBits.aes = 128;
-    parameters.symmetric.mode.aes = TPM2_ALG_CFB;
-    parameters.scheme.scheme = TPM2_ALG_NULL;
+    protect_with_aes128(parameters);
     parameters.curveID = TPM2_ECC_NIST_P256;
     parameters.kdf.scheme = TPM2_ALG_NULL;
     p.unique.ecc.x.size = p.unique.ecc.y.size = 32;
   } else {
     p.type = TPM2_ALG_RSA;
     TPMS_RSA_PARMS& parameters = p.parameters.rsaDetail;
-    parameters.symmetric.algorithm = TPM2_ALG_AES;
-    parameters.symmetric.keyBits.aes = 128;
-    parameters.symmetric.mode.aes = TPM2_ALG_CFB;
-    parameters.scheme.scheme = TPM2_ALG_NULL;
+    protect_with_aes128(parameters);
     parameters.keyBits = 2048;
     p.unique.rsa.size = 256;
   }

@@ -191,10 +191,7 @@ TPM2B_PUBLIC primary_template() {
   p.nameAlg = TPM2_ALG_SHA256;
   p.objectAttributes = of_this_tpm | TPMA_OBJECT_DECRYPT;
   TPMS_ECC_PARMS& ecc = p.parameters.eccDetail;
-  ecc.symmetric.algorithm = TPM2_ALG_AES;
-  ecc.symmetric.keyBits.aes = 128;
-  ecc.symmetric.mode.aes = TPM2_ALG_CFB;
-  ecc.scheme.scheme = TPM2_ALG_NULL;
+  protect_with_aes128(ecc);
   ecc.curveID = TPM2_ECC_NIST_P256;
   ecc.kdf.scheme = TPM2_ALG_NULL;
   return t;

@@ -27,6 +27,15 @@ inline std::unexpected<Error> tpm_failed(std::string_view what, TSS2_RC rc) {
     if (const TSS2_RC rc_ = (__VA_ARGS__); rc_ != TSS2_RC_SUCCESS) return tpm_failed(what, rc_); \
   } while (false)
 
+// How a storage key (TPMS_RSA_PARMS, TPMS_ECC_PARMS) protects what is below it.
+template <class Parameters>
+void protect_with_aes128(Parameters& parameters) {
+  parameters.symmetric.algorithm = TPM2_ALG_AES;
+  parameters.symmetric.keyBits.aes = 128;
+  parameters.symmetric.mode.aes = TPM2_ALG_CFB;
+  parameters.scheme.scheme = TPM2_ALG_NULL;
+}
+
 struct EsysFree {
   void operator()(void* p) const { Esys_Free(p); }
 };

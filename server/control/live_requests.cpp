@@ -47,16 +47,21 @@ Result<json::object> read_metrics(const Live* live, const json::object& request)
   return out;
 }
 
-Result<json::object> device_reassess(const Live* live, const json::object& request) {
+// Somebody is asked something of a device; `nobody`: why it isn't.
+Result<json::object> ask_of(const std::function<std::size_t(std::string_view)>* ask, const json::object& request, std::string_view nobody) {
   GH_CHECK(only(request, {"command", "device"}));
   GH_TRY(const std::string id, needed_text(request, "device"));
-  if (live == nullptr || !live->reassess) return no_server();
-  const std::size_t asked = live->reassess(id);
-  if (asked == 0) return fail(Fault::denied, "no endpoint of this device is connected and waiting");
+  if (ask == nullptr || !*ask) return no_server();
+  const std::size_t asked = (*ask)(id);
+  if (asked == 0) return fail(Fault::denied, nobody);
   json::object out;
   out["device"] = id;
   out["asked"] = asked;
   return out;
+}
+
+Result<json::object> device_reassess(const Live* live, const json::object& request) {
+  return ask_of(live == nullptr ? nullptr : &live->reassess, request, "no endpoint of this device is connected and waiting");
 }
 
 json::object to_object(const Admitted::Entry& e) {
@@ -104,15 +109,7 @@ Result<json::object> radius_list(const Live* live, const json::object& request) 
 }
 
 Result<json::object> radius_disconnect(const Live* live, const json::object& request) {
-  GH_CHECK(only(request, {"command", "device"}));
-  GH_TRY(const std::string id, needed_text(request, "device"));
-  if (live == nullptr || !live->disconnect) return no_server();
-  const std::size_t asked = live->disconnect(id);
-  if (asked == 0) return fail(Fault::denied, "no gateway that could be asked has let this device in");
-  json::object out;
-  out["device"] = id;
-  out["asked"] = asked;
-  return out;
+  return ask_of(live == nullptr ? nullptr : &live->disconnect, request, "no gateway that could be asked has let this device in");
 }
 
 }  // namespace
