@@ -11,7 +11,7 @@ demo_packages="python3 openssl swtpm"
 gateway_packages="iproute2 nftables iputils-ping util-linux"  # of scripts/demo.sh --gateway
 test_packages="lld python3 openssl swtpm libgtest-dev libgmock-dev dpkg-dev xz-utils gpgv gnupg rpm createrepo-c systemd
   eapoltest freeradius-utils"
-interop_gateway_packages="$gateway_packages python3 openssl swtpm libtss2-tcti-swtpm0 hostapd wpasupplicant freeradius eapoltest"
+interop_gateway_packages="$gateway_packages python3 openssl swtpm libtss2-tcti-swtpm0"  # and what each part needs
 fuzz_packages="clang-19 libclang-rt-19-dev"
 bench_packages="libbenchmark-dev libgtest-dev libgmock-dev python3"
 ingest_bench_packages="rpm gpgv gnupg"

@@ -30,7 +30,8 @@ make_certificates() (
     subjectAltName=DNS:pdp.example.org,IP:10.84.0.2,IP:10.83.0.2 >server.ext
   printf '%s\n' basicConstraints=CA:false extendedKeyUsage=clientAuth \
     subjectAltName=DNS:endpoint.example.org >endpoint.ext
-  for name in server endpoint; do
+  printf '%s\n' basicConstraints=CA:false extendedKeyUsage=serverAuth subjectAltName=DNS:vpn.example.org >vpn.ext
+  for name in server endpoint vpn; do
     openssl ecparam -name prime256v1 -genkey -noout -out $name.key
     openssl req -new -key $name.key -subj "/O=Gatehouse interop/CN=$name" -out $name.csr
     openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile $name.ext -out $name.pem
@@ -90,7 +91,7 @@ declare -A server_pids=()
 # serve HOST NAME ADDRESS: gatehouse serve with a state of its own.
 serve() {
   mkdir -m 700 -p "$work/$2"
-  sed -e "s|\"state\"|\"$2\"|; s|10\.84\.0\.2:1812|$3:1812|" "$recipes/gatehouse.toml" >"$work/$2.toml"
+  sed -e "s|\"state\"|\"$2\"|; s|10\.84\.0\.2:181|$3:181|" "$recipes/gatehouse.toml" >"$work/$2.toml"
   printf '[policy]\nunknown_devices = "block"\n[groups.all]\nask = [{ type = "TPMRA", on_fail = "isolate", on_noresult = "block" }]\n' \
     >"$work/policy.toml"
   nsenter "$(net "$1")" "$bin/gatehouse" serve --config "$work/$2.toml" 2>"$logs/$2.log" &

@@ -1,4 +1,5 @@
-# Sourced by scripts/interop.sh: finds strongSwan below $peer, every part by name, so that what is missing can be said.
+# Sourced by scripts that hold conversations with strongSwan: finds it below $peer, every part by name, so that what is missing
+# can be said.
 # shellcheck shell=bash disable=SC2034,SC2154
 missing=()
 need() {  # VARIABLE, name, path patterns below the prefix: the first file that is there, else it is missing
@@ -34,4 +35,34 @@ find_peer() {
     need_library found "plug-in $plugin" "plugins/libstrongswan-$plugin.so"
   done
   [ ${#missing[@]} -eq 0 ]
+}
+# What a VPN takes, a gateway and an endpoint with its collectors. Debian's packages have no TNC, so they aren't enough.
+find_vpn_peer() {
+  local plugin found collector
+  missing=() client='' charon=''
+  need charon charon libexec/ipsec/charon lib/ipsec/charon
+  need swanctl swanctl sbin/swanctl bin/swanctl
+  for collector in os attestation; do
+    need_library "imc_$collector" "imc-$collector" "imcvs/imc-$collector.so"
+  done
+  for plugin in eap-radius eap-identity eap-md5 eap-ttls eap-tnc tnccs-20 tnc-tnccs tnc-imc tpm openssl vici kernel-netlink socket-default; do
+    need_library found "plug-in $plugin" "plugins/libstrongswan-$plugin.so"
+  done
+  [ ${#missing[@]} -eq 0 ]
+}
+# choose_peer FINDER: below $peer, or where it is usually installed when that is empty. Says what is missing.
+choose_peer() {
+  local candidates=(/opt/strongswan /usr/local /usr)
+  [ -z "$peer" ] || candidates=("$peer")
+  for peer in "${candidates[@]}"; do
+    ! "$1" || return 0
+    [ -z "$client$charon" ] || break  # this is the one, but incomplete
+  done
+  if [ -n "$client$charon" ] || [ ${#candidates[@]} -eq 1 ]; then
+    echo "${0##*/}: strongSwan below $peer lacks:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
+  else
+    echo "${0##*/}: no strongSwan with TNC below ${candidates[*]}; name its prefix with --peer" >&2
+  fi
+  return 1
 }

@@ -1,0 +1,109 @@
+# Sourced by scripts/lib/gateway/run.sh: strongSwan as a VPN gateway, and strongSwan as an endpoint with its collectors.
+#
+#   endpoint (10.81.0.2) ── 10.81.0.1 [gateway] ─┬─ protected (10.82.0.2)
+#                                                ├─ remediation (10.83.0.2)
+#                                                └─ 10.84.0.5 ── 10.84.0.2 (pdp)
+# shellcheck shell=bash disable=SC2034,SC2154
+. "$root/scripts/lib/interop/peer.sh"
+. "$root/scripts/lib/gateway/vpn.sh"
+find_vpn_peer || environment "strongSwan isn't complete: ${missing[*]}"
+host endpoint gateway protected remediation pdp
+wire endpoint uplink 10.81.0.2/24 gateway endpoints 10.81.0.1/24
+wire protected uplink 10.82.0.2/24 gateway protected 10.82.0.1/24
+wire remediation uplink 10.83.0.2/24 gateway remediation 10.83.0.1/24
+wire pdp uplink 10.84.0.2/24 gateway pdp 10.84.0.5/24
+for name in endpoint:10.81.0.1 protected:10.82.0.1 remediation:10.83.0.1; do
+  on "${name%:*}" ip route add default via "${name#*:}"
+done
+on gateway bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+on gateway nft -f "$recipes/strongswan-gateway/forward.nft"
+choose_esp endpoint || environment "neither the kernel nor strongSwan below $peer has ESP"
+own_securityfs
+vpn=$work/vpn vpn_secret=$(cat "$work/vpn.secret") vpn_password=$password
+(umask 077; mkdir "$vpn"; configure_charon gateway; configure_charon endpoint)
+cp "$work/tls/vpn.pem" "$vpn/gateway/x509/"
+cp "$work/tls/vpn.key" "$vpn/gateway/private/"
+cp "$work/tls/ca.pem" "$vpn/endpoint/x509ca/"
+cp "$work/tls/ca.pem" "$vpn/gateway/x509ca/"
+
+tpm_host=endpoint
+endpoint_boots() {  # evidence folder: with everything that runs on it
+  stop_charon endpoint
+  boot "$1"
+  kernel_tells "$eventlog" "$list"
+  start_charon endpoint endpoint || environment "the endpoint's charon: $logs/charon-endpoint.log"
+}
+boot base
+provision
+serve pdp vpn 10.84.0.2
+start_charon gateway gateway || environment "the gateway's charon: $logs/charon-gateway.log"
+endpoint_boots base
+gatehouse_of vpn device add "$device" --ak "$work/ak.pem" --product "$product" --trust --identity carol
+
+# tunnel EXPECTED [EXPECTATION…]: the endpoint connects; complains where its verdict or what passes isn't so.
+tunnel() {
+  local up=yes started ended before
+  before=$(recorded vpn | wc -l)
+  started=$EPOCHREALTIME
+  connect_vpn || up=no
+  ended=$EPOCHREALTIME
+  echo "$1 $up $(awk "BEGIN { print $ended - $started }")" >>"$logs/seconds"
+  recorded vpn >"$work/sessions.json"
+  "${data[@]}" session "$work/sessions.json" 1 "recommendation=$1" "${@:2}" || true
+  case $1 in
+    allow)
+      [ $up = yes ] || echo "there is no tunnel: $logs/swanctl.log"
+      arrives endpoint 10.82.0.2 "the protected network"
+      stays_out endpoint 10.83.0.2 "the remediation network";;
+    isolate)
+      [ $up = yes ] || echo "there is no tunnel: $logs/swanctl.log"
+      arrives endpoint 10.83.0.2 "the remediation network"
+      stays_out endpoint 10.82.0.2 "the protected network";;
+    block)
+      [ $up = no ] || echo "there is a tunnel: $logs/swanctl.log"
+      no_way;;
+  esac
+  [ "$(recorded vpn | wc -l)" -eq $((before + 1)) ] || echo "$(($(recorded vpn | wc -l) - before)) sessions, expected one"
+}
+no_way() {
+  stays_out endpoint 10.82.0.2 "the protected network"
+  stays_out endpoint 10.83.0.2 "the remediation network"
+}
+summary() { echo "processed 1732 IMA file evidence measurements: $1; 136 BIOS evidence measurements are ok"; }
+tunnels() { [ "$(swanctl_at gateway --list-sas | grep -c ', ESTABLISHED,' || true)" -eq "$1" ]; }
+assessed() { [ "$(recorded vpn | wc -l)" -gt "$1" ]; }
+
+judge "strongSwan, before there is a tunnel" "$(no_way)"
+judge "strongSwan, first contact, no baseline yet: isolate" "$(tunnel isolate quote.status=ok findings~baseline)"
+gatehouse_of vpn device baseline approve "$device"
+disconnect_vpn
+judge "strongSwan, the tunnel ended" "$(no_way)"
+judge "strongSwan, 136 firmware events and 1,732 files: allow" "$(
+  tunnel allow quote.status=ok evaluation=compliant "summary=$(summary '1625 ok, 107 unknown, 0 differ, 0 failed')")"
+# The gateway asks the endpoint to come again at the server's word, while its tunnel stays; and then it has another place.
+before=$(recorded vpn | wc -l)
+kernel_tells "$eventlog" "$evidence/tampered/binary_runtime_measurements"
+gatehouse_of vpn device reassess "$device"
+judge "strongSwan, asked to come again, a list that was edited: isolate" "$(
+  await "${charons[gateway]}" assessed "$before" || echo "the endpoint doesn't come again"
+  await "${charons[gateway]}" tunnels 1 || echo "the tunnels are $(swanctl_at gateway --list-sas)"
+  recorded vpn >"$work/sessions.json"
+  "${data[@]}" session "$work/sessions.json" 1 recommendation=isolate quote.status=failed || true
+  arrives endpoint 10.83.0.2 "the remediation network"
+  stays_out endpoint 10.82.0.2 "the protected network")"
+disconnect_vpn
+endpoint_boots changed
+judge "strongSwan, a changed file: isolate" "$(
+  tunnel isolate quote.status=ok "summary=$(summary '1624 ok, 107 unknown, 1 differ, 0 failed')")"
+disconnect_vpn
+endpoint_boots base
+judge "strongSwan, the machine as it was: allow" "$(tunnel allow)"
+gatehouse_of vpn device revoke "$device"
+judge "strongSwan, the device's key revoked while it is connected: cut off" "$(
+  await "${charons[gateway]}" tunnels 0 || echo "the tunnel is still there: $(swanctl_at gateway --list-sas)"
+  no_way)"
+judge "strongSwan, the device's key revoked: block" "$(tunnel block)"
+stop_charon endpoint gateway
+stop_serving vpn
+kill "$tpm_pid"; wait "$tpm_pid" || true; tpm_pid=''
+forget_hosts endpoint gateway protected remediation pdp
