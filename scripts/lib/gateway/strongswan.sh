@@ -70,8 +70,10 @@ no_way() {
   stays_out endpoint 10.83.0.2 "the remediation network"
 }
 summary() { echo "processed 1732 IMA file evidence measurements: $1; 136 BIOS evidence measurements are ok"; }
-tunnels() { [ "$(swanctl_at gateway --list-sas | grep -c ', ESTABLISHED,' || true)" -eq "$1" ]; }
-assessed() { [ "$(recorded vpn | wc -l)" -gt "$1" ]; }
+# NAME COUNT: what is established there, keys and all.
+tunnels() { [ "$(swanctl_at "$1" --list-sas | grep -c ', INSTALLED,' || true)" -eq "$2" ]; }
+verdicts() { recorded vpn | grep -c "\"recommendation\": *\"$1\"" || true; }
+told_more() { [ "$(verdicts "$1")" -gt "$2" ]; }  # RECOMMENDATION COUNT
 
 judge "strongSwan, before there is a tunnel" "$(no_way)"
 judge "strongSwan, first contact, no baseline yet: isolate" "$(tunnel isolate quote.status=ok findings~baseline)"
@@ -80,13 +82,13 @@ disconnect_vpn
 judge "strongSwan, the tunnel ended" "$(no_way)"
 judge "strongSwan, 136 firmware events and 1,732 files: allow" "$(
   tunnel allow quote.status=ok evaluation=compliant "summary=$(summary '1625 ok, 107 unknown, 0 differ, 0 failed')")"
-# The gateway asks the endpoint to come again at the server's word, while its tunnel stays; and then it has another place.
-before=$(recorded vpn | wc -l)
+# The gateway tells the endpoint at the server's word that its time is over; it comes again, and its place is another one.
+before=$(verdicts isolate)
 kernel_tells "$eventlog" "$evidence/tampered/binary_runtime_measurements"
 gatehouse_of vpn device reassess "$device"
 judge "strongSwan, asked to come again, a list that was edited: isolate" "$(
-  await "${charons[gateway]}" assessed "$before" || echo "the endpoint doesn't come again"
-  await "${charons[gateway]}" tunnels 1 || echo "the tunnels are $(swanctl_at gateway --list-sas)"
+  await "${charons[gateway]}" told_more isolate "$before" || echo "the endpoint doesn't come again"
+  await "${charons[endpoint]}" tunnels endpoint 1 || echo "the tunnels are $(swanctl_at endpoint --list-sas)"
   recorded vpn >"$work/sessions.json"
   "${data[@]}" session "$work/sessions.json" 1 recommendation=isolate quote.status=failed || true
   arrives endpoint 10.83.0.2 "the remediation network"
@@ -98,9 +100,11 @@ judge "strongSwan, a changed file: isolate" "$(
 disconnect_vpn
 endpoint_boots base
 judge "strongSwan, the machine as it was: allow" "$(tunnel allow)"
+before=$(verdicts block)
 gatehouse_of vpn device revoke "$device"
-judge "strongSwan, the device's key revoked while it is connected: cut off" "$(
-  await "${charons[gateway]}" tunnels 0 || echo "the tunnel is still there: $(swanctl_at gateway --list-sas)"
+judge "strongSwan, the device's key revoked while it is connected: cut off, and refused when it comes again" "$(
+  await "${charons[gateway]}" told_more block "$before" || echo "the endpoint isn't refused"
+  await "${charons[gateway]}" tunnels gateway 0 || echo "the tunnels are $(swanctl_at gateway --list-sas)"
   no_way)"
 judge "strongSwan, the device's key revoked: block" "$(tunnel block)"
 stop_charon endpoint gateway
