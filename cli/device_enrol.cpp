@@ -16,7 +16,9 @@ namespace {
 struct Options {
   StateOptionsOfCommand where;
   AuthorOptions author;
-  std::string device, product, model, identity, ek, open_for = "1h", token_file, close;
+  // Absent and empty are told apart: a variable of a script that is empty mustn't leave out a condition.
+  std::optional<std::string> device, product, model, identity, ek;
+  std::string open_for = "1h", token_file, close;
   bool keep_keys = false;
 };
 
@@ -41,12 +43,12 @@ Result<std::string> pin_of(const std::string& given) {
 int run_enrol(const Options& options) {
   json::object request;
   request["command"] = "device.enrol";
-  if (!options.device.empty()) request["device"] = options.device;
-  if (!options.product.empty()) request["product"] = options.product;
-  if (!options.model.empty()) request["model"] = options.model;
-  if (!options.identity.empty()) request["identity"] = options.identity;
-  if (!options.ek.empty()) {
-    const auto pin = pin_of(options.ek);
+  if (options.device) request["device"] = *options.device;
+  if (options.product) request["product"] = *options.product;
+  if (options.model) request["model"] = *options.model;
+  if (options.identity) request["identity"] = *options.identity;
+  if (options.ek) {
+    const auto pin = pin_of(*options.ek);
     if (!pin) return complain(pin.error());
     request["ek"] = *pin;
   }
@@ -55,16 +57,33 @@ int run_enrol(const Options& options) {
   if (!seconds) return complain(Error{Fault::usage, "a time is a number with s, m, h or d behind it, such as 1h", {}, 0, {}, options.open_for});
   request["seconds"] = *seconds;
   options.author.put(request);
-  Result<void> written{};
-  const int code = run_one(options.where, true, request, [&](const json::object& offer) {
-    const std::string token = shown(offer, "token");
-    if (!options.token_file.empty()) written = write_file_atomically(options.token_file, as_bytes(token + "\n"), 0600);
+  auto access = options.where.open(true);
+  if (!access) return complain(access.error());
+  const auto response = ask(*access, request);
+  if (!response) return complain(response.error());
+  const json::value* const item = response->if_contains("item");
+  if (item == nullptr || !item->is_object()) return complain(Error{Fault::internal, "the answer has no enrolment", "docs/formats/control.md", 0, {}, {}});
+  json::object offer = item->get_object();
+  const std::string token = shown(offer, "token");
+  if (!options.token_file.empty()) {
+    if (const auto written = write_file_atomically(options.token_file, as_bytes(token + "\n"), 0600); !written) {
+      // Nobody has the token, so nobody is expected.
+      json::object close;
+      close["command"] = "device.enrol.close";
+      close["id"] = shown(offer, "id");
+      (void)ask(*access, close);
+      return complain(written.error());
+    }
+    offer.erase("token");
+    offer["token_file"] = options.token_file;
+  }
+  if (options.where.json)
+    std::cout << json::serialize(offer) << '\n';
+  else
     std::cout << (options.token_file.empty() ? token : "token in " + options.token_file) << "\nenrolment " << shown(offer, "id") << " of "
               << (shown(offer, "device") == "-" ? "a device named by its AK" : "device " + shown(offer, "device")) << ", until " << shown(offer, "until")
               << "\n";
-  });
-  if (!written) return complain(written.error());
-  return code;
+  return flushed();
 }
 
 int run_enrolments(const Options& options) {

@@ -59,7 +59,10 @@ Result<json::object> device_enrol(State& state, const json::object& request) {
   GH_TRY(offer.keep_keys, flag(request, "keep_keys"));
   GH_TRY(const auto seconds, number(request, "seconds", std::uint64_t(longest_offer_ms / 1000)));
   GH_TRY(const Author who, author(request));
+  // What isn't meant as a condition isn't given.
   if (device && device->empty()) return bad("empty", "device");
+  if (identity && identity->empty()) return bad("empty", "identity");
+  if (ek && ek->empty()) return bad("empty", "ek");
   if (seconds && *seconds == 0) return bad("0", "seconds");
   const enrolment::Token token = enrolment::make_token();
   offer.id = to_hex(token.id);

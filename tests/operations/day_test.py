@@ -2,6 +2,9 @@
 and an endpoint on the loopback interface. What isn't an operator's doing is told by comments in the document:
 
   <!-- day: boot LIST -->              the endpoint starts with this list measured: golden, updated
+  <!-- day: machine NAME -->           another machine is on the endpoint's desk, with a TPM of its own; it claims to be
+                                       NAME, but for the one that was there first
+  <!-- day: enrol TOKEN -->            it proves its key with the token in this file
   <!-- day: attest WHAT [LIST] -->     it attests, with its own list or with another one; WHAT is the recommendation, or
                                        refused for any but allow
 
@@ -76,9 +79,11 @@ class Day(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder, True)
         self.site = self.at('site')
         self.tpm = None
-        for name in ('site', 'bin', 'tpm', 'run'):
+        for name in ('site', 'bin', 'run'):
             os.mkdir(self.at(name), 0o700)
+        self.machine('first')
         self.certificates()
+        self.manufacturer()
         shutil.copy(LISTS['golden'], os.path.join(self.site, 'golden.ima'))
         shutil.copy(LISTS['updated'], os.path.join(self.site, 'pilot.ima'))
         for name, program in (('gatehouse', GATEHOUSE), ('gatehouse-endpoint', ENDPOINT)):
@@ -112,6 +117,25 @@ class Day(unittest.TestCase):
                       '-subj', '/CN=' + name, '-out', self.at('csr'))
             self.good('openssl', 'x509', '-req', '-in', self.at('csr'), '-CA', ca, '-CAkey', key, '-CAcreateserial', '-days', '2',
                       '-extfile', self.at('ext'), '-out', os.path.join(self.site, name + '.pem'))
+
+    def manufacturer(self):
+        """The CA of the TPMs' maker, which the operator knows."""
+        os.mkdir(os.path.join(self.site, 'ek-ca'))
+        self.good('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', self.at('maker.key'),
+                  '-subj', '/CN=TPM maker', '-days', '2', '-out', os.path.join(self.site, 'ek-ca', 'maker.pem'))
+
+    def certified_ek(self):
+        """The certificate that the maker would have put into this machine's TPM; from the endorsement key that the endpoint shows."""
+        with open(self.at('ek.pub'), 'w', encoding='ascii') as out:
+            out.write(self.good(ENDPOINT, 'enrol', '--show-ek', '--tcti', self.tcti))
+        with open(self.at('ext'), 'w', encoding='ascii') as ext:
+            ext.write('basicConstraints=critical,CA:false\nkeyUsage=critical,keyEncipherment,keyAgreement\nextendedKeyUsage=2.23.133.8.1\n'
+                      'subjectAltName=critical,dirName:tpm\n[tpm]\n1.2.23.133.2.1=id:49424D00\n2.2.23.133.2.2=swtpm\n3.2.23.133.2.3=id:20191023\n')
+        self.good('openssl', 'req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', self.at('unused.key'), '-subj', '/CN=TPM',
+                  '-out', self.at('csr'))
+        self.good('openssl', 'x509', '-req', '-in', self.at('csr'), '-force_pubkey', self.at('ek.pub'), '-CA', os.path.join(self.site, 'ek-ca', 'maker.pem'),
+                  '-CAkey', self.at('maker.key'), '-CAserial', self.at('maker.srl'), '-CAcreateserial', '-days', '2', '-extfile', self.at('ext'), '-out', self.at('ek.pem'))
+        return self.at('ek.pem')
 
     def play_systemctl(self):
         """Commands to this test by two pipes, so that the shell goes on when what it asked for is done."""
@@ -186,10 +210,16 @@ class Day(unittest.TestCase):
             self.tpm.wait()
             self.tpm = None
 
+    def machine(self, name):
+        self.stop_tpm()
+        self.name = name
+        os.makedirs(self.at('tpm-' + name), 0o700, exist_ok=True)
+
     def boot(self, name):
         """The TPM starts anew, with its keys, and firmware and kernel measure into it."""
         self.stop_tpm()
-        path = self.at('tpm', 'socket')
+        folder = self.at('tpm-' + self.name)
+        path = os.path.join(folder, 'socket')
         ends = []
         for one in (path, path + '.ctrl'):  # tpm2-tss looks for the second there
             if os.path.exists(one):
@@ -198,7 +228,7 @@ class Day(unittest.TestCase):
             end.bind(one)
             end.listen(8)
             ends.append(end)
-        self.tpm = subprocess.Popen(['swtpm', 'socket', '--tpm2', '--tpmstate', 'dir=' + self.at('tpm'), '--server', f'type=unixio,fd={ends[0].fileno()}',
+        self.tpm = subprocess.Popen(['swtpm', 'socket', '--tpm2', '--tpmstate', 'dir=' + folder, '--server', f'type=unixio,fd={ends[0].fileno()}',
                                      '--ctrl', f'type=unixio,fd={ends[1].fileno()}', '--flags', 'not-need-init'],
                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[e.fileno() for e in ends])
         for end in ends:
@@ -206,12 +236,20 @@ class Day(unittest.TestCase):
         self.tcti = 'swtpm:path=' + path
         self.list = name
         self.good(EXTEND, '--tcti', self.tcti, '--swtpm-ctrl', path + '.ctrl', '--startup-locality', '3', '--eventlog', LOG, '--ima', LISTS[name])
-        self.good(ENDPOINT, 'provision', '--tcti', self.tcti, '--algorithm', 'ecc', '--pem', os.path.join(self.site, 'ak.pem'))
+        pem = os.path.join(self.site if self.name == 'first' else folder, 'ak.pem')
+        self.good(ENDPOINT, 'provision', '--tcti', self.tcti, '--algorithm', 'ecc', '--pem', pem)
+
+    def connected(self, command, *more):
+        return (ENDPOINT, command, '--json', '--server', f'localhost:{self.port}', '--ca', self.at('ca.pem'), '--certificate', os.path.join(self.site, 'client.pem'),
+                '--key', os.path.join(self.site, 'client.key'), '--tcti', self.tcti, *more)
+
+    def enrol(self, token):
+        self.good(*self.connected('enrol', '--token-file', os.path.join(self.site, token), '--ek-cert', self.certified_ek()))
 
     def attest(self, expected, shown=None):
-        code, out = self.call(ENDPOINT, 'attest', '--json', '--server', f'localhost:{self.port}', '--ca', self.at('ca.pem'), '--certificate', os.path.join(self.site, 'client.pem'),
-                              '--key', os.path.join(self.site, 'client.key'), '--tcti', self.tcti, '--eventlog', LOG, '--ima', LISTS[shown or self.list],
-                              '--os-name', 'Debian', '--os-version', '12 x86_64', '--inventory', self.at('inventory'))
+        named = () if self.name == 'first' else ('--device-id', self.name)
+        code, out = self.call(*self.connected('attest', '--eventlog', LOG, '--ima', LISTS[shown or self.list], '--os-name', 'Debian', '--os-version', '12 x86_64',
+                                              '--inventory', self.at('inventory'), *named))
         self.assertIn(code, (0, 1), out + self.log_text()[-4000:])
         got = json.loads(out[out.index('{'):])['recommendation']
         if expected == 'refused':
@@ -231,13 +269,13 @@ class Day(unittest.TestCase):
                 with open(os.path.join(self.site, what), 'w', encoding='utf-8') as file:
                     file.write(FOLDERS.sub(self.site + '/', more).replace('[::]:271', '127.0.0.1:0'))
             elif kind == 'play':
-                {'boot': self.boot, 'attest': self.attest}[what[0]](*what[1:])
+                {'machine': self.machine, 'boot': self.boot, 'enrol': self.enrol, 'attest': self.attest}[what[0]](*what[1:])
             else:
                 good, out = shell.run(FOLDERS.sub(self.site + '/', what))
                 said += out
                 self.assertTrue(good, f'{DOCUMENT}:{more}: this block failed:\n{what}\n{out}\n{self.log_text()[-3000:] if self.server else ""}')
         # What the day is told to have shown.
-        for words in ('/usr/share/perl5/Dpkg/Exit.pm', 'nothing was changed, removed or put in between', 'an attestation result (EAR), signed with ES256'):
+        for words in ('trusted by credential activation', 'ticket 4711', 'certified by CN=TPM maker', '/usr/share/perl5/Dpkg/Exit.pm', 'nothing was changed, removed or put in between', 'an attestation result (EAR), signed with ES256'):
             self.assertIn(words, said)
         self.check_token(os.path.join(self.site, 'incident.jwt'))
 

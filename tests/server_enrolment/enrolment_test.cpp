@@ -189,6 +189,30 @@ TEST_F(Enrolment, ATokenIsUsedOnce) {
   EXPECT_EQ(again.text, "no enrolment is open for this endpoint");
 }
 
+TEST_F(Enrolment, OfTwoThatAnswerByOneTokenOneIsEnrolled) {
+  const SoftwareEk second_ek("P-256");
+  const auto second_ak = *SigningKey::generate(KeyAlgorithm::ecc);
+  endpoint.token = open("laptop-17");
+  Endpoint second;
+  second.token = enrolment::parse_token(endpoint.token->text).value();
+  second.ek = &second_ek;
+  second.ek_public = second_ek.public_area();
+  second.ak_public = second_ak->public_area();
+  second.certificate = ca.issue(second_ek.native());
+  // Both are challenged before either answers.
+  ByHand a(world), b(world);
+  const ByteVector first_request = endpoint.request(), second_request = second.request();
+  const Answer to_first = a.say({pa(kind::request, first_request)}), to_second = b.say({pa(kind::request, second_request)});
+  ASSERT_NE(to_first.attribute(vendor, kind::challenge), nullptr);
+  ASSERT_NE(to_second.attribute(vendor, kind::challenge), nullptr);
+  EXPECT_EQ(outcome(b.say({pa(kind::response, second.response(second_request, to_second.attribute(vendor, kind::challenge)->value))})).code, Code::enrolled);
+  const Said late = outcome(a.say({pa(kind::response, endpoint.response(first_request, to_first.attribute(vendor, kind::challenge)->value))}));
+  EXPECT_NE(late.code, Code::enrolled);
+  EXPECT_EQ(late.text, "no enrolment is open for this token");
+  EXPECT_EQ(device("laptop-17")->keys.size(), 1U);
+  EXPECT_EQ(key_of("laptop-17", second_ak->key()).state, KeyState::trusted);
+}
+
 TEST_F(Enrolment, NobodyIsEnrolledWhomNobodyExpects) {
   EXPECT_EQ(enrol(endpoint).code, Code::not_expected) << "without a token, of an unknown TPM";
   endpoint.token = enrolment::make_token();

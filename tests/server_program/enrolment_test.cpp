@@ -1,7 +1,9 @@
 // Enrolment by credential activation with the programs: an operator expects a machine, its TPM proves its key, and it
 // attests as a trusted device.
+#include "base/hex.h"
 #include "tests/endpoint_tpm/ek_ca.h"
 #include "tests/server_program/program_test.h"
+#include "wire/enrolment/enrolment.h"
 
 namespace gatehouse::test {
 namespace {
@@ -100,6 +102,68 @@ TEST_F(EnrolmentTest, TheOperatorNamesAnEkWithoutACertificate) {
   ASSERT_EQ(enrolled.code, 0) << enrolled.out << server.log();
   const auto told = boost::json::parse(enrolled.out).as_object();
   EXPECT_EQ(told.at("device"), told.at("key_id")) << "named by its AK";
+}
+
+TEST_F(EnrolmentTest, WhatTheEndpointIsToldWronglyIsNamedBeforeAnybodyIsAsked) {
+  const auto file = [&](const char* name, std::string_view content) {
+    std::ofstream(site.path(name)) << content;
+    return "'" + site.path(name) + "'";
+  };
+  // Nobody listens there: who gets that far says so, by exit code 4.
+  const std::tuple<std::string, int, const char*> wrong[] = {
+      {"--token-file " + file("junk-token", "not a token\n"), 3, "junk-token"},
+      {"--token-file " + file("empty-token", "\n"), 3, "no secret on the first line"},
+      {"--token-file '" + site.path("absent") + "'", 4, "absent"},
+      {"--ek-cert " + file("junk.pem", "junk"), 3, ""},
+      {"--ek-cert " + file("cut.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n"), 3, "cut.pem"},
+      {"--ek-algorithm dsa", 2, "ek-algorithm"},
+      {"--ak nonsense", 2, "nonsense"},
+      {"--ak 0x81010077", 4, ""},
+  };
+  for (const auto& [arguments, code, words] : wrong) {
+    const auto ran = enrol(1, arguments);
+    EXPECT_EQ(ran.code, code) << arguments << ": " << ran.out;
+    EXPECT_NE(ran.out.find(words), std::string::npos) << arguments << ": " << ran.out;
+  }
+}
+
+TEST_F(EnrolmentTest, ATokenThatIsOverAndADeviceThatIsBarredEnrolNobody) {
+  const enrolment::Token old = enrolment::make_token();
+  std::ofstream(site.path("old-token")) << old.text << "\n";
+  {
+    // Opened two hours ago, for one.
+    const std::int64_t then = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count() - 7'200'000;
+    const auto state = *server::State::open({.path = site.path("state"), .create = true, .now = [then] { return then; }});
+    server::EnrolmentOffer offer;
+    offer.id = to_hex(old.id);
+    offer.key = to_vector(old.key.reveal());
+    offer.device = "laptop-17";
+    offer.until = then + 3'600'000;
+    ASSERT_TRUE(state->open_enrolment_blocking(offer, {}));
+  }
+  Program server(site.serve());
+  const std::uint16_t port = server.port();
+  ASSERT_NE(port, 0) << server.log();
+  const std::string with_certificate = certify(), token = "--token-file '" + site.path("token") + "'";
+  const auto late = enrol(port, "--token-file '" + site.path("old-token") + "' " + with_certificate);
+  EXPECT_EQ(late.code, 1) << late.out;
+  EXPECT_NE(late.out.find("refused (not_expected)"), std::string::npos) << late.out;
+  EXPECT_NE(site.gatehouse("device enrolments").out.find("(over)"), std::string::npos);
+  EXPECT_EQ(site.gatehouse("device show laptop-17").code, 1) << "nobody was enrolled";
+
+  ASSERT_EQ(site.gatehouse("device enrol laptop-17 " + token).code, 0);
+  ASSERT_EQ(enrol(port, token + " " + with_certificate).code, 0) << server.log();
+  // A second enrolment is open when the device is found to be stolen.
+  ASSERT_EQ(site.gatehouse("device enrol laptop-17 " + token).code, 0);
+  ASSERT_EQ(site.gatehouse("device suspend laptop-17 --why stolen").code, 0);
+  for (const std::string& by : {token + " ", std::string()}) {
+    const auto barred = enrol(port, by + with_certificate + " --json");
+    EXPECT_EQ(barred.code, 1) << barred.out;
+    EXPECT_EQ(boost::json::parse(barred.out).at("outcome").as_string(), "device") << barred.out;
+  }
+  const auto refused = site.gatehouse("device enrol laptop-17");
+  EXPECT_EQ(refused.code, 1) << refused.out;
+  EXPECT_NE(site.gatehouse("device show laptop-17").out.find("suspended since"), std::string::npos);
 }
 
 }  // namespace
