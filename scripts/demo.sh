@@ -2,26 +2,36 @@
 # The main job, on this very machine: builds Gatehouse, takes reference hashes from the Debian packages of the installed
 # files, serves, and attests an endpoint with a software TPM three times: clean, clean again, and with one file changed.
 #   scripts/demo.sh [--bin DIR]            DIR: our programs, if they are built already
-#   scripts/demo.sh --gateway [--bin DIR]  through a gateway, by RADIUS and EAP, in network namespaces: the endpoint is let in
-#                                          (allow), sent to the isolation network (isolate) and kept out (block). Needs
-#                                          root, or sudo
+#   scripts/demo.sh --gateway [--peer PREFIX] [--bin DIR]
+#                                          through a gateway, by RADIUS and EAP, in network namespaces: the endpoint is let in
+#                                          (allow), sent to the isolation network (isolate) and kept out (block). Where
+#                                          strongSwan is installed (below PREFIX, /opt/strongswan, /usr/local or /usr) the
+#                                          same again with its gateway and its client, as verdicts 4, 5 and 6. Needs root,
+#                                          or sudo
 # Exit 0 only if every verdict is the expected one. Leaves build/demo/: verdict-1.json, verdict-2.json, verdict-3.json,
 # server.log, gatehouse.toml, refdb/, state/, files.list, packages/; with --gateway the same in build/demo/gateway/, but for
 # references and packages. Stops all it started, also when interrupted.
 . "$(dirname "$0")/lib/packages.sh"
 . "$(dirname "$0")/lib/wait.sh"
-usage() { echo "usage: scripts/demo.sh [--gateway] [--bin DIR]" >&2; exit 2; }
-gateway='' bin=''
+usage() { echo "usage: scripts/demo.sh [--gateway [--peer PREFIX]] [--bin DIR]" >&2; exit 2; }
+gateway='' peer='' bin=''
 while [ $# -gt 0 ]; do
   case $1 in
-    -h|--help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0;;
+    -h|--help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0;;
     --gateway) gateway=1;;
+    --peer) [ $# -gt 1 ] || usage; peer=$(realpath -m "$2"); shift;;
     --bin) [ $# -gt 1 ] || usage; bin=$(realpath -m "$2"); shift;;
     *) usage;;
   esac
   shift
 done
+[ -z "$peer" ] || [ -n "$gateway" ] || usage
 cd "$root"
+if [ -n "$gateway" ]; then
+  . scripts/lib/interop/peer.sh
+  named=$peer
+  choose_peer find_vpn_peer || { [ -z "$named" ] || exit 4; peer=''; }  # without it there are three verdicts
+fi
 packages="$demo_packages"
 [ -n "$bin" ] || packages="$build_packages $packages"
 [ -z "$gateway" ] || packages="$packages $gateway_packages"
@@ -49,7 +59,7 @@ if [ -n "$gateway" ]; then
   # Before the longest step.
   in_namespaces "$scratch" true || { echo "demo: --gateway makes networks of its own, for which it needs root" >&2; exit 4; }
   . scripts/lib/demo/prepare.sh
-  in_namespaces "$scratch" scripts/lib/demo/gateway.sh "$bin" "$product" || exit
+  in_namespaces "$scratch" scripts/lib/demo/gateway.sh "$bin" "$product" "$peer" || exit
   exit
 fi
 

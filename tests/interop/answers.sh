@@ -14,7 +14,10 @@ expect 4 "pt-tls-client ($empty/bin/pt-tls-client)" --peer "$empty"
 mkdir "$empty/bin" && touch "$empty/bin/pt-tls-client"
 expect 4 "charon ($empty/libexec/ipsec/charon)" --peer "$empty" --find
 ! scripts/interop.sh --peer "$empty" 2>&1 | grep -q ' pt-tls-client ' || { echo "calls missing what is there"; exit 1; }
-expect 2 "strongSwan" gateway --peer "$empty"
+expect 4 "charon ($empty/libexec/ipsec/charon)" gateway --peer "$empty"
+expect 4 "plug-in eap-radius" gateway --only strongswan --peer "$empty"
+expect 4 "plug-in eap-tnc" gateway --find --peer "$empty"
+expect 2 "strongSwan" gateway --only hostapd --peer "$empty"
 expect 2 "usage" gateway --only attestation
 expect 2 "usage" --only hostapd
 expect 2 "usage" --peer

@@ -50,13 +50,14 @@ make_certificates() {  # what the server's names
     cd "$run/tls"
     openssl ecparam -name prime256v1 -genkey -noout -out ca.key
     openssl req -x509 -new -key ca.key -subj "/O=Gatehouse demo/CN=demo CA" -days 30 -out ca.pem
-    for name in server endpoint; do
+    for name in server endpoint vpn; do
       openssl ecparam -name prime256v1 -genkey -noout -out $name.key
       openssl req -new -key $name.key -subj "/O=Gatehouse demo/CN=$name.demo" -out $name.csr
     done
     printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:false\n' "$1" >server.ext
     printf 'subjectAltName=DNS:endpoint.demo\nextendedKeyUsage=clientAuth\nbasicConstraints=CA:false\n' >endpoint.ext
-    for name in server endpoint; do
+    printf 'subjectAltName=DNS:vpn.example.org\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:false\n' >vpn.ext
+    for name in server endpoint vpn; do
       openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile $name.ext -out $name.pem
     done
   ) >"$run/tls/openssl.log" 2>&1 || fail "openssl: $(tail -n 2 "$run/tls/openssl.log")"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The demo through a gateway, run by scripts/demo.sh inside namespaces: DIR of our programs, and the product.
+# The demo through a gateway, run by scripts/demo.sh inside namespaces: DIR of our programs, the product, and the prefix of
+# strongSwan or "".
 #
 #   endpoint ── 10.81.0.0/24 ── gateway ── 10.82.0.0/24 ── protected      what the network is for
 #                                      ├── 10.83.0.0/24 ── remediation    where an isolated endpoint may go
@@ -12,7 +13,7 @@ cd "$(dirname "$0")/../../.."
 . scripts/lib/packages.sh
 . scripts/lib/wait.sh
 . scripts/lib/namespaces.sh
-bin=$1 product=$2
+bin=$1 product=$2 peer=$3
 work=$root/build/demo run=$root/build/demo/gateway
 started=()
 bound_to_outside
@@ -67,9 +68,11 @@ device=$(field "$run/provision.json" key_id)
 echo "the endpoint's attestation key has key id $device"
 
 say "making certificates and starting gatehouse serve, with RADIUS for the gateway"
-make_certificates DNS:pdp.demo,IP:10.84.0.2
-(umask 077; openssl rand -hex 16 >"$run/tls/gateway.secret"; openssl rand -hex 8 >"$run/tls/carol.secret")
-"$bin/gatehouse" user add carol --users "$run/tls/users.db" --password-file "$run/tls/carol.secret" >/dev/null
+make_certificates DNS:pdp.demo,DNS:pdp.example.org,IP:10.84.0.2
+(umask 077; for name in gateway vpn; do openssl rand -hex 16 >"$run/tls/$name.secret"; done; openssl rand -hex 8 >"$run/tls/carol.secret")
+for file in users passwords; do
+  "$bin/gatehouse" user add carol --$file "$run/tls/$file.db" --password-file "$run/tls/carol.secret" >/dev/null
+done
 cat >"$run/policy.toml" <<'TOML'
 # Made by scripts/demo.sh --gateway.
 [policy]
@@ -93,9 +96,15 @@ keep_evidence = "all"
 file = "policy.toml"
 [radius]
 listen = ["10.84.0.2:1812"]
+accounting = ["10.84.0.2:1813"]
+passwords = "tls/passwords.db"
 [[radius.client]]
 address = "10.84.0.1"
 secret_file = "tls/gateway.secret"
+[[radius.client]]
+address = "10.84.0.5"
+secret_file = "tls/vpn.secret"
+dynamic_port = 3799
 [radius.reply.allow]
 filter_id = "allow"
 [radius.reply.isolate]
@@ -155,8 +164,15 @@ passes remediation 10.83.0.2 no
 judge_counts '[[1, 0], [2, 1]]'
 say "why each entry that isn't ok in the last verdict is not"
 explain_entries "$work/refdb" "$product" 2
+verdicts="verdict-1.json verdict-2.json verdict-3.json"
+if [ -n "$peer" ]; then
+  . scripts/lib/interop/peer.sh
+  find_vpn_peer || fail "strongSwan below $peer isn't complete"
+  . scripts/lib/demo/strongswan.sh
+  verdicts="$verdicts verdict-4.json verdict-5.json verdict-6.json"
+fi
 kill "$server_pid"
 wait "$server_pid" || fail "gatehouse serve ended with exit code $?"
 say "done: let in, isolated and kept out, as the verdicts say"
-echo "verdicts: $run/verdict-1.json verdict-2.json verdict-3.json"
+echo "verdicts: $run/: $verdicts"
 echo "log:      $run/server.log"
