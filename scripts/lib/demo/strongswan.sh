@@ -26,7 +26,7 @@ reboot_endpoint() {  # IMA list
 }
 dial_in() {  # verdict file, expected recommendation
   local got up=up
-  connect_vpn || up="not up"
+  connect_vpn "$logs/swanctl.log" || up="not up"
   gatehouse session list --last 1 --json >"$run/$1" || fail "the session isn't in the store"
   got=$(field "$run/$1" recommendation)
   echo "   verdict: $got; $(field "$run/$1" summary)"

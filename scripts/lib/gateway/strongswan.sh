@@ -35,35 +35,55 @@ endpoint_boots() {  # evidence folder: with everything that runs on it
 }
 boot base
 provision
-serve pdp vpn 10.84.0.2
+serve pdp vpn 10.84.0.2 $'[imv]\ntest = true'
 start_charon gateway gateway || environment "the gateway's charon: $logs/charon-gateway.log"
 endpoint_boots base
-gatehouse_of vpn device add "$device" --ak "$work/ak.pem" --product "$product" --trust --identity carol
+gatehouse_of vpn device add "$device" --ak "$work/ak.pem" --product "$product" --trust \
+  --identity carol --identity 'CN=endpoint,O=Gatehouse interop'
 
-# tunnel EXPECTED [EXPECTATION…]: the endpoint connects; complains where its verdict or what passes isn't so.
+# tunnel EXPECTED [WORD…]: the endpoint connects; complains where its verdict or what passes isn't so. EXPECTED: allow, isolate,
+# block, closed (ended by an error, which is recorded) or refused (no session at all). Words: sessions=N: so many assessments;
+# --log TEXT: of the endpoint's log; others are expectations of the verdict object.
 tunnel() {
-  local up=yes started ended before
+  local up=yes started before after sessions=1 log texts=() wants=()
+  case $1 in
+    closed) wants=(recommendation!=allow evaluation=error);;
+    refused) sessions=0;;
+    *) wants=("recommendation=$1");;
+  esac
+  local expected=$1
+  shift
+  while [ $# -gt 0 ]; do
+    case $1 in
+      sessions=*) local "$1";;
+      --log) texts+=("$2"); shift;;
+      *) wants+=("$1");;
+    esac
+    shift
+  done
+  log=$(mktemp "$logs/endpoint-XXXX.log")
   before=$(recorded vpn | wc -l)
   started=$EPOCHREALTIME
-  connect_vpn || up=no
-  ended=$EPOCHREALTIME
-  echo "$1 $up $(awk "BEGIN { print $ended - $started }")" >>"$logs/seconds"
+  connect_vpn "$log" || up=no
+  echo "$expected $up $(awk "BEGIN { print $EPOCHREALTIME - $started }")" >>"$logs/seconds"
   recorded vpn >"$work/sessions.json"
-  "${data[@]}" session "$work/sessions.json" 1 "recommendation=$1" "${@:2}" || true
-  case $1 in
+  [ "$sessions" = 0 ] || "${data[@]}" session "$work/sessions.json" 1 "${wants[@]}" || true
+  lacks "$log" "${texts[@]}"
+  case $expected in
     allow)
-      [ $up = yes ] || echo "there is no tunnel: $logs/swanctl.log"
+      [ $up = yes ] || echo "there is no tunnel: $log"
       arrives endpoint 10.82.0.2 "the protected network"
       stays_out endpoint 10.83.0.2 "the remediation network";;
     isolate)
-      [ $up = yes ] || echo "there is no tunnel: $logs/swanctl.log"
+      [ $up = yes ] || echo "there is no tunnel: $log"
       arrives endpoint 10.83.0.2 "the remediation network"
       stays_out endpoint 10.82.0.2 "the protected network";;
-    block)
-      [ $up = no ] || echo "there is a tunnel: $logs/swanctl.log"
+    *)
+      [ $up = no ] || echo "there is a tunnel: $log"
       no_way;;
   esac
-  [ "$(recorded vpn | wc -l)" -eq $((before + 1)) ] || echo "$(($(recorded vpn | wc -l) - before)) sessions, expected one"
+  after=$(recorded vpn | wc -l)
+  [ $((after - before)) -eq "$sessions" ] || echo "$((after - before)) sessions, expected $sessions: $log"
 }
 no_way() {
   stays_out endpoint 10.82.0.2 "the protected network"
@@ -100,6 +120,13 @@ judge "strongSwan, a changed file: isolate" "$(
 disconnect_vpn
 endpoint_boots base
 judge "strongSwan, the machine as it was: allow" "$(tunnel allow)"
+disconnect_vpn
+. "$root/scripts/lib/gateway/strongswan_ways.sh"
+# It is cut off by the name that its gateway told, which is the certificate's subject in DER here.
+by_certificate
+stop_charon endpoint
+start_charon endpoint endpoint || environment "the endpoint's charon: $logs/charon-endpoint.log"
+judge "strongSwan, by certificate, before its key is revoked: allow" "$(tunnel allow)"
 before=$(verdicts block)
 gatehouse_of vpn device revoke "$device"
 judge "strongSwan, the device's key revoked while it is connected: cut off, and refused when it comes again" "$(

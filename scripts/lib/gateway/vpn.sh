@@ -65,5 +65,6 @@ stop_charon() {  # NAME…
     unset "charons[$name]"
   done
 }
-connect_vpn() { swanctl_at endpoint --initiate --child home --timeout 120 >>"$logs/swanctl.log" 2>&1; }  # whether there is a tunnel
+# connect_vpn LOG: whether there is a tunnel.
+connect_vpn() { swanctl_at endpoint --initiate --child home --timeout 120 >>"$1" 2>&1; }
 disconnect_vpn() { swanctl_at endpoint --terminate --ike home --timeout 20 >>"$logs/swanctl.log" 2>&1 || true; }

@@ -88,10 +88,11 @@ attests() {  # EXPECTED, what RADIUS says besides or "", arguments: complains
 
 # --- servers --------------------------------------------------------------------------------------------------------
 declare -A server_pids=()
-# serve HOST NAME ADDRESS: gatehouse serve with a state of its own.
+# serve HOST NAME ADDRESS [TOML]: gatehouse serve with a state of its own, and this in its configuration besides.
 serve() {
   mkdir -m 700 -p "$work/$2"
   sed -e "s|\"state\"|\"$2\"|; s|10\.84\.0\.2:181|$3:181|" "$recipes/gatehouse.toml" >"$work/$2.toml"
+  printf '%s\n' "${4:-}" >>"$work/$2.toml"
   printf '[policy]\nunknown_devices = "block"\n[groups.all]\nask = [{ type = "TPMRA", on_fail = "isolate", on_noresult = "block" }]\n' \
     >"$work/policy.toml"
   nsenter "$(net "$1")" "$bin/gatehouse" serve --config "$work/$2.toml" 2>"$logs/$2.log" &
