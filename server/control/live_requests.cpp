@@ -4,6 +4,7 @@
 
 #include "base/hex.h"
 #include "server/control/request.h"
+#include "server/radius/user_name.h"
 #include "server/results/record.h"
 
 namespace gatehouse::server {
@@ -69,7 +70,7 @@ json::object to_object(const Admitted::Entry& e) {
   out["number"] = e.number;
   out["gateway"] = escaped(e.client, 256);
   out["nas"] = e.nas.empty() ? json::value(nullptr) : json::value(escaped(e.nas, 253));
-  out["user"] = escaped(e.user, 253);
+  out["user"] = shown_user(e.user);
   out["station"] = e.station.empty() ? json::value(nullptr) : json::value(escaped(e.station, 253));
   out["address"] = text_or_null(e.address);
   out["accounting"] = e.accounting.empty() ? json::value(nullptr) : json::value(escaped(e.accounting, 253));

@@ -8,6 +8,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "server/radius/reply.h"
+#include "server/radius/user_name.h"
 #include "server/state/life.h"
 #include "server/tls/radius_caller.h"
 #include "server/tls/radius_dynamic.h"
@@ -145,7 +146,7 @@ void EapPeer::conclude(ByteVector packet) {
     packet = eap::failure(std::uint8_t(packet[1]));
   }
   log(good ? LogLevel::info : LogLevel::warning,
-      std::string(good ? "Access-Accept" : "Access-Reject") + " for '" + escaped(eap_.outer_identity()) + "' at " + address_ + ": " +
+      std::string(good ? "Access-Accept" : "Access-Reject") + " for '" + shown_user(eap_.outer_identity()) + "' at " + address_ + ": " +
           (verdict ? std::string(pipeline::name(*verdict)) : "no verdict") + why + (eap_.failure_detail().empty() ? "" : ": " + eap_.failure_detail()));
   radius::Builder out = answer(good ? radius::Code::access_accept : radius::Code::access_reject);
   if (good) {
@@ -187,7 +188,7 @@ void EapPeer::expire() {
     }
   }
   server_->counted.eap_expired.add();
-  if (!session_) log(LogLevel::info, "EAP conversation of '" + escaped(eap_.outer_identity()) + "' at " + address_ + " was left");
+  if (!session_) log(LogLevel::info, "EAP conversation of '" + shown_user(eap_.outer_identity()) + "' at " + address_ + " was left");
   end();
 }
 
@@ -457,7 +458,7 @@ void EapPeer::begin_assessment(const EapIdentity& identity) {
   whose_.identity = identity;
   session_ = std::make_unique<Session>(*this, settings_, *server_->state, Peer{address_, identity.name, identity.type, certificate_of(identity), {}}, Carrier::pt_eap);
   log(LogLevel::info, "PT-EAP with " + address_ + ", identity '" + escaped(identity.name) + "' (" + identity.type + "), EAP identity '" +
-                          escaped(eap_.outer_identity()) + "'");
+                          shown_user(eap_.outer_identity()) + "'");
   begin_trace(eap_.tunnel().version(), eap_.tunnel().cipher(), identity.name, identity.type);
 }
 

@@ -6,6 +6,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "server/radius/reply.h"
+#include "server/radius/user_name.h"
 
 namespace gatehouse::server {
 
@@ -25,7 +26,7 @@ std::string_view name(Recommendation now, bool isolated) {
 }
 
 std::string whereabouts(const Admitted::Entry& e) {
-  return "'" + escaped(e.user, 253) + "'" + (e.station.empty() ? "" : " at " + escaped(e.station, 64)) + " of gateway " + escaped(e.client, 253);
+  return "'" + shown_user(e.user) + "'" + (e.station.empty() ? "" : " at " + escaped(e.station, 64)) + " of gateway " + escaped(e.client, 253);
 }
 
 // Whom it is about (RFC 5176 section 3): what the gateway itself has said of them, and when this is asked.

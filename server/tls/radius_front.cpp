@@ -11,6 +11,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "server/config/listen_address.h"
+#include "server/radius/user_name.h"
 #include "server/tls/eap_peer.h"
 #include "server/tls/radius_caller.h"
 #include "server/tls/radius_dynamic.h"
@@ -383,7 +384,7 @@ void RadiusFront::account(const RadiusRequest& request, const radius::Packet& pa
   server_->admitted.account(request.key.address, request.client->name, *told, now_ms(), [this](std::string_view session) { return recall(session); });
   if (log::enabled(log::Level::debug))
     log::write(log::Level::debug, {}, "RADIUS accounting of " + text(request.from) + ": " + std::string(metrics::accounting_kind_names[kind]) + ", user '" +
-                                          escaped(told->user, 253) + "', session '" + escaped(told->session, 64) + "'");
+                                          shown_user(told->user) + "', session '" + escaped(told->session, 64) + "'");
   auto response = radius::accounting_response(packet, request.client->secret.reveal());
   if (response) send(request, *std::move(response));
 }

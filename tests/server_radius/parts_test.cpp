@@ -6,12 +6,14 @@
 #include <fstream>
 
 #include "base/hash.h"
+#include "base/hex.h"
 #include "server/radius/answer_cache.h"
 #include "server/radius/clients.h"
 #include "server/radius/leases.h"
 #include "server/radius/reply.h"
 #include "server/radius/state_cookie.h"
 #include "server/radius/stream_room.h"
+#include "server/radius/user_name.h"
 #include "server/state/passwords.h"
 #include "tests/folder.h"
 
@@ -32,6 +34,19 @@ class RadiusParts : public testing::Test {
 };
 
 IpAddress ip(std::string_view text) { return parse_prefix(text)->address; }
+
+// As strongSwan's endpoint says it where it is called by its certificate's subject.
+TEST(UserName, ASubjectInDerIsShownAsText) {
+  const ByteVector der = *from_hex("302f311a3018060355040a0c1147617465686f75736520696e7465726f703111300f06035504030c08656e64706f696e74");
+  const std::string name(reinterpret_cast<const char*>(der.data()), der.size());
+  EXPECT_EQ(shown_user(name), "CN=endpoint,O=Gatehouse interop");
+  // Cut short, with something behind it, or no Name at all: as it is.
+  EXPECT_EQ(shown_user(name.substr(0, 12)), "0/1\\x1A0\\x18\\x06\\x03U\\x04\\x0A\\x0C");
+  EXPECT_TRUE(shown_user(name + "!").ends_with("endpoint!"));
+  EXPECT_EQ(shown_user("0123"), "0123");
+  EXPECT_EQ(shown_user("carol@example.org"), "carol@example.org");
+  EXPECT_EQ(shown_user(""), "");
+}
 
 TEST(AddressPrefix, AreReadAsWrittenOrRefused) {
   EXPECT_EQ(parse_prefix("10.0.0.0/8")->bits, 104U);

@@ -5,10 +5,9 @@ logs=$run vpn=$run/vpn
 . scripts/lib/gateway/vpn.sh
 say "strongSwan below $peer as VPN gateway and as endpoint"
 choose_esp endpoint || fail "neither the kernel nor strongSwan below $peer has ESP"
-own_securityfs
 rm -rf "${vpn:?}"
 vpn_secret=$(cat "$run/tls/vpn.secret") vpn_password=$(cat "$run/tls/carol.secret")
-(umask 077; mkdir "$vpn"; configure_charon gateway; configure_charon endpoint)
+(umask 077; mkdir "$vpn"; configure_charon gateway gateway; configure_charon endpoint endpoint)
 cp "$run/tls/vpn.pem" "$vpn/gateway/x509/"
 cp "$run/tls/vpn.key" "$vpn/gateway/private/"
 cp "$run/tls/ca.pem" "$vpn/gateway/x509ca/"
@@ -21,12 +20,12 @@ at_endpoint=(nsenter "$(net endpoint)")
 reboot_endpoint() {  # IMA list
   stop_charon endpoint
   boot "$1"
-  kernel_tells "$eventlog" "$1"
+  kernel_tells endpoint "$eventlog" "$1"
   start_charon endpoint endpoint || fail "strongSwan's client didn't start: $run/charon-endpoint.log"
 }
 dial_in() {  # verdict file, expected recommendation
   local got up=up
-  connect_vpn "$logs/swanctl.log" || up="not up"
+  connect_vpn endpoint "$logs/swanctl.log" || up="not up"
   gatehouse session list --last 1 --json >"$run/$1" || fail "the session isn't in the store"
   got=$(field "$run/$1" recommendation)
   echo "   verdict: $got; $(field "$run/$1" summary)"
@@ -41,14 +40,14 @@ reboot_endpoint "$run/ima-clean.bin"
 dial_in verdict-4.json allow
 passes protected 10.82.0.2 yes
 passes remediation 10.83.0.2 no
-disconnect_vpn
+disconnect_vpn endpoint
 
 say "5. after a reboot with $victim changed it gets one to the isolation network"
 reboot_endpoint "$run/ima-changed.bin"
 dial_in verdict-5.json isolate
 passes protected 10.82.0.2 no
 passes remediation 10.83.0.2 yes
-disconnect_vpn
+disconnect_vpn endpoint
 
 say "6. its key revoked, it gets none"
 gatehouse device revoke "$device"

@@ -1,26 +1,30 @@
 # Sourced by scripts/lib/gateway/run.sh: strongSwan as a VPN gateway, and strongSwan as an endpoint with its collectors.
 #
-#   endpoint (10.81.0.2) ── 10.81.0.1 [gateway] ─┬─ protected (10.82.0.2)
-#                                                ├─ remediation (10.83.0.2)
-#                                                └─ 10.84.0.5 ── 10.84.0.2 (pdp)
+#   endpoint (10.81.0.2) ─┬─ 10.81.0.1 [gateway] ─┬─ protected (10.82.0.2)
+#   second (10.81.0.3) ───┘                       ├─ remediation (10.83.0.2)
+#                                                 └─ 10.84.0.5 ── 10.84.0.2 (pdp)
 # shellcheck shell=bash disable=SC2034,SC2154
 . "$root/scripts/lib/interop/peer.sh"
 . "$root/scripts/lib/gateway/vpn.sh"
 find_vpn_peer || environment "strongSwan isn't complete: ${missing[*]}"
-host endpoint gateway protected remediation pdp
-wire endpoint uplink 10.81.0.2/24 gateway endpoints 10.81.0.1/24
+host endpoint second gateway protected remediation pdp
+on gateway ip link add name endpoints type bridge
+on gateway ip address add 10.81.0.1/24 dev endpoints
+on gateway ip link set endpoints up
+wire endpoint uplink 10.81.0.2/24 gateway one ''
+wire second uplink 10.81.0.3/24 gateway two ''
+for name in one two; do on gateway ip link set "$name" master endpoints; done
 wire protected uplink 10.82.0.2/24 gateway protected 10.82.0.1/24
 wire remediation uplink 10.83.0.2/24 gateway remediation 10.83.0.1/24
 wire pdp uplink 10.84.0.2/24 gateway pdp 10.84.0.5/24
-for name in endpoint:10.81.0.1 protected:10.82.0.1 remediation:10.83.0.1; do
+for name in endpoint:10.81.0.1 second:10.81.0.1 protected:10.82.0.1 remediation:10.83.0.1; do
   on "${name%:*}" ip route add default via "${name#*:}"
 done
 on gateway bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
 on gateway nft -f "$recipes/strongswan-gateway/forward.nft"
 choose_esp endpoint || environment "neither the kernel nor strongSwan below $peer has ESP"
-own_securityfs
 vpn=$work/vpn vpn_secret=$(cat "$work/vpn.secret") vpn_password=$password
-(umask 077; mkdir "$vpn"; configure_charon gateway; configure_charon endpoint)
+(umask 077; mkdir "$vpn"; configure_charon gateway gateway; configure_charon endpoint endpoint)
 cp "$work/tls/vpn.pem" "$vpn/gateway/x509/"
 cp "$work/tls/vpn.key" "$vpn/gateway/private/"
 cp "$work/tls/ca.pem" "$vpn/endpoint/x509ca/"
@@ -30,12 +34,13 @@ tpm_host=endpoint
 endpoint_boots() {  # evidence folder: with everything that runs on it
   stop_charon endpoint
   boot "$1"
-  kernel_tells "$eventlog" "$list"
+  kernel_tells endpoint "$eventlog" "$list"
   start_charon endpoint endpoint || environment "the endpoint's charon: $logs/charon-endpoint.log"
 }
 boot base
 provision
-serve pdp vpn 10.84.0.2 $'[imv]\ntest = true'
+with_test_imv=$'[imv]\ntest = true'
+serve pdp vpn 10.84.0.2 "$with_test_imv"
 start_charon gateway gateway || environment "the gateway's charon: $logs/charon-gateway.log"
 endpoint_boots base
 gatehouse_of vpn device add "$device" --ak "$work/ak.pem" --product "$product" --trust \
@@ -64,7 +69,7 @@ tunnel() {
   log=$(mktemp "$logs/endpoint-XXXX.log")
   before=$(recorded vpn | wc -l)
   started=$EPOCHREALTIME
-  connect_vpn "$log" || up=no
+  connect_vpn endpoint "$log" || up=no
   echo "$expected $up $(awk "BEGIN { print $EPOCHREALTIME - $started }")" >>"$logs/seconds"
   recorded vpn >"$work/sessions.json"
   [ "$sessions" = 0 ] || "${data[@]}" session "$work/sessions.json" 1 "${wants[@]}" || true
@@ -98,13 +103,13 @@ told_more() { [ "$(verdicts "$1")" -gt "$2" ]; }  # RECOMMENDATION COUNT
 judge "strongSwan, before there is a tunnel" "$(no_way)"
 judge "strongSwan, first contact, no baseline yet: isolate" "$(tunnel isolate quote.status=ok findings~baseline)"
 gatehouse_of vpn device baseline approve "$device"
-disconnect_vpn
+disconnect_vpn endpoint
 judge "strongSwan, the tunnel ended" "$(no_way)"
 judge "strongSwan, 136 firmware events and 1,732 files: allow" "$(
   tunnel allow quote.status=ok evaluation=compliant "summary=$(summary '1625 ok, 107 unknown, 0 differ, 0 failed')")"
 # The gateway tells the endpoint at the server's word that its time is over; it comes again, and its place is another one.
 before=$(verdicts isolate)
-kernel_tells "$eventlog" "$evidence/tampered/binary_runtime_measurements"
+kernel_tells endpoint "$eventlog" "$evidence/tampered/binary_runtime_measurements"
 gatehouse_of vpn device reassess "$device"
 judge "strongSwan, asked to come again, a list that was edited: isolate" "$(
   await "${charons[gateway]}" told_more isolate "$before" || echo "the endpoint doesn't come again"
@@ -113,15 +118,16 @@ judge "strongSwan, asked to come again, a list that was edited: isolate" "$(
   "${data[@]}" session "$work/sessions.json" 1 recommendation=isolate quote.status=failed || true
   arrives endpoint 10.83.0.2 "the remediation network"
   stays_out endpoint 10.82.0.2 "the protected network")"
-disconnect_vpn
+disconnect_vpn endpoint
 endpoint_boots changed
 judge "strongSwan, a changed file: isolate" "$(
   tunnel isolate quote.status=ok "summary=$(summary '1624 ok, 107 unknown, 1 differ, 0 failed')")"
-disconnect_vpn
+disconnect_vpn endpoint
 endpoint_boots base
 judge "strongSwan, the machine as it was: allow" "$(tunnel allow)"
-disconnect_vpn
+disconnect_vpn endpoint
 . "$root/scripts/lib/gateway/strongswan_ways.sh"
+. "$root/scripts/lib/gateway/strongswan_two.sh"
 # It is cut off by the name that its gateway told, which is the certificate's subject in DER here.
 by_certificate
 stop_charon endpoint
@@ -135,6 +141,7 @@ judge "strongSwan, the device's key revoked while it is connected: cut off, and 
   no_way)"
 judge "strongSwan, the device's key revoked: block" "$(tunnel block)"
 stop_charon endpoint gateway
+end_background
 stop_serving vpn
 kill "$tpm_pid"; wait "$tpm_pid" || true; tpm_pid=''
-forget_hosts endpoint gateway protected remediation pdp
+forget_hosts endpoint second gateway protected remediation pdp

@@ -16,7 +16,7 @@ way() {
   stop_charon endpoint
   start_charon endpoint endpoint || environment "the endpoint's charon: $logs/charon-endpoint.log"
   judge "strongSwan, $name: $expected" "$(tunnel "$expected" "$@")"
-  disconnect_vpn
+  disconnect_vpn endpoint
 }
 by_certificate() {  # from now on: its subject is what it is called
   cp "$work/tls/endpoint.pem" "$vpn/endpoint/x509/"

@@ -15,25 +15,19 @@ choose_esp() {  # HOST: fails where neither can be had
   esp='kernel-libipsec kernel-netlink'
   [ -e "$(dirname "$imc_os")/../plugins/libstrongswan-kernel-libipsec.so" ] && [ -c /dev/net/tun ]
 }
-# The endpoint's kernel tells of firmware and files at these paths; for as long as we run, here.
-securityfs=/sys/kernel/security
-own_securityfs() {
-  [ -d $securityfs ] || securityfs=/sys/kernel
-  mount -t tmpfs none $securityfs
-  securityfs=/sys/kernel/security
-  mkdir -p $securityfs/tpm0 $securityfs/ima
-}
-kernel_tells() {  # EVENTLOG LIST
-  cp "$1" $securityfs/tpm0/binary_bios_measurements
-  cp "$2" $securityfs/ima/binary_runtime_measurements
+# What the kernel of NAME tells of firmware and files, at the usual paths, which is where its collectors look.
+kernel_tells() {  # NAME EVENTLOG LIST
+  local securityfs=$vpn/$1/securityfs
+  cp "$2" "$securityfs/tpm0/binary_bios_measurements"
+  cp "$3" "$securityfs/ima/binary_runtime_measurements"
 }
 
-# configure_charon NAME: $vpn/NAME, from the recipe of gateway or endpoint with this run's secrets and paths. certificates: NAME.pem
-# and NAME.key of x509 and private, CA.
+# configure_charon NAME gateway|endpoint: $vpn/NAME, by that recipe with this run's secrets and paths; certificates and keys are the
+# caller's to add.
 configure_charon() {
   local file to=$vpn/$1 tcti
-  mkdir -p "$to"/{x509,x509ca,private,tcti}
-  for file in "$root/docs/gateways/strongswan-$1"/*; do
+  mkdir -p "$to"/{x509,x509ca,private,tcti,securityfs/tpm0,securityfs/ima}
+  for file in "$root/docs/gateways/strongswan-$2"/*; do
     sed -e "s|VPN_SECRET|$vpn_secret|; s|PASSWORD|$vpn_password|; s|kernel-netlink|$esp|; s|/etc/tnc_config|$to/tnc_config|" \
       -e "s|name = device|name = mssim|; s|/dev/tpmrm0|\"host=127.0.0.1,port=2321\"|" \
       -e "s|/usr/lib/ipsec/imcvs/imc-os.so|$imc_os|; s|/usr/lib/ipsec/imcvs/imc-attestation.so|$imc_attestation|" \
@@ -48,8 +42,13 @@ configure_charon() {
 }
 # start_charon HOST NAME: with a /run of its own, since it keeps a process id and a socket there.
 start_charon() {
-  nsenter "$(net "$1")" unshare --mount bash -c 'mount -t tmpfs none /run && exec "$@"' charon \
-    env "STRONGSWAN_CONF=$vpn/$2/strongswan.conf" "LD_LIBRARY_PATH=$vpn/$2/tcti" "$charon" >>"$logs/charon.log" 2>&1 &
+  # shellcheck disable=SC2016
+  nsenter "$(net "$1")" unshare --mount bash -c '
+    set -e
+    mount -t tmpfs none /run
+    [ -d /sys/kernel/security ] || { mount -t tmpfs none /sys/kernel; mkdir /sys/kernel/security; }
+    mount --bind "$0" /sys/kernel/security
+    exec "$@"' "$vpn/$2/securityfs" env "STRONGSWAN_CONF=$vpn/$2/strongswan.conf" "LD_LIBRARY_PATH=$vpn/$2/tcti" "$charon" >>"$logs/charon.log" 2>&1 &
   charons[$2]=$!
   await "${charons[$2]}" swanctl_at "$2" --stats >/dev/null && swanctl_at "$2" --load-all >>"$logs/swanctl.log" 2>&1
 }
@@ -65,6 +64,6 @@ stop_charon() {  # NAME…
     unset "charons[$name]"
   done
 }
-# connect_vpn LOG: whether there is a tunnel.
-connect_vpn() { swanctl_at endpoint --initiate --child home --timeout 120 >>"$1" 2>&1; }
-disconnect_vpn() { swanctl_at endpoint --terminate --ike home --timeout 20 >>"$logs/swanctl.log" 2>&1 || true; }
+# connect_vpn NAME LOG: whether there is a tunnel.
+connect_vpn() { swanctl_at "$1" --initiate --child home --timeout 120 >>"$2" 2>&1; }
+disconnect_vpn() { swanctl_at "$1" --terminate --ike home --timeout 20 >>"$logs/swanctl.log" 2>&1 || true; }  # NAME
