@@ -3,11 +3,11 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 stop_charon endpoint
 start_charon endpoint endpoint || environment "the endpoint's charon: $logs/charon-endpoint.log"
-table='table inet loss'
-on gateway nft "$table { chain ask { type filter hook output priority 0; udp dport 1812 numgen inc mod 97 == 7 drop; }; \
-  chain answer { type filter hook input priority 0; udp sport 1812 numgen inc mod 97 == 77 drop; }; }"
+# Dropped where they arrive: who sends one would be told.
+on pdp nft 'table inet loss { chain ask { type filter hook input priority 0; udp dport 1812 numgen inc mod 97 == 7 drop; }; }'
+on gateway nft 'table inet loss { chain answer { type filter hook input priority 0; udp sport 1812 numgen inc mod 97 == 77 drop; }; }'
 judge "strongSwan, each 97th packet to RADIUS and back is lost: allow" "$(tunnel allow "${allowed[@]}")"
-on gateway nft "delete $table"
+for name in pdp gateway; do on $name nft 'delete table inet loss'; done
 disconnect_vpn endpoint
 
 begun() { [ "$(grep -c 'PT-EAP with' "$logs/vpn.log")" -gt "$1" ]; }
