@@ -30,6 +30,13 @@
 
 namespace gatehouse::server {
 
+// What a conversation's answer means for one whom its gateway has let in before, and whom its verdict takes that back from.
+enum class Succession : std::uint8_t {
+  none,
+  replaces,  // it is of the very same port: the answer takes its place
+  beside,    // it makes another connection, which the gateway can't tell from that one when it is asked to end it
+};
+
 class Admitted {
  public:
   struct Entry {

@@ -159,6 +159,7 @@ void EapPeer::conclude(ByteVector packet) {
     append_reject(out, reply);
   }
   front_->answer(request, std::move(out));
+  if (good) beside_ = false;
   // A refusal closes a switch's port. A VPN gateway's connection stays as it is.
   if (good || (before_ && request.client->profile == RadiusProfile::dot1x)) {
     if (before_) server_->admitted.remove(before_->number);
@@ -206,6 +207,7 @@ void EapPeer::end() {
   }
   if (session_ && !session_->ended()) session_->on_peer_gone();
   take_back();
+  if (beside_) front_->dynamic().succeeded_by_none(whose_.session);
   front_->remove(id_);
 }
 
@@ -375,13 +377,20 @@ void EapPeer::told(Recommendation recommendation, pipeline::Evaluation evaluatio
 
 // This verdict takes the place of the one that this port was opened by, as soon as the gateway has its answer: until then that one
 // is still there. Asked only of those whom the verdict concerns: who merely says that it is this device changes nothing.
-bool EapPeer::answers(const Admitted::Entry& e) {
-  if (!request_ || (e.station.empty() && !e.port)) return false;
-  if (e.gateway != request_->key.address || e.client != client_ || e.nas != request_->gateway || e.user != request_->user ||
-      e.station != request_->station || e.port != request_->nas_port)
-    return false;
-  before_ = {e.number, telling_};
-  return true;
+// A VPN gateway gives each connection a port of its own and ends them by their name, which is this conversation's as well: to ask it
+// now would end this one half way, and the endpoint would wait in vain. Accounting may say that name as the gateway understands it,
+// so a certificate's subject is known by the identity.
+Succession EapPeer::succeeds(const Admitted::Entry& e) {
+  if (!request_ || e.gateway != request_->key.address || e.client != client_ || e.nas != request_->gateway) return Succession::none;
+  const bool same_user = e.user == request_->user;
+  if (same_user && (!e.station.empty() || e.port) && e.station == request_->station && e.port == request_->nas_port) {
+    before_ = {e.number, telling_};
+    return Succession::replaces;
+  }
+  const bool same_subject = e.identity_type == "certificate" && whose_.identity.type == e.identity_type && whose_.identity.name == e.identity;
+  if (request_->client->profile != RadiusProfile::ipsec || (!same_user && !same_subject)) return Succession::none;
+  beside_ = true;
+  return Succession::beside;
 }
 
 // The answer that was to take its place didn't go out.

@@ -40,7 +40,7 @@ class EapPeer final : public SessionHost, public EapHost {
   std::shared_ptr<EapPeer> self() { return std::static_pointer_cast<EapPeer>(shared_from_this()); }
   void after() override;
   void on_password(bool good) override;
-  bool answers(const Admitted::Entry& entry) override;
+  Succession succeeds(const Admitted::Entry& entry) override;
   void go_on(RadiusRequest request);
   void assessed(std::optional<pipeline::Recommendation> verdict);
   policy::CertificateNames certificate_of(const EapIdentity& identity) const;
@@ -91,6 +91,7 @@ class EapPeer final : public SessionHost, public EapHost {
   std::optional<Before> before_;
   pipeline::Recommendation telling_ = pipeline::Recommendation::none;  // what is being told
   std::optional<std::string> charged_;  // whose password is being tried
+  bool beside_ = false;  // someone has time to end until this one is there
   bool unheard_ = false;  // nobody could say whether the password is right
   bool acting_ = false;
 };

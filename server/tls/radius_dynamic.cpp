@@ -50,11 +50,50 @@ bool concerns(const RadiusDynamic::Verdict& verdict, const Admitted::Entry& e) {
 
 }  // namespace
 
-void RadiusDynamic::distrust(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, const Answered& answered) {
+void RadiusDynamic::distrust(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, const Succeeds& succeeds) {
   if (verdict.device.empty() || verdict.recommendation == Recommendation::allow) return;
   Asking asking{settings, Wish::cut, true, Clock::now(), server_->admitted.of_device(verdict.device)};
-  std::erase_if(asking.meant, [&](const Admitted::Entry& e) { return !concerns(verdict, e) || (answered && answered(e)); });
+  Entries later;
+  std::erase_if(asking.meant, [&](const Admitted::Entry& e) {
+    if (!concerns(verdict, e)) return true;
+    const Succession how = succeeds ? succeeds(e) : Succession::none;
+    if (how == Succession::beside) later.push_back(e);
+    return how != Succession::none;
+  });
   for (const Admitted::Entry& e : asking.meant) distrust_one(asking, verdict, e);
+  asking.meant = std::move(later);
+  for (const Admitted::Entry& e : asking.meant) hand_over(asking, verdict, e);
+}
+
+void RadiusDynamic::hand_over(const Asking& asking, const Verdict& verdict, const Admitted::Entry& e) {
+  log::write(log::Level::info, verdict.session, "device " + escaped(verdict.device) + " isn't trusted as before: " + whereabouts(e) + " has " +
+                                                    std::to_string(handover.count()) + " s to end by itself, since its gateway would end this conversation with it");
+  asio::post(strand_, [self = shared_from_this(), asking, verdict, number = e.number] {
+    if (self->closed_) return;
+    const auto [at, added] = self->handing_over_.try_emplace(number, HandingOver{asking, verdict, asio::steady_timer(self->strand_)});
+    if (!added) return;  // it has its time already
+    at->second.timer.expires_at(asking.detected + handover);
+    at->second.timer.async_wait([self, number](boost::system::error_code ec) {
+      if (!ec && !self->closed_) self->on_handover(number);
+    });
+  });
+}
+
+// Who is still there goes now.
+void RadiusDynamic::on_handover(std::uint64_t number) {
+  const auto one = handing_over_.extract(number);
+  if (one.empty()) return;
+  const auto entry = server_->admitted.find(number);
+  if (entry && concerns(one.mapped().verdict, *entry)) distrust_one(one.mapped().asking, one.mapped().verdict, *entry);
+}
+
+void RadiusDynamic::succeeded_by_none(const std::string& session) {
+  asio::post(strand_, [self = shared_from_this(), session] {
+    std::vector<std::uint64_t> of_session;
+    for (const auto& [number, one] : self->handing_over_)
+      if (one.verdict.session == session) of_session.push_back(number);
+    for (const std::uint64_t number : of_session) self->on_handover(number);
+  });
 }
 
 void RadiusDynamic::take_back(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, std::uint64_t number) {
@@ -74,6 +113,9 @@ void RadiusDynamic::distrust_one(Asking asking, const Verdict& verdict, const Ad
 }
 
 void RadiusDynamic::trust(std::string_view device) {
+  asio::post(strand_, [self = shared_from_this(), of = std::string(device)] {
+    std::erase_if(self->handing_over_, [&](const auto& one) { return one.second.verdict.device == of; });
+  });
   const std::lock_guard lock(mutex_);
   std::erase_if(held_, [&](const auto& one) {
     if (one.second.device != device) return false;
@@ -178,6 +220,7 @@ void RadiusDynamic::close() {
   asio::post(strand_, [self = shared_from_this()] {
     self->closed_ = true;
     self->timer_.cancel();
+    self->handing_over_.clear();
   });
 }
 

@@ -9,6 +9,11 @@
 // and come again, and find their place then. They find connections by User-Name alone, which is the EAP identity outside the
 // tunnel and anybody's choice, and end each that has it. Who has lost trust is cut off nevertheless, or a popular name would keep
 // everybody in; the log says who else was, and these come again by themselves (SharedCuts).
+//
+// An endpoint that is assessed again at such a gateway makes a second connection of the same name, beside its first one, and ends that
+// when it is let in. To have the first one cut off when the second one's verdict is told would end the second one half way, without a
+// word to the endpoint. So the first one has a few seconds from its verdict on (handover), and is cut off if it is still there then, or
+// as soon as the second one is refused or left. The time is that of the first verdict, however many follow.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
@@ -41,12 +46,15 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
     pipeline::Recommendation recommendation = pipeline::Recommendation::none;
   };
 
-  // Whom the verdict's own answer replaces: nobody has to cut them off for it.
-  using Answered = std::function<bool(const Admitted::Entry&)>;
+  // What the verdict's own answer means for those whom it concerns; empty: nothing.
+  using Succeeds = std::function<Succession(const Admitted::Entry&)>;
+  static constexpr std::chrono::seconds handover{5};
 
   // Any thread.
-  void distrust(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, const Answered& answered);
-  // One that was answered(), by an answer that never went out.
+  void distrust(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, const Succeeds& succeeds);
+  // This session's verdict lets nobody in: who has time to hand over to it has none left.
+  void succeeded_by_none(const std::string& session);
+  // One that was to be replaced, by an answer that never went out.
   void take_back(const std::shared_ptr<const RadiusSettings>& settings, const Verdict& verdict, std::uint64_t number);
   // It is allowed again: what is still to be cut off for an earlier verdict may stay.
   void trust(std::string_view device);
@@ -70,6 +78,13 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
     Asking asking;
     std::string device;
   };
+  struct HandingOver {
+    Asking asking;
+    Verdict verdict;
+    boost::asio::steady_timer timer;
+  };
+  void hand_over(const Asking& asking, const Verdict& verdict, const Admitted::Entry& entry);
+  void on_handover(std::uint64_t number);
   void distrust_one(Asking asking, const Verdict& verdict, const Admitted::Entry& entry);
   bool ask(const Asking& asking, const Admitted::Entry& entry);
   // Whether it may be now, as far as others with the same name are concerned.
@@ -84,6 +99,7 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
   boost::asio::strand<boost::asio::io_context::executor_type> strand_;
   boost::asio::steady_timer timer_;                 // on the strand
   bool closed_ = false;                             // on the strand
+  std::map<std::uint64_t, HandingOver> handing_over_;  // on the strand: by the entry's number
   std::mutex mutex_;
   SharedCuts cuts_;                                 // guarded by mutex_
   std::map<std::uint64_t, Held> held_;              // guarded by mutex_: by the entry's number

@@ -176,7 +176,7 @@ void SessionHost::told(pipeline::Recommendation recommendation, pipeline::Evalua
   server_->leases.note({committed_.identity, committed_.identity_type}, committed_.device, committed_.key_pin, recommendation, now_ms());
   const RadiusDynamic::Verdict verdict{committed_.session, committed_.device, committed_.identity, committed_.identity_type, session_->sure(), recommendation};
   if (recommendation != pipeline::Recommendation::allow)
-    server_->radius->dynamic().distrust(server_->radius->settings(), verdict, [this](const Admitted::Entry& e) { return answers(e); });
+    server_->radius->dynamic().distrust(server_->radius->settings(), verdict, [this](const Admitted::Entry& e) { return succeeds(e); });
   else if (verdict.sure)
     server_->radius->dynamic().trust(verdict.device);
 }

@@ -53,8 +53,8 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   virtual void after() = 0;
   // The password was checked.
   virtual void on_password(bool good);
-  // Whether what the gateway is answered takes the place of what let this one in: it isn't cut off for this verdict.
-  virtual bool answers(const Admitted::Entry& /*entry*/) { return false; }
+  // What the gateway is answered means for this one, whom the verdict is worse for.
+  virtual Succession succeeds(const Admitted::Entry& /*entry*/) { return Succession::none; }
 
   void begin_trace(std::string_view tls, std::string_view cipher, std::string_view identity, std::string_view type);
   // What the session does or waits for, once it has done what it could.

@@ -277,6 +277,44 @@ TEST_F(TakenBack, AnotherVerdictAtTheSamePortIsToldByItsAnswerAlone) {
   EXPECT_EQ(metric("gatehouse_radius_admitted"), 2);
 }
 
+// Assessed again it makes a connection beside those that it has, and is told a worse verdict. A VPN gateway ends connections by their
+// name, so it isn't asked before the new one is let in: it would end that one half way. Those that are still there later are cut off.
+TEST_F(TakenBack, AConnectionBesideTheOldOnesIsLetInBeforeTheyAreCutOff) {
+  policy("\"TPMRA\"");
+  config.policy_file = folder + "/policy.toml";
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  account(radius::AcctStatus::start, classes(*one));
+  const auto stays = made({.station = "192.0.2.7[4503]", .accounting = "a-3"});
+  ASSERT_TRUE(stays->run());
+  ASSERT_TRUE(stays->accepted()) << log->text();
+  policy("\"TPMRA\", { type = \"TCPBL\", argument = \"22\" }");
+  reload();
+  const auto again = made({.station = "192.0.2.7[4501]", .accounting = "a-2"});
+  ASSERT_TRUE(again->run());
+  EXPECT_EQ(again->answer()->filter_id, "isolate") << log->text();
+  EXPECT_TRUE(gateway.receive(0).empty());
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 3);
+  // One of them ends by itself, and of that one nothing is asked.
+  account(radius::AcctStatus::stop, classes(*one));
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  EXPECT_EQ(cut.text(radius::type::acct_session_id), "a-3");
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_TRUE(gateway.receive(0).empty());
+  // Whose new connection is refused has nothing to wait for.
+  policy("\"DENY\"");
+  reload();
+  const auto refused = made({.station = "192.0.2.7[4504]", .accounting = "a-4"});
+  while (!refused->over() && gateway.receive(0).empty()) ASSERT_TRUE(refused->step()) << log->text();
+  EXPECT_TRUE(refused->over());
+  EXPECT_FALSE(refused->accepted());
+  EXPECT_EQ(asked(radius::Code::disconnect_request).text(radius::type::acct_session_id), "a-2");
+}
+
 // At its port it is told a worse verdict, and its gateway never hears of that: whom it let in before is still there.
 TEST_F(TakenBack, WhoseNewVerdictNeverReachesTheGatewayIsCutOff) {
   policy("\"TPMRA\"");
