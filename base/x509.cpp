@@ -74,6 +74,15 @@ Bytes bytes_of(const ASN1_STRING* string) {
           std::size_t(ASN1_STRING_length(string))};
 }
 
+ByteVector der_of(const X509* certificate) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(certificate, &der);
+  if (size <= 0) return {};
+  ByteVector out(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
+  OPENSSL_free(der);
+  return out;
+}
+
 std::string address_text(Bytes raw) {
   std::string out;
   if (raw.size() == 4) {
@@ -198,11 +207,8 @@ Result<Certificate> Certificate::from_pem(std::string_view pem) {
   const OwnedBio bio = bio_of(as_bytes(pem));
   const OwnedX509 x509(bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr);
   if (!x509) return bad("no PEM certificate");
-  unsigned char* der = nullptr;
-  const int size = i2d_X509(x509.get(), &der);
-  if (size <= 0) return bad("certificate can't be encoded");
-  const ByteVector bytes(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
-  OPENSSL_free(der);
+  const ByteVector bytes = der_of(x509.get());
+  if (bytes.empty()) return bad("certificate can't be encoded");
   return from_der(bytes);
 }
 
@@ -350,12 +356,30 @@ Result<TrustAnchors> TrustAnchors::load(const std::string& ca, const std::string
   return TrustAnchors(std::move(state));
 }
 
-Result<void> TrustAnchors::verify(const Certificate& certificate, std::span<const Certificate> intermediates,
-                                  std::int64_t now, std::string_view required_usage) const {
-  X509* const leaf = certificate.state_->x509.get();
+namespace {
+
+Result<void> may_sign(X509* leaf) {
   if ((X509_get_extension_flags(leaf) & EXFLAG_KUSAGE) != 0 && (X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE) == 0)
     return fail(Fault::denied, "certificate's key usage lacks digitalSignature", "RFC 5280 4.2.1.3");
+  return {};
+}
+
+}  // namespace
+
+Result<void> TrustAnchors::verify(const Certificate& certificate, std::span<const Certificate> intermediates,
+                                  std::int64_t now, std::string_view required_usage) const {
+  GH_CHECK(may_sign(certificate.state_->x509.get()));
   return verify_path(certificate, intermediates, now, required_usage);
+}
+
+Result<std::optional<Certificate>> TrustAnchors::verified_issuer(const Certificate& certificate, std::span<const Certificate> intermediates,
+                                                                 std::int64_t now, std::string_view required_usage) const {
+  GH_CHECK(may_sign(certificate.state_->x509.get()));
+  ByteVector der;
+  GH_CHECK(verify_path(certificate, intermediates, now, required_usage, &der));
+  if (der.empty()) return std::nullopt;
+  GH_TRY(Certificate issuer, Certificate::from_der(der));
+  return issuer;
 }
 
 Result<void> TrustAnchors::verify_endorsement(const Certificate& certificate, std::span<const Certificate> intermediates,
@@ -368,7 +392,7 @@ Result<void> TrustAnchors::verify_endorsement(const Certificate& certificate, st
 }
 
 Result<void> TrustAnchors::verify_path(const Certificate& certificate, std::span<const Certificate> intermediates,
-                                       std::int64_t now, std::string_view required_usage) const {
+                                       std::int64_t now, std::string_view required_usage, ByteVector* issuer) const {
   X509* const leaf = certificate.state_->x509.get();
   if ((X509_get_extension_flags(leaf) & EXFLAG_CA) != 0) return fail(Fault::denied, "certificate is a CA's", "RFC 5280 4.2.1.9");
   const auto& usages = certificate.extended_key_usage();
@@ -393,6 +417,8 @@ Result<void> TrustAnchors::verify_path(const Certificate& certificate, std::span
   X509_VERIFY_PARAM_set_auth_level(parameters, 2);
   const int good = X509_verify_cert(context.get());
   const int code = X509_STORE_CTX_get_error(context.get());
+  const STACK_OF(X509)* const path = good == 1 && issuer != nullptr ? X509_STORE_CTX_get0_chain(context.get()) : nullptr;
+  if (path != nullptr && sk_X509_num(path) > 1) *issuer = der_of(sk_X509_value(path, 1));
   ERR_clear_error();
   if (good == 1) return {};
   return fail(Error{Fault::denied, reason_of(code), "RFC 5280 6", 0, {}, X509_verify_cert_error_string(code)});

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -72,6 +73,9 @@ class TrustAnchors {
   // Fault::denied with the reason as literal and OpenSSL's words as detail; Fault::environment for what is ours.
   Result<void> verify(const Certificate& certificate, std::span<const Certificate> intermediates, std::int64_t now,
                       std::string_view required_usage = {}) const;
+  // The same, and who issued it in that path; absent: it is an anchor itself.
+  Result<std::optional<Certificate>> verified_issuer(const Certificate& certificate, std::span<const Certificate> intermediates,
+                                                     std::int64_t now, std::string_view required_usage = {}) const;
   // The same of a TPM's endorsement key, which decrypts: keyUsage keyEncipherment or keyAgreement where the extension is
   // there, and the extended key usage tcg-kp-EKCertificate.
   Result<void> verify_endorsement(const Certificate& certificate, std::span<const Certificate> intermediates,
@@ -79,8 +83,9 @@ class TrustAnchors {
   std::size_t size() const;
 
  private:
+  // `issuer`: where its DER goes; null: nobody wants it.
   Result<void> verify_path(const Certificate& certificate, std::span<const Certificate> intermediates, std::int64_t now,
-                           std::string_view required_usage) const;
+                           std::string_view required_usage, ByteVector* issuer = nullptr) const;
   struct State;
   explicit TrustAnchors(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;

@@ -195,6 +195,15 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
     }
   };
 
+  const auto responder = [&](std::string& slot) -> Use {
+    return [&](const toml::node& n, const std::string& k) {
+      slot = n.value_or(std::string());
+      const std::size_t scheme = slot.starts_with("https://") ? 8 : 7;
+      const bool url = (scheme == 8 || slot.starts_with("http://")) && slot.size() > scheme && slot.size() <= 1'024 && slot[scheme] != '/' &&
+                       std::all_of(slot.begin(), slot.end(), [](char letter) { return letter > ' ' && letter < '\x7f'; });
+      if (slot != "certificate" && !url) r.mistake(n.source(), k, "is the URL of an OCSP responder (http:// or https://), or \"certificate\"");
+    };
+  };
   const std::map<std::string, std::map<std::string, Use>> known = {
       {"pt_tls",
        {{"listen", addresses(c.listen)},
@@ -202,6 +211,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"key", file(c.key)},
         {"client_ca", file(c.client_ca)},
         {"client_crl", file(c.client_crl)},
+        {"client_ocsp", responder(c.client_ocsp)},
         {"users", file(c.users)},
         {"auth",
          [&](const toml::node& n, const std::string& k) {
@@ -231,6 +241,14 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"max_handshakes", count(c.max_handshakes, 1, 1'000'000)},
         {"max_waiting", count(c.max_waiting, 1, 1'000'000)},
         {"max_waiting_per_address", count(c.max_waiting_per_address, 1, 1'000'000)}}},
+      {"ocsp",
+       {{"silence",
+         [&](const toml::node& n, const std::string& k) {
+           const std::string v = n.value_or(std::string());
+           if (v != "refuse" && v != "accept") r.mistake(n.source(), k, "is \"refuse\" or \"accept\"");
+           c.silence_is_good = v == "accept";
+         }},
+        {"seconds", span(c.ocsp_limit, 1, 30)}}},
       {"refdb", {{"path", file(c.refdb)}}},
       {"state",
        {{"path", file(c.state)},
@@ -262,6 +280,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
          })},
         {"ak_ca", file(c.ak_ca)},
         {"ak_crl", file(c.ak_crl)},
+        {"ak_ocsp", responder(c.ak_ocsp)},
         {"ek_ca", file(c.ek_ca)},
         {"ek_crl", file(c.ek_crl)},
         {"dh_groups", strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
@@ -504,6 +523,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
     r.mistakes.lines.push_back(path + ":0: audit." + (c.audit_key.empty() ? "key" : "checkpoints") + ": is missing, and checkpoints of the audit log need it");
   if (c.hold_percent != 0 && c.keep_evidence != Keep::all)
     r.mistakes.lines.push_back(path + ":0: policy.hold_percent: wants [state] keep_evidence = \"all\": else nothing is kept of devices that are allowed");
+  for (const auto& [ca, responder_key, of] : {std::tuple{&c.client_ca, "pt_tls.client_ocsp", "pt_tls.client_ca"}, {&c.ak_ca, "attestation.ak_ocsp", "attestation.ak_ca"}})
+    if (ca->empty() && root->at_path(responder_key)) r.mistakes.lines.push_back(path + ":0: " + of + ": is missing, and " + responder_key + " needs it");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
     else if (!c.users.empty()) c.auth = Auth::sasl;

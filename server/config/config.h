@@ -19,7 +19,7 @@ struct Config {
   std::string file;
   // [pt_tls]
   std::vector<std::string> listen;  // "127.0.0.1:271", "[::]:271"
-  std::string certificate, key, client_ca, client_crl, users;
+  std::string certificate, key, client_ca, client_crl, client_ocsp, users;
   Auth auth = Auth::tls;
   bool tls_13_only = false;
   std::size_t max_connections = 20'000, max_connections_per_address = 2'000;
@@ -33,11 +33,15 @@ struct Config {
   std::string metrics_listen;  // [metrics] listen; empty: no metrics port
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
-  std::string ak_ca, ak_crl, ek_ca, ek_crl;
+  std::string ak_ca, ak_crl, ak_ocsp, ek_ca, ek_crl;
   std::uint16_t dh_groups = Settings().dh_groups;
   std::uint8_t min_nonce = Settings().minimum_nonce;
   bool raw_evidence = true;
   std::uint32_t raw_vendor = pts::raw::default_vendor;
+  // [ocsp]; client_ocsp and ak_ocsp are a responder's URL, or "certificate": the one that the certificate names; empty: none
+  // is asked.
+  bool silence_is_good = false;  // a responder that gives no answer that counts: not revoked
+  std::chrono::seconds ocsp_limit{5};
   // [policy]
   std::string policy_file;  // empty: the built-in policy
   std::string shadow_file;  // judged besides, without effect; empty: none

@@ -47,6 +47,8 @@ class Host {
   virtual void commit_result(SessionResult result) = 0;                            // -> Session::on_result_committed
   virtual void stage_software(SoftwareChunk chunk) = 0;                            // -> Session::on_staged
   virtual void activate(Activation activation) = 0;                                // -> Session::on_activated
+  // What its responder says of a certificate (OCSP), where the settings want that of AKs; for this session.
+  virtual void ask_status(std::string /*session*/, Certificate /*certificate*/, Certificate /*issuer*/) {}  // -> Session::on_status
   // Whether a batch more may come in, while `pending` bytes of this session wait to be judged; if not, Session::on_room
   // is called soon.
   virtual bool has_room(std::size_t pending) = 0;
@@ -99,6 +101,7 @@ struct Settings {
   std::shared_ptr<evidence::Memory> evidence_memory;  // of all sessions; null: nothing is kept and no shadow judges
   bool captures() const { return evidence_memory != nullptr && (keep != Keep::none || shadow != nullptr); }
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
+  bool ak_status = false;  // their responder is asked for AK certificates' status
   std::shared_ptr<const TrustAnchors> ek_authorities;  // null: no EK certificates count
   std::chrono::milliseconds negotiation_deadline{30'000}, idle_deadline{120'000}, total_deadline{600'000};
   std::chrono::milliseconds kept_deadline{std::chrono::hours(25)};  // of an authenticated endpoint between assessments

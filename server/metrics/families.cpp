@@ -192,6 +192,11 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
       {{{"answer", "cached"}}, double(r.evidence.cached_signatures)},
       {{{"answer", "verified"}}, double(r.evidence.verified_signatures)}};
 
+  family("gatehouse_ocsp_answers_total", Type::counter, "Answers on the status of certificates, kept ones included.").samples = {
+      {{{"answer", "good"}}, double(r.ocsp.good)},
+      {{{"answer", "revoked"}}, double(r.ocsp.revoked)},
+      {{{"answer", "unknown"}}, double(r.ocsp.unknown)},
+      {{{"answer", "none"}}, double(r.ocsp.silent)}};
   Family& expires = family("gatehouse_expires_timestamp_seconds", Type::gauge,
                            "When the first certificate or revocation list of this kind ends, in seconds since 1970.");
   for (const auto& [kind, when] : r.expiries) expires.samples.push_back({{{"kind", kind}}, double(when)});

@@ -137,6 +137,10 @@ struct Readings {
     std::uint64_t delivered = 0, failed = 0, left_out = 0, waiting = 0;
   };
   std::array<Delivery, 3> deliveries{{{"command"}, {"syslog"}, {"webhook"}}};  // of results
+  struct CertificateAnswers {
+    std::uint64_t good = 0, revoked = 0, unknown = 0, silent = 0;
+  };
+  CertificateAnswers ocsp;  // what was said to who asked for a certificate's status
   std::uint64_t policy_number = 0;
   bool switch_held = false;  // by the safety stop
   std::uint64_t generation = 0;

@@ -512,6 +512,13 @@ void Session::on_activated(std::string_view session, Result<void> on_disk) {
   pump();
 }
 
+void Session::on_status(std::string_view session, Result<void> status) {
+  if (phase_ == Phase::ended || session != conversation_.session) return;
+  for (const auto& imv : imvs_) imv->status(status);
+  advance();
+  pump();
+}
+
 void Session::on_outcome(std::string_view session, Result<pipeline::Outcome> outcome) {
   if (phase_ == Phase::ended || session != conversation_.session) return;
   for (const auto& imv : imvs_) imv->outcome(outcome);

@@ -152,12 +152,34 @@ class PtTlsConnection final : public Connection, public SessionHost {
   void established() {
     server_->counted.handshakes_done.add();
     server_->counted.handshake.observe(clock_.enter(Doing::protocol));
+    const ByteVector issuer = server_->config.client_ocsp.empty() ? ByteVector() : peer_issuer(stream_.native());
+    if (issuer.empty()) return begin_session_for(Result<void>());
+    const auto own = Certificate::from_der(peer_certificate(stream_.native()));
+    const auto above = Certificate::from_der(issuer);
+    if (!own || !above) return begin_session_for(fail(own ? above.error() : own.error()));
+    // Its responder is asked before the endpoint is listened to. The answer comes within its own bounds.
+    arm(server_->config.ocsp_limit + handshake_deadline, [](PtTlsConnection& c) { c.abort("the status of the client's certificate took too long"); });
+    const std::weak_ptr<PtTlsConnection> weak = shared_from_this();
+    server_->ask_status(server_->config.client_ocsp, {*own, *above, {}}, [weak, strand = strand_](Result<void> status) {
+      auto shared = std::make_shared<Result<void>>(std::move(status));
+      asio::post(strand, [weak, shared] {
+        const auto self = weak.lock();
+        if (self && !self->gone_) self->begin_session_for(std::move(*shared));
+      });
+    });
+  }
+  // `status`: of the client's certificate.
+  void begin_session_for(Result<void> status) {
     SSL* const ssl = stream_.native();
     const std::string subject = peer_subject(ssl);
     Peer peer{address_, subject, subject.empty() ? "" : "certificate", certificate_names(peer_certificate(ssl)), tls_exporter(ssl)};
     session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     begin_trace(SSL_get_version(ssl), SSL_get_cipher_name(ssl), subject, subject.empty() ? "" : "certificate");
+    if (!status) {
+      log(LogLevel::warning, "the client's certificate is refused: " + status.error().text());
+      return session_->refuse("the client's certificate doesn't count");
+    }
     const bool password = settings_.auth == Auth::sasl || settings_.auth == Auth::tls_and_sasl ||
                           (settings_.auth == Auth::tls_or_sasl && subject.empty());
     if (!password) return after();

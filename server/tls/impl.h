@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "server/ocsp/status.h"
 #include "server/control/control.h"
 #include "server/evidence/again.h"
 #include "server/metrics/http_server.h"
@@ -68,6 +69,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::optional<CheckpointFile> checkpoints;  // of the thread in `workers`, and of run() at the end; nullopt: none are wanted
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
   std::unique_ptr<Outlets> results;
+  std::unique_ptr<CertificateStatus> status;  // null: no responder is asked
   unsigned refreshes = 0;                     // on the timer's handlers
   boost::asio::signal_set signals;
   boost::asio::steady_timer refresh, grace, probe, watchdog, checkpoint;
@@ -164,6 +166,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void await_checkpoint();
   void write_checkpoint();
   void await_watchdog(std::chrono::microseconds interval);
+  // By client_ocsp or ak_ocsp; `done` as CertificateStatus has it.
+  void ask_status(const std::string& by, StatusQuestion question, CertificateStatus::Done done) {
+    question.responder = by == "certificate" ? std::string() : by;
+    status->ask(std::move(question), std::move(done));
+  }
   // What ends, in renewal.cpp; each on the thread of `workers`.
   void renew();
   void end_leases();

@@ -89,6 +89,7 @@ Result<void> Server::Impl::load() {
     s->shadow = std::move(*read);
     log::write(log::Level::info, {}, "shadow policy " + s->shadow->version() + " judges besides policy " + s->policy->version());
   }
+  s->ak_status = !config.ak_ocsp.empty();
   s->enforce = config.enforce;
   s->keep = config.keep_evidence;
   s->evidence_memory = evidence_memory;
@@ -598,6 +599,10 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   {
     const std::lock_guard lock(mutex);
     now.waiting_for_handshake = admission.waiting();
+    if (status) {
+      const StatusCounts told = status->counts();
+      now.ocsp = {told.good, told.revoked, told.unknown, told.silent};
+    }
     // One that is about to end waits for this lock before it is gone.
     for (const auto& [_, one] : open) ++now.connections[std::size_t(one.connection->doing_now())];
   }
@@ -619,6 +624,7 @@ Server::~Server() {
   impl_->metrics_port.reset();
   impl_->radius.reset();
   impl_->rehearsal = {};
+  if (impl_->status) impl_->status->stop();
   impl_->workers.join();
 }
 
@@ -666,6 +672,11 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   if (!impl->config.trace.empty()) {
     GH_TRY(impl->recorder, trace::Recorder::open(impl->config.trace));
     log::write(log::Level::warning, {}, "each conversation is written to " + impl->config.trace);
+  }
+  if (!impl->config.client_ocsp.empty() || !impl->config.ak_ocsp.empty()) {
+    GH_TRY(impl->status, CertificateStatus::start({.limit = impl->config.ocsp_limit, .silence_is_good = impl->config.silence_is_good, .now = {}}));
+    if (!impl->config.client_ocsp.empty() && impl->config.radius.tls_client_auth != "none" && !impl->config.radius.listen.empty())
+      log::write(log::Level::warning, {}, "client_ocsp is for clients of PT-TLS: no responder is asked of certificates inside EAP-TTLS, revocation lists count there");
   }
   GH_TRY(impl->results, Outlets::open(impl->config.results, impl->config.key, *impl->state));
   impl->signals.add(SIGTERM);
@@ -746,6 +757,7 @@ void Server::run() {
   impl_->metrics_port.reset();  // it reads what follows
   impl_->radius.reset();
   impl_->rehearsal = {};    // judges with what follows
+  if (impl_->status) impl_->status->stop();
   impl_->pipeline.reset();  // waits for what is in flight
   if (impl_->checkpoints) {
     impl_->workers.join();

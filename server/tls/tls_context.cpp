@@ -127,15 +127,29 @@ std::string peer_subject(SSL* ssl) {
   return distinguished_name({reinterpret_cast<const std::byte*>(der), size});
 }
 
-ByteVector peer_certificate(SSL* ssl) {
-  X509* const certificate = SSL_get0_peer_certificate(ssl);
-  if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+namespace {
+
+ByteVector der_of(const X509* certificate) {
   const int size = i2d_X509(certificate, nullptr);
   if (size <= 0) return {};
   ByteVector out(static_cast<std::size_t>(size));
   auto* at = reinterpret_cast<unsigned char*>(out.data());
   if (i2d_X509(certificate, &at) != size) return {};
   return out;
+}
+
+}  // namespace
+
+ByteVector peer_certificate(SSL* ssl) {
+  const X509* const certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+  return der_of(certificate);
+}
+
+ByteVector peer_issuer(SSL* ssl) {
+  const STACK_OF(X509)* const path = SSL_get0_verified_chain(ssl);
+  if (SSL_get_verify_result(ssl) != X509_V_OK || path == nullptr || sk_X509_num(path) < 2) return {};
+  return der_of(sk_X509_value(path, 1));
 }
 
 policy::CertificateNames certificate_names(Bytes der) {

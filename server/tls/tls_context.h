@@ -30,6 +30,8 @@ class TlsContext {
 std::string peer_subject(SSL* ssl);
 // That certificate, DER; empty: none, or it wasn't verified.
 ByteVector peer_certificate(SSL* ssl);
+// Who issued it, DER, in the path that was verified; empty: none was given, or it is itself one of the configured authorities.
+ByteVector peer_issuer(SSL* ssl);
 // What policies tell certificates apart by besides the subject: of the first 64 subjectAltNames those that are DNS names,
 // mail addresses and URIs. Nothing of what is no certificate.
 policy::CertificateNames certificate_names(Bytes der);

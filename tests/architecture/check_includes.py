@@ -36,7 +36,7 @@ LIBRARIES = {
     r"openssl/": ["base", "server/tls", "endpoint", "fleet", "bench", "tests"],
     r"tss2/": ["endpoint", "tests"],
     r"archive(_entry)?\.h": ["refdb/ingest", "tests"],
-    r"curl/": ["refdb/ingest", "server/results"],
+    r"curl/": ["refdb/ingest", "server/ocsp", "server/results"],
     r"seccomp\.h": ["refdb/ingest", "server/results"],
     r"sqlite3\.h": ["refdb/ingest", "tests"],
     r"(zlib|bzlib|lz4|lzma)\.h": ["refdb/ingest", "bench", "tests"],

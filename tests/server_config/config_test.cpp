@@ -51,6 +51,23 @@ TEST_F(ConfigFile, NeedsOnlyListenerReferencesAndState) {
   EXPECT_EQ(config->control_socket, folder_ + "/state/control.sock");
 }
 
+TEST_F(ConfigFile, RespondersAreUrlsOrWhatCertificatesName) {
+  const auto config = read(least + "client_ca = \"ca.pem\"\nclient_ocsp = \"http://ocsp.example.org/a\"\n" + rest +
+                           "[attestation]\nak_ca = \"ak.pem\"\nak_ocsp = \"certificate\"\n[ocsp]\nsilence = \"accept\"\nseconds = 9\n");
+  ASSERT_TRUE(config) << config.error().lines.front();
+  EXPECT_EQ(config->client_ocsp, "http://ocsp.example.org/a");
+  EXPECT_EQ(config->ak_ocsp, "certificate");
+  EXPECT_TRUE(config->silence_is_good);
+  EXPECT_EQ(config->ocsp_limit, std::chrono::seconds(9));
+  EXPECT_FALSE(read(least + rest)->silence_is_good) << "silence refuses unless the operator says otherwise";
+  for (const char* const url : {"ftp://a", "http://", "https:///x", "http://a b", "file:///etc/passwd", "ocsp.example.org", ""})
+    EXPECT_EQ(mistakes(least + "client_ca = \"ca.pem\"\nclient_ocsp = \"" + url + "\"\n" + rest),
+              std::vector<std::string>{"6: pt_tls.client_ocsp: is the URL of an OCSP responder (http:// or https://), or \"certificate\""}) << url;
+  EXPECT_EQ(mistakes(least + "client_ocsp = \"certificate\"\n" + rest),
+            std::vector<std::string>{"0: pt_tls.client_ca: is missing, and pt_tls.client_ocsp needs it"});
+  EXPECT_EQ(mistakes(least + rest + "[ocsp]\nsilence = \"maybe\"\n"), std::vector<std::string>{"10: ocsp.silence: is \"refuse\" or \"accept\""});
+}
+
 TEST_F(ConfigFile, TracesGoWhereTheFileSaysFromItsFolder) {
   EXPECT_EQ(read(least + rest)->trace, "");
   EXPECT_EQ(read(least + rest + "[server]\ntrace = \"traces\"\n")->trace, folder_ + "/traces");

@@ -136,6 +136,10 @@ std::unique_ptr<pipeline::Evidence> LoopHost::open_evidence(pipeline::Context co
     post([id, shared](server::Session& s) { s.on_outcome(id, std::move(*shared)); });
   });
 }
+void LoopHost::ask_status(std::string session, Certificate certificate, Certificate issuer) {
+  expect();
+  post([session = std::move(session), said = status(certificate, issuer)](server::Session& s) { s.on_status(session, said); });
+}
 void LoopHost::begin_session(server::SessionIntent intent) {
   expect();
   std::string id = intent.session;
@@ -246,7 +250,9 @@ Client::Client(const Machine& m, const ClientOptions& options) {
   os.device_id = options.device_id.empty() ? m.tpm->ak().key_id() : options.device_id;
   os_.emplace(os);
   if (options.raw_evidence) evidence_->set_raw(m.log, m.list);
-  attestation_.emplace(endpoint::AttestationConfig{}, *m.tpm, *evidence_, options.files);
+  endpoint::AttestationConfig attestation;
+  attestation.aik_certificate = options.aik_certificate;
+  attestation_.emplace(std::move(attestation), *m.tpm, *evidence_, options.files);
   endpoint::Session::Config config;
   config.tnc.max_batch = options.max_batch;
   config.tnc.keep = options.keep;

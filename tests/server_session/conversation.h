@@ -71,6 +71,7 @@ class LoopHost final : public server::Host {
   void commit_result(server::SessionResult result) override;
   void stage_software(server::SoftwareChunk chunk) override;
   void activate(server::Activation activation) override;
+  void ask_status(std::string session, Certificate certificate, Certificate issuer) override;
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return world_.references; }
   std::int64_t now_ms() override { return world_.now_ms(); }
@@ -95,6 +96,7 @@ class LoopHost final : public server::Host {
   std::function<void(server::Direction, Bytes)> on_message;
   std::function<void(std::string_view, Bytes)> on_fact;
   std::function<void(const server::SessionResult&)> on_result;
+  std::function<Result<void>(const Certificate&, const Certificate&)> status;  // what a responder says of a certificate and its issuer
   std::optional<std::uint32_t> request_id;
 
  private:
@@ -141,6 +143,7 @@ struct ClientOptions {
   std::size_t max_batch = 65'522;
   std::string user, password;
   bool keep = false;  // no CLOSE after the verdict
+  ByteVector aik_certificate;               // DER, in place of the bare key
   bool raw_evidence = false;                // announced and given when asked for
   endpoint::FileSource* files = nullptr;    // looked at when asked for
   std::function<void(LoopHost&, const server::Session&)> begin;  // before the first message

@@ -29,9 +29,9 @@ struct Wanted {
 
 class Authority {
  public:
-  explicit Authority(std::string folder, const std::string& name = "test CA") : folder_(std::move(folder)), name_(name) {
+  explicit Authority(std::string folder, const std::string& name = "test CA", long days = 1) : folder_(std::move(folder)), name_(name) {
     key_ = make_key(false);
-    certificate_ = make(name, key_.get(), {.purpose = "", .authority = true}, nullptr);
+    certificate_ = make(name, key_.get(), {.purpose = "", .from_days = -days, .to_days = days, .authority = true}, nullptr);
     write(certificate(), certificate_.get());
   }
   // An authority below this one; its certificates come with their chain.
@@ -42,6 +42,15 @@ class Authority {
   }
 
   std::string certificate() const { return folder_ + "/" + name_ + ".pem"; }
+
+  // Its private key, in a file.
+  std::string key() const {
+    const std::string path = folder_ + "/" + name_ + ".key";
+    FILE* const file = std::fopen(path.c_str(), "we");
+    EXPECT_EQ(PEM_write_PrivateKey(file, key_.get(), nullptr, nullptr, 0, nullptr, nullptr), 1);
+    std::fclose(file);
+    return path;
+  }
 
   // Writes folder/NAME.pem and folder/NAME.key.
   void issue(const std::string& name, const Wanted& wanted = {}) {
@@ -57,6 +66,14 @@ class Authority {
     FILE* const file = std::fopen((path + ".key").c_str(), "we");
     EXPECT_EQ(PEM_write_PrivateKey(file, key.get(), nullptr, nullptr, 0, nullptr, nullptr), 1);
     std::fclose(file);
+  }
+  // The same of a key that somebody else has: only the certificate is written.
+  void issue_for(const std::string& name, const std::string& public_key_pem, const Wanted& wanted = {}) {
+    BIO* const bio = BIO_new_mem_buf(public_key_pem.data(), int(public_key_pem.size()));
+    const Key key(PEM_read_bio_PUBKEY(bio, nullptr, nullptr, nullptr));
+    BIO_free(bio);
+    ASSERT_NE(key, nullptr);
+    write(folder_ + "/" + name + ".pem", make(name, key.get(), wanted, this).get());
   }
   // Appends this authority's list to a file; it revokes the certificates in these files.
   void revoke(const std::vector<std::string>& certificates, const std::string& list) {

@@ -60,7 +60,9 @@ AttestationImv::AttestationImv(std::uint16_t id, Conversation& conversation)
       }) {}
 AttestationImv::~AttestationImv() = default;
 
-bool AttestationImv::waiting() const { return std::holds_alternative<Beginning>(state_) || std::holds_alternative<Judging>(state_); }
+bool AttestationImv::waiting() const {
+  return std::holds_alternative<Asking>(state_) || std::holds_alternative<Beginning>(state_) || std::holds_alternative<Judging>(state_);
+}
 
 EvidenceIntake* AttestationImv::intake() {
   if (auto* const q = std::get_if<AwaitingQuote>(&state_)) return q->intake.get();
@@ -422,10 +424,13 @@ Result<void> AttestationImv::on_aik(Reader& r) {
     fail_attestation("No trusted AIK available: the AIK came as a certificate and no AK certificate authority is configured");
     return {};
   }
-  if (const auto valid = c_.settings.ak_authorities->verify(*certificate, {}, c_.host.now_ms() / 1000); !valid) {
-    fail_attestation("No trusted AIK available: " + valid.error().text());
+  const auto issuer = c_.settings.ak_authorities->verified_issuer(*certificate, {}, c_.host.now_ms() / 1000);
+  if (!issuer) {
+    fail_attestation("No trusted AIK available: " + issuer.error().text());
     return {};
   }
+  // One that the operator named itself has nobody above it to be asked.
+  if (c_.settings.ak_status && *issuer) t->certificate.emplace(*certificate, **issuer);
   t->key = certificate->key();
   return {};
 }
@@ -528,6 +533,21 @@ void AttestationImv::judge_key() {
   }
   const std::optional<std::uint8_t> locality = t.version ? std::optional(t.version->locality) : std::nullopt;
   Beginning next{t.bank, t.nonce, locality, key, std::move(judgement)};
+  if (t.certificate) {
+    const auto [certificate, issuer] = *t.certificate;
+    Asking asking{std::move(next)};
+    state_ = std::move(asking);
+    return c_.host.ask_status(c_.session, certificate, issuer);
+  }
+  state_ = std::move(next);
+  c_.host.begin_session(c_.intent);
+}
+
+void AttestationImv::status(const Result<void>& status) {
+  auto* a = std::get_if<Asking>(&state_);
+  if (a == nullptr) return;
+  if (!status) return fail_attestation("No trusted AIK available: " + status.error().text());
+  Beginning next = std::move(a->next);
   state_ = std::move(next);
   c_.host.begin_session(c_.intent);
 }

@@ -14,7 +14,8 @@ namespace gatehouse::server {
 // The states of the TPM attestation (spec part 2 §1.17); files are asked for from the algorithm on, beside it.
 //
 //   Init ─▶ Discovery ─▶ NonceRequested ─▶ TpmInit ─▶ Beginning ─▶ AwaitingQuote ─▶ Judging ─▶ Done
-//              └─▶ FilesOnly, where nothing is asked of the TPM
+//              └─▶ FilesOnly, where nothing is asked of the TPM   └─▶ Asking ─▶ Beginning, where the AK came in a certificate
+//                                                                     whose responder is asked
 class AttestationImv final : public Imv {
  public:
   AttestationImv(std::uint16_t id, Conversation& conversation);
@@ -26,6 +27,7 @@ class AttestationImv final : public Imv {
   void malformed(std::string_view why) override { fail(std::string(why)); }
   bool waiting() const override;
   void session_begun(const Result<void>& on_disk) override;
+  void status(const Result<void>& status) override;
   void outcome(Result<pipeline::Outcome>& outcome) override;
   std::size_t pending_bytes() const override;
   pipeline::Verdict* verdict() override;
@@ -61,6 +63,7 @@ class AttestationImv final : public Imv {
     std::optional<pts::TpmVersion> version;
     bool version_unavailable = false;
     std::optional<PublicKey> key;
+    std::optional<std::pair<Certificate, Certificate>> certificate;  // that it came in, and its issuer: to be asked about
   };
   struct Beginning {  // the intent is being written
     HashAlgorithm bank;
@@ -68,6 +71,9 @@ class AttestationImv final : public Imv {
     std::optional<std::uint8_t> locality;
     PublicKey key;
     KeyJudgement judgement;
+  };
+  struct Asking {  // what the responder says of the AK's certificate
+    Beginning next;
   };
   struct AwaitingQuote {
     Digest nonce;
@@ -121,7 +127,7 @@ class AttestationImv final : public Imv {
   void on_error(Reader& r);
   void on_pts_error(std::uint32_t code, Bytes information);
 
-  std::variant<Init, Discovery, FilesOnly, NonceRequested, TpmInit, Beginning, AwaitingQuote, Judging, Done> state_;
+  std::variant<Init, Discovery, FilesOnly, NonceRequested, TpmInit, Asking, Beginning, AwaitingQuote, Judging, Done> state_;
   const policy::WorkItem* item_ = nullptr;  // TPMRA, while it is open
   FileItems files_;
   std::uint16_t raw_parts_ = 0;  // that the endpoint can give

@@ -1,0 +1,189 @@
+// The status of certificates, asked of OpenSSL's responder and of responders that misbehave.
+#include "server/ocsp/status.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <future>
+#include <thread>
+
+#include "tests/folder.h"
+#include "tests/server_ocsp/responder.h"
+
+namespace gatehouse::test {
+namespace {
+
+using server::CertificateStatus;
+using server::StatusOptions;
+
+// Takes connections and says the same to each, or nothing.
+class Saying {
+ public:
+  explicit Saying(std::string what) : what_(std::move(what)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener_, 64), 0);
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this] {
+      std::vector<int> open;
+      for (int fd; (fd = ::accept(listener_, nullptr, nullptr)) >= 0;) {
+        ++connections;
+        open.push_back(fd);
+        if (what_.empty()) continue;
+        char buffer[4096];
+        (void)::recv(fd, buffer, sizeof buffer, 0);
+        (void)::send(fd, what_.data(), what_.size(), MSG_NOSIGNAL);
+        ::shutdown(fd, SHUT_WR);
+      }
+      for (const int fd : open) ::close(fd);
+    });
+  }
+  ~Saying() {
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+  }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  std::atomic<int> connections{0};
+
+ private:
+  std::string what_;
+  int listener_;
+  int port_ = 0;
+  std::thread thread_;
+};
+
+class Status : public testing::Test {
+ protected:
+  Status() {
+    for (const char* const name : {"good", "gone", "strange"}) authority_.issue(name);
+  }
+  std::string path(const std::string& name) const { return (folder_ / name) + ".pem"; }
+  std::unique_ptr<CertificateStatus> start(StatusOptions options = {}) const {
+    auto started = CertificateStatus::start(std::move(options));
+    EXPECT_TRUE(started);
+    return *std::move(started);
+  }
+  std::future<Result<void>> asked(CertificateStatus& status, const std::string& name, const std::string& url) const {
+    auto done = std::make_shared<std::promise<Result<void>>>();
+    auto answer = done->get_future();
+    status.ask({certificate_in(path(name)), certificate_in(authority_.certificate()), url}, [done](Result<void> said) { done->set_value(std::move(said)); });
+    return answer;
+  }
+  std::string said(CertificateStatus& status, const std::string& name, const std::string& url) const {
+    const Result<void> answer = asked(status, name, url).get();
+    return answer ? "good" : std::string(answer.error().reason);
+  }
+
+  Folder folder_;
+  Authority authority_{folder_ / ""};
+};
+
+TEST_F(Status, IsWhatTheResponderSaysAndIsKept) {
+  Responder responder(authority_, folder_ / "index.txt", {path("good")}, {path("gone")});
+  const auto status = start();
+  EXPECT_EQ(said(*status, "good", responder.url()), "good");
+  EXPECT_EQ(said(*status, "gone", responder.url()), "certificate was revoked");
+  EXPECT_EQ(said(*status, "strange", responder.url()), "the OCSP responder doesn't know the certificate");
+  EXPECT_EQ(status->counts().fetched, 3U);
+  // The responder is gone, what it said still counts; what it wasn't asked for isn't known.
+  const std::string url = responder.url();
+  responder.stop();
+  EXPECT_EQ(said(*status, "good", url), "good");
+  EXPECT_EQ(said(*status, "gone", url), "certificate was revoked");
+  authority_.issue("new");
+  EXPECT_EQ(said(*status, "new", url), "the OCSP responder doesn't answer");
+  const auto counts = status->counts();
+  EXPECT_EQ(counts.good, 2U);
+  EXPECT_EQ(counts.revoked, 2U);
+  EXPECT_EQ(counts.silent, 1U);
+}
+
+TEST_F(Status, IsAskedAnewBeforeItEndsAndEndsWithItsTime) {
+  std::atomic<std::int64_t> clock{::time(nullptr)};
+  Responder responder(authority_, folder_ / "index.txt", {path("good")}, {});
+  const auto status = start({.now = [&] { return clock.load(); }});
+  EXPECT_EQ(said(*status, "good", responder.url()), "good");
+  EXPECT_EQ(status->counts().fetched, 1U);
+  // Three quarters of its hour are over: it counts still, and is fetched meanwhile.
+  clock += 50 * 60;
+  EXPECT_EQ(said(*status, "good", responder.url()), "good");
+  EXPECT_EQ(said(*status, "good", responder.url()), "good");
+  while (status->counts().fetched < 2) std::this_thread::yield();
+  const std::string url = responder.url();
+  responder.stop();
+  clock += 11 * 60;
+  EXPECT_EQ(said(*status, "good", url), "the OCSP responder doesn't answer") << "its time is over, and nobody renewed it";
+}
+
+TEST_F(Status, SilenceIsWhatTheOperatorSaysItIs) {
+  Saying silent("");
+  StatusOptions hard{.limit = std::chrono::milliseconds(200)}, soft{.limit = std::chrono::milliseconds(200), .silence_is_good = true};
+  EXPECT_EQ(said(*start(hard), "good", silent.url()), "the OCSP responder doesn't answer");
+  const auto lenient = start(soft);
+  EXPECT_EQ(said(*lenient, "good", silent.url()), "good");
+  EXPECT_EQ(lenient->counts().silent, 1U);
+  // What is known to be revoked isn't forgiven.
+  Responder responder(authority_, folder_ / "index.txt", {}, {path("gone")});
+  EXPECT_EQ(said(*lenient, "gone", responder.url()), "certificate was revoked");
+  // A certificate that names no responder.
+  EXPECT_EQ(said(*start(hard), "good", ""), "the certificate names no OCSP responder");
+  EXPECT_EQ(said(*start(soft), "good", ""), "good");
+}
+
+TEST_F(Status, WhatIsNoAnswerIsSilence) {
+  const std::string head = "HTTP/1.1 200 OK\r\nContent-Type: application/ocsp-response\r\nConnection: close\r\n";
+  for (const std::string& what : {std::string("nonsense"), std::string("HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n"), head + "Content-Length: 5\r\n\r\nhello",
+                                  head + "\r\n" + std::string(200'000, 'x'), head + "Content-Length: 100000000\r\n\r\n",
+                                  std::string("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")}) {
+    Saying responder(what);
+    const Result<void> answer = asked(*start({.limit = std::chrono::milliseconds(5'000)}), "good", responder.url()).get();
+    ASSERT_FALSE(answer) << what.substr(0, 80);
+    EXPECT_EQ(answer.error().fault, Fault::environment) << what.substr(0, 80);
+  }
+}
+
+TEST_F(Status, ManyWhoAskForOneAreOneQuestion) {
+  Saying silent("");
+  const auto status = start({.limit = std::chrono::hours(1)});
+  std::vector<std::future<Result<void>>> answers;
+  for (int i = 0; i < 50; ++i) answers.push_back(asked(*status, "good", silent.url()));
+  while (silent.connections == 0) std::this_thread::yield();
+  status->stop();
+  for (auto& one : answers) EXPECT_EQ(one.get().error().reason, "the server stops");
+  EXPECT_EQ(status->counts().fetched, 1U);
+}
+
+TEST_F(Status, AResponderThatDoesntAnswerIsLeftAlone) {
+  std::string nobody;
+  {
+    Saying gone("");
+    nobody = gone.url();
+  }
+  const auto status = start({.pause = std::chrono::hours(1)});
+  for (const char* const name : {"good", "gone", "strange", "good", "gone"}) EXPECT_EQ(said(*status, name, nobody), "the OCSP responder doesn't answer");
+  EXPECT_EQ(status->counts().fetched, 3U) << "nobody waits for it again so soon";
+  // Another responder isn't meant by that.
+  Responder responder(authority_, folder_ / "index.txt", {path("good")}, {});
+  EXPECT_EQ(said(*status, "good", responder.url()), "good");
+}
+
+TEST_F(Status, QuestionsAreBoundedAndTheEndTellsThoseWhoWait) {
+  Saying silent("");
+  auto status = start({.limit = std::chrono::hours(1), .max_questions = 2});
+  auto first = asked(*status, "good", silent.url()), second = asked(*status, "gone", silent.url());
+  EXPECT_EQ(said(*status, "strange", silent.url()), "too many certificates wait for their OCSP responder");
+  status->stop();
+  EXPECT_EQ(first.get().error().reason, "the server stops");
+  EXPECT_EQ(second.get().error().reason, "the server stops");
+  EXPECT_EQ(said(*status, "good", silent.url()), "the server stops");
+}
+
+}  // namespace
+}  // namespace gatehouse::test
