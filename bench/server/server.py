@@ -24,12 +24,12 @@ USER = 'endpoint'
 SCALES = {
     'quick': {'rounds': 3, 'attestations': 250, 'roofline_rounds': 21, 'sweep_seconds': 1.5, 'sweep_rounds': 1, 'connected': 1000,
               'active': 100, 'idle': 500, 'stalled': 200, 'slow': 40, 'fairness_seconds': 3, 'overload_seconds': 4, 'overload_rounds': 1,
-              'references': (20_000, 200_000)},
+              'references': (20_000, 200_000), 'kept_sessions': 100},
     'full': {'rounds': 9, 'attestations': 1500, 'roofline_rounds': 101, 'sweep_seconds': 6, 'sweep_rounds': 3, 'connected': 10_000,
              'active': 100, 'idle': 3300, 'stalled': 1300, 'slow': 300, 'fairness_seconds': 8, 'overload_seconds': 20, 'overload_rounds': 3,
-             'references': (100_000, 10_000_000)},
+             'references': (100_000, 10_000_000), 'kept_sessions': 1000},
 }
-PARTS = ('cost', 'sweep', 'connected', 'fairness', 'overload', 'references')
+PARTS = ('cost', 'sweep', 'connected', 'fairness', 'overload', 'references', 'judged_again')
 MAIN_ENDPOINTS = 128  # the sweep's most
 
 
@@ -90,7 +90,7 @@ def port_of(log, server, name):
 class Server:
     """One gatehouse serve, with a state of its own."""
 
-    def __init__(self, bench, name, refdb, fleets, password=False, proved_mb=256):
+    def __init__(self, bench, name, refdb, fleets, password=False, proved_mb=256, keep='none'):
         self.name, folder = name, bench.path('servers', name)
         shutil.rmtree(folder, True)
         os.makedirs(folder)
@@ -110,8 +110,8 @@ class Server:
                     out.write(ca.read())
         with open(at('gatehouse.toml'), 'w', encoding='utf-8') as config:
             config.write('[pt_tls]\nlisten = ["127.0.0.1:0"]\ncertificate = "server.pem"\nkey = "server.key"\n%s\ntls_min = "1.3"\n'
-                         'max_connections_per_address = 20000\n[server]\nproved_evidence_mb = %d\n[refdb]\npath = "%s"\n[state]\npath = "state"\nkeep_evidence = "none"\n' %
-                         (who, proved_mb, os.path.abspath(bench.path(refdb))))
+                         'max_connections_per_address = 20000\n[server]\nproved_evidence_mb = %d\n[refdb]\npath = "%s"\n[state]\npath = "state"\nkeep_evidence = "%s"\n' %
+                         (who, proved_mb, os.path.abspath(bench.path(refdb)), keep))
         for fleet in fleets:
             run(bench.gatehouse, 'device', 'import', '--state', at('state'), os.path.join(bench.path(fleet), 'devices.jsonl'))
         with open(at('log'), 'w', encoding='utf-8') as log:
@@ -368,6 +368,28 @@ class Bench:
         return {'few': few, 'many': many, 'rounds': self.interleaved(self.scale['rounds'], {
             'few_us': lambda: self.first(small, n), 'many_us': lambda: self.first(large, n, 'main-many')}, 'references')}
 
+    def judged_again(self):
+        """policy test over sessions whose evidence is kept; the server that has them does nothing else meanwhile."""
+        self.main_fleet()
+        server, sessions = self.server('keeping', refdb='references', fleets=['main'], keep='all'), self.scale['kept_sessions']
+        self.first(server, sessions)
+        folder = self.path('servers', 'keeping')
+        policy = os.path.join(folder, 'next.toml')
+        with open(policy, 'w', encoding='ascii') as out:
+            out.write('[groups.all]\nask = ["TPMRA"]\n')
+        rounds = []
+        for _ in range(self.scale['sweep_rounds']):
+            before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            told = json.loads(run(self.gatehouse, 'policy', 'test', '--policy', policy, '--sessions', str(sessions), '--config', os.path.join(folder, 'gatehouse.toml'),
+                                  '--json').splitlines()[-1])
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            rounds.append({'seconds': round(time.monotonic() - begun, 3),
+                           'cpu_seconds': round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 3)})
+            say('judged again: %s' % rounds[-1])
+            if told['judged'] != sessions or told['same'] != sessions:
+                raise NotMeasured('not every session was judged again and is the same: %s' % told)
+        return {'sessions': sessions, 'rounds': rounds}
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -386,7 +408,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))  # and what was started ends
     bench, out = Bench(os.path.abspath(options.binaries), folder, SCALES[scale]), {'scale': scale, 'not_measured': {}}
     ways = {'cost': bench.cost, 'sweep': bench.sweep, 'connected': bench.connected, 'fairness': bench.fairness, 'overload': bench.overload,
-            'references': bench.store_size}
+            'references': bench.store_size, 'judged_again': bench.judged_again}
     try:
         for part in parts:
             begun = time.monotonic()

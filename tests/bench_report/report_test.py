@@ -28,6 +28,7 @@ SERVER = {
     'fairness': {'active': 100, 'others': {'idle': 3300, 'stalled': 1300, 'slow': 300}, 'connections': 4900, 'alone_p99_ms': [100.0, 100.0, 110.0, 90.0],
                  'beside_p99_ms': [150.0, 210.0, 230.0]},
     'references': {'few': 100_000, 'many': 10_000_000, 'rounds': [{'few_us': 2000.0, 'many_us': 2200.0}] * 3},
+    'judged_again': {'sessions': 1000, 'rounds': [{'seconds': s, 'cpu_seconds': 9.0} for s in (6.0, 61.0, 7.5)]},
 }
 
 
@@ -51,7 +52,7 @@ class Report(unittest.TestCase):
     def test_every_goal_of_the_table_is_a_row(self):
         keys = [row['key'] for row in made({})['rows']]
         self.assertEqual(keys, ['first', 'password', 'kept', 'physical', 'plane', 'plane_threads', 'plane_long', 'idle_memory', 'connected', 'fairness', 'overload',
-                                'verdicts', 'references', 'state', 'answers'])
+                                'verdicts', 'references', 'judged_again', 'state', 'answers'])
 
     def test_what_was_not_measured_says_why_and_meets_nothing(self):
         for row in self.rows({}).values():
@@ -73,6 +74,7 @@ class Report(unittest.TestCase):
         self.assertEqual((rows['fairness']['value'], rows['fairness']['met']), (2.1, False))
         self.assertEqual((rows['idle_memory']['value'], rows['idle_memory']['met']), (35.0, True))
         self.assertEqual((rows['connected']['value'], rows['connected']['met']), (0, True))
+        self.assertEqual((rows['judged_again']['value'], rows['judged_again']['met'], rows['judged_again']['unit']), (7.5, True, 's'))
         lossy = json.loads(json.dumps(SERVER))
         lossy['connected'].update(verdicts={'allow': 19_998, 'isolate': 1}, failures={'no verdict in time': 1})
         self.assertEqual((self.rows({'server': lossy})['connected']['value'], self.rows({'server': lossy})['connected']['met']), (2, False))
@@ -87,8 +89,9 @@ class Report(unittest.TestCase):
         small['connected'].update(endpoints=1000, connections=1000, verdicts={'allow': 2000})
         small['fairness']['others'] = {'idle': 10, 'stalled': 5, 'slow': 1}
         small['references']['many'] = 200_000
+        small['judged_again']['sessions'] = 100
         rows = self.rows({'server': small})
-        for key in ('connected', 'idle_memory', 'fairness', 'references'):
+        for key in ('connected', 'idle_memory', 'fairness', 'references', 'judged_again'):
             self.assertIsNotNone(rows[key]['value'])
             self.assertIsNone(rows[key]['met'])
             self.assertTrue(rows[key]['how'])
