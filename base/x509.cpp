@@ -226,6 +226,17 @@ std::int64_t Certificate::not_after() const { return state_->not_after; }
 const std::string& Certificate::fingerprint() const { return state_->fingerprint; }
 const ByteVector& Certificate::subject_key_id() const { return state_->subject_key_id; }
 
+CertificateNames certificate_names(X509* certificate) {
+  constexpr std::size_t most = 64;
+  CertificateNames out{name_text(X509_get_issuer_name(certificate)), names_of(certificate)};
+  if (out.alternative_names.size() > most) out.alternative_names.resize(most);
+  std::erase_if(out.alternative_names, [](const std::string& name) {
+    return !name.starts_with("dns:") && !name.starts_with("email:") && !name.starts_with("uri:");
+  });
+  ERR_clear_error();
+  return out;
+}
+
 std::string distinguished_name(Bytes der) {
   const unsigned char* p = as_uchar(der);
   const Owned<X509_NAME, X509_NAME_free> name(d2i_X509_NAME(nullptr, &p, long(der.size())));

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/secret.h"
+#include "base/x509.h"
 
 namespace gatehouse::server {
 
@@ -26,8 +27,8 @@ class EapTunnel {
   virtual Result<Secret> keys() const = 0;
   // Subject of the client's verified certificate, escaped; empty: none.
   virtual std::string subject() const = 0;
-  // And that certificate, DER; empty: none.
-  virtual ByteVector certificate() const { return {}; }
+  // And what else that certificate says; nothing: none.
+  virtual CertificateNames certificate_names() const { return {}; }
   virtual std::string version() const = 0;
   virtual std::string cipher() const = 0;
 };

@@ -118,7 +118,7 @@ struct Peer {
   std::string address;        // "192.0.2.7:49152"
   std::string identity;       // authenticated: subject DN or user name; empty: not
   std::string identity_type;  // "certificate", "password", ""
-  policy::CertificateNames certificate{};  // of the identity, where it is one
+  CertificateNames certificate{};  // of the identity, where it is one
   ByteVector exporter;        // the TLS connection's tls-exporter value (RFC 9266); empty: none
 };
 

@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/version.h"
+#include "base/x509.h"
 #include "pipeline/verdict/evidence_rules.h"
 #include "pipeline/verdict/verdict.h"
 #include "server/policy/catalogue.h"
@@ -130,13 +131,6 @@ struct IdentityPattern {
   std::string kind;  // "certificate" or "password"
   std::string pattern;
   bool matches(std::string_view identity_type, std::string_view identity) const;
-};
-
-// What a certificate that was authenticated says besides its subject.
-struct CertificateNames {
-  std::string issuer;                          // RFC 2253 text; empty: no certificate
-  std::vector<std::string> alternative_names;  // "dns:…", "email:…", "uri:…"
-  friend bool operator==(const CertificateNames&, const CertificateNames&) = default;
 };
 
 // { O = "Example", dns = "*.example.org", issuer = { CN = "Device CA*" } }: patterns of an authenticated certificate, all

@@ -458,8 +458,8 @@ void EapPeer::authenticated(bool good, const std::string& user, std::string_view
           " with " + eap_.tunnel().cipher() + (good ? ": successful" : " failed: " + std::string(reason)));
 }
 
-policy::CertificateNames EapPeer::certificate_of(const EapIdentity& identity) const {
-  return identity.type == "certificate" ? certificate_names(eap_.tunnel().certificate()) : policy::CertificateNames();
+CertificateNames EapPeer::certificate_of(const EapIdentity& identity) const {
+  return identity.type == "certificate" ? eap_.tunnel().certificate_names() : CertificateNames();
 }
 
 void EapPeer::begin_assessment(const EapIdentity& identity) {

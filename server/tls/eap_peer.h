@@ -43,7 +43,7 @@ class EapPeer final : public SessionHost, public EapHost {
   Succession succeeds(const Admitted::Entry& entry) override;
   void go_on(RadiusRequest request);
   void assessed(std::optional<pipeline::Recommendation> verdict);
-  policy::CertificateNames certificate_of(const EapIdentity& identity) const;
+  CertificateNames certificate_of(const EapIdentity& identity) const;
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
   void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt);
   std::string place_of(const std::string& user) const;

@@ -127,6 +127,12 @@ std::string peer_subject(SSL* ssl) {
   return distinguished_name({reinterpret_cast<const std::byte*>(der), size});
 }
 
+CertificateNames peer_certificate_names(SSL* ssl) {
+  X509* const certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
+  return certificate_names(certificate);
+}
+
 namespace {
 
 ByteVector der_of(const X509* certificate) {
@@ -150,21 +156,6 @@ ByteVector peer_issuer(SSL* ssl) {
   const STACK_OF(X509)* const path = SSL_get0_verified_chain(ssl);
   if (SSL_get_verify_result(ssl) != X509_V_OK || path == nullptr || sk_X509_num(path) < 2) return {};
   return der_of(sk_X509_value(path, 1));
-}
-
-policy::CertificateNames certificate_names(Bytes der) {
-  constexpr std::size_t most = 64;
-  policy::CertificateNames out;
-  if (der.empty()) return out;
-  const auto certificate = Certificate::from_der(der);
-  if (!certificate) return out;
-  out.issuer = certificate->issuer();
-  std::size_t seen = 0;
-  for (const std::string& name : certificate->alternative_names()) {
-    if (seen++ == most) break;
-    if (name.starts_with("dns:") || name.starts_with("email:") || name.starts_with("uri:")) out.alternative_names.push_back(name);
-  }
-  return out;
 }
 
 }  // namespace gatehouse::server

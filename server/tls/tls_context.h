@@ -8,8 +8,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/x509.h"
 #include "server/config/config.h"
-#include "server/policy/policy.h"
 
 namespace gatehouse::server {
 
@@ -28,13 +28,12 @@ class TlsContext {
 
 // Subject of the verified client certificate, escaped; empty: none was given.
 std::string peer_subject(SSL* ssl);
+// What else that certificate says; nothing: none was given, or it wasn't verified.
+CertificateNames peer_certificate_names(SSL* ssl);
 // That certificate, DER; empty: none, or it wasn't verified.
 ByteVector peer_certificate(SSL* ssl);
 // Who issued it, DER, in the path that was verified; empty: none was given, or it is itself one of the configured authorities.
 ByteVector peer_issuer(SSL* ssl);
-// What policies tell certificates apart by besides the subject: of the first 64 subjectAltNames those that are DNS names,
-// mail addresses and URIs. Nothing of what is no certificate.
-policy::CertificateNames certificate_names(Bytes der);
 // Why the client's certificate was refused in the handshake: whose, and what is wrong with it; empty: it wasn't.
 std::string refused_certificate(SSL* ssl);
 // The connection's channel binding of type tls-exporter (RFC 9266), 32 bytes; empty below TLS 1.3.

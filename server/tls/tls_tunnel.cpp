@@ -86,7 +86,7 @@ class TlsTunnel final : public EapTunnel {
     return keys;
   }
   std::string subject() const override { return peer_subject(ssl_.get()); }
-  ByteVector certificate() const override { return peer_certificate(ssl_.get()); }
+  CertificateNames certificate_names() const override { return peer_certificate_names(ssl_.get()); }
   std::string version() const override { return SSL_get_version(ssl_.get()); }
   std::string cipher() const override { return SSL_get_cipher_name(ssl_.get()); }
 
