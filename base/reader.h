@@ -27,6 +27,12 @@ class Reader {
     at_ += n;
     return out;
   }
+  // What the caller has seen to be there.
+  void pass(std::size_t n) {
+    GH_ASSERT(n <= rest_.size());
+    rest_ = rest_.subspan(n);
+    at_ += n;
+  }
   Result<void> skip(std::size_t n) {
     GH_CHECK(take(n));
     return {};

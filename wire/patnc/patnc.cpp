@@ -22,9 +22,9 @@ Refusal invalid(std::size_t offset, std::string_view reason) {
 
 std::optional<Refusal> parse_attribute(Reader& r, Attribute& out) {
   const std::size_t at = r.offset();
-  if (r.remaining() < attribute_header_size) return invalid(at, "truncated attribute header");
+  const Bytes head = r.rest();
+  if (head.size() < attribute_header_size) return invalid(at, "truncated attribute header");
   // All of the header is there, and there are thousands in a session: its fields are read where they are.
-  const Bytes head = *r.take(attribute_header_size);
   const auto word = [&](std::size_t i) {
     std::uint32_t big;
     std::memcpy(&big, head.data() + i, sizeof big);
@@ -36,10 +36,11 @@ std::optional<Refusal> parse_attribute(Reader& r, Attribute& out) {
   out.type = word(4);
   const std::uint32_t length = word(8);
   if (length < attribute_header_size) return invalid(at + 8, "attribute length below its header");
-  if (length - attribute_header_size > r.remaining()) return invalid(at + 8, "attribute longer than the message");
+  if (length > head.size()) return invalid(at + 8, "attribute longer than the message");
   if (out.vendor == vendor_reserved) return invalid(at + 1, "reserved attribute vendor");
   if (out.type == type_reserved) return invalid(at + 4, "reserved attribute type");
-  out.value = *r.take(length - attribute_header_size);
+  out.value = head.subspan(attribute_header_size, length - attribute_header_size);
+  r.pass(length);
   return std::nullopt;
 }
 
@@ -57,6 +58,9 @@ Result<Parsed> parse_message(Bytes message, const Supported& supported) {
   }
   constexpr std::size_t short_attribute = 64;
   out.attributes.reserve(std::min(max_attributes, r.remaining() / short_attribute + 1));
+  // Thousands of one type follow each other.
+  std::optional<TypeName> last;
+  bool last_supported = false;
   for (std::size_t count = 0; !r.empty(); ++count) {  // those that are skipped count, too
     const std::size_t at = r.offset();
     if (count == max_attributes) {
@@ -68,7 +72,11 @@ Result<Parsed> parse_message(Bytes message, const Supported& supported) {
       out.refusal = std::move(refusal);
       return out;
     }
-    if (!supported(attribute.vendor, attribute.type)) {
+    if (!last || !attribute.is(last->vendor, last->type)) {
+      last = {attribute.vendor, attribute.type};
+      last_supported = supported(attribute.vendor, attribute.type);
+    }
+    if (!last_supported) {
       if ((attribute.flags & noskip) == 0) continue;
       attribute.value = {};
       out.refusal = Refusal{ErrorCode::type_not_supported, at, attribute, "unsupported attribute with NOSKIP"};
