@@ -38,7 +38,7 @@ void count(Counters& counters, Status status, std::int64_t by) {
 
 // Quote and device first, then boot, then ima, the latter two by entry; what is equal stays as it was found. (Not
 // std::stable_sort: in libstdc++ 12 it calls a function that C++23 took away, and clang says so.)
-std::vector<Finding> in_order(std::vector<Finding> findings) {
+void put_in_order(std::vector<Finding>& findings) {
   struct Place {
     int rank;
     std::optional<std::uint64_t> entry;
@@ -52,11 +52,12 @@ std::vector<Finding> in_order(std::vector<Finding> findings) {
     const int rank = f.component == "ima" ? 2 : f.component == "boot" ? 1 : 0;
     places.push_back({rank, rank == 0 ? std::nullopt : f.entry, i});
   }
+  if (std::is_sorted(places.begin(), places.end())) return;
   std::sort(places.begin(), places.end());
   std::vector<Finding> out;
   out.reserve(findings.size());
   for (const Place& place : places) out.push_back(std::move(findings[place.index]));
-  return out;
+  findings = std::move(out);
 }
 
 bool by_entry(const Finding& a, const Finding& b) { return a.entry < b.entry; }
@@ -358,9 +359,9 @@ Outcome Judgement::conclude(const Finish& finish) {
   check_presence(v, finish, refused);
 
   v.findings_total = v.findings.size() + left_out + findings_total_;
-  std::move(findings_.begin(), findings_.end(), std::back_inserter(v.findings));
+  v.findings.insert(v.findings.end(), std::move_iterator(findings_.begin()), std::move_iterator(findings_.end()));
   findings_.clear();
-  v.findings = in_order(std::move(v.findings));
+  put_in_order(v.findings);
   cut_findings(v.findings);
   v.summary = summary_line(v);
 

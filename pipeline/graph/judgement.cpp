@@ -258,11 +258,11 @@ void Judgement::extend(const Batch& batch) {
 Result<void> Judgement::look_up(const Batch& batch) {
   if (batch.items.empty()) return {};
   GH_TRY(Judged judged, judge(references_, batch));
-  add(std::move(judged));
+  add(judged, std::move(judged.findings));
   return {};
 }
 
-void Judgement::add(Judged judged) {
+void Judgement::add(const Judged& judged, std::vector<Finding> findings) {
   const std::lock_guard lock(mutex_);
   counters_.processed += judged.counters.processed;
   counters_.ok += judged.counters.ok;
@@ -279,9 +279,12 @@ void Judgement::add(Judged judged) {
   if (statuses_.size() < end) statuses_.resize(end, Status::absent);
   std::copy(judged.statuses.begin(), judged.statuses.end(), statuses_.begin() + std::ptrdiff_t(first));
   zero_digests_.insert(zero_digests_.end(), judged.zero_digests.begin(), judged.zero_digests.end());
-  findings_total_ += judged.findings.size();
-  for (const Finding& f : judged.findings) findings_bytes_ += cost(f);
-  std::move(judged.findings.begin(), judged.findings.end(), std::back_inserter(findings_));
+  findings_total_ += findings.size();
+  for (const Finding& f : findings) findings_bytes_ += cost(f);
+  if (findings_.empty())
+    findings_ = std::move(findings);
+  else
+    findings_.insert(findings_.end(), std::move_iterator(findings.begin()), std::move_iterator(findings.end()));
   // So many are shown at most; a list of a million unknown files needn't keep them all.
   if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_worst();
 }
@@ -343,7 +346,7 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   const auto extended = Clock::now();
   if (!batch.items.empty()) {
     GH_TRY(out->judged, judge(references_, batch));
-    add(kept ? out->judged : std::move(out->judged));
+    add(out->judged, kept ? out->judged.findings : std::move(out->judged.findings));
   }
   effort.parse += parsed - begun;
   effort.extend += extended - parsed;
@@ -392,7 +395,7 @@ void Judgement::take(const ProvedRun& run) {
   false_claims_.insert(false_claims_.end(), run.false_claims.begin(), run.false_claims.end());
   wire_digests_.insert(wire_digests_.end(), run.wire_digests.begin(), run.wire_digests.end());
   wire_items_ += run.wire_items;
-  if (run.items != 0) add(run.judged);
+  if (run.items != 0) add(run.judged, run.judged.findings);
 }
 
 void Judgement::keep_runs() {

@@ -61,7 +61,7 @@ class Judgement {
   Result<void> parse_evidence(Reader& r, Batch& batch);
   Result<void> judge_run(Bytes run, std::size_t base_offset, const Fingerprint& fingerprint, Effort& effort);
   void take(const ProvedRun& run);
-  void add(Judged judged);
+  void add(const Judged& judged, std::vector<Finding> findings);
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
+#include <cstring>
 
 #include "base/hex.h"
 
@@ -51,6 +52,22 @@ std::optional<Status> status_of(std::string_view text) {
   return by_name(text, {Status::ok, Status::unknown, Status::differ, Status::failed, Status::absent});
 }
 
+// Whether a text is the same in JSON: printable ASCII without quotation mark and backslash. Eight characters at a time.
+bool is_plain(std::string_view text) {
+  constexpr std::uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+  // The high bit of a byte says that it is below n, at most 128, or that a byte before it is.
+  const auto below = [](std::uint64_t word, std::uint64_t n) { return (word - ones * n) & ~word & high; };
+  std::uint64_t bad = 0;
+  while (!text.empty()) {
+    std::uint64_t word = ones * ' ';
+    const std::size_t size = std::min(text.size(), sizeof word);
+    std::memcpy(&word, text.data(), size);
+    text.remove_prefix(size);
+    bad |= (word & high) | below(word, ' ') | below(word ^ ones * '"', 1) | below(word ^ ones * '\\', 1) | below(word ^ ones * 0x7F, 1);
+  }
+  return bad == 0;
+}
+
 // JSON as it comes, without a tree of it first: a verdict may have thousands of texts.
 class Writing {
  public:
@@ -63,14 +80,20 @@ class Writing {
     out_ += bracket;
     first_ = false;
   }
+  // Our own word: nothing in it is escaped.
   void key(std::string_view name) {
-    text(name);
-    out_ += ':';
+    separate();
+    out_ += '"';
+    out_.append(name).append("\":", 2);
     first_ = true;
   }
   void text(std::string_view value) {
     separate();
     out_ += '"';
+    if (is_plain(value)) {
+      out_.append(value) += '"';
+      return;
+    }
     for (;;) {
       const auto at = std::ranges::find_if(value, [](char c) { return c == '"' || c == '\\' || std::uint8_t(c) < 0x20; });
       out_.append(value.begin(), at);
@@ -86,8 +109,7 @@ class Writing {
   }
   // Not ours. Lengths are bounded where the text came in; cutting here would make a verdict read back differ from itself.
   void peer_text(std::string_view value) {
-    const bool plain = std::ranges::all_of(value, [](char c) { return c >= ' ' && c <= '~' && c != '\\'; });
-    text(plain ? value : std::string_view(escaped(value, value.size())));
+    text(is_plain(value) ? value : std::string_view(escaped(value, value.size())));
   }
   void number(std::uint64_t value) {
     separate();
