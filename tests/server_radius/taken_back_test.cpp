@@ -363,7 +363,7 @@ TEST_F(TakenBack, ARefusalAtTheSamePortClosesASwitchsPortAlone) {
   reload();
   one = made({.accounting = "a-1"});
   ASSERT_TRUE(one->run());
-  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  await("gatehouse_radius_admitted", 0);
   EXPECT_TRUE(gateway.receive(0).empty());
 }
 
