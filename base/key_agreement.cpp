@@ -21,7 +21,7 @@ using PkeyContext = Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 using Number = Owned<BIGNUM, BN_clear_free>;
 
 constexpr std::string_view spec = "spec part 2 3";
-constexpr std::size_t max_public_value = 256;
+constexpr std::size_t max_point = 1 + 2 * 48;  // of a curve, uncompressed
 
 bool is_curve(DhGroup group) { return group == DhGroup::ecp256 || group == DhGroup::ecp384; }
 const char* curve_name(DhGroup group) { return group == DhGroup::ecp384 ? "P-384" : "P-256"; }
@@ -65,7 +65,8 @@ std::unexpected<Error> theirs(std::string_view why) {
   return fail(Fault::malformed, why, spec);
 }
 
-// A key of the curve without a value: what has one is made of it in a fifth of the time of a new one.
+// A key of the curve without a value. A peer's is made of it: to look up the group and make it anew for each costs more than to
+// take over the point.
 Pkey curve_parameters(DhGroup group) {
   const PkeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
   EVP_PKEY* key = nullptr;
@@ -78,7 +79,7 @@ Pkey curve_parameters(DhGroup group) {
 Result<Pkey> peer_point(DhGroup group, Bytes value) {
   thread_local const Pkey curves[] = {curve_parameters(DhGroup::ecp256), curve_parameters(DhGroup::ecp384)};
   const Pkey& curve = curves[group == DhGroup::ecp256 ? 0 : 1];
-  std::array<unsigned char, 1 + max_public_value> point{4};
+  std::array<unsigned char, max_point> point{4};
   std::memcpy(point.data() + 1, value.data(), value.size());
   Pkey out(EVP_PKEY_new());
   if (!curve || !out || EVP_PKEY_copy_parameters(out.get(), curve.get()) != 1) return ours("DH parameters can't be built");

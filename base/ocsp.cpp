@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/der.h"
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/owned.h"
@@ -32,23 +33,6 @@ Result<OwnedX509> opened(const Certificate& certificate) {
   OwnedX509 out(d2i_X509(nullptr, &at, long(der.size())));
   if (!out) return bad(Fault::malformed, "not an X.509 certificate");
   return out;
-}
-
-template <class T>
-ByteVector encoded(int (*encode)(const T*, unsigned char**), const T* value) {
-  unsigned char* der = nullptr;
-  const int size = encode(value, &der);
-  if (size <= 0) return {};
-  ByteVector out(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
-  OPENSSL_free(der);
-  return out;
-}
-
-std::optional<std::int64_t> seconds_of(const ASN1_GENERALIZEDTIME* time) {
-  const Owned<ASN1_TIME, ASN1_TIME_free> epoch(ASN1_TIME_set(nullptr, 0));
-  int days = 0, seconds = 0;
-  if (time == nullptr || !epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1) return std::nullopt;
-  return std::int64_t(days) * 86'400 + seconds;
 }
 
 // By its digest: SHA-1 is for attackers who prepare two answers that collide. RSASSA-PSS may hide it in its parameters.
@@ -81,7 +65,7 @@ Result<Question> question_of(const Certificate& certificate, const Certificate& 
   Owned<OCSP_CERTID, OCSP_CERTID_free> id(OCSP_cert_to_id(EVP_sha1(), subject.get(), above.get()));
   if (!request || !id || OCSP_request_add0_id(request.get(), id.get()) == nullptr) return bad(Fault::internal, "no OCSP request can be made");
   (void)id.release();
-  Question out{.der = encoded<OCSP_REQUEST>(&i2d_OCSP_REQUEST, request.get()), .id = {}};
+  Question out{.der = encoded<OCSP_REQUEST>(request.get(), &i2d_OCSP_REQUEST), .id = {}};
   if (out.der.empty()) return bad(Fault::internal, "no OCSP request can be made");
   ByteVector both = issuer.der();
   both.insert(both.end(), certificate.der().begin(), certificate.der().end());

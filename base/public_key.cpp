@@ -18,6 +18,7 @@
 #include <array>
 #include <memory>
 
+#include "base/der.h"
 #include "base/owned.h"
 
 namespace gatehouse {
@@ -38,17 +39,6 @@ struct Curve {
 constexpr Curve curves[] = {{KeyType::ecc_p256, NID_X9_62_prime256v1, "P-256", 32},
                             {KeyType::ecc_p384, NID_secp384r1, "P-384", 48},
                             {KeyType::ecc_p521, NID_secp521r1, "P-521", 66}};
-
-// DER by one of OpenSSL's i2d functions; empty: it can't be encoded.
-template <class T>
-ByteVector encoded(const T* value, int (*encode)(const T*, unsigned char**)) {
-  unsigned char* der = nullptr;
-  const int size = encode(value, &der);
-  if (size <= 0) return {};
-  ByteVector out(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
-  OPENSSL_free(der);
-  return out;
-}
 
 Owned<EVP_PKEY, EVP_PKEY_free> build_key(const char* type, OSSL_PARAM* parameters) {
   const Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));

@@ -12,6 +12,7 @@
 #include <array>
 #include <filesystem>
 
+#include "base/der.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hex.h"
@@ -72,15 +73,6 @@ std::string object_text(const ASN1_OBJECT* object) {
 Bytes bytes_of(const ASN1_STRING* string) {
   return {reinterpret_cast<const std::byte*>(ASN1_STRING_get0_data(string)),
           std::size_t(ASN1_STRING_length(string))};
-}
-
-ByteVector der_of(const X509* certificate) {
-  unsigned char* der = nullptr;
-  const int size = i2d_X509(certificate, &der);
-  if (size <= 0) return {};
-  ByteVector out(reinterpret_cast<std::byte*>(der), reinterpret_cast<std::byte*>(der) + size);
-  OPENSSL_free(der);
-  return out;
 }
 
 std::string address_text(Bytes raw) {
@@ -145,13 +137,6 @@ std::vector<std::string> usages_of(X509* certificate) {
   return out;
 }
 
-Result<std::int64_t> seconds_of(const ASN1_TIME* time) {
-  const Owned<ASN1_TIME, ASN1_TIME_free> epoch(ASN1_TIME_set(nullptr, 0));
-  int days = 0, seconds = 0;
-  if (!epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1) return bad("validity date can't be read");
-  return std::int64_t(days) * 86400 + seconds;
-}
-
 }  // namespace
 
 struct Certificate::State {
@@ -170,13 +155,10 @@ Result<Certificate> Certificate::from_der(Bytes der) {
   OwnedX509 x509(d2i_X509(nullptr, &p, long(der.size())));
   if (!x509) return bad("not an X.509 certificate");
   if (p != as_uchar(der) + der.size()) return bad("trailing bytes after the certificate");
-  unsigned char* spki = nullptr;
-  const int spki_size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x509.get()), &spki);
-  auto key = PublicKey::from_spki({reinterpret_cast<const std::byte*>(spki), std::size_t(std::max(spki_size, 0))});
-  OPENSSL_free(spki);
+  auto key = PublicKey::from_spki(encoded(X509_get_X509_PUBKEY(x509.get()), &i2d_X509_PUBKEY));
   if (!key) return bad("certificate without a usable key");
-  GH_TRY(const std::int64_t not_before, seconds_of(X509_get0_notBefore(x509.get())));
-  GH_TRY(const std::int64_t not_after, seconds_of(X509_get0_notAfter(x509.get())));
+  const auto not_before = seconds_of(X509_get0_notBefore(x509.get())), not_after = seconds_of(X509_get0_notAfter(x509.get()));
+  if (!not_before || !not_after) return bad("validity date can't be read");
   X509_NAME* const subject = X509_get_subject_name(x509.get());
   auto state = std::make_shared<State>(State{
       .x509 = nullptr,
@@ -191,8 +173,8 @@ Result<Certificate> Certificate::from_der(Bytes der) {
       .names = names_of(x509.get()),
       .usages = usages_of(x509.get()),
       .tpm_model = tpm_model_of(x509.get()),
-      .not_before = not_before,
-      .not_after = not_after,
+      .not_before = *not_before,
+      .not_after = *not_after,
   });
   // Decodes and caches the extensions now, so that the object isn't changed by a verification on another thread.
   X509_check_purpose(x509.get(), -1, 0);
@@ -207,7 +189,7 @@ Result<Certificate> Certificate::from_pem(std::string_view pem) {
   const OwnedBio bio = bio_of(as_bytes(pem));
   const OwnedX509 x509(bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr);
   if (!x509) return bad("no PEM certificate");
-  const ByteVector bytes = der_of(x509.get());
+  const ByteVector bytes = encoded(x509.get(), &i2d_X509);
   if (bytes.empty()) return bad("certificate can't be encoded");
   return from_der(bytes);
 }
@@ -429,7 +411,7 @@ Result<void> TrustAnchors::verify_path(const Certificate& certificate, std::span
   const int good = X509_verify_cert(context.get());
   const int code = X509_STORE_CTX_get_error(context.get());
   const STACK_OF(X509)* const path = good == 1 && issuer != nullptr ? X509_STORE_CTX_get0_chain(context.get()) : nullptr;
-  if (path != nullptr && sk_X509_num(path) > 1) *issuer = der_of(sk_X509_value(path, 1));
+  if (path != nullptr && sk_X509_num(path) > 1) *issuer = encoded(sk_X509_value(path, 1), &i2d_X509);
   ERR_clear_error();
   if (good == 1) return {};
   return fail(Error{Fault::denied, reason_of(code), "RFC 5280 6", 0, {}, X509_verify_cert_error_string(code)});

@@ -62,7 +62,7 @@ struct CertificateNames {
   std::vector<std::string> alternative_names;  // "dns:…", "email:…", "uri:…": of the first 64 those of these kinds
   friend bool operator==(const CertificateNames&, const CertificateNames&) = default;
 };
-// Of one that OpenSSL has read already: reading it once more, with its key, costs half a millisecond.
+// Of one that OpenSSL has read already: reading it once more would decode its key again.
 CertificateNames certificate_names(x509_st* certificate);
 
 // A DER Name as RFC 2253 text, escaped, as Certificate::subject has it; empty: it is none.

@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "base/der.h"
 #include "base/hex.h"
 #include "base/x509.h"
 
@@ -133,29 +134,16 @@ CertificateNames peer_certificate_names(SSL* ssl) {
   return certificate_names(certificate);
 }
 
-namespace {
-
-ByteVector der_of(const X509* certificate) {
-  const int size = i2d_X509(certificate, nullptr);
-  if (size <= 0) return {};
-  ByteVector out(static_cast<std::size_t>(size));
-  auto* at = reinterpret_cast<unsigned char*>(out.data());
-  if (i2d_X509(certificate, &at) != size) return {};
-  return out;
-}
-
-}  // namespace
-
 ByteVector peer_certificate(SSL* ssl) {
   const X509* const certificate = SSL_get0_peer_certificate(ssl);
   if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return {};
-  return der_of(certificate);
+  return encoded(certificate, &i2d_X509);
 }
 
 ByteVector peer_issuer(SSL* ssl) {
   const STACK_OF(X509)* const path = SSL_get0_verified_chain(ssl);
   if (SSL_get_verify_result(ssl) != X509_V_OK || path == nullptr || sk_X509_num(path) < 2) return {};
-  return der_of(sk_X509_value(path, 1));
+  return encoded<X509>(sk_X509_value(path, 1), &i2d_X509);
 }
 
 }  // namespace gatehouse::server
