@@ -16,6 +16,7 @@
 
 #include "base/descriptor.h"
 #include "base/hex.h"
+#include "base/owned.h"
 
 namespace gatehouse::refdb {
 namespace {
@@ -46,16 +47,6 @@ class NoBrokenPipe {
 
  private:
   sigset_t pipe_{}, before_{};
-};
-
-struct FreeEasy {
-  void operator()(CURL* c) const { curl_easy_cleanup(c); }
-};
-struct FreeMulti {
-  void operator()(CURLM* c) const { curl_multi_cleanup(c); }
-};
-struct FreeList {
-  void operator()(curl_slist* l) const { curl_slist_free_all(l); }
 };
 
 bool retries_help(long status) { return status == 408 || status == 425 || status == 429 || status >= 500; }
@@ -205,8 +196,8 @@ struct Transfer {
   std::string url;
   std::unique_ptr<Sink> sink;
   bool fresh = false;  // past every cache
-  std::unique_ptr<CURL, FreeEasy> easy;
-  std::unique_ptr<curl_slist, FreeList> headers;
+  Owned<CURL, curl_easy_cleanup> easy;
+  Owned<curl_slist, curl_slist_free_all> headers;
   std::optional<Error> error;  // ours, while writing
   std::uint64_t began = 0;     // what was there when the attempt began
   bool body = false;           // of a good answer has begun
@@ -268,7 +259,7 @@ std::string_view reason_of(CURLcode code) {
 struct Fetcher::State {
   FetchOptions options;
   Descriptor lock;
-  std::unique_ptr<CURLM, FreeMulti> multi;
+  Owned<CURLM, curl_multi_cleanup> multi;
 
   // What became of an attempt. Unanswered: failed, and it wasn't for this file.
   enum class Outcome : std::uint8_t { good, again, failed, unanswered };

@@ -13,6 +13,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/ocsp.h"
+#include "base/owned.h"
 
 namespace gatehouse::server {
 namespace {
@@ -26,16 +27,6 @@ constexpr std::int64_t longest_kept = 7 * 86'400;  // seconds: a responder that 
 constexpr std::int64_t longest_unknown = 300;
 constexpr auto complaint_pause = std::chrono::seconds(10);
 constexpr std::string_view spec = "RFC 6960";
-
-struct FreeEasy {
-  void operator()(CURL* c) const { curl_easy_cleanup(c); }
-};
-struct FreeMulti {
-  void operator()(CURLM* c) const { curl_multi_cleanup(c); }
-};
-struct FreeList {
-  void operator()(curl_slist* l) const { curl_slist_free_all(l); }
-};
 
 std::int64_t system_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -58,8 +49,8 @@ struct CertificateStatus::Impl {
     const ocsp::Question asked;
     const std::string url;
     std::vector<Done> waiting;  // empty: the answer that is kept is made anew
-    std::unique_ptr<CURL, FreeEasy> easy;
-    std::unique_ptr<curl_slist, FreeList> headers;
+    Owned<CURL, curl_easy_cleanup> easy;
+    Owned<curl_slist, curl_slist_free_all> headers;
     std::string body;
   };
   struct Responder {
@@ -68,7 +59,7 @@ struct CertificateStatus::Impl {
   };
 
   const StatusOptions options;
-  std::unique_ptr<CURLM, FreeMulti> multi;  // of the thread, but for curl_multi_wakeup()
+  Owned<CURLM, curl_multi_cleanup> multi;  // of the thread, but for curl_multi_wakeup()
   std::unordered_map<CURL*, std::shared_ptr<Open>> flying;  // of the thread
   mutable std::mutex mutex;
   std::unordered_map<std::string, ocsp::Answer> kept;              // guarded by mutex

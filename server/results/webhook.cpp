@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/owned.h"
 
 namespace gatehouse::server {
 namespace {
@@ -28,16 +29,6 @@ constexpr std::size_t page = 256;          // results that are looked up at once
 constexpr std::size_t most_answer = 64;    // bytes of an answer that are kept, for the log
 constexpr unsigned attempts_of_refused = 3;  // of a result that the target doesn't want as it is
 constexpr std::string_view title = "gatehouse webhook 1";
-
-struct FreeEasy {
-  void operator()(CURL* c) const { curl_easy_cleanup(c); }
-};
-struct FreeMulti {
-  void operator()(CURLM* c) const { curl_multi_cleanup(c); }
-};
-struct FreeList {
-  void operator()(curl_slist* l) const { curl_slist_free_all(l); }
-};
 
 // The first result that wasn't delivered. Written with one call, over itself: the process may be killed at any time. What
 // a crash of the machine takes back of it is delivered again.
@@ -123,8 +114,8 @@ struct Webhook::Impl {
   const std::string name = options.url.substr(0, options.url.find('/', options.url.find("://") + 3));
   const ResultSource source;
   Place place;                               // of the thread
-  std::unique_ptr<CURLM, FreeMulti> multi;   // of the thread, but for curl_multi_wakeup()
-  std::unique_ptr<CURL, FreeEasy> easy;      // of the thread
+  Owned<CURLM, curl_multi_cleanup> multi;   // of the thread, but for curl_multi_wakeup()
+  Owned<CURL, curl_easy_cleanup> easy;      // of the thread
   std::mt19937 random{std::random_device()()};  // of the thread
   Milliseconds next_pause{0};                // of the thread
   bool broken = false;                       // of the thread: the log was told
@@ -282,7 +273,7 @@ Attempt Webhook::Impl::post(const std::string& session, const std::string& body)
   curl_easy_reset(c);
   std::array<char, CURL_ERROR_SIZE> words{};
   std::string answer;
-  std::unique_ptr<curl_slist, FreeList> headers;
+  Owned<curl_slist, curl_slist_free_all> headers;
   const auto header = [&](const std::string& text) {
     if (curl_slist* const longer = curl_slist_append(headers.get(), text.c_str()); longer != nullptr) {
       headers.release();
