@@ -95,6 +95,16 @@ class OcspSigner : public testing::Test {
     const EVP_MD* digest = EVP_sha256();
     std::string of = "host";
   };
+  // What `response`, which goes with it, says of the host's certificate.
+  Result<ocsp::Answer> parsed(OCSP_RESPONSE* response) {
+    unsigned char* der = nullptr;
+    const int size = i2d_OCSP_RESPONSE(response, &der);
+    auto answer = ocsp::parse_answer({reinterpret_cast<std::byte*>(der), std::size_t(size)}, certificate_in(folder_ + "/host.pem"),
+                                     certificate_in(folder_ + "/test CA.pem"), now_);
+    OPENSSL_free(der);
+    OCSP_RESPONSE_free(response);
+    return answer;
+  }
   std::string_view judged(const Said& said) {
     X509 *const signer = x509(said.signer), *const subject = x509(said.of), *const issuer = x509("test CA");
     FILE* const file = std::fopen((folder_ + "/" + said.signer + ".key").c_str(), "re");
@@ -106,12 +116,7 @@ class OcspSigner : public testing::Test {
     OCSP_basic_add1_status(basic, id, V_OCSP_CERTSTATUS_GOOD, 0, nullptr, since, until);
     EXPECT_EQ(OCSP_basic_sign(basic, signer, key, said.digest, nullptr, 0), 1);
     OCSP_RESPONSE* const response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
-    unsigned char* der = nullptr;
-    const int size = i2d_OCSP_RESPONSE(response, &der);
-    const auto answer = ocsp::parse_answer({reinterpret_cast<std::byte*>(der), std::size_t(size)}, certificate_in(folder_ + "/host.pem"),
-                                           certificate_in(folder_ + "/test CA.pem"), now_);
-    OPENSSL_free(der);
-    OCSP_RESPONSE_free(response);
+    const auto answer = parsed(response);
     OCSP_CERTID_free(id);
     OCSP_BASICRESP_free(basic);
     ASN1_TIME_free(since);
@@ -156,13 +161,7 @@ TEST_F(OcspSigner, AnAnswerCountsForItsTime) {
 TEST_F(OcspSigner, AResponderThatCantAnswerIsNoAnswer) {
   for (const int status : {OCSP_RESPONSE_STATUS_MALFORMEDREQUEST, OCSP_RESPONSE_STATUS_INTERNALERROR, OCSP_RESPONSE_STATUS_TRYLATER, OCSP_RESPONSE_STATUS_SIGREQUIRED,
                            OCSP_RESPONSE_STATUS_UNAUTHORIZED}) {
-    OCSP_RESPONSE* const response = OCSP_response_create(status, nullptr);
-    unsigned char* der = nullptr;
-    const int size = i2d_OCSP_RESPONSE(response, &der);
-    const auto answer = ocsp::parse_answer({reinterpret_cast<std::byte*>(der), std::size_t(size)}, certificate_in(folder_ + "/host.pem"),
-                                           certificate_in(folder_ + "/test CA.pem"), now_);
-    OPENSSL_free(der);
-    OCSP_RESPONSE_free(response);
+    const auto answer = parsed(OCSP_response_create(status, nullptr));
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().fault, Fault::environment);
   }
