@@ -62,20 +62,34 @@ Result<std::shared_ptr<const evidence::Kept>> decode(const KeptSession& session)
   return std::make_shared<const evidence::Kept>(*std::move(kept));
 }
 
-Result<std::shared_ptr<const refdb::View>> Generations::of(const evidence::Kept& kept) {
-  if (!kept.generation) return std::shared_ptr<const refdb::View>();
+Result<std::shared_ptr<const refdb::View>> Generations::opened(std::uint64_t generation) {
   if (refdb_.empty())
     return fail(Fault::usage, "the evidence was judged by references: name the store with --refdb DIR, or the configuration with --config FILE");
-  auto& view = open_[*kept.generation];
+  auto& view = open_[generation];
   if (!view) {
-    auto opened = refdb::open_view(refdb_, *kept.generation);
-    if (!opened) {
-      Error e = std::move(opened).error();
-      e.detail = "the evidence was judged by generation " + std::to_string(*kept.generation) + (e.detail.empty() ? "" : "; " + e.detail);
-      return std::unexpected(std::move(e).from(refdb_));
-    }
-    view = std::move(*opened);
+    GH_TRY(view, refdb::open_view(refdb_, generation));
   }
+  return view;
+}
+
+Result<std::shared_ptr<const refdb::View>> Generations::of(const evidence::Kept& kept, std::uint64_t instead) {
+  if (!kept.generation) return std::shared_ptr<const refdb::View>();
+  auto view = opened(instead);
+  // Of no use for any other session either.
+  if (!view) return fail(Error{Fault::usage, view.error().reason, {}, 0, refdb_, "generation " + std::to_string(instead)});
+  return view;
+}
+
+Result<std::shared_ptr<const refdb::View>> Generations::of(const evidence::Kept& kept) {
+  if (!kept.generation) return std::shared_ptr<const refdb::View>();
+  auto found = opened(*kept.generation);
+  if (!found) {
+    Error e = std::move(found).error();
+    if (e.fault != Fault::usage)
+      e.detail = "the evidence was judged by generation " + std::to_string(*kept.generation) + (e.detail.empty() ? "" : "; " + e.detail);
+    return std::unexpected(std::move(e).from(refdb_));
+  }
+  const std::shared_ptr<const refdb::View> view = std::move(*found);
   if (view->made() != kept.generation_made)
     return fail(Error{Fault::environment, "this reference store isn't the one that the evidence was judged by", {}, 0, refdb_,
                       "its generation " + std::to_string(*kept.generation) + " was made at another time"});

@@ -28,8 +28,11 @@ class Generations {
   explicit Generations(std::string refdb) : refdb_(std::move(refdb)) {}
   // Null where the session was judged without references. Another store that happens to have this number is an error.
   Result<std::shared_ptr<const refdb::View>> of(const evidence::Kept& kept);
+  // Another one in the place of each.
+  Result<std::shared_ptr<const refdb::View>> of(const evidence::Kept& kept, std::uint64_t instead);
 
  private:
+  Result<std::shared_ptr<const refdb::View>> opened(std::uint64_t generation);
   std::string refdb_;
   std::map<std::uint64_t, std::shared_ptr<const refdb::View>> open_;
 };

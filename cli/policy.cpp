@@ -114,6 +114,8 @@ int run_status(const StateOptionsOfCommand& where) {
                   << " devices that were allowed before are refused" << (change.at("watching").as_bool() ? "; it is being watched\n" : "\n");
       if (!status.at("rehearsing").is_null())
         std::cout << "policy " << shown(status, "rehearsing") << " is being rehearsed by kept evidence\n";
+      if (!status.at("rehearsing_generation").is_null())
+        std::cout << "reference generation " << shown(status, "rehearsing_generation") << " is being rehearsed by kept evidence\n";
       if (!status.at("alarm").is_null()) std::cout << "alarm: " << shown(status, "alarm") << '\n';
     } else {
       std::cout << "no server is running on this state directory\n";
@@ -164,6 +166,7 @@ int run_import(const Import& o) {
 struct Test {
   StateOptionsOfCommand where;
   std::string policy, sessions, refdb;
+  std::optional<std::uint64_t> generation;  // in the place of each session's own
 };
 
 // The newest sessions with evidence, or those that a file names.
@@ -308,7 +311,7 @@ Result<int> test(const Test& o) {
     const auto begin = [&]() -> Result<void> {
       GH_TRY(KeptSession one, fetch_kept(access, session));
       GH_TRY(auto kept, decode(one));
-      auto references = generations.of(*kept);
+      auto references = o.generation ? generations.of(*kept, *o.generation) : generations.of(*kept);
       if (!references && references.error().fault == Fault::usage) usage = references.error();
       if (!references) return std::unexpected(std::move(references).error());
       work.start(session, std::move(one.verdict), std::move(kept), std::move(*references));
@@ -399,8 +402,11 @@ void add_policy(CLI::App& app, Run& run) {
   not_empty(tested->add_option("--sessions", what_if->sessions, "how many of the newest with evidence, or a file with a session id a line (-: standard input)"))
       ->required();
   not_empty(tested->add_option("--refdb", what_if->refdb, "reference store that they were judged by (default: the configuration's)"));
+  tested->add_option("--generation", what_if->generation, "judge by this generation of it, in place of each session's own: what new references would refuse")
+      ->type_name("N");
   tested->footer(
       "Example:\n  gatehouse policy test --policy next.toml --sessions 1000 --config gatehouse.toml\n"
+      "  gatehouse policy test --policy policy.toml --generation 42 --sessions 1000 --config gatehouse.toml\n"
       "Exit codes: 0 none flips, 1 some do, 2 mistakes of the policy, 4 some couldn't be judged.");
   tested->callback([what_if, &run] {
     run = [what_if] {

@@ -31,7 +31,8 @@ int run_serve(const Options& o) {
   log::configure(o.log_level == "debug" ? log::Level::debug : o.log_level == "warning" ? log::Level::warning : log::Level::info,
                  o.log_format == "json" ? LogFormat::json : LogFormat::text);
   auto server = server::Server::start(std::move(*config), {[](const std::string& path) { return refdb::open_view(path); },
-                                                           [](const std::string& path) { return refdb::current_generation(path); }});
+                                                           [](const std::string& path) { return refdb::current_generation(path); },
+                                                           [](const std::string& path, std::uint64_t generation) { return refdb::open_view(path, generation); }});
   if (!server) return complain(server.error());
   (*server)->run();
   return 0;

@@ -41,6 +41,7 @@ struct PolicyStatus {
   std::string alarm;                            // why the safety stop spoke; empty: it didn't
   HeldSwitch held;
   std::string rehearsing;                       // version that may come into force when it was rehearsed; empty: none
+  std::optional<std::uint64_t> rehearsing_generation;  // the same of the references
 };
 
 // What only a running server can do.

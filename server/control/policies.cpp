@@ -96,6 +96,10 @@ Result<json::object> policy_status(State& state, const Live* live) {
     out["rehearsing"] = nullptr;
   else
     out["rehearsing"] = now.rehearsing;
+  if (now.rehearsing_generation)
+    out["rehearsing_generation"] = *now.rehearsing_generation;
+  else
+    out["rehearsing_generation"] = nullptr;
   if (now.held.empty())
     out["held"] = nullptr;
   else

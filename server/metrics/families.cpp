@@ -119,6 +119,8 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
          value(m.policy_switches));
   single("gatehouse_policy_holds_total", Type::counter,
          "Policies that were held back beforehand: by kept evidence they would have refused too many devices.", value(m.policy_holds));
+  single("gatehouse_reference_holds_total", Type::counter,
+         "Reference generations that were held back beforehand: by kept evidence too many devices would have been refused.", value(m.reference_holds));
   single("gatehouse_safety_stops_total", Type::counter,
          "Switches of policy or references after which too many devices were refused that had been allowed.", value(m.safety_stops));
   family("gatehouse_shadow_verdicts_total", Type::counter, "Sessions by what the shadow policy said of them.").samples = {

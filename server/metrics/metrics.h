@@ -94,7 +94,7 @@ struct Metrics {
   std::array<Counter, enrolment::last_code + 1> enrolments;  // by what came of them
   std::array<Counter, 4> monitored;  // told allow in monitor mode, by what was judged
   Counter leases_ended;
-  Counter policy_switches, policy_holds, safety_stops;
+  Counter policy_switches, policy_holds, reference_holds, safety_stops;
   Counter shadow_same, shadow_differs, shadow_unanswered, shadow_left_out;
   // By direction: received, sent.
   std::array<ByCode<7>, 2> pt_tls_errors;  // RFC 6876 section 3.9: from 1

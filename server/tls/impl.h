@@ -114,8 +114,16 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   HeldSwitch held;                                   // guarded by mutex: as it is in the store
   std::string alarm;                                 // guarded by mutex
   std::uint64_t policy_number = 0;                   // guarded by mutex
-  std::string rehearsing;                            // guarded by mutex: version; empty: none
+  // What waits to be rehearsed, or is being; and the one of the two that is.
+  struct Wanted {
+    policy::PolicyPtr policy;
+    std::shared_ptr<const refdb::View> references;
+    bool empty() const { return !policy && !references; }
+  };
+  Wanted wanted;                                     // guarded by mutex
+  Wanted on_stage;                                   // on `own`
   std::string approved;                              // guarded by mutex: version that the operator let in
+  std::optional<std::uint64_t> approved_generation;  // guarded by mutex: the same
   std::jthread rehearsal;                            // on `own`; joined before what it judges with goes
   std::atomic<bool> guarding{false};                 // the guard watches
   unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
@@ -134,8 +142,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
     return member;
   }
   Result<void> load();
+  // server/tls/switches.cpp and rehearse.cpp
   Result<void> reload_references();
-  // server/tls/switches.cpp
+  // Whether this generation of the store is neither in force nor known to have to wait.
+  bool is_new(std::uint64_t generation) const;
+  Result<std::shared_ptr<const refdb::View>> open_before(std::uint64_t held_back) const;
   Result<void> recall_held_switch();
   Result<std::uint64_t> bring_into_force(policy::PolicyPtr& policy);
   void watch_switch(const policy::PolicyPtr& policy_before, const std::shared_ptr<const refdb::View>& view_before);
@@ -145,9 +156,15 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   bool release_switch();
   // Where the policy is to be rehearsed, the one in force stays in its place; the new one, else null.
   policy::PolicyPtr take_to_rehearse(policy::PolicyPtr& policy);
-  void begin_rehearsal(policy::PolicyPtr next);
-  void rehearsed(const policy::PolicyPtr& next, const RehearsalCounts& counts);
+  bool to_be_rehearsed(const refdb::View& references) const;
+  // Null: what was wanted before no longer is. rehearse_wanted() begins with it.
+  void want(policy::PolicyPtr next);
+  void want(std::shared_ptr<const refdb::View> next);
+  void rehearse_wanted();
+  void rehearsed(const Wanted& next, const RehearsalCounts& counts);
+  void hold_back(const Wanted& next, const std::string& why);
   void switch_policy(policy::PolicyPtr next);
+  void switch_references(std::shared_ptr<const refdb::View> next);
   PolicyStatus policy_status() const;
   // From the state's sessions, so that a restart shuts nobody out.
   void recall_leases();

@@ -5,14 +5,13 @@
 
 #include "pipeline/verdict/verdict.h"
 #include "server/evidence/again.h"
-#include "server/evidence/answers.h"
 
 namespace gatehouse::server {
 namespace {
 
 constexpr std::size_t page = 128, most_looked_at = 100'000;
 
-// One session's evidence by one policy after the other.
+// One session's evidence by the one side and, where that refuses it, by the other.
 class Rejudge {
  public:
   explicit Rejudge(const Rehearsal& what) : what_(what) {}
@@ -32,7 +31,7 @@ class Rejudge {
       ++(next->unanswered.empty() ? counts.devices : counts.untold);
       return;
     }
-    // What refuses it now as well is no doing of the new policy.
+    // What refuses it now as well is no doing of the switch.
     const auto now = judge(*kept, what_.in_force);
     if (!now) {
       ++counts.failed;
@@ -50,10 +49,9 @@ class Rejudge {
     GH_TRY(auto kept, evidence::decode(record->head, std::move(record->pieces)));
     return std::make_shared<const evidence::Kept>(std::move(kept));
   }
-  Result<evidence::Again> judge(const std::shared_ptr<const evidence::Kept>& kept, const policy::PolicyPtr& policy) const {
-    std::shared_ptr<const refdb::View> references = what_.references;
-    if (kept->generation) references = std::make_shared<evidence::StandIn>(references, *kept->generation);
-    return evidence::judge_again_blocking(kept, policy, std::move(references), what_.pipeline);
+  // By the view as it is: what the pipeline caches of it serves live sessions, too.
+  static Result<evidence::Again> judge(const std::shared_ptr<const evidence::Kept>& kept, const Rehearsal::Side& by) {
+    return evidence::judge_again_blocking(kept, by.policy, by.references, by.pipeline);
   }
 
   const Rehearsal& what_;

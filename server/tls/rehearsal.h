@@ -1,7 +1,7 @@
-// Before a policy is switched to: what it would say of devices that are allowed, by evidence that is kept of them. The
-// safety stop holds the switch back where it would refuse too many (docs/operations.md).
+// Before a policy or a reference generation is switched to: what would be said by it of devices that are allowed, from
+// evidence that is kept of them. The safety stop holds the switch back where it would refuse too many (docs/operations.md).
 //
-//   const RehearsalCounts counts = rehearse({state, pipeline, view, in_force, next, limits}, stop);
+//   const RehearsalCounts counts = rehearse({state, {policy, view, pipeline}, {policy, next_view, other_pipeline}, limits}, stop);
 //   if (counts.too_many(percent, devices)) hold();
 #pragma once
 
@@ -23,9 +23,9 @@ struct RehearsalLimits {
 };
 
 struct RehearsalCounts {
-  std::size_t devices = 0;  // that are allowed, and of which the new policy says something
-  std::size_t refused = 0;  // of these, by the new policy
-  std::size_t untold = 0;   // it asks what they weren't asked, and doesn't refuse them for what they were
+  std::size_t devices = 0;  // that are allowed, and of which the new side says something
+  std::size_t refused = 0;  // of these, by the new side
+  std::size_t untold = 0;   // its policy asks what they weren't asked, and doesn't refuse them for what they were
   std::size_t failed = 0;   // their evidence can't be judged
   bool in_time = true;
   std::string first;        // device that would be refused
@@ -35,16 +35,21 @@ struct RehearsalCounts {
 };
 
 struct Rehearsal {
+  // What is judged by. A pipeline caches the answers of one view at a time: other references than the live sessions' want
+  // one of their own.
+  struct Side {
+    policy::PolicyPtr policy;
+    std::shared_ptr<const refdb::View> references;
+    pipeline::Pipeline& pipeline;
+  };
   const State& state;
-  pipeline::Pipeline& pipeline;
-  std::shared_ptr<const refdb::View> references;
-  policy::PolicyPtr in_force, next;
+  Side in_force, next;
   RehearsalLimits limits;
 };
 
 // The newest session of each device that was allowed and whose evidence is kept, one after another, so that live sessions
-// lose at most one processor's time to it. A device counts if it proved in that session which one it is, and if the policy
-// in force still allows it by the same evidence and references. Blocks; ends soon after a stop is asked for.
+// lose at most one processor's time to it. A device counts if it proved in that session which one it is, and if what is in
+// force still allows it by the same evidence. Blocks; ends soon after a stop is asked for.
 RehearsalCounts rehearse(const Rehearsal& what, const std::stop_token& stop);
 
 // Whether the session was this device's, and nobody's who claims to be it. `quoted`: its quote verified.

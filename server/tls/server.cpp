@@ -129,17 +129,20 @@ Result<void> Server::Impl::load() {
   GH_TRY(const std::uint64_t number, bring_into_force(s->policy));
   GH_CHECK(reload_references());
   if (results) results->reopen();
-  begin_rehearsal(to_rehearse);
-  const std::lock_guard lock(mutex);
-  tls = std::move(new_tls);
-  const auto before = std::exchange(settings, std::move(s));
-  policy_number = number;
-  if (before && before->policy->version() != settings->policy->version()) {
-    counted.policy_switches.add();
-    log::write(log::Level::info, {}, "policy " + settings->policy->version() + ", number " + std::to_string(policy_number) + ", instead of " + before->policy->version());
-    watch_switch(before->policy, nullptr);
+  want(to_rehearse);
+  {
+    const std::lock_guard lock(mutex);
+    tls = std::move(new_tls);
+    const auto before = std::exchange(settings, std::move(s));
+    policy_number = number;
+    if (before && before->policy->version() != settings->policy->version()) {
+      counted.policy_switches.add();
+      log::write(log::Level::info, {}, "policy " + settings->policy->version() + ", number " + std::to_string(policy_number) + ", instead of " + before->policy->version());
+      watch_switch(before->policy, nullptr);
+    }
+    users = std::move(new_users);
   }
-  users = std::move(new_users);
+  rehearse_wanted();
   return {};
 }
 
@@ -161,32 +164,6 @@ void Server::Impl::recall_leases() {
     from = sessions->next;
   }
   log::write(log::Level::warning, {}, "leases of before: only those of the last " + std::to_string(most) + " sessions are known");
-}
-
-Result<void> Server::Impl::reload_references() {
-  GH_TRY(auto opened, source.open(config.refdb));
-  const HeldSwitch stopped = current(held);
-  if (stopped.generation) {
-    const bool same = *stopped.generation == opened->generation();
-    log::write(same ? log::Level::error : log::Level::info, {},
-               "reference generation " + std::to_string(*stopped.generation) + (same ? " stays held back: " : " is held back no longer: ") + stopped.why);
-    if (same && current(view)) return {};
-    if (same)
-      log::write(log::Level::error, {}, "a server that starts has no other generation: gatehouse refdb rollback makes one");
-    HeldSwitch rest = stopped;
-    rest.generation.reset();
-    if (!same) {
-      GH_CHECK(state->hold_switch_blocking(rest));
-      const std::lock_guard lock(mutex);
-      held = rest;
-      if (held.empty()) alarm.clear();
-    }
-  }
-  log::write(log::Level::info, {}, "reference generation " + std::to_string(opened->generation()));
-  const std::lock_guard lock(mutex);
-  const auto before = std::exchange(view, std::move(opened));
-  if (before && before->generation() != view->generation()) watch_switch(nullptr, before);
-  return {};
 }
 
 Result<void> Server::Impl::listen() {
@@ -407,10 +384,11 @@ void Server::Impl::await_refresh() {
     if (self->refreshes++ % refreshes_a_sweep == 0) self->state->retire_evidence();
     self->renew();
     const auto now = self->source.current(self->config.refdb);
-    const auto known = self->current(self->view);
     self->settle_switch();
-    if (now && known && *now != known->generation() && self->current(self->held).generation != *now)
+    if (now && self->is_new(*now)) {
       if (const auto loaded = self->reload_references(); !loaded) log::write(log::Level::error, {}, "references: " + loaded.error().text());
+      self->rehearse_wanted();
+    }
     self->await_refresh();
   });
 }

@@ -16,6 +16,8 @@ namespace gatehouse::server {
 struct ReferenceSource {
   std::function<Result<std::shared_ptr<const refdb::View>>(const std::string&)> open;
   std::function<Result<std::uint64_t>(const std::string&)> current;
+  // A stated generation, while the store has it. Null: a start goes by the current one, whatever is held back.
+  std::function<Result<std::shared_ptr<const refdb::View>>(const std::string&, std::uint64_t)> stated{};
 };
 
 class Server {

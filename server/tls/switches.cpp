@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "pipeline/verdict/verdict.h"
+#include "server/tls/held.h"
 #include "server/tls/impl.h"
 
 namespace gatehouse::server {
@@ -47,6 +48,69 @@ Result<void> Server::Impl::recall_held_switch() {
   return {};
 }
 
+bool Server::Impl::is_new(std::uint64_t generation) const {
+  const std::lock_guard lock(mutex);
+  return view && generation != view->generation() && held.generation != generation &&
+         !(wanted.references && wanted.references->generation() == generation);
+}
+
+// The store's current generation comes into force, unless the safety stop holds it back or it is to be rehearsed.
+Result<void> Server::Impl::reload_references() {
+  GH_TRY(auto opened, source.open(config.refdb));
+  const HeldSwitch stopped = current(held);
+  const bool starts = current(view) == nullptr;
+  if (stopped.generation == opened->generation()) {
+    want(std::shared_ptr<const refdb::View>());
+    log::write(log::Level::error, {}, "reference generation " + std::to_string(*stopped.generation) + " stays held back: " + stopped.why +
+                                          "; mend it, or let it in with: gatehouse policy release");
+    if (!starts) return {};
+    auto before = open_before(*stopped.generation);
+    if (before)
+      opened = std::move(*before);
+    else
+      log::write(log::Level::error, {}, "it comes into force all the same, since there is no other one: " + before.error().text() +
+                                            "; gatehouse refdb rollback makes one");
+  } else if (stopped.generation) {
+    // Another one: the operator has seen to it.
+    log::write(log::Level::info, {}, "reference generation " + std::to_string(*stopped.generation) + " is held back no longer");
+    const HeldSwitch rest = without_generation(stopped);
+    GH_CHECK(state->hold_switch_blocking(rest));
+    const std::lock_guard lock(mutex);
+    held = rest;
+    alarm = held.why;
+  }
+  if (to_be_rehearsed(*opened)) {
+    want(std::move(opened));
+    return {};
+  }
+  want(std::shared_ptr<const refdb::View>());
+  switch_references(std::move(opened));
+  return {};
+}
+
+// The one that the newest sessions were judged by which weren't by this one.
+Result<std::shared_ptr<const refdb::View>> Server::Impl::open_before(std::uint64_t held_back) const {
+  constexpr std::size_t page = 256, most = 10'000;
+  SessionCursor from;
+  for (std::size_t seen = 0; source.stated && seen < most;) {
+    GH_TRY(const auto sessions, state->sessions({}, page, from));
+    for (const SessionRecord& one : sessions.sessions) {
+      ++seen;
+      if (one.intent.generation && *one.intent.generation != held_back) return source.stated(config.refdb, *one.intent.generation);
+    }
+    if (sessions.next.empty()) break;
+    from = sessions.next;
+  }
+  return fail(Fault::environment, "which one was in force before isn't known");
+}
+
+void Server::Impl::switch_references(std::shared_ptr<const refdb::View> next) {
+  log::write(log::Level::info, {}, "reference generation " + std::to_string(next->generation()));
+  const std::lock_guard lock(mutex);
+  const auto before = std::exchange(view, std::move(next));
+  if (before && before->generation() != view->generation()) watch_switch(nullptr, before);
+}
+
 // Before it is in force: what the safety stop holds back is exchanged for what was in force in its place, and the version
 // is on record. Its number.
 Result<std::uint64_t> Server::Impl::bring_into_force(policy::PolicyPtr& policy) {
@@ -69,13 +133,11 @@ Result<std::uint64_t> Server::Impl::bring_into_force(policy::PolicyPtr& policy) 
     }
   } else if (!now.policy.empty()) {
     // Another one: the operator has seen to it.
-    HeldSwitch rest = now;
-    rest.policy.clear();
-    rest.policy_instead.clear();
+    const HeldSwitch rest = without_policy(now);
     GH_CHECK(state->hold_switch_blocking(rest));
     const std::lock_guard lock(mutex);
     held = rest;
-    if (held.empty()) alarm.clear();
+    alarm = held.why;
   }
   return state->note_policy_blocking(stored(*policy));
 }
@@ -144,7 +206,8 @@ void Server::Impl::stop_switch(SwitchGuard::Counts counts) {
     alarm = undone.why;
     if (config.stop_undoes) {
       settings = std::move(next);
-      held = undone;
+      held = both_held(held, undone);
+      alarm = held.why;
     }
     settled_policy.reset();
     settled_view.reset();
@@ -154,7 +217,7 @@ void Server::Impl::stop_switch(SwitchGuard::Counts counts) {
                                         (config.stop_undoes ? "; the switch is undone. Mend it, or let it in with: gatehouse policy release"
                                                             : "; the switch stands ([policy] stop_undoes = false)"));
   if (!config.stop_undoes) return;
-  if (const auto kept = state->hold_switch_blocking(undone); !kept)
+  if (const auto kept = state->hold_switch_blocking(current(held)); !kept)
     log::write(log::Level::error, {}, "a restart won't know of the safety stop: " + kept.error().text());
   if (undone.policy.empty()) return;
   if (const auto noted = state->note_policy_blocking(stored(*current(settings)->policy))) number = *noted;
@@ -180,7 +243,8 @@ bool Server::Impl::release_switch() {
   {
     const std::lock_guard lock(mutex);
     if (held.empty()) return false;
-    approved = held.policy;
+    if (!held.policy.empty()) approved = held.policy;
+    if (held.generation) approved_generation = held.generation;
     held = {};
     alarm.clear();
   }
@@ -212,7 +276,8 @@ PolicyStatus Server::Impl::policy_status() const {
   out.refused = guard.counts().refused;
   out.alarm = alarm;
   out.held = held;
-  out.rehearsing = rehearsing;
+  if (wanted.policy) out.rehearsing = wanted.policy->version();
+  if (wanted.references) out.rehearsing_generation = wanted.references->generation();
   return out;
 }
 

@@ -175,5 +175,144 @@ TEST_F(SafetyStop, SwitchesToAPolicyThatKeptEvidenceIsAllowedBy) {
   EXPECT_EQ(status(0).at("number").to_number<int>(), 3);
 }
 
+// References, other ones while the server runs.
+class SafetyStopOfReferences : public SafetyStop {
+ protected:
+  // A generation that knows one file more: who has another content of it is refused.
+  void publish(const std::string& path_of_file) {
+    const std::string list = path(path_of_file.substr(path_of_file.rfind('/') + 1) + ".sha256");
+    std::ofstream(list) << std::string(64, 'a') << "  " << path_of_file << '\n';
+    const auto ran = endpoint::test::run(std::string(GATEHOUSE_PROGRAM) + " refdb ingest --refdb '" + path("refdb") +
+                                         "' --product 'Debian 12 x86_64' 'sha256sums:" + list + "' 2>&1");
+    EXPECT_EQ(ran.code, 0) << ran.out;
+  }
+  std::string path(const std::string& name) const { return site.path(name); }
+  std::uint64_t generation(int code) { return status(code).at("generation").to_number<std::uint64_t>(); }
+  static constexpr const char* measured = "/usr/lib/jvm/java-17-openjdk-amd64/lib/libfontmanager.so";  // by the recorded machine; no package has it
+};
+
+TEST_F(SafetyStopOfReferences, HoldsAGenerationBackThatKeptEvidenceIsRefusedBy) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, "keep_evidence = \"all\"\n", "[policy]\nfile = \"policy.toml\"\nhold_percent = 50\nstop_devices = 1\n");
+  {
+    Program server(site.serve());
+    ASSERT_NE(server.port(), 0) << server.log();
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    // What says nothing of what machines have is let in; nobody has to send a signal.
+    publish("/usr/bin/nobody-has-it");
+    ASSERT_TRUE(server.says("reference generation 2 was rehearsed: it refuses 0 of 1 devices that are allowed"));
+    ASSERT_TRUE(server.says("reference generation 2\n"));
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    EXPECT_EQ(generation(0), 2U);
+
+    publish(measured);
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("reference generation 3 is held back: by kept evidence it refuses 1 of 1 devices that are allowed, '" + m.tpm->ak().key_id() +
+                            "' first; reference generation 2 stays in force"));
+    const auto held = status(1);
+    EXPECT_EQ(held.at("generation").to_number<int>(), 2);
+    EXPECT_TRUE(held.at("rehearsing_generation").is_null());
+    EXPECT_EQ(held.at("held").as_object().at("generation").to_number<int>(), 3);
+    EXPECT_TRUE(held.at("held").as_object().at("policy").is_null());
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow) << "nobody was refused by it";
+    EXPECT_THAT(site.gatehouse("policy status").out, HasSubstr("held back: reference generation 3\n"));
+    // Which sessions, and why.
+    const auto what_if = site.gatehouse("policy test --policy '" + path("policy.toml") + "' --generation 3 --sessions 10");
+    EXPECT_EQ(what_if.code, 1);
+    EXPECT_THAT(what_if.out, HasSubstr(measured));
+    EXPECT_THAT(what_if.out, HasSubstr("0 the same, 3 flip"));
+    EXPECT_EQ(site.gatehouse("policy test --policy '" + path("policy.toml") + "' --generation 2 --sessions 10").code, 0);
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("reference generation 3 stays held back"));
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+  }
+  // The store's current one is 3; a restart goes by the one before.
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_THAT(server.log(), HasSubstr("reference generation 3 stays held back"));
+  EXPECT_EQ(generation(1), 2U);
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  EXPECT_EQ(site.gatehouse("policy release").code, 0);
+  ASSERT_TRUE(server.says("reference generation 3\n"));
+  EXPECT_EQ(generation(0), 3U);
+  EXPECT_NE(attested(server.port(), m), endpoint::Recommendation::allow);
+}
+
+TEST_F(SafetyStopOfReferences, AnotherGenerationTakesTheHeldOnesPlaceAndIsRehearsedItself) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, "keep_evidence = \"all\"\n", "[policy]\nfile = \"policy.toml\"\nhold_percent = 50\nstop_devices = 1\n");
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  publish(measured);
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("reference generation 2 is held back"));
+  publish("/usr/bin/nobody-has-it");
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("reference generation 2 is held back no longer"));
+  ASSERT_TRUE(server.says("reference generation 3 is held back: ")) << "it has all that 2 had";
+  EXPECT_EQ(endpoint::test::run(std::string(GATEHOUSE_PROGRAM) + " refdb rollback --refdb '" + path("refdb") + "' 1").code, 0);
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("reference generation 4 was rehearsed: it refuses 0 of 1 devices"));
+  ASSERT_TRUE(server.says("reference generation 4\n"));
+  EXPECT_EQ(generation(0), 4U);
+}
+
+// Both at once: the references are rehearsed first, then the policy by those that are in force then.
+TEST_F(SafetyStopOfReferences, ReferencesAndAPolicyAreHeldEachForItsOwnReason) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, "keep_evidence = \"all\"\n", "[policy]\nfile = \"policy.toml\"\nhold_percent = 50\nstop_devices = 1\n");
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  publish(measured);
+  write(strict);
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("reference generation 2 is held back: "));
+  ASSERT_TRUE(server.says("policy release", 2)) << "the policy is, too";
+  const auto held = status(1).at("held").as_object();
+  EXPECT_EQ(held.at("generation").to_number<int>(), 2);
+  EXPECT_FALSE(held.at("policy").is_null());
+  EXPECT_THAT(std::string(held.at("why").as_string()), HasSubstr("; references: by kept evidence"));
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+  // The policy is mended; the references stay where they are.
+  write(lenient);
+  server.signal(SIGHUP);
+  ASSERT_TRUE(server.says("reference generation 2 stays held back"));
+  const auto rest = status(1).at("held").as_object();
+  EXPECT_TRUE(rest.at("policy").is_null());
+  EXPECT_EQ(rest.at("generation").to_number<int>(), 2);
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+}
+
+// Undone after the fact: the restart has the generation from before, too.
+TEST_F(SafetyStopOfReferences, AnUndoneGenerationStaysOutAfterARestart) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, {}, "[policy]\nfile = \"policy.toml\"\nstop_percent = 50\nstop_devices = 1\n");
+  {
+    Program server(site.serve());
+    ASSERT_NE(server.port(), 0) << server.log();
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    publish(measured);
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("reference generation 2\n"));
+    EXPECT_NE(attested(server.port(), m), endpoint::Recommendation::allow);
+    ASSERT_TRUE(server.says("safety stop: with reference generation 2 instead of 1, 1 of 1 devices"));
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+  }
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_EQ(generation(1), 1U);
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+}
+
 }  // namespace
 }  // namespace gatehouse::test

@@ -1,5 +1,7 @@
 #include "server/tls/switch_guard.h"
 
+#include "server/tls/held.h"
+
 #include <gtest/gtest.h>
 
 namespace gatehouse::server::switches {  // files of tests are compiled together
@@ -52,6 +54,39 @@ TEST(SwitchGuard, WatchesForItsTimeAndAnewAtEachSwitch) {
   SwitchGuard off = guard(0, 1);
   EXPECT_FALSE(off.watching());
   EXPECT_FALSE(off.note(device(0), start, true, true));
+}
+
+TEST(HeldBack, HasAReasonForEachOfTheTwo) {
+  HeldSwitch policy;
+  policy.policy = "bb";
+  policy.policy_instead = "aa";
+  policy.since = 1;
+  policy.why = "refuses 2 of 3";
+  HeldSwitch references;
+  references.generation = 8;
+  references.since = 2;
+  references.why = "refuses 3 of 3";
+  EXPECT_EQ(both_held({}, policy), policy);
+  for (const HeldSwitch& both : {both_held(policy, references), both_held(references, policy)}) {
+    EXPECT_EQ(both.policy, "bb");
+    EXPECT_EQ(both.policy_instead, "aa");
+    EXPECT_EQ(both.generation, 8U);
+    EXPECT_EQ(both.why, "policy: refuses 2 of 3; references: refuses 3 of 3");
+    EXPECT_EQ(without_policy(both).why, "refuses 3 of 3");
+    EXPECT_TRUE(without_policy(both).policy_instead.empty());
+    EXPECT_EQ(without_generation(both).why, "refuses 2 of 3");
+    EXPECT_TRUE(without_generation(without_policy(both)).empty());
+    HeldSwitch later = references;
+    later.generation = 9;
+    later.why = "refuses 1 of 3";
+    EXPECT_EQ(both_held(both, later).generation, 9U);
+    EXPECT_EQ(both_held(both, later).why, "policy: refuses 2 of 3; references: refuses 1 of 3");
+  }
+  // One switch of both, undone as a whole.
+  HeldSwitch undone = policy;
+  undone.generation = 8;
+  EXPECT_EQ(both_held(references, undone), undone);
+  EXPECT_EQ(without_policy(undone).why, "refuses 2 of 3");
 }
 
 }  // namespace
