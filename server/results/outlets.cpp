@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/file.h"
+#include "base/x509.h"
 #include "server/results/ear.h"
 #include "server/results/record.h"
 #include "server/state/passwords.h"
@@ -31,6 +32,13 @@ Result<Secret> key_of(const WebhookConfig& hook) {
   GH_TRY(Secret key, read_secret_file(hook.key_file));
   if (key.size() < least_key) return fail(Error{Fault::usage, "the key of a webhook's signature has 16 characters or more", {}, 0, hook.key_file, {}});
   return key;
+}
+
+// libcurl reads them for each attempt, and says then what is wrong; an operator wants to hear it before.
+Result<void> check_authorities(const std::string& file) {
+  GH_TRY(const ByteVector pem, read_file(file, std::size_t(16) << 20));
+  if (auto one = Certificate::from_pem(as_text(pem)); !one) return fail(std::move(one).error().from(file));
+  return {};
 }
 
 Result<std::shared_ptr<const JwsSigner>> signer_of(const ResultsConfig& config, const std::string& tls_key) {
@@ -65,7 +73,7 @@ Result<void> Outlets::check(const ResultsConfig& config, const std::string& tls_
   if (!config.ear_key.empty()) GH_CHECK(JwsSigner::read_file(config.ear_key));
   for (const WebhookConfig& hook : config.webhooks) {
     GH_CHECK(key_of(hook));
-    if (!hook.ca.empty()) GH_CHECK(read_file(hook.ca, std::size_t(16) << 20));
+    if (!hook.ca.empty()) GH_CHECK(check_authorities(hook.ca));
     if (hook.format == ResultFormat::ear) GH_CHECK(signer_of(config, tls_key));
   }
   return {};
