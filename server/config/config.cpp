@@ -264,6 +264,8 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
            else
              r.mistake(n.source(), k, "is one of none, refused, all");
          }},
+        {"keep_sessions", count(c.keep_sessions, 1, 1'000'000'000)},
+        {"keep_unknown_sessions", count(c.keep_unknown_sessions, 1, 1'000'000'000)},
         {"keep_evidence_days", count(c.keep_evidence_days, 0, 36'500)},
         {"keep_evidence_mb", count(c.keep_evidence_mb, 1, 1'000'000'000)},
         {"keep_evidence_memory_mb", count(c.keep_evidence_memory_mb, 1, 1'000'000)}}},

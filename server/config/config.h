@@ -26,6 +26,7 @@ struct Config {
   std::size_t max_handshakes = 512, max_waiting = 8'192, max_waiting_per_address = 2'048;
   // [refdb], [state], [control], [metrics]
   std::string refdb, state, control_socket;
+  std::size_t keep_sessions = 1'000'000, keep_unknown_sessions = 20'000;  // results of enrolled devices, and of others
   Keep keep_evidence = Keep::refused;
   unsigned keep_evidence_days = 30;  // 0: without end
   std::uint64_t keep_evidence_mb = 1024;    // of all, compressed; the oldest goes

@@ -635,6 +635,8 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   std::signal(SIGPIPE, SIG_IGN);
   auto impl = std::make_shared<Impl>(std::move(config), std::move(references));
   StateOptions options{.path = impl->config.state, .create = true};
+  options.max_sessions = impl->config.keep_sessions;
+  options.max_unknown_sessions = impl->config.keep_unknown_sessions;
   options.max_evidence_bytes = impl->config.keep_evidence_mb << 20;
   options.max_evidence_age = std::chrono::hours(24 * impl->config.keep_evidence_days);
   GH_TRY(impl->state, State::open(std::move(options)));

@@ -80,6 +80,12 @@ TEST_F(ConfigFile, SaysWhatIsKeptOfEvidence) {
   EXPECT_EQ(config->keep_evidence, Keep::refused);
   EXPECT_EQ(config->keep_evidence_days, 30U);
   EXPECT_EQ(config->keep_evidence_mb, 1024U);
+  EXPECT_EQ(config->keep_sessions, 1'000'000U);
+  const auto many = read(least + rest + "keep_sessions = 10000000\nkeep_unknown_sessions = 5\n");
+  ASSERT_TRUE(many);
+  EXPECT_EQ(many->keep_sessions, 10'000'000U);
+  EXPECT_EQ(many->keep_unknown_sessions, 5U);
+  EXPECT_EQ(mistakes(least + rest + "keep_sessions = 0\n"), std::vector<std::string>{"9: state.keep_sessions: wants a number from 1 to 1000000000"});
   const auto all = read(least + rest + "keep_evidence = \"all\"\nkeep_evidence_days = 0\nkeep_evidence_mb = 50\nkeep_evidence_memory_mb = 8\n");
   ASSERT_TRUE(all) << all.error().lines.front();
   EXPECT_EQ(all->keep_evidence, Keep::all);
