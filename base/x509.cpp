@@ -357,6 +357,13 @@ Result<void> may_sign(X509* leaf) {
   return {};
 }
 
+Result<void> may_decrypt(X509* leaf) {
+  if ((X509_get_extension_flags(leaf) & EXFLAG_KUSAGE) != 0 &&
+      (X509_get_key_usage(leaf) & (KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT)) == 0)
+    return fail(Fault::denied, "certificate's key usage lacks keyEncipherment and keyAgreement", "TCG EK Credential Profile 3.2.7");
+  return {};
+}
+
 }  // namespace
 
 Result<void> TrustAnchors::verify(const Certificate& certificate, std::span<const Certificate> intermediates,
@@ -367,7 +374,7 @@ Result<void> TrustAnchors::verify(const Certificate& certificate, std::span<cons
 
 Result<std::optional<Certificate>> TrustAnchors::verified_issuer(const Certificate& certificate, std::span<const Certificate> intermediates,
                                                                  std::int64_t now, std::string_view required_usage) const {
-  GH_CHECK(may_sign(certificate.state_->x509.get()));
+  GH_CHECK(required_usage == ek_certificate_usage ? may_decrypt(certificate.state_->x509.get()) : may_sign(certificate.state_->x509.get()));
   ByteVector der;
   GH_CHECK(verify_path(certificate, intermediates, now, required_usage, &der));
   if (der.empty()) return std::nullopt;
@@ -377,10 +384,7 @@ Result<std::optional<Certificate>> TrustAnchors::verified_issuer(const Certifica
 
 Result<void> TrustAnchors::verify_endorsement(const Certificate& certificate, std::span<const Certificate> intermediates,
                                               std::int64_t now) const {
-  X509* const leaf = certificate.state_->x509.get();
-  if ((X509_get_extension_flags(leaf) & EXFLAG_KUSAGE) != 0 &&
-      (X509_get_key_usage(leaf) & (KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT)) == 0)
-    return fail(Fault::denied, "certificate's key usage lacks keyEncipherment and keyAgreement", "TCG EK Credential Profile 3.2.7");
+  GH_CHECK(may_decrypt(certificate.state_->x509.get()));
   return verify_path(certificate, intermediates, now, ek_certificate_usage);
 }
 

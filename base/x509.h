@@ -84,7 +84,8 @@ class TrustAnchors {
   // Fault::denied with the reason as literal and OpenSSL's words as detail; Fault::environment for what is ours.
   Result<void> verify(const Certificate& certificate, std::span<const Certificate> intermediates, std::int64_t now,
                       std::string_view required_usage = {}) const;
-  // The same, and who issued it in that path; absent: it is an anchor itself.
+  // The same, and who issued it in that path; absent: it is an anchor itself. With ek_certificate_usage its key usage is that
+  // of an endorsement key, as verify_endorsement() has it.
   Result<std::optional<Certificate>> verified_issuer(const Certificate& certificate, std::span<const Certificate> intermediates,
                                                      std::int64_t now, std::string_view required_usage = {}) const;
   // The same of a TPM's endorsement key, which decrypts: keyUsage keyEncipherment or keyAgreement where the extension is

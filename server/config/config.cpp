@@ -86,9 +86,11 @@ void check_radius(Config& c, bool there, const std::function<void(const std::str
   if (radius.client_ca.empty()) {
     radius.client_ca = c.client_ca;
     if (radius.client_crl.empty()) radius.client_crl = c.client_crl;
+    if (radius.client_ocsp.empty() && radius.tls_client_auth != "none") radius.client_ocsp = c.client_ocsp;
   }
   if (radius.users.empty()) radius.users = c.users;
   if (radius.tls_client_auth != "none" && radius.client_ca.empty()) mistake("client_ca", "is missing, and tls_client_auth needs it");
+  if (radius.tls_client_auth == "none" && !radius.client_ocsp.empty()) mistake("client_ocsp", "wants tls_client_auth = \"optional\" or \"required\": else no client has a certificate");
   if (radius.methods.empty()) {
     if (!radius.passwords.empty()) radius.methods = {"md5", "mschapv2"};
     if (!radius.passwords.empty() || !radius.users.empty() || !radius.upstream.empty()) radius.methods.insert(radius.methods.end(), {"gtc", "pap"});
@@ -285,6 +287,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"ak_ocsp", responder(c.ak_ocsp)},
         {"ek_ca", file(c.ek_ca)},
         {"ek_crl", file(c.ek_crl)},
+        {"ek_ocsp", responder(c.ek_ocsp)},
         {"dh_groups", strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
            if (first) c.dh_groups = 0;
            first = false;
@@ -430,6 +433,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"key", file(c.radius.key)},
         {"client_ca", file(c.radius.client_ca)},
         {"client_crl", file(c.radius.client_crl)},
+        {"client_ocsp", responder(c.radius.client_ocsp)},
         {"accounting", addresses(c.radius.accounting)},
         {"listen_tcp", addresses(c.radius.listen_tcp)},
         {"listen_tls", addresses(c.radius.listen_tls)},
@@ -525,7 +529,9 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
     r.mistakes.lines.push_back(path + ":0: audit." + (c.audit_key.empty() ? "key" : "checkpoints") + ": is missing, and checkpoints of the audit log need it");
   if (c.hold_percent != 0 && c.keep_evidence != Keep::all)
     r.mistakes.lines.push_back(path + ":0: policy.hold_percent: wants [state] keep_evidence = \"all\": else nothing is kept of devices that are allowed");
-  for (const auto& [ca, responder_key, of] : {std::tuple{&c.client_ca, "pt_tls.client_ocsp", "pt_tls.client_ca"}, {&c.ak_ca, "attestation.ak_ocsp", "attestation.ak_ca"}})
+  for (const auto& [ca, responder_key, of] : {std::tuple{&c.client_ca, "pt_tls.client_ocsp", "pt_tls.client_ca"},
+                                              {&c.ak_ca, "attestation.ak_ocsp", "attestation.ak_ca"},
+                                              {&c.ek_ca, "attestation.ek_ocsp", "attestation.ek_ca"}})
     if (ca->empty() && root->at_path(responder_key)) r.mistakes.lines.push_back(path + ":0: " + of + ": is missing, and " + responder_key + " needs it");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;

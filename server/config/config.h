@@ -34,13 +34,13 @@ struct Config {
   std::string metrics_listen;  // [metrics] listen; empty: no metrics port
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
-  std::string ak_ca, ak_crl, ak_ocsp, ek_ca, ek_crl;
+  std::string ak_ca, ak_crl, ak_ocsp, ek_ca, ek_crl, ek_ocsp;
   std::uint16_t dh_groups = Settings().dh_groups;
   std::uint8_t min_nonce = Settings().minimum_nonce;
   bool raw_evidence = true;
   std::uint32_t raw_vendor = pts::raw::default_vendor;
-  // [ocsp]; client_ocsp and ak_ocsp are a responder's URL, or "certificate": the one that the certificate names; empty: none
-  // is asked.
+  // [ocsp]; client_ocsp, ak_ocsp and ek_ocsp are a responder's URL, or "certificate": the one that the certificate names;
+  // empty: none is asked.
   bool silence_is_good = false;  // a responder that gives no answer that counts: not revoked
   std::chrono::seconds ocsp_limit{5};
   // [policy]

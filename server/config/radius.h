@@ -63,6 +63,7 @@ struct RadiusConfig {
   std::vector<RadiusClientConfig> clients;
   std::string certificate, key;        // empty: those of [pt_tls]
   std::string client_ca, client_crl;   // the same
+  std::string client_ocsp;             // that of [pt_tls] where client_ca is; empty: no responder is asked
   std::string users;                   // for PAP and GTC; empty: those of [pt_tls]
   std::string passwords;               // for EAP-MD5 and MSCHAPv2
   std::string tls_client_auth = "none";             // "optional", "required"

@@ -38,7 +38,7 @@ void EapServer::fail_with(std::string_view why) {
 
 Result<void> EapServer::receive(Bytes bytes) {
   if (stage_ == Stage::over) return drop("the conversation is over");
-  if (packet_ || (inner_ && inner_->waiting())) return drop("a response while the last one isn't answered");
+  if (packet_ || stage_ == Stage::status || (inner_ && inner_->waiting())) return drop("a response while the last one isn't answered");
   if (bytes.empty()) {
     if (stage_ != Stage::identity || asked_) return drop("EAP-Start in a conversation");
     say(eap::type::identity, {});
@@ -107,18 +107,9 @@ Result<void> EapServer::on_ttls(Bytes data) {
 void EapServer::on_message(Bytes tls) {
   auto taken = tunnel_->receive(tls);
   if (taken && stage_ == Stage::handshake && tunnel_->established()) on_established();
+  if (stage_ == Stage::over || stage_ == Stage::status) return;
+  if (taken && stage_ == Stage::inner) taken = hear();
   if (stage_ == Stage::over) return;
-  if (taken && stage_ == Stage::inner) {
-    auto plaintext = tunnel_->read();
-    // A client's Finished alone is no word of phase 2: it waits for ours, or speaks with its next packet.
-    if (!plaintext) {
-      taken = std::unexpected(std::move(plaintext).error());
-    } else if (!plaintext->empty()) {
-      auto heard = inner_->receive(*plaintext);
-      wipe(*plaintext);
-      if (!heard) return fail_with(heard.error().reason);
-    }
-  }
   if (!taken) {
     detail_ = taken.error().detail;
     failure_ = taken.error().reason;
@@ -132,10 +123,44 @@ void EapServer::on_message(Bytes tls) {
 }
 
 void EapServer::on_established() {
-  std::string subject = config_.certificate == Certificate::none ? std::string() : tunnel_->subject();
+  const std::string subject = config_.certificate == Certificate::none ? std::string() : tunnel_->subject();
   if (subject.empty() && config_.certificate == Certificate::required) return fail_with("the client has no certificate");
+  if (!subject.empty() && host_.asks_for_certificate()) {
+    stage_ = Stage::status;
+    return;
+  }
+  begin_inner();
+}
+
+void EapServer::begin_inner() {
   stage_ = Stage::inner;
-  inner_.emplace(host_, config_.inner, std::move(subject));
+  inner_.emplace(host_, config_.inner, config_.certificate == Certificate::none ? std::string() : tunnel_->subject());
+}
+
+// An error is TLS's; what phase 2 doesn't take ends the conversation.
+Result<void> EapServer::hear() {
+  GH_TRY(ByteVector plaintext, tunnel_->read());
+  // A client's Finished alone is no word of phase 2: it waits for ours, or speaks with its next packet.
+  if (plaintext.empty()) return {};
+  const auto heard = inner_->receive(plaintext);
+  wipe(plaintext);
+  if (!heard) fail_with(heard.error().reason);
+  return {};
+}
+
+void EapServer::on_certificate(const Result<void>& good) {
+  if (stage_ != Stage::status) return;
+  if (!good) {
+    detail_ = good.error().detail;
+    return fail_with(good.error().reason);
+  }
+  begin_inner();
+  // What came with the client's Finished.
+  if (const auto heard = hear(); !heard) {
+    detail_ = heard.error().detail;
+    return fail_with(heard.error().reason);
+  }
+  advance();
 }
 
 // Says what there is to say.

@@ -1,7 +1,7 @@
 // One EAP conversation from the server's side, sans I/O (RFC 3748, RFC 5281; spec part 1a §2): responses come in, requests
 // go out, one at a time. Outside there is only EAP-TTLS; what is inside is phase2.h's.
 //
-//   Identity ─ Start ─▶ handshake ─ established ─▶ phase 2 ─ over ─▶ Success or Failure
+//   Identity ─ Start ─▶ handshake ─ established ─▶ (certificate's status) ─▶ phase 2 ─ over ─▶ Success or Failure
 //
 //   EapServer eap(host, config, std::move(tunnel));
 //   if (!eap.receive(packet)) return;                      // dropped, nothing has changed
@@ -35,6 +35,8 @@ class EapServer {
   Result<void> receive(Bytes packet);
   // The path's size of EAP packets, from what the gateway says.
   void limit_fragments(std::size_t bytes) { out_.set_largest(std::min(bytes, config_.fragment_size)); }
+  // Whether the client's certificate counts, where the host wanted to ask. An error ends the conversation.
+  void on_certificate(const Result<void>& good);
   // The host's answers to phase 2.
   void on_password(bool good);
   void on_turn(bool heard = true);
@@ -61,6 +63,7 @@ class EapServer {
   enum class Stage : std::uint8_t {
     identity,   // who is it? (asked by the gateway, or by us after EAP-Start)
     handshake,  // from Start on
+    status,     // the tunnel is there; the host asks whether the client's certificate was revoked
     inner,      // the tunnel is there
     alert,      // the handshake failed: the peer has to hear why before Failure
     over,
@@ -68,6 +71,8 @@ class EapServer {
   Result<void> on_ttls(Bytes data);
   void on_message(Bytes tls);
   void on_established();
+  void begin_inner();
+  Result<void> hear();
   void advance();
   void say(std::uint8_t type, Bytes data);
   void say_fragment();

@@ -52,6 +52,9 @@ class EapHost {
   // A password, or an answer to a challenge, was right or wrong; right ones may be told twice.
   virtual void attempted(const std::string& /*user*/, bool /*good*/) {}
   virtual void check_password_of(std::string user, Secret password) = 0;  // -> on_password()
+  // The handshake brought a certificate that is valid. True: its responder is asked first, and nothing of the client's is
+  // listened to before. -> EapServer::on_certificate()
+  virtual bool asks_for_certificate() { return false; }
   // The client has authenticated (or failed to), once a conversation.
   virtual void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) = 0;
   // The client can do PT-EAP: batches that it sends go to deliver(), -> on_batch(), on_assessed().

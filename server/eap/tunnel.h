@@ -2,7 +2,9 @@
 // decides knows no TLS library.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -27,6 +29,10 @@ class EapTunnel {
   virtual Result<Secret> keys() const = 0;
   // Subject of the client's verified certificate, escaped; empty: none.
   virtual std::string subject() const = 0;
+  // That certificate and who issued it, in the path that was verified; nullopt: there is none, or it is one of the
+  // configured authorities itself.
+  using Issued = std::pair<Certificate, Certificate>;
+  virtual Result<std::optional<Issued>> certificate_and_issuer() const { return std::nullopt; }
   // And what else that certificate says; nothing: none.
   virtual CertificateNames certificate_names() const { return {}; }
   virtual std::string version() const = 0;

@@ -25,6 +25,8 @@
 namespace gatehouse::server {
 
 enum class LogLevel : std::uint8_t { debug, info, warning, error };
+// Whose status is asked for.
+enum class CertificateOf : std::uint8_t { ak, ek };
 enum class Direction : std::uint8_t { client_to_server, server_to_client };
 
 class Host {
@@ -47,8 +49,8 @@ class Host {
   virtual void commit_result(SessionResult result) = 0;                            // -> Session::on_result_committed
   virtual void stage_software(SoftwareChunk chunk) = 0;                            // -> Session::on_staged
   virtual void activate(Activation activation) = 0;                                // -> Session::on_activated
-  // What its responder says of a certificate (OCSP), where the settings want that of AKs; for this session.
-  virtual void ask_status(std::string /*session*/, Certificate /*certificate*/, Certificate /*issuer*/) {}  // -> Session::on_status
+  // What its responder says of a certificate (OCSP), where the settings want that of its kind; for this session.
+  virtual void ask_status(std::string /*session*/, CertificateOf /*whose*/, Certificate /*certificate*/, Certificate /*issuer*/) {}  // -> Session::on_status
   // Whether a batch more may come in, while `pending` bytes of this session wait to be judged; if not, Session::on_room
   // is called soon.
   virtual bool has_room(std::size_t pending) = 0;
@@ -103,6 +105,7 @@ struct Settings {
   std::shared_ptr<const TrustAnchors> ak_authorities;  // null: no AK certificates
   bool ak_status = false;  // their responder is asked for AK certificates' status
   std::shared_ptr<const TrustAnchors> ek_authorities;  // null: no EK certificates count
+  bool ek_status = false;  // and of EK certificates, by which endpoints are enrolled
   std::chrono::milliseconds negotiation_deadline{30'000}, idle_deadline{120'000}, total_deadline{600'000};
   std::chrono::milliseconds kept_deadline{std::chrono::hours(25)};  // of an authenticated endpoint between assessments
   std::chrono::milliseconds retry_interval{10'000};

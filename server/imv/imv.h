@@ -50,7 +50,7 @@ class Imv : public Receiver {
   virtual void session_begun(const Result<void>& /*on_disk*/) {}
   virtual void staged(const Result<void>& /*on_disk*/) {}
   virtual void activated(const Result<void>& /*on_disk*/) {}
-  virtual void status(const Result<void>& /*of the certificate*/) {}
+  virtual void status(CertificateOf /*whose*/, const Result<void>& /*of the certificate*/) {}
   virtual void outcome(Result<pipeline::Outcome>& /*outcome*/) {}
   virtual std::size_t pending_bytes() const { return 0; }  // of evidence that isn't judged yet
 

@@ -63,6 +63,7 @@ struct CertificateStatus::Impl {
   std::unordered_map<CURL*, std::shared_ptr<Open>> flying;  // of the thread
   mutable std::mutex mutex;
   std::unordered_map<std::string, ocsp::Answer> kept;              // guarded by mutex
+  std::unordered_map<std::string, std::int64_t> unrenewed;         // guarded by mutex: when each of these ends
   std::unordered_map<std::string, std::shared_ptr<Open>> open;     // guarded by mutex, with the waiting of each
   std::deque<std::shared_ptr<Open>> queue;                         // guarded by mutex: not on their way yet
   std::unordered_map<std::string, Responder> responders;           // guarded by mutex, by URL
@@ -110,6 +111,17 @@ CertificateStatus::~CertificateStatus() { stop(); }
 
 StatusCounts CertificateStatus::counts() const {
   return {.good = impl_->good, .revoked = impl_->revoked, .unknown = impl_->unknown, .silent = impl_->silent, .fetched = impl_->fetched};
+}
+
+std::optional<UnrenewedAnswers> CertificateStatus::unrenewed() const {
+  const std::int64_t now = impl_->now();
+  const std::lock_guard lock(impl_->mutex);
+  // Those that have ended are what the log says of each session.
+  std::erase_if(impl_->unrenewed, [&](const auto& one) { return one.second <= now; });
+  if (impl_->unrenewed.empty()) return std::nullopt;
+  UnrenewedAnswers out{impl_->unrenewed.size(), INT64_MAX};
+  for (const auto& [_, end] : impl_->unrenewed) out.first_end = std::min(out.first_end, end);
+  return out;
 }
 
 void CertificateStatus::ask(StatusQuestion question, Done done) {
@@ -284,8 +296,10 @@ bool CertificateStatus::Impl::keep(const std::string& id, const ocsp::Answer& an
     const std::int64_t present = now();
     std::erase_if(kept, [&](const auto& one) { return one.second.until <= present; });
     if (kept.size() >= options.max_answers) kept.clear();
+    std::erase_if(unrenewed, [&](const auto& one) { return !kept.contains(one.first); });
   }
   kept.insert_or_assign(id, answer);
+  unrenewed.erase(id);
   return true;
 }
 
@@ -311,6 +325,7 @@ void CertificateStatus::Impl::finish(const std::shared_ptr<Open>& one, CURLcode 
     // What it answers of one certificate says nothing of how it does: nobody has it left alone by a certificate of his.
     news = note_responder(one->url, answered);
     if (answer && !keep(one->asked.id, *answer)) answer = kept.at(one->asked.id);
+    if (const auto old = kept.find(one->asked.id); !answer && old != kept.end()) unrenewed.insert_or_assign(one->asked.id, old->second.until);
     open.erase(one->asked.id);
     waiting = std::exchange(one->waiting, {});
     if (!waiting.empty()) outcome = answer ? judged(*answer, one->question.certificate) : without(answer.error(), one->question.certificate);

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -39,6 +40,12 @@ struct StatusCounts {
   std::uint64_t fetched = 0;                                     // requests over the network
 };
 
+// Answers that still count, though the attempt to have them made anew failed.
+struct UnrenewedAnswers {
+  std::size_t count = 0;
+  std::int64_t first_end = 0;  // seconds since 1970
+};
+
 class CertificateStatus {
  public:
   // On the asker's thread where the answer is known, else on the own thread; never after stop().
@@ -55,6 +62,8 @@ class CertificateStatus {
   // Who waits is told that the server stops.
   void stop();
   StatusCounts counts() const;
+  // nullopt: there are none.
+  std::optional<UnrenewedAnswers> unrenewed() const;
 
  private:
   struct Impl;

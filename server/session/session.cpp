@@ -512,9 +512,9 @@ void Session::on_activated(std::string_view session, Result<void> on_disk) {
   pump();
 }
 
-void Session::on_status(std::string_view session, Result<void> status) {
+void Session::on_status(std::string_view session, CertificateOf whose, Result<void> status) {
   if (phase_ == Phase::ended || session != conversation_.session) return;
-  for (const auto& imv : imvs_) imv->status(status);
+  for (const auto& imv : imvs_) imv->status(whose, status);
   advance();
   pump();
 }

@@ -44,7 +44,7 @@ class Session {
   void on_session_begun(std::string_view session, Result<void> on_disk);
   void on_staged(std::string_view session, Result<void> on_disk);
   void on_activated(std::string_view session, Result<void> on_disk);
-  void on_status(std::string_view session, Result<void> status);
+  void on_status(std::string_view session, CertificateOf whose, Result<void> status);
   void on_outcome(std::string_view session, Result<pipeline::Outcome> outcome);
   void on_result_committed(std::string_view session, Result<void> on_disk);
   // The host's timer, set by Host::set_deadline.

@@ -445,6 +445,36 @@ bool EapPeer::holds(Recommendation verdict) const {
   });
 }
 
+// By the configuration that the conversation began with.
+bool EapPeer::asks_for_certificate() {
+  const std::string& by = radius_->config.client_ocsp;
+  if (by.empty()) return false;
+  auto question = eap_.tunnel().certificate_and_issuer();
+  // One that the operator named itself has nobody above it to be asked.
+  if (question && !*question) return false;
+  const std::weak_ptr<EapPeer> weak = self();
+  const auto answered = [weak, strand = strand_](Result<void> good) {
+    auto shared = std::make_shared<Result<void>>(std::move(good));
+    asio::post(strand, [weak, shared] {
+      if (const auto peer = weak.lock()) peer->on_certificate(*shared);
+    });
+  };
+  if (!question)
+    answered(fail(std::move(question).error()));
+  else if (!server_->status)
+    answered(fail(Fault::environment, "no OCSP responder can be asked before a restart"));
+  else
+    server_->ask_status(by, {std::move((*question)->first), std::move((*question)->second), {}}, answered);
+  return true;
+}
+
+void EapPeer::on_certificate(const Result<void>& good) {
+  if (gone_) return;
+  if (!good) log(LogLevel::warning, "the client's certificate is refused: " + good.error().text() + "; at " + address_ + " inside EAP-TTLS");
+  eap_.on_certificate(good);
+  after();
+}
+
 void EapPeer::on_password(bool good) {
   if (gone_) return;
   eap_.on_password(good);

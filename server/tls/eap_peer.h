@@ -26,6 +26,7 @@ class EapPeer final : public SessionHost, public EapHost {
   // EapHost
   const StoredPassword* stored_password(const std::string& user) override;
   void check_password_of(std::string user, Secret password) override;
+  bool asks_for_certificate() override;
   void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) override;
   void begin_assessment(const EapIdentity& identity) override;
   void deliver(Bytes batch) override;
@@ -40,6 +41,7 @@ class EapPeer final : public SessionHost, public EapHost {
   std::shared_ptr<EapPeer> self() { return std::static_pointer_cast<EapPeer>(shared_from_this()); }
   void after() override;
   void on_password(bool good) override;
+  void on_certificate(const Result<void>& good);
   Succession succeeds(const Admitted::Entry& entry) override;
   void go_on(RadiusRequest request);
   void assessed(std::optional<pipeline::Recommendation> verdict);

@@ -90,6 +90,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::atomic<bool> renewing{false};
   std::array<std::int64_t, 7> lists_then{};          // of the thread in `workers`: when each watched file was written to
   std::int64_t warned_then = 0;                      // of the thread in `workers`: seconds since 1970
+  bool ocsp_warned = false;                          // of the thread in `workers`: there are answers that couldn't be renewed
   mutable std::mutex mutex;
   std::vector<std::pair<std::string_view, std::int64_t>> expiries;  // guarded by mutex: the first of each kind
   std::shared_ptr<const TlsContext> tls;             // guarded by mutex
@@ -183,7 +184,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void await_checkpoint();
   void write_checkpoint();
   void await_watchdog(std::chrono::microseconds interval);
-  // By client_ocsp or ak_ocsp; `done` as CertificateStatus has it.
+  // By one of the settings for it; `done` as CertificateStatus has it.
   void ask_status(const std::string& by, StatusQuestion question, CertificateStatus::Done done) {
     question.responder = by == "certificate" ? std::string() : by;
     status->ask(std::move(question), std::move(done));

@@ -117,9 +117,17 @@ void Server::Impl::take_new_lists() {
 
 void Server::Impl::warn_of_expiries() {
   const std::int64_t now = now_ms() / 1000;
+  const auto old_answers = status ? status->unrenewed() : std::nullopt;
+  const bool were_old = std::exchange(ocsp_warned, old_answers.has_value());
+  const auto say_old = [&] {
+    log::write(log::Level::warning, {}, "the status of " + std::to_string(old_answers->count) + " certificates couldn't be asked for again (OCSP): the first answer ends " +
+                                            time_left(old_answers->first_end, now));
+  };
+  if (old_answers && !were_old) say_old();
   // Also where the clock was set back.
   if (warned_then != 0 && now - warned_then < warn_again && now >= warned_then) return;
   warned_then = now;
+  if (old_answers && were_old) say_old();
   std::vector<std::pair<std::string_view, std::int64_t>> firsts;
   for (const Watched& one : watched(config)) {
     if (one.file->empty()) continue;

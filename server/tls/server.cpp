@@ -90,6 +90,7 @@ Result<void> Server::Impl::load() {
     log::write(log::Level::info, {}, "shadow policy " + s->shadow->version() + " judges besides policy " + s->policy->version());
   }
   s->ak_status = !config.ak_ocsp.empty();
+  s->ek_status = !config.ek_ocsp.empty();
   s->enforce = config.enforce;
   s->keep = config.keep_evidence;
   s->evidence_memory = evidence_memory;
@@ -120,6 +121,8 @@ Result<void> Server::Impl::load() {
         return fail(Error{read.error().fault, "the configuration has mistakes", {}, 0, config.file, all});
       }
       if (read->radius.listen.empty()) return fail(Error{Fault::usage, "RADIUS is turned off by a restart only", {}, 0, config.file, {}});
+      if (!read->radius.client_ocsp.empty() && !status)
+        return fail(Error{Fault::usage, "OCSP is turned on by a restart only", {}, 0, config.file, "radius.client_ocsp"});
       again.radius = read->radius;
     }
     GH_TRY(auto settings_of_radius, RadiusSettings::load(again));
@@ -571,6 +574,7 @@ std::vector<metrics::Family> Server::Impl::read_metrics() const {
   now.generation = references->generation();
   now.generation_made = references->made();
   now.expiries = current(expiries);
+  if (const auto old = status ? status->unrenewed() : std::nullopt) now.expiries.emplace_back("ocsp", old->first_end);
   if (radius) now.radius_conversations = radius->conversations();
   now.radius_admitted = admitted.size();
   now.radius_connected = admitted.connected();
@@ -653,10 +657,9 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     GH_TRY(impl->recorder, trace::Recorder::open(impl->config.trace));
     log::write(log::Level::warning, {}, "each conversation is written to " + impl->config.trace);
   }
-  if (!impl->config.client_ocsp.empty() || !impl->config.ak_ocsp.empty()) {
+  const Config& c = impl->config;
+  if (!c.client_ocsp.empty() || !c.ak_ocsp.empty() || !c.ek_ocsp.empty() || !c.radius.client_ocsp.empty()) {
     GH_TRY(impl->status, CertificateStatus::start({.limit = impl->config.ocsp_limit, .silence_is_good = impl->config.silence_is_good, .now = {}}));
-    if (!impl->config.client_ocsp.empty() && impl->config.radius.tls_client_auth != "none" && !impl->config.radius.listen.empty())
-      log::write(log::Level::warning, {}, "client_ocsp is for clients of PT-TLS: no responder is asked of certificates inside EAP-TTLS, revocation lists count there");
   }
   GH_TRY(impl->results, Outlets::open(impl->config.results, impl->config.key, *impl->state));
   impl->signals.add(SIGTERM);

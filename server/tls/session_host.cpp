@@ -143,15 +143,15 @@ void SessionHost::activate(Activation activation) {
   server_->state->activate(std::move(activation), completion([id](Session& s, Result<void> r) { s.on_activated(id, std::move(r)); }));
 }
 
-void SessionHost::ask_status(std::string session, Certificate certificate, Certificate issuer) {
-  server_->ask_status(server_->config.ak_ocsp, {std::move(certificate), std::move(issuer), {}},
-                      [weak = weak_from_this(), strand = strand_, id = std::move(session)](Result<void> status) {
+void SessionHost::ask_status(std::string session, CertificateOf whose, Certificate certificate, Certificate issuer) {
+  server_->ask_status(whose == CertificateOf::ak ? server_->config.ak_ocsp : server_->config.ek_ocsp, {std::move(certificate), std::move(issuer), {}},
+                      [weak = weak_from_this(), strand = strand_, whose, id = std::move(session)](Result<void> status) {
                         auto shared = std::make_shared<Result<void>>(std::move(status));
-                        asio::post(strand, [weak, shared, id] {
+                        asio::post(strand, [weak, shared, whose, id] {
                           const auto self = weak.lock();
                           if (!self || self->gone_ || !self->session_) return;
                           self->clock_.enter(Doing::protocol);
-                          self->session_->on_status(id, std::move(*shared));
+                          self->session_->on_status(id, whose, std::move(*shared));
                           self->after();
                         });
                       });

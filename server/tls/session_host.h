@@ -28,7 +28,7 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   void commit_result(SessionResult result) override;
   void stage_software(SoftwareChunk chunk) override;
   void activate(Activation activation) override;
-  void ask_status(std::string session, Certificate certificate, Certificate issuer) override;
+  void ask_status(std::string session, CertificateOf whose, Certificate certificate, Certificate issuer) override;
   bool has_room(std::size_t pending) override;
   std::shared_ptr<const refdb::View> references() override { return view_; }
   void renew() override;

@@ -86,6 +86,13 @@ class TlsTunnel final : public EapTunnel {
     return keys;
   }
   std::string subject() const override { return peer_subject(ssl_.get()); }
+  Result<std::optional<Issued>> certificate_and_issuer() const override {
+    const ByteVector issuer = peer_issuer(ssl_.get());
+    if (issuer.empty()) return std::nullopt;
+    GH_TRY(Certificate own, Certificate::from_der(peer_certificate(ssl_.get())));
+    GH_TRY(Certificate above, Certificate::from_der(issuer));
+    return Issued(std::move(own), std::move(above));
+  }
   CertificateNames certificate_names() const override { return peer_certificate_names(ssl_.get()); }
   std::string version() const override { return SSL_get_version(ssl_.get()); }
   std::string cipher() const override { return SSL_get_cipher_name(ssl_.get()); }

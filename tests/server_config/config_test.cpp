@@ -42,6 +42,10 @@ class ConfigFile : public ::testing::Test {
 const std::string least =
     "[pt_tls]\nlisten = [\"127.0.0.1:0\", \"[::]:271\"]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n";
 const std::string rest = "[refdb]\npath = \"refdb\"\n[state]\npath = \"state\"\n";
+// [radius] with these keys and what it can't be without.
+std::string radius_of(const std::string& keys) {
+  return "[radius]\nlisten = [\"127.0.0.1:1812\"]\npasswords = \"p\"\n" + keys + "[[radius.client]]\naddress = \"10.0.0.0/8\"\nsecret_file = \"s\"\n";
+}
 
 TEST_F(ConfigFile, NeedsOnlyListenerReferencesAndState) {
   const auto config = read(least + rest);
@@ -60,6 +64,19 @@ TEST_F(ConfigFile, RespondersAreUrlsOrWhatCertificatesName) {
   EXPECT_TRUE(config->silence_is_good);
   EXPECT_EQ(config->ocsp_limit, std::chrono::seconds(9));
   EXPECT_FALSE(read(least + rest)->silence_is_good) << "silence refuses unless the operator says otherwise";
+  const auto others = read(least + "client_ca = \"ca.pem\"\nclient_ocsp = \"http://ocsp.example.org/a\"\n" + rest +
+                           "[attestation]\nek_ca = \"ek.pem\"\nek_ocsp = \"certificate\"\n" + radius_of("tls_client_auth = \"optional\"\n"));
+  ASSERT_TRUE(others);
+  EXPECT_EQ(others->ek_ocsp, "certificate");
+  EXPECT_EQ(others->radius.client_ocsp, "http://ocsp.example.org/a") << "whose authorities are those of PT-TLS";
+  const auto own = read(least + "client_ca = \"ca.pem\"\nclient_ocsp = \"http://ocsp.example.org/a\"\n" + rest +
+                        radius_of("tls_client_auth = \"optional\"\nclient_ca = \"eap.pem\"\n"));
+  ASSERT_TRUE(own);
+  EXPECT_EQ(own->radius.client_ocsp, "") << "other authorities have another responder";
+  EXPECT_EQ(mistakes(least + rest + "[attestation]\nek_ocsp = \"certificate\"\n"),
+            std::vector<std::string>{"0: attestation.ek_ca: is missing, and attestation.ek_ocsp needs it"});
+  EXPECT_EQ(mistakes(least + rest + radius_of("client_ocsp = \"certificate\"\n")),
+            std::vector<std::string>{"0: radius.client_ocsp: wants tls_client_auth = \"optional\" or \"required\": else no client has a certificate"});
   for (const char* const url : {"ftp://a", "http://", "https:///x", "http://a b", "file:///etc/passwd", "ocsp.example.org", ""})
     EXPECT_EQ(mistakes(least + "client_ca = \"ca.pem\"\nclient_ocsp = \"" + url + "\"\n" + rest),
               std::vector<std::string>{"6: pt_tls.client_ocsp: is the URL of an OCSP responder (http:// or https://), or \"certificate\""}) << url;

@@ -102,6 +102,7 @@ class Enrolment : public ::testing::Test {
   // The whole exchange. `change`: the response before it is sent.
   Said enrol(const Endpoint& from, const std::function<void(ByteVector&)>& change = {}) {
     ByHand client(world);
+    client.host.status = status;
     const ByteVector request = from.request();
     Answer answer = client.say({pa(kind::request, request)});
     if (const Said said = outcome(answer); said.code) return said;
@@ -132,6 +133,7 @@ class Enrolment : public ::testing::Test {
   SoftwareEk ek{"P-256"};
   std::shared_ptr<const SigningKey> ak = *SigningKey::generate(KeyAlgorithm::ecc);
   Endpoint endpoint;
+  std::function<Result<void>(const Certificate&, const Certificate&)> status;  // what a responder says
 };
 
 TEST_F(Enrolment, AnExpectedTpmWithACertificateBecomesATrustedDevice) {
@@ -272,6 +274,49 @@ TEST_F(Enrolment, ACertificateThatDoesntCountEnrolsNobody) {
   const Said none = enrol(endpoint);
   EXPECT_EQ(none.text, "the server knows no TPM manufacturers' CAs");
   EXPECT_FALSE(device("laptop-17"));
+}
+
+TEST_F(Enrolment, ACertificateWhoseResponderIsAskedEnrolsNobodyUnlessItIsGood) {
+  world.settings.ek_status = true;
+  Result<void> says{};
+  std::vector<std::string> asked;
+  const EkCa middle("intermediate", &ca);
+  status = [&](const Certificate& certificate, const Certificate& issuer) {
+    EXPECT_EQ(certificate.key().pin(), tpm::parse_public(endpoint.ek_public)->key.pin());
+    asked.push_back(issuer.subject());
+    return says;
+  };
+  endpoint.certificate = middle.issue(ek.native());
+  endpoint.chain = {middle.certificate()};
+  for (const auto& [fault, why, code] : {std::tuple{Fault::denied, "certificate was revoked", Code::certificate},
+                                         {Fault::denied, "the OCSP responder doesn't know the certificate", Code::certificate},
+                                         {Fault::environment, "the OCSP responder doesn't answer", Code::failed}}) {
+    says = fail(Error{fault, why, "RFC 6960", 0, {}, {}});
+    endpoint.token = open("laptop-17");
+    const Said said = enrol(endpoint);
+    EXPECT_EQ(said.code, code);
+    EXPECT_EQ(said.text, why);
+    EXPECT_FALSE(device("laptop-17"));
+  }
+  // Silence used nothing up.
+  says = {};
+  EXPECT_EQ(enrol(endpoint).code, Code::enrolled);
+  EXPECT_EQ(asked, std::vector<std::string>(4, "CN=intermediate"));
+  // Of a certificate that doesn't count nobody is asked, nor where the operator named the EK.
+  const EkCa stranger("TPM manufacturer");
+  endpoint.chain = {};
+  endpoint.token = open("laptop-18");
+  endpoint.certificate = stranger.issue(ek.native());
+  EXPECT_EQ(enrol(endpoint).code, Code::certificate);
+  const SoftwareEk other("P-256");
+  endpoint.ek = &other;
+  endpoint.ek_public = other.public_area();
+  endpoint.certificate = {};
+  const auto other_ak = *SigningKey::generate(KeyAlgorithm::ecc);
+  endpoint.ak_public = other_ak->public_area();
+  endpoint.token = open("laptop-18", [&](server::EnrolmentOffer& offer) { offer.ek = tpm::parse_public(other.public_area())->key.pin(); });
+  EXPECT_EQ(enrol(endpoint).code, Code::enrolled);
+  EXPECT_EQ(asked.size(), 4U);
 }
 
 TEST_F(Enrolment, ACertificateBelowAnIntermediateComesWithItsChain) {

@@ -122,6 +122,26 @@ TEST_F(Status, IsAskedAnewBeforeItEndsAndEndsWithItsTime) {
   EXPECT_EQ(said(*status, "good", url), "the OCSP responder doesn't answer") << "its time is over, and nobody renewed it";
 }
 
+TEST_F(Status, WhatCantBeMadeAnewIsSaidBeforeItEnds) {
+  std::atomic<std::int64_t> clock{::time(nullptr)};
+  std::optional<Responder> responder(std::in_place, authority_, folder_ / "index.txt", std::vector{path("good")}, std::vector<std::string>());
+  const std::string url = responder->url();
+  const auto status = start({.now = [&] { return clock.load(); }});
+  EXPECT_EQ(said(*status, "good", url), "good");
+  EXPECT_FALSE(status->unrenewed());
+  responder->stop();
+  clock += 50 * 60;
+  EXPECT_EQ(said(*status, "good", url), "good");
+  std::optional<server::UnrenewedAnswers> old;
+  while (!(old = status->unrenewed())) std::this_thread::yield();
+  EXPECT_EQ(old->count, 1U);
+  EXPECT_GT(old->first_end, clock.load());
+  EXPECT_LE(old->first_end, clock.load() + 10 * 60);
+  // Once it has ended there is nothing to be saved any more.
+  clock += 11 * 60;
+  EXPECT_FALSE(status->unrenewed());
+}
+
 TEST_F(Status, SilenceIsWhatTheOperatorSaysItIs) {
   Saying silent("");
   StatusOptions hard{.limit = std::chrono::milliseconds(200)}, soft{.limit = std::chrono::milliseconds(200), .silence_is_good = true};

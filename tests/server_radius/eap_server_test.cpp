@@ -162,6 +162,43 @@ TEST_F(EapConversation, ACertificateNeedsNoMethod) {
   EXPECT_EQ(answer(eap::type::identity, as_bytes("carol"))->type, eap::type::md5_challenge);
 }
 
+TEST_F(EapConversation, NothingIsHeardBeforeItIsKnownWhetherTheCertificateWasRevoked) {
+  config.certificate = EapServer::Certificate::optional;
+  host.asks = true;
+  begin("CN=client");
+  EXPECT_EQ(to_hex(*say(eap::type::identity, as_bytes("outer"))).substr(8), "1520");
+  EXPECT_FALSE(say(eap::type::ttls, *from_hex("0016")));
+  EXPECT_FALSE(server->receive(response(identifier, eap::type::ttls, *from_hex("00"))));
+  EXPECT_FALSE(server->waiting());
+  server->on_certificate({});
+  EXPECT_TRUE(listen());
+  server->on_certificate(gatehouse::fail(Fault::denied, "certificate was revoked"));  // the first word counts
+  EXPECT_FALSE(server->over());
+  EXPECT_EQ(answer(eap::type::identity, as_bytes("somebody"))->type, eap::type::pt_eap);
+  EXPECT_EQ(host.done, (std::vector<std::string>{"certificate", "accepted somebody by certificate"}));
+
+  identifier = 9;
+  begin("CN=client");
+  (void)say(eap::type::identity, as_bytes("outer"));
+  EXPECT_FALSE(say(eap::type::ttls, *from_hex("0016")));
+  server->on_certificate(gatehouse::fail(Error{Fault::denied, "certificate was revoked", "RFC 6960", 0, {}, "'CN=client'"}));
+  const auto last = listen();
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->front(), std::byte(eap::Code::failure));
+  EXPECT_TRUE(server->over());
+  EXPECT_FALSE(server->verdict());
+  EXPECT_EQ(server->failure(), "certificate was revoked");
+  EXPECT_EQ(server->failure_detail(), "'CN=client'");
+
+  // Who has none is asked for a password, and nobody about a certificate.
+  host.done.clear();
+  identifier = 9;
+  begin();
+  handshake();
+  EXPECT_EQ(answer(eap::type::identity, as_bytes("carol"))->type, eap::type::md5_challenge);
+  EXPECT_TRUE(host.done.empty());
+}
+
 TEST_F(EapConversation, MethodsAreNegotiatedByNak) {
   begin();
   handshake();

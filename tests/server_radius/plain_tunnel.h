@@ -59,8 +59,13 @@ class NotingHost final : public server::EapHost {
   void acknowledged() override { done.push_back("acknowledged"); }
   void without_assessment(const server::EapIdentity& identity) override { done.push_back("without " + identity.name); }
   ByteVector random_bytes_of(std::size_t count) override { return ByteVector(count, std::byte{0x2A}); }
+  bool asks_for_certificate() override {
+    if (asks) done.push_back("certificate");
+    return asks;
+  }
 
   std::vector<std::string> done;
+  bool asks = false;
 
  private:
   server::StoredPassword carol_{Secret(as_bytes("secret")), *nt_hash("secret")};

@@ -136,9 +136,9 @@ std::unique_ptr<pipeline::Evidence> LoopHost::open_evidence(pipeline::Context co
     post([id, shared](server::Session& s) { s.on_outcome(id, std::move(*shared)); });
   });
 }
-void LoopHost::ask_status(std::string session, Certificate certificate, Certificate issuer) {
+void LoopHost::ask_status(std::string session, server::CertificateOf whose, Certificate certificate, Certificate issuer) {
   expect();
-  post([session = std::move(session), said = status(certificate, issuer)](server::Session& s) { s.on_status(session, said); });
+  post([session = std::move(session), whose, said = status(certificate, issuer)](server::Session& s) { s.on_status(session, whose, said); });
 }
 void LoopHost::begin_session(server::SessionIntent intent) {
   expect();

@@ -71,7 +71,7 @@ class LoopHost final : public server::Host {
   void commit_result(server::SessionResult result) override;
   void stage_software(server::SoftwareChunk chunk) override;
   void activate(server::Activation activation) override;
-  void ask_status(std::string session, Certificate certificate, Certificate issuer) override;
+  void ask_status(std::string session, server::CertificateOf whose, Certificate certificate, Certificate issuer) override;
   bool has_room(std::size_t) override { return true; }
   std::shared_ptr<const refdb::View> references() override { return world_.references; }
   std::int64_t now_ms() override { return world_.now_ms(); }

@@ -537,15 +537,15 @@ void AttestationImv::judge_key() {
     const auto [certificate, issuer] = *t.certificate;
     Asking asking{std::move(next)};
     state_ = std::move(asking);
-    return c_.host.ask_status(c_.session, certificate, issuer);
+    return c_.host.ask_status(c_.session, CertificateOf::ak, certificate, issuer);
   }
   state_ = std::move(next);
   c_.host.begin_session(c_.intent);
 }
 
-void AttestationImv::status(const Result<void>& status) {
+void AttestationImv::status(CertificateOf whose, const Result<void>& status) {
   auto* a = std::get_if<Asking>(&state_);
-  if (a == nullptr) return;
+  if (a == nullptr || whose != CertificateOf::ak) return;
   if (!status) return fail_attestation("No trusted AIK available: " + status.error().text());
   Beginning next = std::move(a->next);
   state_ = std::move(next);

@@ -27,7 +27,7 @@ class AttestationImv final : public Imv {
   void malformed(std::string_view why) override { fail(std::string(why)); }
   bool waiting() const override;
   void session_begun(const Result<void>& on_disk) override;
-  void status(const Result<void>& status) override;
+  void status(CertificateOf whose, const Result<void>& status) override;
   void outcome(Result<pipeline::Outcome>& outcome) override;
   std::size_t pending_bytes() const override;
   pipeline::Verdict* verdict() override;

@@ -56,13 +56,17 @@ Judged<Expected> expected_by(const Conversation& c, const enrolment::Request& re
   return out;
 }
 
-// The certificate vouches for the EK, unless an operator named this very key.
-Judged<void> vouch(const Conversation& c, const enrolment::Request& request, const Expected& expected, const PublicKey& key, std::int64_t now,
-                   BoundEk& ek) {
+// A certificate and who issued it.
+using Issued = std::pair<Certificate, Certificate>;
+
+// The certificate vouches for the EK, unless an operator named this very key. What its responder is to be asked about; nullopt:
+// nobody is, or it is one of the operator's authorities itself.
+Judged<std::optional<Issued>> vouch(const Conversation& c, const enrolment::Request& request, const Expected& expected, const PublicKey& key,
+                                    std::int64_t now, BoundEk& ek) {
   const bool named = expected.offer ? expected.offer->ek == ek.pin : expected.known->certificate.empty();
   if (expected.offer && !expected.offer->ek.empty() && !named)
     return refuse(Code::not_expected, "the enrolment is for another TPM", "EK " + ek.pin);
-  if (named) return {};
+  if (named) return std::nullopt;
   if (request.ek_certificate.empty()) return refuse(Code::certificate, "the TPM has no certificate for its EK, and the operator didn't name the EK", "EK " + ek.pin);
   if (!c.settings.ek_authorities) return refuse(Code::certificate, "the server knows no TPM manufacturers' CAs", "attestation.ek_ca isn't configured");
   const auto certificate = Certificate::from_der(request.ek_certificate);
@@ -71,14 +75,15 @@ Judged<void> vouch(const Conversation& c, const enrolment::Request& request, con
   std::vector<Certificate> chain;
   for (const Bytes der : request.chain)
     if (auto one = Certificate::from_der(der)) chain.push_back(*std::move(one));
-  if (const auto valid = c.settings.ek_authorities->verify_endorsement(*certificate, chain, now / 1000); !valid)
-    return refuse(Code::certificate, valid.error().reason, valid.error().text() + "; certificate of '" + certificate->issuer() + "'");
+  const auto issuer = c.settings.ek_authorities->verified_issuer(*certificate, chain, now / 1000, ek_certificate_usage);
+  if (!issuer) return refuse(Code::certificate, issuer.error().reason, issuer.error().text() + "; certificate of '" + certificate->issuer() + "'");
   ek.certificate = certificate->fingerprint();
   ek.issuer = certificate->issuer();
   ek.manufacturer = certificate->tpm_model().manufacturer;
   ek.model = certificate->tpm_model().model;
   ek.version = certificate->tpm_model().version;
-  return {};
+  if (!c.settings.ek_status || !*issuer) return std::nullopt;
+  return Issued(*certificate, **issuer);
 }
 
 struct Sealed {
@@ -87,6 +92,7 @@ struct Sealed {
   Secret secret, token;
   enrolment::Challenge challenge;
   TpmCredential credential;
+  std::optional<Issued> to_ask;
 };
 // The last step is the dear one.
 Judged<Sealed> judge(const Conversation& c, const enrolment::Request& request) {
@@ -101,7 +107,8 @@ Judged<Sealed> judge(const Conversation& c, const enrolment::Request& request) {
   const auto ak_area = tpm::parse_public(request.ak_public);
   if (!ak_area) return refuse(Code::key, ak_area.error());
   if (const auto why = tpm::no_attestation_key(*ak_area)) return refuse(Code::key, *why);
-  if (auto good = vouch(c, request, *expected, ek_area->key, now, ek); !good) return std::unexpected(std::move(good).error());
+  auto vouched = vouch(c, request, *expected, ek_area->key, now, ek);
+  if (!vouched) return std::unexpected(std::move(vouched).error());
   // A name of another algorithm can't be what its quotes have.
   const Bytes qualified = request.ak_qualified_name;
   const std::size_t size = ak_area->name.size();
@@ -112,7 +119,7 @@ Judged<Sealed> judge(const Conversation& c, const enrolment::Request& request) {
                       .ak = ak_area->key, .object_attributes = ak_area->attributes, .name_algorithm = *ak_algorithm,
                       .qualified_name = to_vector(qualified), .ek = std::move(ek)},
              .device = expected->device.empty() ? ak_area->key.key_id() : expected->device, .secret = Secret(random_bytes(secret_size)),
-             .token = {}, .challenge = {}, .credential = {}};
+             .token = {}, .challenge = {}, .credential = {}, .to_ask = *std::move(vouched)};
   if (expected->offer) out.token = Secret(expected->offer->key);
   auto sealed = make_tpm_credential({ek_area->key, *name_algorithm, ek_area->symmetric.key_bits}, ak_area->name, out.secret.reveal());
   if (!sealed) return refuse(sealed.error().fault == Fault::denied ? Code::key : Code::failed, sealed.error());
@@ -160,8 +167,6 @@ void EnrolmentImv::on_request(const Message& message, const patnc::Attribute& at
   const ByteVector nonce = c_.host.random(enrolment::nonce_size);
   Writer w;
   enrolment::append_challenge(w, {.nonce = nonce, .id_object = sealed->credential.id_object, .encrypted_secret = sealed->credential.encrypted_secret});
-  if (!channel().add(0, c_.settings.raw_vendor, enrolment::type::challenge, w.view(), message.collector))
-    return tell(message.collector, enrolment::Code::failed, {}, "the challenge doesn't fit into a message");
   Challenged next;
   next.collector = message.collector;
   next.transcript = enrolment::transcript(attribute.value, w.view());
@@ -169,7 +174,28 @@ void EnrolmentImv::on_request(const Message& message, const patnc::Attribute& at
   next.device = std::move(sealed->device);
   next.secret = std::move(sealed->secret);
   next.token = std::move(sealed->token);
+  if (!sealed->to_ask) return challenge(std::move(next), w.view());
+  const auto& [certificate, issuer] = *sealed->to_ask;
+  Asking asking{std::move(next), to_vector(w.view())};
+  state_ = std::move(asking);
+  c_.host.ask_status(c_.session, CertificateOf::ek, certificate, issuer);
+}
+
+void EnrolmentImv::challenge(Challenged next, Bytes value) {
+  const std::uint16_t collector = next.collector;
+  if (!channel().add(0, c_.settings.raw_vendor, enrolment::type::challenge, value, collector))
+    return tell(collector, enrolment::Code::failed, {}, "the challenge doesn't fit into a message");
   state_ = std::move(next);
+}
+
+void EnrolmentImv::status(CertificateOf whose, const Result<void>& status) {
+  auto* const asking = std::get_if<Asking>(&state_);
+  if (asking == nullptr || whose != CertificateOf::ek) return;
+  Asking was = std::move(*asking);
+  if (status) return challenge(std::move(was.next), was.challenge);
+  // Silence says nothing of the certificate: another attempt may be heard.
+  const enrolment::Code code = status.error().fault == Fault::denied ? enrolment::Code::certificate : enrolment::Code::failed;
+  tell(was.next.collector, code, {}, status.error().reason, "EK certificate: " + status.error().text());
 }
 
 void EnrolmentImv::on_response(const Message& message, const patnc::Attribute& attribute) {

@@ -3,6 +3,7 @@
 //
 //   collector                            validator
 //     Enrolment Request ───────────────▶  idle: who is expected, the EK's certificate, both public areas
+//                                         asking: what the certificate's responder says (OCSP), where that is wanted
 //     ◀──────────────── Enrolment Challenge  challenged: a secret that only this TPM gives away, for this AK
 //     Enrolment Response ──────────────▶  writing: what it proves, to the state store
 //     ◀────────────────── Enrolment Outcome  told
@@ -26,7 +27,8 @@ class EnrolmentImv final : public Imv {
   std::string_view label() const override { return "Enrolment"; }
   void receive(const Message& message) override;
   void malformed(std::string_view why) override;
-  bool waiting() const override { return std::holds_alternative<Writing>(state_); }
+  bool waiting() const override { return std::holds_alternative<Writing>(state_) || std::holds_alternative<Asking>(state_); }
+  void status(CertificateOf whose, const Result<void>& status) override;
   void activated(const Result<void>& on_disk) override;
 
  private:
@@ -44,6 +46,10 @@ class EnrolmentImv final : public Imv {
     Secret secret, token;   // what the TPM gives away; the token's key, empty: by the known EK
     Digest transcript;
   };
+  struct Asking {
+    Challenged next;
+    ByteVector challenge;
+  };
   struct Writing {
     std::uint16_t collector = pbtnc::any;
     std::string device;
@@ -52,9 +58,10 @@ class EnrolmentImv final : public Imv {
 
   void on_request(const Message& message, const patnc::Attribute& attribute);
   void on_response(const Message& message, const patnc::Attribute& attribute);
+  void challenge(Challenged next, Bytes value);
   void tell(std::uint16_t collector, enrolment::Code code, std::string_view device, std::string_view text, const std::string& detail = {});
 
-  std::variant<Idle, Challenged, Writing, Told> state_;
+  std::variant<Idle, Asking, Challenged, Writing, Told> state_;
 };
 
 }  // namespace gatehouse::server
