@@ -32,28 +32,52 @@ Md5 md5(std::initializer_list<Bytes> pieces) {
   return finish(context);
 }
 
-Md5 hmac_md5(Bytes key, std::initializer_list<Bytes> pieces) {
-  std::array<std::byte, block> inner{}, outer{};
+Md5 hmac_md5(Bytes key, std::initializer_list<Bytes> pieces) { return HmacMd5(key)(pieces); }
+
+HmacMd5::HmacMd5(Bytes key) {
   Md5 short_key{};
   if (key.size() > block) {
     short_key = md5({key});
     key = short_key;
   }
-  for (std::size_t i = 0; i < block; ++i) {
-    const std::byte k = i < key.size() ? key[i] : std::byte{0};
-    inner[i] = k ^ std::byte{0x36};
-    outer[i] = k ^ std::byte{0x5C};
-  }
-  MD5_CTX context;
-  GH_ASSERT(MD5_Init(&context) == 1);
-  add(context, {inner});
+  const auto after = [key](std::byte pad) {
+    std::array<std::byte, block> padded{};
+    for (std::size_t i = 0; i < block; ++i) padded[i] = pad ^ (i < key.size() ? key[i] : std::byte{0});
+    MD5_CTX context;
+    GH_ASSERT(MD5_Init(&context) == 1);
+    add(context, {padded});
+    wipe(padded);
+    const State out{context.A, context.B, context.C, context.D};
+    wipe(std::as_writable_bytes(std::span(&context, 1)));
+    return out;
+  };
+  inner_ = after(std::byte{0x36});
+  outer_ = after(std::byte{0x5C});
+  wipe(short_key);
+}
+
+HmacMd5::~HmacMd5() {
+  wipe(std::as_writable_bytes(std::span(inner_)));
+  wipe(std::as_writable_bytes(std::span(outer_)));
+}
+
+Md5 HmacMd5::operator()(std::initializer_list<Bytes> pieces) const {
+  const auto begun = [](const State& state) {
+    MD5_CTX out;
+    GH_ASSERT(MD5_Init(&out) == 1);
+    out.A = state[0];
+    out.B = state[1];
+    out.C = state[2];
+    out.D = state[3];
+    out.Nl = 8 * block;  // bits so far
+    return out;
+  };
+  MD5_CTX context = begun(inner_);
   add(context, pieces);
   const Md5 first = finish(context);
-  const Md5 out = md5({outer, first});
-  wipe(inner);
-  wipe(outer);
-  wipe(short_key);
-  return out;
+  context = begun(outer_);
+  add(context, {first});
+  return finish(context);
 }
 
 }  // namespace gatehouse

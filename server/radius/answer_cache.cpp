@@ -1,48 +1,82 @@
 #include "server/radius/answer_cache.h"
 
+#include <cstring>
+
+#include "base/hash.h"
+
 namespace gatehouse::server {
 
-void AnswerCache::erase(std::map<Key, Place>::iterator at) {
-  bytes_ -= at->second->packet.size();
-  entries_.erase(at->second);
-  by_key_.erase(at);
+namespace {
+
+std::array<std::uint64_t, 3> random_seed() {
+  std::array<std::uint64_t, 3> out{};
+  fill_random(std::as_writable_bytes(std::span(out)));
+  return out;
+}
+
+std::uint64_t folded(std::uint64_t a, std::uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = Wide(a) * b;
+  return std::uint64_t(product) ^ std::uint64_t(product >> 64);
+}
+
+}  // namespace
+
+std::size_t AnswerCache::Hash::operator()(const Key& key) const {
+  std::array<std::uint64_t, 2> address{};
+  std::memcpy(address.data(), key.address.data(), sizeof address);
+  const std::uint64_t rest = std::uint64_t(key.port) << 16 | std::uint64_t(key.socket) << 8 | key.identifier;
+  return folded(folded(address[0] ^ seed[0], address[1] ^ seed[1]) ^ rest, seed[2] | 1);
+}
+
+AnswerCache::AnswerCache(Limits limits) : limits_(limits), entries_(0, Hash{random_seed()}) {}
+
+void AnswerCache::erase(Map::iterator at) {
+  const Entry& e = at->second;
+  (e.before != nullptr ? e.before->after : oldest_) = e.after;
+  (e.after != nullptr ? e.after->before : newest_) = e.before;
+  bytes_ -= e.packet.size();
+  entries_.erase(at);
 }
 
 void AnswerCache::trim(Clock::time_point now) {
-  while (!entries_.empty() && (now - entries_.front().since > limits_.memory || entries_.size() > limits_.requests || bytes_ > limits_.bytes))
-    erase(by_key_.find(entries_.front().key));
+  while (oldest_ != nullptr && (now - oldest_->since > limits_.memory || entries_.size() > limits_.requests || bytes_ > limits_.bytes))
+    erase(entries_.find(*oldest_->key));
 }
 
 std::variant<AnswerCache::New, AnswerCache::AtWork, AnswerCache::Answered> AnswerCache::take(
     const Key& key, const radius::Authenticator& authenticator, Clock::time_point now) {
   const std::lock_guard lock(mutex_);
   trim(now);
-  if (const auto at = by_key_.find(key); at != by_key_.end()) {
-    const Entry& e = *at->second;
+  if (const auto at = entries_.find(key); at != entries_.end()) {
+    const Entry& e = at->second;
     if (e.authenticator == authenticator) {
       if (e.packet.empty()) return AtWork{};
       return Answered{e.packet};
     }
     erase(at);
   }
-  entries_.push_back({key, authenticator, now, {}});
-  by_key_.emplace(key, std::prev(entries_.end()));
+  const auto at = entries_.emplace(key, Entry{authenticator, now, {}, nullptr, newest_, nullptr}).first;
+  Entry& e = at->second;
+  e.key = &at->first;
+  (newest_ != nullptr ? newest_->after : oldest_) = &e;
+  newest_ = &e;
   trim(now);
   return New{};
 }
 
 void AnswerCache::answer(const Key& key, const radius::Authenticator& authenticator, Bytes packet) {
   const std::lock_guard lock(mutex_);
-  const auto at = by_key_.find(key);
-  if (at == by_key_.end() || at->second->authenticator != authenticator || !at->second->packet.empty()) return;
-  at->second->packet = to_vector(packet);
+  const auto at = entries_.find(key);
+  if (at == entries_.end() || at->second.authenticator != authenticator || !at->second.packet.empty()) return;
+  at->second.packet = to_vector(packet);
   bytes_ += packet.size();
 }
 
 void AnswerCache::forget(const Key& key, const radius::Authenticator& authenticator) {
   const std::lock_guard lock(mutex_);
-  const auto at = by_key_.find(key);
-  if (at != by_key_.end() && at->second->authenticator == authenticator) erase(at);
+  const auto at = entries_.find(key);
+  if (at != entries_.end() && at->second.authenticator == authenticator) erase(at);
 }
 
 std::size_t AnswerCache::requests() const {

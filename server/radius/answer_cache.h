@@ -3,11 +3,11 @@
 // of more, the oldest are forgotten. Time comes from the caller. Any thread.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
-#include <list>
-#include <map>
 #include <mutex>
+#include <unordered_map>
 #include <variant>
 
 #include "base/bytes.h"
@@ -37,7 +37,9 @@ class AnswerCache {
   };
 
   AnswerCache() : AnswerCache(Limits{}) {}
-  explicit AnswerCache(Limits limits) : limits_(limits) {}
+  explicit AnswerCache(Limits limits);
+  AnswerCache(const AnswerCache&) = delete;
+  AnswerCache& operator=(const AnswerCache&) = delete;
 
   // A new one is at work from now on; one with another authenticator takes the place of the one before.
   std::variant<New, AtWork, Answered> take(const Key& key, const radius::Authenticator& authenticator, Clock::time_point now);
@@ -48,21 +50,28 @@ class AnswerCache {
   std::size_t bytes() const;
 
  private:
+  // In the order in which they came, which the map's entries keep themselves: each packet passes here three times.
   struct Entry {
-    Key key;
     radius::Authenticator authenticator{};
     Clock::time_point since;
     ByteVector packet;  // empty: at work
+    const Key* key = nullptr;
+    Entry *before = nullptr, *after = nullptr;
   };
-  using Place = std::list<Entry>::iterator;
-  void erase(std::map<Key, Place>::iterator at);
+  // Who may ask chooses ports and identifiers, and doesn't know the seed.
+  struct Hash {
+    std::array<std::uint64_t, 3> seed;
+    std::size_t operator()(const Key& key) const;
+  };
+  using Map = std::unordered_map<Key, Entry, Hash>;
+  void erase(Map::iterator at);
   void trim(Clock::time_point now);
 
   const Limits limits_;
   mutable std::mutex mutex_;
-  std::list<Entry> entries_;      // guarded by mutex_: the oldest first
-  std::map<Key, Place> by_key_;   // guarded by mutex_
-  std::size_t bytes_ = 0;         // guarded by mutex_
+  Map entries_;                                   // guarded by mutex_
+  Entry *oldest_ = nullptr, *newest_ = nullptr;   // guarded by mutex_
+  std::size_t bytes_ = 0;                         // guarded by mutex_
 };
 
 }  // namespace gatehouse::server

@@ -25,6 +25,7 @@ Result<std::shared_ptr<const RadiusClients>> RadiusClients::load(const RadiusCon
     if (!by_certificate) {
       GH_TRY(client.secret, read(c.secret_file));
     }
+    client.keyed = std::make_unique<const HmacMd5>(client.secret.reveal());
     client.profile = c.profile;
     client.attestation = c.attestation;
     client.dynamic_port = c.dynamic_port;

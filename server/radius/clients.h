@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/md5.h"
 #include "base/secret.h"
 #include "server/config/radius.h"
 
@@ -18,6 +19,7 @@ struct RadiusClient {
   std::string name;  // its address or prefix as configured, or the subject of its certificate
   AddressPrefix prefix;
   Secret secret;
+  std::unique_ptr<const HmacMd5> keyed;  // by the secret
   RadiusProfile profile = RadiusProfile::ipsec;
   bool attestation = true;
   std::uint16_t dynamic_port = 0;                // 0: it isn't asked to cut anybody off

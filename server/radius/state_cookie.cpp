@@ -1,5 +1,7 @@
 #include "server/radius/state_cookie.h"
 
+#include <algorithm>
+
 #include "base/hash.h"
 #include "base/reader.h"
 #include "base/writer.h"
@@ -8,26 +10,23 @@ namespace gatehouse::server {
 namespace {
 
 constexpr std::uint8_t version = 1;
-constexpr std::size_t body_size = 17, tag_size = 16;
-static_assert(body_size + tag_size == StateCookies::size);
+constexpr std::size_t body_size = 17;
 
 }  // namespace
 
-StateCookies::StateCookies() : key_(Bytes(random_bytes(32))) { fill_random(std::as_writable_bytes(std::span(&node_, 1))); }
+StateCookies::StateCookies() : hmac_(Secret(Bytes(random_bytes(32))).reveal()) { fill_random(std::as_writable_bytes(std::span(&node_, 1))); }
 
-ByteVector StateCookies::tag(Bytes body, const IpAddress& client, Bytes secret) const {
-  Writer w;
-  w.put_bytes(body);
-  w.put_bytes(std::as_bytes(std::span(client)));
-  w.put_bytes(secret);
-  ByteVector message = std::move(w).take();
-  const Digest out = hmac(HashAlgorithm::sha256, key_.reveal(), message);
-  wipe(message);
-  return to_vector(out.view().first(tag_size));
+StateCookies::Tag StateCookies::tag(Bytes body, const IpAddress& client, Bytes secret) const {
+  const auto whole = hmac_({body, std::as_bytes(std::span(client)), secret});
+  Tag out;
+  std::copy_n(whole.begin(), tag_size, out.begin());
+  return out;
 }
 
 ByteVector StateCookies::seal(const Place& place, const IpAddress& client, Bytes secret) const {
+  static_assert(body_size + tag_size == size);
   Writer w;
+  w.reserve_bytes(size);
   w.put(version);
   w.put(node_);
   w.put(place.conversation);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "base/hmac_sha256.h"
 #include "base/secret.h"
 #include "server/config/address_prefix.h"
 
@@ -29,8 +30,10 @@ class StateCookies {
   std::optional<Place> open(Bytes state, const IpAddress& client, Bytes secret) const;
 
  private:
-  ByteVector tag(Bytes body, const IpAddress& client, Bytes secret) const;
-  Secret key_;
+  static constexpr std::size_t tag_size = 16;
+  using Tag = std::array<std::byte, tag_size>;
+  Tag tag(Bytes body, const IpAddress& client, Bytes secret) const;
+  const HmacSha256 hmac_;
   std::uint32_t node_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/hex.h"
+#include "base/hmac_sha256.h"
 
 namespace gatehouse {
 namespace {
@@ -76,4 +77,21 @@ TEST(Hash, HmacMatchesRfc4231) {
 }
 
 }  // namespace
+// RFC 4231 sections 4.2, 4.3, 4.7; and what the general one makes of keys and messages around a block's size.
+TEST(HmacSha256, AsInTheRfcAndAsHmac) {
+  const ByteVector b(20, std::byte{0x0b}), aa(131, std::byte{0xaa});
+  EXPECT_EQ(to_hex(HmacSha256(b)({as_bytes("Hi There")})), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  EXPECT_EQ(to_hex(HmacSha256(as_bytes("Jefe"))({as_bytes("what do ya want "), as_bytes("for nothing?")})),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_EQ(to_hex(HmacSha256(aa)({as_bytes("Test Using Larger Than Block-Size Key - Hash Key First")})),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+  for (const std::size_t size : {1, 2, 55, 56, 63, 64, 65, 119, 120, 128, 1000})
+    for (const std::size_t key : {1, 63, 64, 65, 200}) {
+      const ByteVector k(key, std::byte{7}), m(size, std::byte{9});
+      const HmacSha256 keyed(k);
+      EXPECT_EQ(to_hex(keyed({m})), hmac(HashAlgorithm::sha256, k, m).hex()) << key << ", " << size;
+      EXPECT_EQ(to_hex(keyed({Bytes(m).first(size / 2), Bytes(m).subspan(size / 2)})), to_hex(keyed({m})));
+    }
+}
+
 }  // namespace gatehouse

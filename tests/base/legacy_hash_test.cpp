@@ -30,6 +30,13 @@ TEST(Md5, HmacAsInTheRfc) {
   EXPECT_EQ(to_hex(hmac_md5(aa, {as_bytes("Test Using Larger Than Block-Size Key - Hash Key First")})), "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd");
 }
 
+TEST(Md5, OneKeyServesManyMessages) {
+  const HmacMd5 keyed(as_bytes("Jefe"));
+  for (int n = 0; n < 2; ++n)
+    EXPECT_EQ(to_hex(keyed({as_bytes("what do ya want for "), as_bytes("nothing?")})), "750c783e6ab0b503eaa86e310a5db738");
+  EXPECT_NE(keyed({}), keyed({as_bytes("x")}));
+}
+
 // RFC 2759 section 9.2
 TEST(MsChap, AsInTheRfc) {
   const ByteVector challenge = *from_hex("5b5d7c7d7b3f2f3e3c2c602132262628"), peer = *from_hex("21402324255e262a28295f2b3a337c7e");

@@ -17,13 +17,12 @@ std::size_t count(const Packet& packet, std::uint8_t type) {
 }
 
 // Over the packet with this authenticator in its header and zeros in Message-Authenticator's place.
-bool right_message_authenticator(const Packet& packet, const Authenticator& authenticator, Bytes secret) {
+bool right_message_authenticator(const Packet& packet, const Authenticator& authenticator, const HmacMd5& secret) {
   const auto value = packet.find(type::message_authenticator);
   if (!value || value->size() != block) return false;
   const std::size_t at = std::size_t(value->data() - packet.whole.data());
-  const Md5 made = hmac_md5(secret, {packet.whole.first(authenticator_at), authenticator,
-                                     packet.whole.subspan(header_size, at - header_size), zeros,
-                                     packet.whole.subspan(at + block)});
+  const Md5 made = secret({packet.whole.first(authenticator_at), authenticator, packet.whole.subspan(header_size, at - header_size),
+                           zeros, packet.whole.subspan(at + block)});
   return equal_constant_time(made, *value);
 }
 
@@ -95,19 +94,20 @@ Result<Packet> parse_packet(Bytes datagram) {
   return out;
 }
 
-bool authentic_request(const Packet& packet, Bytes secret) {
+bool authentic_request(const Packet& packet, const HmacMd5& secret) {
   return right_message_authenticator(packet, packet.authenticator, secret);
 }
+bool authentic_request(const Packet& packet, Bytes secret) { return authentic_request(packet, HmacMd5(secret)); }
 
 bool authentic_accounting(const Packet& packet, Bytes secret) {
   if (!right_authenticator(packet, zeros, secret)) return false;
-  return count(packet, type::message_authenticator) == 0 || right_message_authenticator(packet, zeros, secret);
+  return count(packet, type::message_authenticator) == 0 || right_message_authenticator(packet, zeros, HmacMd5(secret));
 }
 
 bool authentic_answer(const Packet& packet, const Authenticator& request, Bytes secret, bool message_authenticator) {
   if (!right_authenticator(packet, request, secret)) return false;
   if (!message_authenticator && count(packet, type::message_authenticator) == 0) return true;
-  return right_message_authenticator(packet, request, secret);
+  return right_message_authenticator(packet, request, HmacMd5(secret));
 }
 
 Result<std::optional<ByteVector>> eap_message(const Packet& packet) {
@@ -117,7 +117,10 @@ Result<std::optional<ByteVector>> eap_message(const Packet& packet) {
   const auto last = std::find_if_not(first, packet.attributes.end(), is_eap);
   if (std::any_of(last, packet.attributes.end(), is_eap))
     return fail(Fault::malformed, "EAP-Message attributes aren't consecutive", spec_eap);
+  std::size_t size = 0;
+  for (auto a = first; a != last; ++a) size += a->value.size();
   ByteVector out;
+  out.reserve(size);
   for (auto a = first; a != last; ++a) out.insert(out.end(), a->value.begin(), a->value.end());
   constexpr std::size_t eap_header = 4;
   if (out.empty()) return out;
@@ -128,6 +131,8 @@ Result<std::optional<ByteVector>> eap_message(const Packet& packet) {
 }
 
 Builder::Builder(Code code, std::uint8_t identifier) {
+  constexpr std::size_t usual = 128;  // that a challenge which acknowledges a fragment stays below
+  w_.reserve_bytes(usual);
   w_.put(std::uint8_t(code));
   w_.put(identifier);
   w_.put_zeros(2 + block);
@@ -175,25 +180,29 @@ void Builder::add_eap(Bytes packet) {
   }
 }
 
-Result<ByteVector> Builder::finish(const Authenticator& for_message, Bytes secret) {
+Result<ByteVector> Builder::finish(const Authenticator& for_message, const HmacMd5& secret) {
   if (!good_ || w_.size() > max_packet) return fail(Fault::limit, "RADIUS packet longer than it may be", spec);
   ByteVector out = std::move(w_).take();
   out[2] = std::byte(out.size() >> 8);
   out[3] = std::byte(out.size());
   std::copy(for_message.begin(), for_message.end(), out.begin() + authenticator_at);
-  const Md5 made = hmac_md5(secret, {out});
+  const Md5 made = secret({out});
   std::copy(made.begin(), made.end(), out.begin() + header_size + 2);
   return out;
 }
 
 Result<ByteVector> Builder::finish_answer(const Authenticator& request, Bytes secret) && {
-  GH_TRY(ByteVector out, finish(request, secret));
+  return std::move(*this).finish_answer(request, secret, HmacMd5(secret));
+}
+
+Result<ByteVector> Builder::finish_answer(const Authenticator& request, Bytes secret, const HmacMd5& keyed) && {
+  GH_TRY(ByteVector out, finish(request, keyed));
   const Md5 made = md5({out, secret});
   std::copy(made.begin(), made.end(), out.begin() + authenticator_at);
   return out;
 }
 
-Result<ByteVector> Builder::finish_request(const Authenticator& random, Bytes secret) && { return finish(random, secret); }
+Result<ByteVector> Builder::finish_request(const Authenticator& random, Bytes secret) && { return finish(random, HmacMd5(secret)); }
 
 Result<ByteVector> Builder::finish_signed_request(Bytes secret) && {
   return std::move(*this).finish_answer(zeros, secret);

@@ -82,6 +82,7 @@ Result<Packet> parse_packet(Bytes datagram);
 // Access-Request and Status-Server: exactly one Message-Authenticator, and right (spec part 1a §3.2: in every request,
 // whatever it asks for). Constant time.
 bool authentic_request(const Packet& packet, Bytes secret);
+bool authentic_request(const Packet& packet, const HmacMd5& secret);  // where many have the same
 // Accounting-Request: its authenticator is made with the secret; a Message-Authenticator, where there is one, must be
 // right.
 bool authentic_accounting(const Packet& packet, Bytes secret);
@@ -107,13 +108,15 @@ class Builder {
 
   // Fault::limit: it would be longer than a packet may be.
   Result<ByteVector> finish_answer(const Authenticator& request, Bytes secret) &&;
+  // `keyed`: of the same secret.
+  Result<ByteVector> finish_answer(const Authenticator& request, Bytes secret, const HmacMd5& keyed) &&;
   // An Access-Request or Status-Server with a random authenticator.
   Result<ByteVector> finish_request(const Authenticator& random, Bytes secret) &&;
   // A request whose authenticator is made with the secret: Disconnect, CoA, accounting.
   Result<ByteVector> finish_signed_request(Bytes secret) &&;
 
  private:
-  Result<ByteVector> finish(const Authenticator& for_message, Bytes secret);
+  Result<ByteVector> finish(const Authenticator& for_message, const HmacMd5& secret);
 
   Writer w_;
   bool good_ = true;
