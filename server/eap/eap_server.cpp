@@ -36,6 +36,13 @@ void EapServer::fail_with(std::string_view why) {
   conclude(std::nullopt);
 }
 
+bool EapServer::transport_only(Bytes packet) const {
+  const auto p = eap::parse_packet(packet);
+  if (!p || p->code != eap::Code::response || p->type != eap::type::ttls) return false;
+  const auto data = ttls::parse_packet(p->data);
+  return data && (data->more || (out_.pending() && data->acknowledgement()));
+}
+
 Result<void> EapServer::receive(Bytes bytes) {
   if (stage_ == Stage::over) return drop("the conversation is over");
   if (packet_ || stage_ == Stage::status || (inner_ && inner_->waiting())) return drop("a response while the last one isn't answered");

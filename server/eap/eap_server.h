@@ -33,6 +33,9 @@ class EapServer {
   // A packet of the gateway's; empty: EAP-Start. An error: it is to be dropped silently, because it doesn't answer what is
   // outstanding (RFC 3748 section 4.1).
   Result<void> receive(Bytes packet);
+  // Whether a packet carries a message on without completing it, either way: to receive it costs next to nothing, and its answer is
+  // there at once.
+  bool transport_only(Bytes packet) const;
   // The path's size of EAP packets, from what the gateway says.
   void limit_fragments(std::size_t bytes) { out_.set_largest(std::min(bytes, config_.fragment_size)); }
   // Whether the client's certificate counts, where the host wanted to ask. An error ends the conversation.

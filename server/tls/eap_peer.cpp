@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/asio/bind_executor.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 
 #include "base/hash.h"
@@ -53,8 +54,13 @@ EapPeer::~EapPeer() {
   asio::post(server_->own, [server = server_] { server->maybe_done(); });
 }
 
+// Most packets are fragments, whose answer is a few bytes that are known at once: those are answered where they were received, unless
+// something else goes on in this conversation. What means work goes to whichever thread is free.
 void EapPeer::take(RadiusRequest request) {
-  asio::post(strand_, [self = self(), request = std::move(request)]() mutable { self->go_on(std::move(request)); });
+  asio::dispatch(strand_, [self = self(), request = std::make_unique<RadiusRequest>(std::move(request))]() mutable {
+    if (self->eap_.transport_only(request->eap)) return self->go_on(*std::move(request));
+    asio::post(self->strand_, [self, request = std::move(request)]() mutable { self->go_on(*std::move(request)); });
+  });
 }
 
 void EapPeer::cut() {
@@ -67,7 +73,11 @@ void EapPeer::go_on(RadiusRequest request) {
   if (request_) return front_->drop(request, RadiusDrop::repeated);
   if (request.framed_mtu && *request.framed_mtu >= smallest_mtu) eap_.limit_fragments(*request.framed_mtu - link_header);
   const Result<void> taken = eap_.receive(request.eap);
-  if (!taken) return front_->drop(request, RadiusDrop::eap);
+  if (!taken) {
+    front_->drop(request, RadiusDrop::eap);
+    // A conversation that doesn't begin isn't there.
+    return round_ == 0 ? end() : void();
+  }
   // The gateway has got the last answer, so nobody will ask for it again.
   if (last_) front_->forget(last_->first, last_->second);
   last_.reset();
@@ -168,10 +178,22 @@ void EapPeer::conclude(ByteVector packet) {
   end();
 }
 
+// Each packet defers the deadline. A timer that is there waits on when it ends too early, so that a packet costs none.
 void EapPeer::arm(std::chrono::milliseconds from_now) {
-  timer_.expires_after(from_now);
-  timer_.async_wait(asio::bind_executor(strand_, [self = self(), deadline = ++deadline_](error_code ec) {
-    if (!ec && !self->gone_ && deadline == self->deadline_) self->expire();
+  deadline_ = std::chrono::steady_clock::now() + from_now;
+  if (timed_ && *timed_ <= deadline_) return;
+  wait();
+}
+
+void EapPeer::wait() {
+  timed_ = deadline_;
+  timer_.expires_at(deadline_);
+  timer_.async_wait(asio::bind_executor(strand_, [self = self(), timed = deadline_](error_code ec) {
+    // One that has ended may wait for its turn when another one takes its place.
+    if (ec || self->gone_ || self->timed_ != timed) return;
+    self->timed_.reset();
+    if (std::chrono::steady_clock::now() < self->deadline_) return self->wait();
+    self->expire();
   }));
 }
 

@@ -59,6 +59,7 @@ class EapPeer final : public SessionHost, public EapHost {
   void reply();
   void conclude(ByteVector packet);
   void arm(std::chrono::milliseconds from_now);
+  void wait();
   void expire();
   void end();
 
@@ -68,7 +69,8 @@ class EapPeer final : public SessionHost, public EapHost {
   const std::string client_, station_;
   EapServer eap_;
   boost::asio::steady_timer timer_, turn_timer_;
-  std::uint64_t deadline_ = 0;  // the how manieth
+  std::chrono::steady_clock::time_point deadline_;
+  std::optional<std::chrono::steady_clock::time_point> timed_;  // when the timer ends, deadline_ or earlier; nullopt: there is none
   const std::chrono::steady_clock::time_point began_;
   std::optional<RadiusRequest> request_;  // that waits for its answer
   std::optional<std::pair<AnswerCache::Key, radius::Authenticator>> last_;  // that has its answer

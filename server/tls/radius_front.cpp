@@ -67,6 +67,53 @@ struct RadiusFront::Socket {
   std::array<std::array<std::byte, radius::max_packet + 1>, at_once> buffers{};
 };
 
+// Answers that this thread makes while it takes what came on a socket: they leave together, one system call for all.
+class RadiusFront::Outbox {
+ public:
+  explicit Outbox(int socket) : socket_(socket) { current = this; }
+  ~Outbox() {
+    current = nullptr;
+    flush();
+  }
+  Outbox(const Outbox&) = delete;
+  Outbox& operator=(const Outbox&) = delete;
+  // Of this thread and this socket; null: there is none.
+  static Outbox* of(int socket) { return current != nullptr && current->socket_ == socket ? current : nullptr; }
+
+  void add(const udp::endpoint& to, ByteVector packet) {
+    if (count_ == at_once) flush();
+    to_[count_] = to;
+    packets_[count_++] = std::move(packet);
+  }
+
+ private:
+  void flush() {
+    std::array<mmsghdr, at_once> messages;
+    std::array<iovec, at_once> pieces;
+    for (unsigned i = 0; i < count_; ++i) {
+      pieces[i] = {packets_[i].data(), packets_[i].size()};
+      messages[i] = {};
+      messages[i].msg_hdr.msg_iov = &pieces[i];
+      messages[i].msg_hdr.msg_iovlen = 1;
+      messages[i].msg_hdr.msg_name = to_[i].data();
+      messages[i].msg_hdr.msg_namelen = socklen_t(to_[i].size());
+    }
+    // One that can't be sent is passed over: it is lost, those behind it aren't.
+    for (unsigned sent = 0; sent < count_;) {
+      const int n = ::sendmmsg(socket_, messages.data() + sent, count_ - sent, MSG_DONTWAIT);
+      sent += n > 0 ? unsigned(n) : 1U;
+    }
+    count_ = 0;
+  }
+
+  static thread_local Outbox* current;
+  const int socket_;
+  unsigned count_ = 0;
+  std::array<udp::endpoint, at_once> to_;
+  std::array<ByteVector, at_once> packets_;
+};
+thread_local RadiusFront::Outbox* RadiusFront::Outbox::current = nullptr;
+
 struct RadiusFront::Listener {
   explicit Listener(asio::io_context& io) : acceptor(asio::make_strand(io)), pause(acceptor.get_executor()) {}
   asio::ip::tcp::acceptor acceptor;
@@ -282,36 +329,45 @@ void RadiusFront::await(Socket& socket) {
   });
 }
 
+// What has come, and what comes while that is worked on; not without end, since this thread has others to serve, too. What is
+// answered at once goes out together.
 void RadiusFront::receive(Socket& socket) {
-  std::array<mmsghdr, at_once> messages{};
-  std::array<iovec, at_once> pieces{};
-  std::array<sockaddr_storage, at_once> senders{};
-  for (unsigned i = 0; i < at_once; ++i) {
-    pieces[i] = {socket.buffers[i].data(), socket.buffers[i].size()};
-    messages[i].msg_hdr.msg_iov = &pieces[i];
-    messages[i].msg_hdr.msg_iovlen = 1;
-    messages[i].msg_hdr.msg_name = &senders[i];
-    messages[i].msg_hdr.msg_namelen = sizeof senders[i];
-  }
-  const int n = ::recvmmsg(socket.socket.native_handle(), messages.data(), at_once, MSG_DONTWAIT, nullptr);
-  for (int i = 0; i < n; ++i) {
-    const auto at = std::size_t(i);
-    udp::endpoint from;
-    if (messages[at].msg_hdr.msg_namelen > from.capacity()) continue;
-    std::memcpy(from.data(), &senders[at], messages[at].msg_hdr.msg_namelen);
-    from.resize(messages[at].msg_hdr.msg_namelen);
-    take(socket, Bytes(socket.buffers[at].data(), messages[at].msg_len), from);
+  constexpr int rounds = 4;
+  std::array<mmsghdr, at_once> messages;
+  std::array<iovec, at_once> pieces;
+  std::array<sockaddr_storage, at_once> senders;
+  const auto settings = this->settings();
+  for (int round = 0; round < rounds; ++round) {
+    for (unsigned i = 0; i < at_once; ++i) {
+      pieces[i] = {socket.buffers[i].data(), socket.buffers[i].size()};
+      messages[i] = {};
+      messages[i].msg_hdr.msg_iov = &pieces[i];
+      messages[i].msg_hdr.msg_iovlen = 1;
+      messages[i].msg_hdr.msg_name = &senders[i];
+      messages[i].msg_hdr.msg_namelen = sizeof senders[i];
+    }
+    const int n = ::recvmmsg(socket.socket.native_handle(), messages.data(), at_once, MSG_DONTWAIT, nullptr);
+    if (n <= 0) return;
+    Outbox outbox(socket.socket.native_handle());
+    for (int i = 0; i < n; ++i) {
+      const auto at = std::size_t(i);
+      udp::endpoint from;
+      if (messages[at].msg_hdr.msg_namelen > from.capacity()) continue;
+      std::memcpy(from.data(), &senders[at], messages[at].msg_hdr.msg_namelen);
+      from.resize(messages[at].msg_hdr.msg_namelen);
+      take(socket, settings, Bytes(socket.buffers[at].data(), messages[at].msg_len), from);
+    }
   }
 }
 
-void RadiusFront::take(Socket& socket, Bytes datagram, const udp::endpoint& from) {
+void RadiusFront::take(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const udp::endpoint& from) {
   RadiusRequest request;
-  request.settings = settings();
+  request.settings = settings;
   request.key.address = address_bytes(from.address());
   request.key.port = from.port();
   request.key.socket = socket.number;
   request.from = from;
-  request.client = request.settings->clients->find(request.key.address);
+  request.client = settings->clients->find(request.key.address);
   (void)take(std::move(request), datagram, !socket.accounting, socket.accounting);
 }
 
@@ -343,7 +399,7 @@ bool RadiusFront::take(RadiusRequest request, Bytes bytes, bool access, bool acc
   const bool status = packet->code == radius::Code::status_server, told = packet->code == radius::Code::accounting_request;
   if (!status && !(access && packet->code == radius::Code::access_request) && !(accounting && told)) return drop(RadiusDrop::code);
   const Bytes secret = request.client->secret.reveal();
-  if (!(told ? radius::authentic_accounting(*packet, secret) : radius::authentic_request(*packet, secret))) return drop(RadiusDrop::unauthenticated);
+  if (!(told ? radius::authentic_accounting(*packet, secret) : radius::authentic_request(*packet, *request.client->keyed))) return drop(RadiusDrop::unauthenticated);
   request.key.identifier = packet->identifier;
   request.authenticator = packet->authenticator;
   if (told) {
@@ -526,7 +582,7 @@ ByteVector RadiusFront::state(std::uint64_t conversation, std::uint32_t round, c
 
 void RadiusFront::answer(const RadiusRequest& request, radius::Builder answer) {
   for (const ByteVector& proxy : request.proxy_states) answer.add(radius::type::proxy_state, proxy);
-  const auto packet = std::move(answer).finish_answer(request.authenticator, request.client->secret.reveal());
+  auto packet = std::move(answer).finish_answer(request.authenticator, request.client->secret.reveal(), *request.client->keyed);
   if (!packet) {
     log::write(log::Level::error, {}, "RADIUS answer to " + text(request.from) + ": " + packet.error().text());
     cache_.forget(request.key, request.authenticator);
@@ -538,7 +594,7 @@ void RadiusFront::answer(const RadiusRequest& request, radius::Builder answer) {
     default: server_->counted.radius_rejects.add(); break;
   }
   cache_.answer(request.key, request.authenticator, *packet);
-  send(request, *packet);
+  send(request, *std::move(packet));
 }
 
 void RadiusFront::drop(const RadiusRequest& request, RadiusDrop why) {
@@ -553,8 +609,9 @@ void RadiusFront::send(const RadiusRequest& request, ByteVector packet) {
     if (const auto stream = request.stream.lock()) stream->send(std::move(packet));
     return;
   }
-  Socket& socket = *sockets_[request.key.socket];
-  (void)::sendto(socket.socket.native_handle(), packet.data(), packet.size(), MSG_DONTWAIT, request.from.data(), socklen_t(request.from.size()));
+  const int socket = sockets_[request.key.socket]->socket.native_handle();
+  if (Outbox* const outbox = Outbox::of(socket)) return outbox->add(request.from, std::move(packet));
+  (void)::sendto(socket, packet.data(), packet.size(), MSG_DONTWAIT, request.from.data(), socklen_t(request.from.size()));
 }
 
 void RadiusFront::note_drop(RadiusDrop why, const udp::endpoint& from) {

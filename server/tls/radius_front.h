@@ -120,13 +120,14 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
 
  private:
   struct Socket;
+  class Outbox;
   struct Listener;
   Result<void> listen(const std::string& where, unsigned count, bool accounting);
   Result<void> listen_stream(const std::string& where, bool tls);
   void accept(Listener& listener);
   void await(Socket& socket);
   void receive(Socket& socket);
-  void take(Socket& socket, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
+  void take(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
   // Whether it was authentic, and of a kind that is served here.
   bool take(RadiusRequest request, Bytes packet, bool access, bool accounting);
   void account(const RadiusRequest& request, const radius::Packet& packet);

@@ -347,7 +347,8 @@ void Server::Impl::await_probe(std::chrono::steady_clock::duration interval) {
     }
     const bool some_left = connections < std::exchange(self->connections_then, connections);
     self->give_back(at_work || some_left);
-    self->await_probe(connections == 0 ? idle_probe_interval : probe_interval);
+    const bool idle = connections == 0 && (!self->radius || self->radius->conversations() == 0);
+    self->await_probe(idle ? idle_probe_interval : probe_interval);
   });
 }
 

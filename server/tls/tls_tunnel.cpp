@@ -4,6 +4,9 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/hash.h"
 
 namespace gatehouse::server {
@@ -11,49 +14,80 @@ namespace {
 
 constexpr std::size_t keys_size = 128;
 
+// TLS reads out of the message that has come and writes into the one that goes out, without anything in between: OpenSSL's own memory
+// BIOs copy both ways, and keep the size of the largest message for the rest of the conversation.
+struct Wire {
+  Bytes in;
+  ByteVector out;
+};
+
+int read_wire(BIO* bio, char* to, std::size_t size, std::size_t* done) {
+  Wire& wire = *static_cast<Wire*>(BIO_get_data(bio));
+  BIO_clear_retry_flags(bio);
+  *done = std::min(size, wire.in.size());
+  if (*done == 0) {
+    BIO_set_retry_read(bio);
+    return 0;
+  }
+  std::memcpy(to, wire.in.data(), *done);
+  wire.in = wire.in.subspan(*done);
+  return 1;
+}
+
+int write_wire(BIO* bio, const char* from, std::size_t size, std::size_t* done) {
+  Wire& wire = *static_cast<Wire*>(BIO_get_data(bio));
+  const Bytes bytes = as_bytes({from, size});
+  wire.out.insert(wire.out.end(), bytes.begin(), bytes.end());
+  *done = size;
+  return 1;
+}
+
+long control_wire(BIO*, int what, long, void*) { return what == BIO_CTRL_FLUSH ? 1 : 0; }
+
+// Made once, and there until the process ends.
+const BIO_METHOD* wire_method() {
+  static const BIO_METHOD* const method = [] {
+    BIO_METHOD* const out = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "EAP-TTLS");
+    if (out != nullptr) {
+      BIO_meth_set_read_ex(out, &read_wire);
+      BIO_meth_set_write_ex(out, &write_wire);
+      BIO_meth_set_ctrl(out, &control_wire);
+    }
+    return out;
+  }();
+  return method;
+}
+
 class TlsTunnel final : public EapTunnel {
  public:
   explicit TlsTunnel(std::shared_ptr<const TlsContext> context) : context_(std::move(context)), ssl_(SSL_new(context_->native())) {
-    if (!ssl_) return;
-    in_ = BIO_new(BIO_s_mem());
-    out_ = BIO_new(BIO_s_mem());
-    SSL_set_bio(ssl_.get(), in_, out_);
+    const BIO_METHOD* const method = wire_method();
+    BIO* const bio = ssl_ && method != nullptr ? BIO_new(method) : nullptr;
+    if (bio == nullptr) {
+      ssl_.reset();
+      return;
+    }
+    BIO_set_data(bio, &wire_);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl_.get(), bio, bio);
     SSL_set_accept_state(ssl_.get());
   }
+  TlsTunnel(const TlsTunnel&) = delete;
+  TlsTunnel& operator=(const TlsTunnel&) = delete;
 
+  // TLS takes all of it, unless it fails: what there is of a record that isn't whole is in buffers of its own.
   Result<void> receive(Bytes tls) override {
-    if (!ssl_ || in_ == nullptr || out_ == nullptr) return fail(Fault::environment, "TLS can't begin");
-    if (!tls.empty() && BIO_write(in_, tls.data(), int(tls.size())) != int(tls.size())) return fail(Fault::environment, "out of memory");
-    if (established_) return {};
-    ERR_clear_error();
-    const int n = SSL_do_handshake(ssl_.get());
-    if (n == 1) {
-      established_ = true;
-      return {};
-    }
-    const int error = SSL_get_error(ssl_.get(), n);
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return {};
-    std::string why = tls_error();
-    const std::string refused = refused_certificate(ssl_.get());
-    return fail(Error{Fault::denied, "TLS handshake failed", {}, 0, {}, why + (refused.empty() ? "" : ": " + refused)});
+    if (!ssl_) return fail(Fault::environment, "TLS can't begin");
+    wire_.in = tls;
+    auto taken = established_ ? Result<void>() : shake_hands();
+    if (taken && established_ && read_) read_ = read_now();
+    wire_.in = {};
+    return taken;
   }
   bool established() const override { return established_; }
   Result<ByteVector> read() override {
-    ByteVector out;
-    for (;;) {
-      constexpr std::size_t piece = 16'384;
-      const std::size_t at = out.size();
-      out.resize(at + piece);
-      ERR_clear_error();
-      const int n = SSL_read(ssl_.get(), out.data() + at, int(piece));
-      out.resize(at + std::size_t(std::max(n, 0)));
-      if (n > 0) continue;
-      const int error = SSL_get_error(ssl_.get(), n);
-      if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return out;
-      wipe(out);
-      if (error == SSL_ERROR_ZERO_RETURN) return fail(Fault::protocol, "the client ended TLS");
-      return fail(Error{Fault::protocol, "TLS failed", {}, 0, {}, tls_error()});
-    }
+    if (!read_) return read_;
+    return std::exchange(*read_, {});
   }
   Result<void> write(Bytes plaintext) override {
     ERR_clear_error();
@@ -64,14 +98,7 @@ class TlsTunnel final : public EapTunnel {
     }
     return {};
   }
-  ByteVector output() override {
-    ByteVector out(BIO_ctrl_pending(out_));
-    const int n = out.empty() ? 0 : BIO_read(out_, out.data(), int(out.size()));
-    out.resize(std::size_t(std::max(n, 0)));
-    // What it grew to would stay with it.
-    BIO_reset(out_);
-    return out;
-  }
+  ByteVector output() override { return std::exchange(wire_.out, {}); }
   Result<Secret> keys() const override {
     ByteVector out(keys_size);
     const bool modern = SSL_version(ssl_.get()) >= TLS1_3_VERSION;
@@ -98,13 +125,46 @@ class TlsTunnel final : public EapTunnel {
   std::string cipher() const override { return SSL_get_cipher_name(ssl_.get()); }
 
  private:
+  Result<void> shake_hands() {
+    ERR_clear_error();
+    const int n = SSL_do_handshake(ssl_.get());
+    if (n == 1) {
+      established_ = true;
+      return {};
+    }
+    const int error = SSL_get_error(ssl_.get(), n);
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return {};
+    std::string why = tls_error();
+    const std::string refused = refused_certificate(ssl_.get());
+    return fail(Error{Fault::denied, "TLS handshake failed", {}, 0, {}, why + (refused.empty() ? "" : ": " + refused)});
+  }
+  Result<ByteVector> read_now() {
+    constexpr std::size_t smallest = 64, largest = 16'384;  // to read at once; largest: of a record
+    ByteVector out = std::move(*read_);
+    out.reserve(out.size() + wire_.in.size() + smallest);  // plaintext is shorter
+    while (!wire_.in.empty() || SSL_has_pending(ssl_.get()) == 1) {
+      const std::size_t at = out.size(), room = std::clamp(out.capacity() - at, smallest, largest);
+      out.resize(at + room);
+      ERR_clear_error();
+      const int n = SSL_read(ssl_.get(), out.data() + at, int(room));
+      out.resize(at + std::size_t(std::max(n, 0)));
+      if (n > 0) continue;
+      const int error = SSL_get_error(ssl_.get(), n);
+      if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return out;
+      wipe(out);
+      if (error == SSL_ERROR_ZERO_RETURN) return fail(Fault::protocol, "the client ended TLS");
+      return fail(Error{Fault::protocol, "TLS failed", {}, 0, {}, tls_error()});
+    }
+    return out;
+  }
+
   struct Free {
     void operator()(SSL* ssl) const { SSL_free(ssl); }
   };
   const std::shared_ptr<const TlsContext> context_;
+  Wire wire_;  // outlives the SSL, which has it
   std::unique_ptr<SSL, Free> ssl_;
-  BIO* in_ = nullptr;   // the SSL's
-  BIO* out_ = nullptr;  // the SSL's
+  Result<ByteVector> read_ = ByteVector();  // plaintext that nobody has asked for yet, or why there is no more
   bool established_ = false;
 };
 

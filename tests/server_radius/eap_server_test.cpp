@@ -307,6 +307,25 @@ TEST_F(EapConversation, WhatDoesntAnswerTheRequestIsDroppedAndChangesNothing) {
   EXPECT_FALSE(server->over());
 }
 
+// Fragments before the last, and nothing that means work: a handshake, a message that is whole, what isn't EAP-TTLS.
+TEST_F(EapConversation, TellsFragmentsFromWhatMeansWork) {
+  begin();
+  const auto transport = [&](std::uint8_t type, std::string_view hex) {
+    return server->transport_only(eap::packet(eap::Code::response, identifier, type, *from_hex(hex)));
+  };
+  handshake();
+  EXPECT_TRUE(transport(eap::type::ttls, "c00000100000"));  // L and M
+  EXPECT_TRUE(transport(eap::type::ttls, "4000"));          // M
+  EXPECT_FALSE(transport(eap::type::ttls, "00aa"));         // the last one
+  EXPECT_FALSE(transport(eap::type::ttls, "8000000001aa"));
+  EXPECT_FALSE(transport(eap::type::ttls, "00"));  // acknowledges nothing
+  EXPECT_FALSE(transport(eap::type::ttls, ""));
+  EXPECT_FALSE(transport(eap::type::ttls, "41"));  // another version
+  EXPECT_FALSE(transport(eap::type::identity, "4000"));
+  EXPECT_FALSE(server->transport_only({}));
+  EXPECT_FALSE(server->transport_only(eap::packet(eap::Code::request, identifier, eap::type::ttls, *from_hex("4000"))));
+}
+
 TEST_F(EapConversation, WhileTheHostIsAtWorkNothingIsTaken) {
   begin();
   authenticate();

@@ -300,6 +300,44 @@ TEST_F(RadiusGatewayTest, NewConversationsAreDroppedFirst) {
   EXPECT_TRUE(second->accepted());
 }
 
+// A machine that is behind with what it has begun begins nothing: the gateway asks again. What is under way ends with its verdict.
+TEST_F(RadiusGatewayTest, WhileTheServerIsBehindOnlyConversationsUnderWayGoOn) {
+  config.max_delay = std::chrono::milliseconds(0);  // behind from the second probe on
+  config.grace = std::chrono::seconds(0);
+  std::unique_ptr<GatewayPeer> first;
+  for (bool begun = false; !begun;) {
+    if (server) stop();
+    start();
+    first = made({});
+    first->udp().send(*first->gateway().request(first->next()));
+    while (!(begun = first->udp().has_answer()) && dropped("load") == 0) {
+    }
+  }
+  ASSERT_TRUE(first->take(first->udp().receive()));
+  while (metric("gatehouse_behind") == 0) {
+  }
+  const auto second = made({});
+  second->udp().send(*second->gateway().request(second->next()));
+  await_dropped("load", 1);
+  EXPECT_TRUE(first->run());
+  EXPECT_TRUE(first->accepted());
+  EXPECT_FALSE(second->udp().has_answer());
+  EXPECT_EQ(metric("gatehouse_radius_answers_total{code=\"accept\"}"), 1);
+}
+
+// What begins with no word on who it is isn't begun: nothing of it stays.
+TEST_F(RadiusGatewayTest, WhatBeginsInTheMiddleTakesNoPlace) {
+  config.radius.max_conversations = 1;
+  start();
+  const auto one = made({});
+  const ByteVector fragment = eap::packet(eap::Code::response, 7, eap::type::ttls, *from_hex("c00000100000"));
+  for (int n = 1; n <= 2; ++n) {
+    one->udp().send(*one->gateway().request(fragment));
+    await_dropped("eap", n);
+  }
+  EXPECT_TRUE(allowed({}));
+}
+
 TEST_F(RadiusGatewayTest, AGatewayThatRestartsHalfWayBeginsAnew) {
   config.grace = std::chrono::seconds(0);
   start();

@@ -71,6 +71,10 @@ Result<std::optional<ByteVector>> Reassembler::add(const Packet& p) {
     return refuse("fragments with different message lengths");
   }
   if (p.data.size() > expected_ - message_.size()) return refuse("fragments exceed the message's length");
+  // In steps: many wait half way, and none is to take more than what it has sent.
+  constexpr std::size_t step = 8'192;
+  if (message_.capacity() - message_.size() < p.data.size())
+    message_.reserve(std::min<std::size_t>(expected_, message_.size() + p.data.size() + step));
   message_.insert(message_.end(), p.data.begin(), p.data.end());
   pending_ = p.more;
   if (p.more) return std::nullopt;
