@@ -153,6 +153,56 @@ def rows_of_server(server, peer_cpu_ms):
     return [first, password, kept, physical], [memory, all_at_once, fair, over], [size, judged]
 
 
+def rows_of_gateways(server):
+    """What bench/server measured over RADIUS."""
+    missing = server.get('not_measured', {})
+    absent = lambda part: missing.get(part) or 'bench/server has not run'
+    quick = server.get('scale') == 'quick'
+    cost = Row('radius', 'first attestation over RADIUS ÷ over PT-TLS, server CPU', ('at most', 1.5))
+    if rounds := server.get('radius_cost'):
+        median = lambda name: statistics.median(r[name] for r in rounds)
+        cost.rounds((r['radius_us'] / r['pt_tls_us'] for r in rounds), 'one server, EAP packets of 1,024 bytes; %.0f us ÷ %.0f us, %d rounds interleaved%s' %
+                    (median('radius_us'), median('pt_tls_us'), len(rounds), '; few attestations a round' if quick else ''))
+    else:
+        cost.not_measured(absent('radius_cost'))
+
+    memory = Row('radius_memory', 'memory for each conversation behind a gateway that waits', ('at most', 64), 'KiB')
+    if w := server.get('radius_waiting'):
+        each = {name: round(w[name]['bytes_each'] / 1024, 1) for name in ('after_handshake', 'half_way')}
+        memory.one(max(each.values()), "growth of the server's resident memory ÷ conversations; after the handshake %.1f KiB of %d, half way through the evidence %.1f KiB of %d" %
+                   (each['after_handshake'], w['after_handshake']['conversations'], each['half_way'], w['half_way']['conversations']))
+        if w['endpoints'] < 2000:
+            memory.smaller('what the allocator keeps weighs more with few conversations')
+    else:
+        memory.not_measured(absent('radius_waiting'))
+
+    flight = Row('radius_in_flight', '10,000 EAP conversations in flight over RADIUS: lost or wrong', ('exactly', 0))
+    if f := server.get('radius_in_flight'):
+        flight.one(f['endpoints'] - f['verdicts'].get('allow', 0) + f['wrong'], '%s begun at once, %s open at the most, %.0f s, %s requests repeated; failures: %s' %
+                   ('{:,}'.format(f['endpoints']), '{:,}'.format(f['most']), f['seconds'], '{:,}'.format(f['repeated']), f['failures'] or 'none'))
+        if f['endpoints'] < 10_000:
+            flight.smaller('the goal is for 10,000')
+    else:
+        flight.not_measured(absent('radius_in_flight'))
+
+    lossy = Row('radius_lossy', 'verdicts lost over RADIUS where 5 % of the packets get lost each way and 5 % come late', ('exactly', 0))
+    if f := server.get('radius_lossy'):
+        lossy.one(f['attestations'] - f['verdicts'].get('allow', 0) + f['wrong'], '%s attestations, %s requests repeated; failures: %s' %
+                  ('{:,}'.format(f['attestations']), '{:,}'.format(f['repeated']), f['failures'] or 'none'))
+    else:
+        lossy.not_measured(absent('radius_lossy'))
+
+    over = Row('radius_overload', 'goodput over RADIUS at 3 times the sustainable rate ÷ at the limit', ('at least', 0.9))
+    if o := server.get('radius_overload'):
+        over.rounds((r['goodput'] / r['limit'] for r in o['rounds']), 'arrivals at three times %.0f/s by %d endpoints and as many gateways, on the processors that the server has, too' %
+                    (statistics.median(r['limit'] for r in o['rounds']), o['endpoints']), 3)
+        if quick:
+            over.smaller('for some seconds only')
+    else:
+        over.not_measured(absent('radius_overload'))
+    return [cost, memory, flight, lossy, over]
+
+
 def medians(micro):
     """Benchmarks by name: the median with its coefficient of variation."""
     out, variation = {}, {}
@@ -240,7 +290,8 @@ def goal_rows(parts, flags, peer_cpu_ms):
     server = parts.get('server') or {}
     costs, service, rest = rows_of_server(server, peer_cpu_ms)
     equal = row_of_verdicts(parts.get('verdicts'))
-    return costs + rows_of_evidence_plane(parts.get('micro') or {}, flags) + service + [equal] + rest + rows_of_state(parts.get('state'), server)
+    return (costs + rows_of_evidence_plane(parts.get('micro') or {}, flags) + service + rows_of_gateways(server) + [equal] + rest +
+            rows_of_state(parts.get('state'), server))
 
 
 def said(*command):

@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 
 PRODUCT = 'Debian 12 x86_64'
 USER = 'endpoint'
@@ -24,12 +25,13 @@ USER = 'endpoint'
 SCALES = {
     'quick': {'rounds': 3, 'attestations': 250, 'roofline_rounds': 21, 'sweep_seconds': 1.5, 'sweep_rounds': 1, 'connected': 1000,
               'active': 100, 'idle': 500, 'stalled': 200, 'slow': 40, 'fairness_seconds': 3, 'overload_seconds': 4, 'overload_rounds': 1,
-              'references': (20_000, 200_000), 'kept_sessions': 100},
+              'references': (20_000, 200_000), 'kept_sessions': 100, 'waiting': 300, 'lossy': 100},
     'full': {'rounds': 9, 'attestations': 1500, 'roofline_rounds': 101, 'sweep_seconds': 6, 'sweep_rounds': 3, 'connected': 10_000,
              'active': 100, 'idle': 3300, 'stalled': 1300, 'slow': 300, 'fairness_seconds': 8, 'overload_seconds': 20, 'overload_rounds': 3,
-             'references': (100_000, 10_000_000), 'kept_sessions': 1000},
+             'references': (100_000, 10_000_000), 'kept_sessions': 1000, 'waiting': 3000, 'lossy': 2000},
 }
-PARTS = ('cost', 'sweep', 'connected', 'fairness', 'overload', 'references', 'judged_again')
+PARTS = ('cost', 'sweep', 'connected', 'fairness', 'overload', 'references', 'judged_again', 'radius_cost', 'radius_waiting', 'radius_in_flight',
+         'radius_lossy', 'radius_overload')
 MAIN_ENDPOINTS = 128  # the sweep's most
 
 
@@ -72,13 +74,13 @@ def established(port):
     return count
 
 
-def port_of(log, server, name):
+def port_of(log, server, name, what='PT-TLS listening'):
     """The server says where it listens as soon as it does."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         with open(log, encoding='utf-8', errors='replace') as file:
             for line in file:
-                if 'PT-TLS listening on 127.0.0.1:' in line:
+                if what + ' on 127.0.0.1:' in line:
                     return int(line.rsplit(':', 1)[1])
         if server.poll() is not None:
             break
@@ -90,7 +92,7 @@ def port_of(log, server, name):
 class Server:
     """One gatehouse serve, with a state of its own."""
 
-    def __init__(self, bench, name, refdb, fleets, password=False, proved_mb=256, keep='none'):
+    def __init__(self, bench, name, refdb, fleets, password=False, proved_mb=256, keep='none', radius=False):
         self.name, folder = name, bench.path('servers', name)
         shutil.rmtree(folder, True)
         os.makedirs(folder)
@@ -112,6 +114,13 @@ class Server:
             config.write('[pt_tls]\nlisten = ["127.0.0.1:0"]\ncertificate = "server.pem"\nkey = "server.key"\n%s\ntls_min = "1.3"\n'
                          'max_connections_per_address = 20000\n[server]\nproved_evidence_mb = %d\n[refdb]\npath = "%s"\n[state]\npath = "state"\nkeep_evidence = "%s"\n' %
                          (who, proved_mb, os.path.abspath(bench.path(refdb)), keep))
+            if radius:
+                config.write('[metrics]\nlisten = "127.0.0.1:0"\n[radius]\nlisten = ["127.0.0.1:0"]\ntls_client_auth = "required"\nclient_ca = "ca.pem"\n'
+                             '[[radius.client]]\naddress = "127.0.0.1"\nsecret_file = "gateways.secret"\n')
+        self.radius_secret = at('gateways.secret')
+        if radius:
+            with open(os.open(self.radius_secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w', encoding='ascii') as file:
+                file.write('what gateways and this server share\n')
         for fleet in fleets:
             run(bench.gatehouse, 'device', 'import', '--state', at('state'), os.path.join(bench.path(fleet), 'devices.jsonl'))
         with open(at('log'), 'w', encoding='utf-8') as log:
@@ -119,9 +128,41 @@ class Server:
                                             stdout=subprocess.DEVNULL, stderr=log)
         try:
             self.port = port_of(at('log'), self.process, name)
+            self.radius_port = port_of(at('log'), self.process, name, 'RADIUS listening') if radius else None
+            self.metrics_port = port_of(at('log'), self.process, name, 'metrics') if radius else None
         except BaseException:
             self.stop()
             raise
+
+    def metric(self, name):
+        """As the metrics port tells it now."""
+        with urllib.request.urlopen('http://127.0.0.1:%d/metrics' % self.metrics_port) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(name + ' '):
+                    return int(float(line.rsplit(' ', 1)[1]))
+        raise NotMeasured('the metrics port doesn\'t tell of ' + name)
+
+    def conversations(self):
+        return self.metric('gatehouse_eap_conversations')
+
+    def requests(self):
+        return self.metric('gatehouse_radius_requests_total{kind="access"}')
+
+    def cpu_ticks(self):
+        with open('/proc/%d/stat' % self.process.pid, encoding='ascii') as file:
+            fields = file.read().rsplit(')', 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    def resident_at_rest(self):
+        """Resident bytes once nothing has been worked on for three seconds, so that what work took is given back."""
+        ticks, quiet = self.cpu_ticks(), 0
+        while quiet < 30:
+            time.sleep(0.1)
+            now = self.cpu_ticks()
+            quiet = quiet + 1 if now - ticks <= 1 else 0
+            ticks = now
+        with open('/proc/%d/statm' % self.process.pid, encoding='ascii') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGESIZE')
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -198,9 +239,16 @@ class Bench:
         self.make('slow', s['slow'])
         return self.server('many', refdb='references', fleets=['main', 'many', 'stalled', 'slow'])
 
+    def gateways(self):
+        """With the fleets, over RADIUS besides PT-TLS."""
+        self.main_fleet()
+        self.make('many', max(self.scale['connected'], self.scale['idle']))
+        return self.server('gateways', refdb='references', fleets=['main', 'many'], proved_mb=0, radius=True)
+
     def close(self):
         for process in self.started:
             if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
                 process.terminate()
                 process.wait()
         for server in self.servers.values():
@@ -209,7 +257,12 @@ class Bench:
     # Running
 
     def command(self, fleet, server, concurrency, *options):
-        out = [self.fleet_program, 'run', self.path(fleet), '--server', '127.0.0.1:%d' % server.port, '--concurrency', str(concurrency), '--json', *options]
+        """`--radius` among the options: over RADIUS, with the gateways played, too."""
+        way = ['--server', '127.0.0.1:%d' % server.port]
+        if '--radius' in options:
+            options = [option for option in options if option != '--radius']
+            way = ['--radius', 'localhost:%d' % server.radius_port, '--secret-file', server.radius_secret, '--ca', self.path('servers', server.name, 'server.pem')]
+        out = [self.fleet_program, 'run', self.path(fleet), *way, '--concurrency', str(concurrency), '--json', *options]
         if server.name == 'password':
             out += ['--no-certificate', '--user', USER, '--password-file', self.password]
         return out
@@ -234,6 +287,19 @@ class Bench:
                                              stderr=subprocess.DEVNULL))
         return self.started[-1]
 
+    def beside_report(self, fleet, server, concurrency, *options):
+        """The same, whose report counts: report_of()."""
+        self.started.append(subprocess.Popen(self.command(fleet, server, concurrency, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                             stderr=subprocess.DEVNULL, text=True))
+        return self.started[-1]
+
+    @staticmethod
+    def report_of(process):
+        text, _ = process.communicate()
+        if not text:
+            raise NotMeasured('gatehouse-fleet run ended with %d' % process.returncode)
+        return json.loads(text)
+
     def roofline(self, tls, kept=False):
         report = json.loads(run(self.roofline_program, '--tls', tls, '--rounds', str(self.scale['roofline_rounds']), '--json', *(['--kept'] if kept else [])))
         return {'sum_us': report['sum_us'], 'physical_us': report['physical_us'], 'primitives_us': report['primitives_us'],
@@ -241,8 +307,8 @@ class Bench:
 
     # The parts
 
-    def first(self, server, attestations, fleet='main'):
-        report = self.attest(fleet, server, 8, '--attestations', str(attestations))
+    def first(self, server, attestations, fleet='main', *options):
+        report = self.attest(fleet, server, 8, '--attestations', str(attestations), *options)
         return round(report['server_cpu_seconds'] / report['attestations'] * 1e6, 1)
 
     def again(self, server, attestations):
@@ -343,14 +409,18 @@ class Bench:
 
     def overload(self):
         """Closed loop at its best, then arrivals at three times that rate, whatever the server does."""
-        s, server = self.scale, self.many()
+        return self.overloaded(self.many())
+
+    def overloaded(self, server, *way):
+        s = self.scale
         seconds = str(s['overload_seconds'])
-        best = lambda: self.attest('many', server, 32, '--duration', seconds)['rate']
+        best = lambda: self.attest('many', server, 32, '--duration', seconds, *way)['rate']
         best()
         rounds = []
         for i in range(s['overload_rounds']):
             limit = best()
-            report = self.attest('many', server, min(s['connected'], 10_000), '--rate', str(round(3 * limit)), '--duration', seconds, '--timeout', '30', good=False)
+            report = self.attest('many', server, min(s['connected'], 10_000), '--rate', str(round(3 * limit)), '--duration', seconds, '--timeout', '30', *way,
+                                 good=False)
             rounds.append({'limit': limit, 'goodput': report['rate'], 'failures': report['failures'], 'wrong': report['wrong'],
                            'p99_ms': report['latency_ms']['p99']})
             say('overload, round %d: %.0f/s of %.0f/s' % (i + 1, report['rate'], limit))
@@ -390,6 +460,68 @@ class Bench:
                 raise NotMeasured('not every session was judged again and is the same: %s' % told)
         return {'sessions': sessions, 'rounds': rounds}
 
+    # Behind gateways
+
+    def radius_cost(self):
+        server, n = self.gateways(), self.scale['attestations']
+        self.first(server, MAIN_ENDPOINTS)
+        self.first(server, MAIN_ENDPOINTS, 'main', '--radius')
+        return self.interleaved(self.scale['rounds'], {'pt_tls_us': lambda: self.first(server, n), 'radius_us': lambda: self.first(server, n, 'main', '--radius')},
+                                'server CPU behind gateways')
+
+    def waiting(self, server, n, requests, *options):
+        """What each conversation takes whose gateway is halted, once the server has nothing left to do: after so many requests for each,
+        or (0) when they say nothing more by themselves."""
+        before, enough = server.resident_at_rest(), server.requests() + n * requests
+        fleet = self.beside('many', server, n, '--radius', '--timeout', '600', *options)
+        until = time.monotonic() + 300
+        while server.requests() < enough or server.conversations() < 0.9 * n:
+            if time.monotonic() > until or fleet.poll() is not None:
+                raise NotMeasured("the endpoints behind gateways don't get on: %d conversations" % server.conversations())
+            time.sleep(0.1)
+        said = None
+        while requests == 0 and said != (said := server.requests()):
+            time.sleep(3)
+        fleet.send_signal(signal.SIGSTOP)
+        now, waiting = server.resident_at_rest(), server.conversations()
+        fleet.kill()
+        fleet.wait()
+        while server.conversations() > 0:  # until they are given up
+            time.sleep(0.5)
+        say('waiting conversations: %d, %.1f KiB each' % (waiting, (now - before) / 1024 / max(waiting, 1)))
+        return {'conversations': waiting, 'bytes_each': round((now - before) / max(waiting, 1))}
+
+    def radius_waiting(self):
+        server, n = self.gateways(), self.scale['waiting']
+        # What a load leaves in the allocator isn't the conversations'.
+        before = server.requests()
+        self.attest('many', server, 64, '--radius', '--attestations', str(n))
+        whole = (server.requests() - before) / n
+        handshake = self.waiting(server, n, 0, '--attestations', str(n), '--stalled', '1')
+        half_way = self.waiting(server, n, whole / 2, '--duration', '3600')
+        return {'endpoints': n, 'requests': round(whole), 'after_handshake': handshake, 'half_way': half_way}
+
+    def radius_in_flight(self):
+        """All begin at once, and go on side by side."""
+        server, n = self.gateways(), self.scale['connected']
+        say('%d endpoints behind gateways' % n)
+        fleet, most = self.beside_report('many', server, n, '--radius', '--attestations', str(n), '--timeout', '600'), 0
+        while fleet.poll() is None:
+            most = max(most, server.conversations())
+            time.sleep(0.2)
+        report = self.report_of(fleet)
+        return {'endpoints': n, 'most': most, 'verdicts': report['verdicts'], 'failures': report['failures'], 'wrong': report['wrong'],
+                'repeated': report['repeated'], 'seconds': report['seconds']}
+
+    def radius_lossy(self):
+        server, n = self.gateways(), self.scale['lossy']
+        report = self.attest('many', server, min(n, 500), '--radius', '--attestations', str(n), '--loss', '0.05', '--late', '0.05', '--resend', '0.5',
+                             '--timeout', '600', good=False)
+        return {'attestations': n, 'verdicts': report['verdicts'], 'failures': report['failures'], 'wrong': report['wrong'], 'repeated': report['repeated']}
+
+    def radius_overload(self):
+        return self.overloaded(self.gateways(), '--radius')
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -408,7 +540,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))  # and what was started ends
     bench, out = Bench(os.path.abspath(options.binaries), folder, SCALES[scale]), {'scale': scale, 'not_measured': {}}
     ways = {'cost': bench.cost, 'sweep': bench.sweep, 'connected': bench.connected, 'fairness': bench.fairness, 'overload': bench.overload,
-            'references': bench.store_size, 'judged_again': bench.judged_again}
+            'references': bench.store_size, 'judged_again': bench.judged_again, 'radius_cost': bench.radius_cost, 'radius_waiting': bench.radius_waiting,
+            'radius_in_flight': bench.radius_in_flight, 'radius_lossy': bench.radius_lossy, 'radius_overload': bench.radius_overload}
     try:
         for part in parts:
             begun = time.monotonic()
