@@ -29,8 +29,12 @@ struct PackedEvidence {
 // Reads what is there already; nothing else of the store.
 Result<std::shared_ptr<const PackedEvidence>> pack(const StoreView& view, std::shared_ptr<const EvidenceRecord> record);
 
-// zstd, or as it is where that is no longer: an original size (8 bytes), a method (1 byte; 0: as it is, 1: zstd), content.
+// zstd, or as it is where that is no longer: an original size (8 bytes), a form (1 byte; 0: as it is, 1: zstd, 2: two zstd
+// frames, one inside the other's content), content (docs/formats/state.md).
 std::string compressed(Bytes content);
+// The same where `common`, bytes of `content`, comes in other content, too: it is compressed once, and its frame kept, within
+// bounds. Safe for concurrent use.
+std::string compressed_around(Bytes content, Bytes common);
 Result<ByteVector> decompressed(std::string_view value, std::size_t most);
 
 }  // namespace gatehouse::server
