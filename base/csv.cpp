@@ -5,11 +5,11 @@
 namespace gatehouse {
 namespace {
 
-constexpr std::string_view spec = "RFC 4180 2", byte_order_mark = "\xEF\xBB\xBF";
+constexpr std::string_view rfc4180 = "RFC 4180 2", byte_order_mark = "\xEF\xBB\xBF";
 constexpr std::size_t max_fields = 64, max_field_bytes = std::size_t(1) << 20;
 
 std::unexpected<Error> wrong(std::string_view reason, std::size_t at, Fault fault = Fault::malformed) {
-  return fail(Error{fault, reason, spec, at, {}, {}});
+  return fail(Error{fault, reason, rfc4180, at, {}, {}});
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What OpenSSL's ASN.1 objects are in our types; for the few files that see OpenSSL at all.
+// What OpenSSL's ASN.1 objects are in our types, and PEM is read with; for the few files that see OpenSSL at all.
 #pragma once
 
 #include <openssl/asn1.h>
@@ -30,5 +30,8 @@ inline std::optional<std::int64_t> seconds_of(const ASN1_TIME* time) {
   if (time == nullptr || !epoch || ASN1_TIME_diff(&days, &seconds, epoch.get(), time) != 1) return std::nullopt;
   return std::int64_t(days) * 86'400 + seconds;
 }
+
+// For OpenSSL's PEM readers: there is nobody to ask.
+inline int no_passphrase(char*, int, int, void*) { return -1; }
 
 }  // namespace gatehouse

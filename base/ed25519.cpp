@@ -12,6 +12,7 @@
 
 #include <cerrno>
 
+#include "base/der.h"
 #include "base/descriptor.h"
 #include "base/file.h"
 #include "base/owned.h"
@@ -29,9 +30,6 @@ std::unexpected<Error> bad_key(std::string_view why) {
   ERR_clear_error();
   return fail(Fault::malformed, why);
 }
-
-// Asked for a passphrase: there is nobody to ask.
-int no_passphrase(char*, int, int, void*) { return -1; }
 
 std::string_view text_of(BIO* bio) {
   char* text = nullptr;

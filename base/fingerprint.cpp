@@ -11,12 +11,12 @@
 namespace gatehouse {
 namespace {
 
-struct Context {
+struct Gmac {
   EVP_CIPHER_CTX* const context = EVP_CIPHER_CTX_new();
-  Context() = default;
-  Context(const Context&) = delete;
-  Context& operator=(const Context&) = delete;
-  ~Context() { EVP_CIPHER_CTX_free(context); }
+  Gmac() = default;
+  Gmac(const Gmac&) = delete;
+  Gmac& operator=(const Gmac&) = delete;
+  ~Gmac() { EVP_CIPHER_CTX_free(context); }
 };
 
 const EVP_CIPHER* cipher() {
@@ -49,7 +49,7 @@ Fingerprinter::Fingerprinter() { fill_random(key_); }
 // The tag of the content as associated data. The nonce is the content's size: a tag is never told to anybody, so that one
 // key may have it twice.
 Fingerprint Fingerprinter::operator()(Bytes first, Bytes content) const {
-  thread_local const Context of_thread;
+  thread_local const Gmac of_thread;
   EVP_CIPHER_CTX* const c = of_thread.context;
   std::array<unsigned char, 12> nonce{};
   const std::uint64_t size = content.size();

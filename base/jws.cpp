@@ -14,6 +14,7 @@
 #include <array>
 
 #include "base/base64.h"
+#include "base/der.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/owned.h"
@@ -23,11 +24,8 @@ namespace {
 
 using Bio = Owned<BIO, BIO_free_all>;
 
-constexpr std::size_t most_pem = std::size_t(1) << 16;
+constexpr std::size_t most_key_pem = std::size_t(1) << 16;
 constexpr std::string_view document = "RFC 7518 3.1";
-
-// Asked for a passphrase: there is nobody to ask.
-int no_passphrase(char*, int, int, void*) { return -1; }
 
 struct Kind {
   std::string_view algorithm;
@@ -82,7 +80,7 @@ std::string to_base64url(Bytes bytes) {
 }
 
 Result<JwsSigner> JwsSigner::read_file(const std::string& path) {
-  GH_TRY(ByteVector pem, gatehouse::read_file(path, most_pem));
+  GH_TRY(ByteVector pem, gatehouse::read_file(path, most_key_pem));
   auto state = std::make_shared<State>();
   {
     const Bio bio(BIO_new_mem_buf(pem.data(), int(pem.size())));

@@ -20,7 +20,7 @@ using Pkey = Owned<EVP_PKEY, EVP_PKEY_free>;
 using PkeyContext = Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 using Number = Owned<BIGNUM, BN_clear_free>;
 
-constexpr std::string_view spec = "spec part 2 3";
+constexpr std::string_view agreement_spec = "spec part 2 3";
 constexpr std::size_t max_point = 1 + 2 * 48;  // of a curve, uncompressed
 
 bool is_curve(DhGroup group) { return group == DhGroup::ecp256 || group == DhGroup::ecp384; }
@@ -58,11 +58,11 @@ PkeyContext curve_context(DhGroup group) {
 
 std::unexpected<Error> ours(std::string_view why) {
   ERR_clear_error();
-  return fail(Fault::internal, why, spec);
+  return fail(Fault::internal, why, agreement_spec);
 }
 std::unexpected<Error> theirs(std::string_view why) {
   ERR_clear_error();
-  return fail(Fault::malformed, why, spec);
+  return fail(Fault::malformed, why, agreement_spec);
 }
 
 // A key of the curve without a value. A peer's is made of it: to look up the group and make it anew for each costs more than to

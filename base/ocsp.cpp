@@ -14,7 +14,7 @@
 namespace gatehouse::ocsp {
 namespace {
 
-constexpr std::string_view spec = "RFC 6960";
+constexpr std::string_view rfc6960 = "RFC 6960";
 constexpr std::int64_t life_without_next = 3'600;
 constexpr std::size_t max_url_bytes = 1'024;
 
@@ -24,7 +24,7 @@ using OwnedX509 = Owned<X509, X509_free>;
 
 std::unexpected<Error> bad(Fault fault, std::string_view why, std::string detail = {}) {
   ERR_clear_error();
-  return fail(Error{fault, why, spec, 0, {}, std::move(detail)});
+  return fail(Error{fault, why, rfc6960, 0, {}, std::move(detail)});
 }
 
 Result<OwnedX509> opened(const Certificate& certificate) {

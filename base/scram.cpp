@@ -9,9 +9,9 @@
 namespace gatehouse {
 namespace {
 
-constexpr std::string_view spec = "RFC 5802 7";
+constexpr std::string_view rfc5802 = "RFC 5802 7";
 
-std::unexpected<Error> malformed(std::string_view why) { return fail(Fault::malformed, why, spec); }
+std::unexpected<Error> malformed(std::string_view why) { return fail(Fault::malformed, why, rfc5802); }
 
 bool is_nonce(std::string_view text) {
   return !text.empty() && text.size() <= max_scram_nonce &&
@@ -36,7 +36,7 @@ class Fields {
   Result<std::string_view> value(char name) {
     if (done_) return malformed("SCRAM attribute missing");
     const std::string_view field = next();
-    if (field.starts_with("m=")) return fail(Fault::protocol, "mandatory SCRAM extension that isn't known", spec);
+    if (field.starts_with("m=")) return fail(Fault::protocol, "mandatory SCRAM extension that isn't known", rfc5802);
     if (field.size() < 2 || field[0] != name || field[1] != '=')
       return malformed("SCRAM attribute missing or out of order");
     return field.substr(2);
@@ -59,7 +59,7 @@ class Fields {
 };
 
 Result<std::string_view> text_of(Bytes message) {
-  if (message.size() > max_scram_message) return fail(Fault::limit, "SCRAM message longer than 4,096 bytes", spec);
+  if (message.size() > max_scram_message) return fail(Fault::limit, "SCRAM message longer than 4,096 bytes", rfc5802);
   return as_text(message);
 }
 
@@ -107,13 +107,13 @@ Result<std::string> ScramServer::client_first(Bytes message) {
   if (fields.empty()) return malformed("SCRAM message without its header");
   if (flag == "n" || flag == "y") {
     if (binding_ == ScramBinding::used)
-      return fail(Fault::protocol, "the mechanism with channel binding, and none is used", spec);
+      return fail(Fault::protocol, "the mechanism with channel binding, and none is used", rfc5802);
     // The client could bind and believes that we can't: somebody changed our offer.
     if (flag == "y" && binding_ == ScramBinding::available)
-      return fail(Fault::protocol, "the offer of channel binding didn't reach the client", spec);
+      return fail(Fault::protocol, "the offer of channel binding didn't reach the client", rfc5802);
   } else if (flag.starts_with("p=")) {
     if (binding_ != ScramBinding::used || flag != "p=tls-exporter")
-      return fail(Fault::protocol, "channel binding that isn't supported", spec);
+      return fail(Fault::protocol, "channel binding that isn't supported", rfc5802);
   } else {
     return malformed("SCRAM channel binding flag");
   }
@@ -126,7 +126,7 @@ Result<std::string> ScramServer::client_first(Bytes message) {
   GH_TRY(std::string user, decode_name(name));
   if (!authorization.empty()) {
     GH_TRY(const std::string acting, decode_name(authorization.substr(2)));
-    if (acting != user) return fail(Fault::protocol, "SCRAM authorization identity differs from the user", spec);
+    if (acting != user) return fail(Fault::protocol, "SCRAM authorization identity differs from the user", rfc5802);
   }
   GH_TRY(const std::string_view nonce, fields.value('r'));
   if (!is_nonce(nonce)) return malformed("SCRAM nonce");
@@ -158,8 +158,8 @@ Result<ByteVector> ScramServer::client_final(Bytes message) {
   if (proof.size() != 32) return malformed("SCRAM proof of the wrong size");
   if (!equal_constant_time(as_bytes(binding),
                            as_bytes(binding_data(gs2_header_, binding_ == ScramBinding::used, exporter_))))
-    return fail(Fault::denied, "SCRAM channel binding differs", spec);
-  if (nonce != nonce_) return fail(Fault::protocol, "SCRAM nonce differs", spec);
+    return fail(Fault::denied, "SCRAM channel binding differs", rfc5802);
+  if (nonce != nonce_) return fail(Fault::protocol, "SCRAM nonce differs", rfc5802);
   messages_ += ",";
   messages_ += text.substr(0, last);
 
@@ -169,7 +169,7 @@ Result<ByteVector> ScramServer::client_final(Bytes message) {
       equal_constant_time(digest_of(HashAlgorithm::sha256, client_key.view()).view(), record_.verifier.stored_key);
   wipe(client_key.bytes);
   const Digest signature = hmac_sha256(record_.verifier.server_key, messages_);
-  if (!matches || !record_.known) return fail(Fault::denied, "wrong user or password", spec);
+  if (!matches || !record_.known) return fail(Fault::denied, "wrong user or password", rfc5802);
   return to_vector(as_bytes("v=" + to_base64(signature.view())));
 }
 
@@ -182,9 +182,9 @@ ScramClient::ScramClient(std::string user, Secret password, std::string nonce, S
 
 Result<void> ScramClient::acceptable(std::string_view user, const Secret& password) {
   if (user.empty() || user.size() > 255 || !is_printable(user))
-    return fail(Fault::usage, "a user name is 1 to 255 bytes of UTF-8 without control characters", spec);
+    return fail(Fault::usage, "a user name is 1 to 255 bytes of UTF-8 without control characters", rfc5802);
   if (password.empty() || !is_printable(as_text(password.reveal())))
-    return fail(Fault::usage, "a password for SCRAM is UTF-8 without control characters", spec);
+    return fail(Fault::usage, "a password for SCRAM is UTF-8 without control characters", rfc5802);
   return {};
 }
 
@@ -202,7 +202,7 @@ Result<ByteVector> ScramClient::respond_blocking(Bytes server_first) {
   GH_CHECK(fields.extensions());
   if (!is_nonce(nonce)) return malformed("SCRAM nonce");
   if (!nonce.starts_with(nonce_) || nonce.size() == nonce_.size())
-    return fail(Fault::protocol, "SCRAM nonce isn't ours with the server's behind it", spec);
+    return fail(Fault::protocol, "SCRAM nonce isn't ours with the server's behind it", rfc5802);
   GH_TRY(const ByteVector salt, from_base64(salt_text));
   if (salt.empty()) return malformed("empty SCRAM salt");
   std::uint32_t iterations = 0;
@@ -230,13 +230,13 @@ Result<void> ScramClient::verify(Bytes server_final) const {
   GH_ASSERT(signature_.size == 32);
   GH_TRY(const std::string_view text, text_of(server_final));
   if (text.starts_with("e="))
-    return fail(Error{Fault::denied, "the server refused user or password", spec, 0, {}, escaped(text.substr(2), 64)});
+    return fail(Error{Fault::denied, "the server refused user or password", rfc5802, 0, {}, escaped(text.substr(2), 64)});
   Fields fields(text);
   GH_TRY(const std::string_view value, fields.value('v'));
   GH_CHECK(fields.extensions());
   GH_TRY(const ByteVector signature, from_base64(value));
   if (!equal_constant_time(signature, signature_.view()))
-    return fail(Fault::denied, "the server doesn't know our password", spec);
+    return fail(Fault::denied, "the server doesn't know our password", rfc5802);
   return {};
 }
 

@@ -73,7 +73,7 @@ struct Padding {
     for (int i = 0; i < 64; ++i) wk[i] = w[i] + k[i];
   }
 };
-constexpr Padding padding;
+constexpr Padding padding_block;
 
 #define GH_SHANI_TARGET "sha,sse4.1,ssse3"
 #define GH_SHANI __attribute__((target(GH_SHANI_TARGET), always_inline)) inline
@@ -127,7 +127,7 @@ GH_SHANI void extend_shani(std::byte* const (&values)[S], const std::byte* const
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) {
-      for (int l = 0; l < S; ++l) wk[l] = load(padding.wk + 4 * i);
+      for (int l = 0; l < S; ++l) wk[l] = load(padding_block.wk + 4 * i);
       four_rounds<S>(abef, cdgh, wk);
     }
     for (int l = 0; l < S; ++l) {
@@ -235,7 +235,7 @@ __attribute__((target(GH_AVX512_TARGET))) void advance_avx512(Sha256Chain* chain
     }
     for (int i = 0; i < 8; ++i) middle[i] = s[i] = _mm512_add_epi32(s[i], _mm512_set1_epi32(int(initial[i])));
 #pragma GCC unroll 64
-    for (int t = 0; t < 64; ++t) round(s, _mm512_set1_epi32(int(padding.wk[t])));
+    for (int t = 0; t < 64; ++t) round(s, _mm512_set1_epi32(int(padding_block.wk[t])));
     for (int i = 0; i < 8; ++i) value[i] = _mm512_add_epi32(s[i], middle[i]);
   }
   alignas(64) std::uint32_t words[8][lanes];

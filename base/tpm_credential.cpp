@@ -17,7 +17,7 @@ namespace {
 using Pkey = Owned<EVP_PKEY, EVP_PKEY_free>;
 using PkeyContext = Owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free>;
 
-constexpr std::string_view spec = "TPM 2.0 Part 1 24";
+constexpr std::string_view credential_spec = "TPM 2.0 Part 1 24";
 constexpr char identity_label[] = "IDENTITY";  // with its NUL: so it is hashed
 
 // A secret that is wiped at its end.
@@ -28,7 +28,7 @@ struct Wiped {
 
 std::unexpected<Error> failed(std::string_view why) {
   ERR_clear_error();
-  return fail(Fault::internal, why, spec);
+  return fail(Fault::internal, why, credential_spec);
 }
 
 const char* name_in_openssl(HashAlgorithm hash) {
@@ -170,7 +170,7 @@ Result<TpmCredential> make_tpm_credential(const CredentialKey& ek, Bytes name, B
   GH_CHECK(check_credential_key(ek));
   const HashAlgorithm hash = ek.name_algorithm;
   const std::size_t size = digest_size(hash);
-  if (secret.empty() || secret.size() > size) return fail(Fault::internal, "a credential has 1 byte to the digest's size", spec);
+  if (secret.empty() || secret.size() > size) return fail(Fault::internal, "a credential has 1 byte to the digest's size", credential_spec);
   GH_TRY(const Pkey key, native(ek.key));
   TpmCredential out;
   Wiped seed;

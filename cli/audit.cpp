@@ -14,16 +14,16 @@ namespace gatehouse::cli {
 namespace {
 
 namespace json = boost::json;
-constexpr std::size_t max_file = std::size_t(1) << 30;
+constexpr std::size_t max_key_file = std::size_t(1) << 30;
 // What is asked of the server in one request; each says everything of all before it, so the newest are enough.
 constexpr std::size_t max_checkpoints = 10'000;
 
-struct Options {
+struct AuditOptions {
   StateOptionsOfCommand where;
   std::string checkpoints, key, file;
 };
 
-int run_key(const Options& o) {
+int run_audit_key(const AuditOptions& o) {
   const auto made = make_key_files(o.file);
   if (!made) return complain(made.error());
   if (o.where.json)
@@ -33,7 +33,7 @@ int run_key(const Options& o) {
   return flushed();
 }
 
-void print(const json::object& report) {
+void print_audit(const json::object& report) {
   std::cout << "log " << shown(report, "log") << ": " << report.at("size") << " entries since " << shown(report, "since") << ", root "
             << shown(report, "root") << '\n'
             << report.at("records") << " records as they were logged, " << report.at("retired") << " retired, " << report.at("open")
@@ -57,12 +57,12 @@ void print(const json::object& report) {
   std::cout << (report.at("problems_total") == 0 ? "nothing was changed, removed or put in between" : "the log does NOT hold") << '\n';
 }
 
-int run_verify(const Options& o) {
+int run_audit_verify(const AuditOptions& o) {
   json::object request{{"command", "audit.verify"}};
   if (!o.checkpoints.empty()) {
     const auto key = VerifyingKey::read_file(o.key);
     if (!key) return complain(key.error());
-    const auto text = read_file(o.checkpoints, max_file);
+    const auto text = read_file(o.checkpoints, max_key_file);
     if (!text) return complain(text.error());
     auto read = server::read_checkpoints(as_text(*text), *key);
     if (!read) return complain(std::move(read).error().from(o.checkpoints));
@@ -81,7 +81,7 @@ int run_verify(const Options& o) {
   if (o.where.json)
     std::cout << json::serialize(*report) << '\n';
   else
-    print(*report);
+    print_audit(*report);
   const int code = flushed();
   return code != 0 ? code : report->at("problems_total") == 0 ? 0 : 1;
 }
@@ -92,7 +92,7 @@ void add_audit(CLI::App& app, Run& run) {
   CLI::App* const audit = app.add_subcommand("audit", "That results are as they were when they were told");
   audit->require_subcommand(1);
   audit->footer("Example:\n  gatehouse audit verify --config /etc/gatehouse/gatehouse.toml --checkpoints checkpoints --key audit.key.pub");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<AuditOptions>();
   CLI::App* const verify = audit->add_subcommand("verify", "Hold every record against the audit log, and the log against signed checkpoints");
   o->where.add_to(*verify);
   auto* const checkpoints = not_empty(verify->add_option("--checkpoints", o->checkpoints, "file that the server appended to, as it was kept elsewhere"));
@@ -103,12 +103,12 @@ void add_audit(CLI::App& app, Run& run) {
                  "Without checkpoints it says whether records and log agree; who has changed both can be found only by a checkpoint\n"
                  "that was out of his reach. Exit codes: 0 it holds, 1 something was changed, removed or put in between, or a signature\n"
                  "isn't the key's, 3 a file or the log is malformed, 4 it can't be read.");
-  verify->callback([o, &run] { run = [o] { return run_verify(*o); }; });
+  verify->callback([o, &run] { run = [o] { return run_audit_verify(*o); }; });
   CLI::App* const make = audit->add_subcommand("key", "Make a key that checkpoints are signed with: FILE is the server's, FILE.pub the auditor's");
   not_empty(make->add_option("FILE", o->file, "a new file")->required());
   make->add_flag("--json", o->where.json, "one JSON object on standard output");
   make->footer("Example:\n  gatehouse audit key /etc/gatehouse/audit.key");
-  make->callback([o, &run] { run = [o] { return run_key(*o); }; });
+  make->callback([o, &run] { run = [o] { return run_audit_key(*o); }; });
 }
 
 }  // namespace gatehouse::cli

@@ -25,7 +25,7 @@ std::string without_end(std::string_view text) {
 
 // What the data says, where its layout is known. The log's texts are the endpoint's: the digest binds only those that are
 // what was hashed.
-std::string text_of(const eventlog::Event& event) {
+std::string text_of_event(const eventlog::Event& event) {
   switch (event.type) {
     case 0x80000001:  // EV_EFI_VARIABLE_DRIVER_CONFIG
     case 0x80000002:  // EV_EFI_VARIABLE_BOOT
@@ -57,7 +57,7 @@ Events events_of(server::StateAccess& access, const std::string& session, HashAl
   if (log.empty()) return out;
   (void)pipeline::for_each_event(log, [&](const eventlog::Event& event) {
     const eventlog::EventDigest* const digest = event.extends() ? event.digest(bank) : nullptr;
-    if (digest != nullptr) out.try_emplace({event.pcr, to_hex(digest->value)}, Described{eventlog::event_type_name(event.type), text_of(event)});
+    if (digest != nullptr) out.try_emplace({event.pcr, to_hex(digest->value)}, Described{eventlog::event_type_name(event.type), text_of_event(event)});
   });
   return out;
 }

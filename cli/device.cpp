@@ -20,7 +20,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct DeviceOptions {
   StateOptionsOfCommand where;
   AuthorOptions author;
   std::string device, ak, product, model, key, file, at;
@@ -56,7 +56,7 @@ void print_baseline(const json::object& baseline) {
             << shown(baseline, "since") << '\n';
 }
 
-json::object about(const Options& options, std::string_view command) {
+json::object about(const DeviceOptions& options, std::string_view command) {
   json::object request;
   request["command"] = command;
   request["device"] = options.device;
@@ -84,7 +84,7 @@ Result<void> put_key(json::object& request, const std::string& file) {
   return {};
 }
 
-int run_add(const Options& options) {
+int run_device_add(const DeviceOptions& options) {
   json::object request = about(options, "device.add");
   if (!options.ak.empty()) {
     if (const auto put = put_key(request, options.ak); !put) return complain(put.error());
@@ -99,7 +99,7 @@ int run_add(const Options& options) {
   return run_one(options.where, true, request, print_device);
 }
 
-int run_trust(const Options& options) {
+int run_trust(const DeviceOptions& options) {
   json::object request = about(options, "device.trust");
   if (!options.key.empty()) request["key"] = options.key;
   options.author.put(request);
@@ -111,13 +111,13 @@ int run_trust(const Options& options) {
   });
 }
 
-int run_reassess(const Options& options) {
+int run_reassess(const DeviceOptions& options) {
   return run_one(options.where, false, about(options, "device.reassess"), [](const json::object& done) {
     std::cout << shown(done, "device") << ": " << shown(done, "asked") << " endpoint asked for another assessment\n";
   });
 }
 
-int run_revoke(const Options& options) {
+int run_revoke(const DeviceOptions& options) {
   json::object request = about(options, "device.revoke");
   if (!options.key.empty()) request["key"] = options.key;
   options.author.put(request);
@@ -126,7 +126,7 @@ int run_revoke(const Options& options) {
   });
 }
 
-int run_remove(const Options& options) {
+int run_device_remove(const DeviceOptions& options) {
   json::object request = about(options, "device.remove");
   options.author.put(request);
   return run_one(options.where, false, request, [&](const json::object& done) {
@@ -134,7 +134,7 @@ int run_remove(const Options& options) {
   });
 }
 
-int run_show(const Options& options) {
+int run_device_show(const DeviceOptions& options) {
   return run_one(options.where, false, about(options, "device.show"), [](const json::object& device) {
     print_device(device);
     if (const json::value* const baselines = device.if_contains("baselines"); baselines && baselines->is_array())
@@ -155,12 +155,12 @@ int run_show(const Options& options) {
   });
 }
 
-// Import records, sent in requests of at most 500 and about 1 MiB.
-class Import {
+// Imported records, sent in requests of at most 500 and about 1 MiB.
+class DeviceImport {
  public:
   // What says in the report where a record came from: {"line", 17} or {"device", "8a1b…"}.
   using Origin = std::pair<std::string_view, json::value>;
-  Import(server::StateAccess& access, const AuthorOptions& author) : access_(access), author_(author) {}
+  DeviceImport(server::StateAccess& access, const AuthorOptions& author) : access_(access), author_(author) {}
 
   Result<void> line(std::size_t number, const std::string& text) {
     boost::system::error_code code;
@@ -222,7 +222,7 @@ class Import {
 };
 
 // What became of it; more of it in `out`. Exit code 3 where something failed.
-int report_import(const Options& options, Import& import, json::object out, const std::string& line) {
+int report_import(const DeviceOptions& options, DeviceImport& import, json::object out, const std::string& line) {
   for (const json::value& value : import.failed) {
     const json::object& one = value.get_object();
     std::cerr << "gatehouse: " << escaped(options.file)
@@ -257,13 +257,13 @@ bool is_key_id(std::string_view id) {
 }
 
 // Of a database that is damaged somewhere nothing is imported.
-int run_import_strongtnc(const Options& options, const std::string& path) {
+int run_import_strongtnc(const DeviceOptions& options, const std::string& path) {
   const auto listing = refdb::read_strongtnc(path, !options.no_sandbox);
   if (!listing) return complain(listing.error());
   const refdb::StrongTncDevices& found = listing->counts;
   auto access = options.where.open(true);
   if (!access) return complain(access.error());
-  Import import(*access, options.author);
+  DeviceImport import(*access, options.author);
   std::uint64_t trusted = 0;
   std::vector<std::string> keyless;
   const auto on_device = [&](const refdb::StrongTncDevice& device) -> Result<void> {
@@ -317,12 +317,12 @@ int run_import_strongtnc(const Options& options, const std::string& path) {
                            std::to_string(import.imported) + " records imported");
 }
 
-int run_import_csv(const Options& options) {
+int run_import_csv(const DeviceOptions& options) {
   const auto text = read_file(options.file, std::size_t(1) << 30);
   if (!text) return complain(text.error());
   auto access = options.where.open(true);
   if (!access) return complain(access.error());
-  Import import(*access, options.author);
+  DeviceImport import(*access, options.author);
   const auto read = csv_records(std::string(as_text(*text)), [&](std::size_t line, Result<json::object> record) -> Result<void> {
     if (record) {
       const std::size_t bytes = json::serialize(*record).size();
@@ -338,7 +338,7 @@ int run_import_csv(const Options& options) {
   return report_import(options, import, std::move(out), std::to_string(import.imported) + " devices imported");
 }
 
-int run_import(const Options& options) {
+int run_device_import(const DeviceOptions& options) {
   constexpr std::string_view strongtnc = "strongtnc:";
   if (options.file.starts_with(strongtnc)) return run_import_strongtnc(options, options.file.substr(strongtnc.size()));
   if (options.file.ends_with(".csv")) return run_import_csv(options);
@@ -346,7 +346,7 @@ int run_import(const Options& options) {
   if (!file) return complain(fail_errno("can't open", options.file).error());
   auto access = options.where.open(true);
   if (!access) return complain(access.error());
-  Import import(*access, options.author);
+  DeviceImport import(*access, options.author);
   std::size_t number = 0;
   for (std::string line; std::getline(file, line);) {
     ++number;
@@ -359,7 +359,7 @@ int run_import(const Options& options) {
   return report_import(options, import, std::move(out), std::to_string(import.imported) + " devices imported");
 }
 
-int run_approve(const Options& options) {
+int run_approve(const DeviceOptions& options) {
   json::object request = about(options, "baseline.approve");
   if (options.number) request["number"] = *options.number;
   request["replace"] = options.replace;
@@ -378,7 +378,7 @@ int run_approve(const Options& options) {
   });
 }
 
-int run_diff(const Options& options) {
+int run_device_diff(const DeviceOptions& options) {
   json::object request = about(options, "baseline.diff");
   if (options.number) request["number"] = *options.number;
   auto access = options.where.open(false);
@@ -445,7 +445,7 @@ void print_history(const json::object& one) {
   }
 }
 
-int run_software(const Options& options) {
+int run_software(const DeviceOptions& options) {
   if (options.history && !options.at.empty())
     return complain(Error{Fault::usage, "--history and --at exclude each other", {}, 0, {}, {}});
   json::object request = about(options, options.history ? "device.software.history" : "device.software");
@@ -464,11 +464,11 @@ int run_software(const Options& options) {
 }  // namespace
 
 void add_device(CLI::App& app, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<DeviceOptions>();
   CLI::App* const group = app.add_subcommand("device", "Devices, their attestation keys and firmware baselines");
   group->require_subcommand(1);
   group->footer("Example:\n  gatehouse device add 8a1b… --ak ak.pem --product \"Debian 12 x86_64\" --trust --state state");
-  const auto command = [&](CLI::App* parent, const char* name, const char* what, int (*body)(const Options&),
+  const auto command = [&](CLI::App* parent, const char* name, const char* what, int (*body)(const DeviceOptions&),
                            const char* example) {
     CLI::App* const out = parent->add_subcommand(name, what);
     options->where.add_to(*out);
@@ -481,14 +481,14 @@ void add_device(CLI::App& app, Run& run) {
     return to;
   };
 
-  command(group, "list", "All devices, in order of their ids", [](const Options& o) {
+  command(group, "list", "All devices, in order of their ids", [](const DeviceOptions& o) {
     json::object request;
     request["command"] = "device.list";
     return run_list(o.where, request, "after", print_device);
   }, "gatehouse device list --state state --json");
-  device(command(group, "show", "One device with its keys and baselines", run_show,
+  device(command(group, "show", "One device with its keys and baselines", run_device_show,
                  "gatehouse device show 8a1b… --state state"));
-  auto* const add = device(command(group, "add", "Enrol a device, or change what is recorded of it", run_add,
+  auto* const add = device(command(group, "add", "Enrol a device, or change what is recorded of it", run_device_add,
                                    "gatehouse device add 8a1b… --ak ak.pem --product \"Debian 12 x86_64\" --trust --state state"));
   add->add_option("--ak", options->ak,
                   "PEM public key, certificate or TPM2B_PUBLIC; without it the key whose SHA-1 key id is DEVICE is trusted, "
@@ -498,7 +498,7 @@ void add_device(CLI::App& app, Run& run) {
   add->add_option("--product", options->product, "product that its references are under");
   add->add_option("--identity", options->identities, "authenticated identity that it is bound to (repeatable)")->take_all();
   add->add_flag("--trust", options->trust, "trust the key; without, it waits for `device trust`");
-  auto* const import = command(group, "import", "Enrol devices from JSON lines or CSV (docs/formats/control.md), or from strongTNC's database", run_import,
+  auto* const import = command(group, "import", "Enrol devices from JSON lines or CSV (docs/formats/control.md), or from strongTNC's database", run_device_import,
                                "gatehouse device import devices.jsonl --state state");
   import->add_option("FILE", options->file,
                      "a JSON object a line: device, ak, product, trust, baseline; FILE.csv, whose first row names the same; or strongtnc:FILE, its SQLite database: "
@@ -517,7 +517,7 @@ void add_device(CLI::App& app, Run& run) {
   revoke->add_option("--key", options->key, "key id or SHA-256 of one key; all without it");
   device(command(group, "reassess", "Ask a connected gatehouse-endpoint for another assessment", run_reassess,
                  "gatehouse device reassess 8a1b… --config gatehouse.toml"));
-  options->author.add_to(*device(command(group, "remove", "Forget a device; a revoked key stays revoked, its history is kept", run_remove,
+  options->author.add_to(*device(command(group, "remove", "Forget a device; a revoked key stays revoked, its history is kept", run_device_remove,
                                          "gatehouse device remove 8a1b… --state state")));
 
   auto* const software =
@@ -529,7 +529,7 @@ void add_device(CLI::App& app, Run& run) {
   CLI::App* const baseline = group->add_subcommand("baseline", "Firmware baselines of a device");
   baseline->require_subcommand(1);
   baseline->footer("Example:\n  gatehouse device baseline approve 8a1b… --state state");
-  device(command(baseline, "list", "Proposed, approved and retired baselines", [](const Options& o) {
+  device(command(baseline, "list", "Proposed, approved and retired baselines", [](const DeviceOptions& o) {
     return run_list(o.where, about(o, "baseline.list"), "after", print_baseline);
   }, "gatehouse device baseline list 8a1b… --state state"));
   auto* const approve = device(command(baseline, "approve", "Approve the newest proposed baseline", run_approve,
@@ -538,7 +538,7 @@ void add_device(CLI::App& app, Run& run) {
   options->author.add_to(*approve);
   approve->add_flag("--model", options->model_too, "and for each device of its model whose firmware changed in the same way");
   approve->add_flag("--replace", options->replace, "retire the approved ones of its bank");
-  auto* const diff = device(command(baseline, "diff", "What the newest proposed baseline changes", run_diff,
+  auto* const diff = device(command(baseline, "diff", "What the newest proposed baseline changes", run_device_diff,
                                     "gatehouse device baseline diff 8a1b… --state state"));
   unsigned_only(diff->add_option("--number", options->number, "this one"));
   add_device_life(*group, *baseline, run);

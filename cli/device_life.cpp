@@ -19,7 +19,7 @@ namespace json = boost::json;
 
 namespace {
 
-struct Options {
+struct LifeOptions {
   StateOptionsOfCommand where;
   AuthorOptions author;
   std::string device, model, product, until, format = "jsonl", lease;
@@ -29,7 +29,7 @@ struct Options {
   std::size_t last = 1000;
 };
 
-json::object about(const Options& options, std::string_view command) {
+json::object about_device(const LifeOptions& options, std::string_view command) {
   json::object request;
   request["command"] = command;
   request["device"] = options.device;
@@ -48,15 +48,15 @@ void print_state(const json::object& device) {
   std::cout << shown(device, "device") << " is " << shown(device, "state") << '\n';
 }
 
-int run_state(const Options& options, const char* state) {
-  json::object request = about(options, "device.state");
+int run_state(const LifeOptions& options, const char* state) {
+  json::object request = about_device(options, "device.state");
   request["state"] = state;
   options.author.put(request);
   return run_one(options.where, false, request, print_state);
 }
 
-int run_set(const Options& options) {
-  json::object request = about(options, "device.set");
+int run_set(const LifeOptions& options) {
+  json::object request = about_device(options, "device.set");
   if (!options.product.empty()) request["product"] = options.product;
   if (!options.model.empty()) request["model"] = options.model == "none" ? "" : options.model;
   if (options.any_identity)
@@ -78,13 +78,13 @@ void print_entry(const json::object& entry) {
   std::cout << '\n';
 }
 
-int run_history(const Options& options) {
-  json::object request = about(options, "device.history");
+int run_history(const LifeOptions& options) {
+  json::object request = about_device(options, "device.history");
   request["limit"] = options.last;
   return run_list(options.where, request, "after", print_entry);
 }
 
-int run_overdue(const Options& options) {
+int run_overdue(const LifeOptions& options) {
   std::uint64_t lease = std::uint64_t(server::Config().lease.count());
   if (!options.lease.empty()) {
     const auto given = seconds_of(options.lease);
@@ -112,7 +112,7 @@ int run_overdue(const Options& options) {
   return code == 0 ? flushed() : code;
 }
 
-int run_export(const Options& options) {
+int run_device_export(const LifeOptions& options) {
   auto access = options.where.open(false);
   if (!access) return complain(access.error());
   json::object request;
@@ -147,22 +147,22 @@ void print_announcement(const json::object& one) {
       if (line.is_string()) std::cout << "  " << std::string_view(line.get_string()) << '\n';
 }
 
-int run_announce(const Options& options) {
-  json::object request = about(options, "baseline.announce");
+int run_announce(const LifeOptions& options) {
+  json::object request = about_device(options, "baseline.announce");
   if (options.number) request["number"] = *options.number;
   request["until"] = options.until;
   options.author.put(request);
   return run_one(options.where, false, request, print_announcement);
 }
 
-int run_announcements(const Options& options) {
+int run_announcements(const LifeOptions& options) {
   json::object request;
   request["command"] = "baseline.announcements";
   if (!options.model.empty()) request["model"] = options.model;
   return run_list(options.where, request, "after", print_announcement);
 }
 
-int run_withdraw(const Options& options) {
+int run_withdraw(const LifeOptions& options) {
   json::object request;
   request["command"] = "baseline.withdraw";
   request["model"] = options.model;
@@ -174,22 +174,22 @@ int run_withdraw(const Options& options) {
 
 constexpr std::string_view columns[] = {"device", "product", "model", "state", "trust", "identities", "ak", "key_state"};
 
-std::string text_of(const json::object& object, std::string_view member) {
+std::string member_text(const json::object& object, std::string_view member) {
   const json::value* const value = object.if_contains(member);
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
 }
 
-std::unexpected<Error> wrong(std::string_view reason, std::string detail = {}) {
+std::unexpected<Error> wrong_row(std::string_view reason, std::string detail = {}) {
   return fail(Error{Fault::usage, reason, {}, 0, {}, std::move(detail)});
 }
 
-bool is_key_id(std::string_view text) {
+bool names_a_key(std::string_view text) {
   return text.size() == 40 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 // A key id, PEM, or the base64 of it without its frame.
 void put_ak(json::object& key, const std::string& text) {
-  if (is_key_id(text))
+  if (names_a_key(text))
     key["key_id"] = text;
   else if (text.starts_with("-----BEGIN"))
     key["ak"] = text;
@@ -200,7 +200,7 @@ void put_ak(json::object& key, const std::string& text) {
 // One row, added to the record of its device.
 Result<void> put_row(json::object& record, const std::vector<std::string>& header, const std::vector<std::string>& row) {
   if (row.size() != header.size())
-    return wrong("a row has as many fields as the header", std::to_string(row.size()) + " instead of " + std::to_string(header.size()));
+    return wrong_row("a row has as many fields as the header", std::to_string(row.size()) + " instead of " + std::to_string(header.size()));
   json::object key;
   for (std::size_t i = 0; i < row.size(); ++i) {
     const std::string& column = header[i];
@@ -211,7 +211,7 @@ Result<void> put_row(json::object& record, const std::vector<std::string>& heade
     } else if (column == "key_state") {
       key["state"] = value;
     } else if (column == "trust") {
-      if (value != "true" && value != "false") return wrong("trust is true or false", escaped(value, 64));
+      if (value != "true" && value != "false") return wrong_row("trust is true or false", escaped(value, 64));
       if (value == "true") record["trust"] = true;
     } else if (column == "identities") {
       json::array list;
@@ -226,7 +226,7 @@ Result<void> put_row(json::object& record, const std::vector<std::string>& heade
     }
   }
   if (!key.contains("ak") && !key.contains("key_id")) {
-    if (key.contains("state")) return wrong("a key_state without an ak");
+    if (key.contains("state")) return wrong_row("a key_state without an ak");
     return {};
   }
   if (!key.contains("state")) key["state"] = record.contains("trust") ? "trusted" : "pending";
@@ -312,9 +312,9 @@ Result<void> csv_records(const std::string& text, const std::function<Result<voi
   if (!header) return {};
   for (const std::string& column : *header)
     if (std::find(std::begin(columns), std::end(columns), column) == std::end(columns))
-      return wrong("a column is one of device, product, model, state, trust, identities, ak, key_state", escaped(column, 64));
+      return wrong_row("a column is one of device, product, model, state, trust, identities, ak, key_state", escaped(column, 64));
   const auto device_column = std::find(header->begin(), header->end(), "device");
-  if (device_column == header->end()) return wrong("there is no column device");
+  if (device_column == header->end()) return wrong_row("there is no column device");
   const std::size_t place = std::size_t(device_column - header->begin());
   json::object record;
   std::size_t began = 0;
@@ -327,14 +327,14 @@ Result<void> csv_records(const std::string& text, const std::function<Result<voi
     GH_TRY(const auto row, rows.next());
     if (!row) return give();
     const std::string device = place < row->size() ? (*row)[place] : std::string();
-    if (began == 0 || device.empty() || device != text_of(record, "device")) {
+    if (began == 0 || device.empty() || device != member_text(record, "device")) {
       GH_CHECK(give());
       record = json::object();
       began = rows.line();
       good = {};
     }
     if (good) good = put_row(record, *header, *row);
-    if (good && device.empty()) good = wrong("a row without a device");
+    if (good && device.empty()) good = wrong_row("a row without a device");
   }
 }
 
@@ -346,11 +346,11 @@ Result<void> append_csv(std::string& out, const json::object& record) {
     for (const json::value& one : list->get_array()) {
       const std::string name(one.get_string());
       if (name.find(';') != std::string::npos)
-        return wrong("an identity with a semicolon has no place in CSV: export JSON lines", text_of(record, "device"));
+        return wrong_row("an identity with a semicolon has no place in CSV: export JSON lines", member_text(record, "device"));
       identities += (identities.empty() ? "" : ";") + name;
     }
   const auto add = [&](const std::string& ak, const std::string& key_state) {
-    const std::vector<std::string> row{text_of(record, "device"), text_of(record, "product"), text_of(record, "model"), text_of(record, "state"),
+    const std::vector<std::string> row{member_text(record, "device"), member_text(record, "product"), member_text(record, "model"), member_text(record, "state"),
                                        {}, identities, ak, key_state};
     append_csv_row(out, row);
   };
@@ -361,19 +361,19 @@ Result<void> append_csv(std::string& out, const json::object& record) {
   }
   for (const json::value& one : keys->get_array()) {
     const json::object& key = one.get_object();
-    std::string ak = text_of(key, "key_id");
-    if (const std::string pem = text_of(key, "ak"); !pem.empty()) {
+    std::string ak = member_text(key, "key_id");
+    if (const std::string pem = member_text(key, "ak"); !pem.empty()) {
       GH_TRY(const PublicKey known, PublicKey::from_pem(pem));
       ak = to_base64(known.spki());
     }
-    add(ak, text_of(key, "state"));
+    add(ak, member_text(key, "state"));
   }
   return {};
 }
 
 void add_device_life(CLI::App& group, CLI::App& baseline, Run& run) {
-  const auto options = std::make_shared<Options>();
-  const auto command = [&](CLI::App& parent, const char* name, const char* what, std::function<int(const Options&)> body, const char* example) {
+  const auto options = std::make_shared<LifeOptions>();
+  const auto command = [&](CLI::App& parent, const char* name, const char* what, std::function<int(const LifeOptions&)> body, const char* example) {
     CLI::App* const out = parent.add_subcommand(name, what);
     options->where.add_to(*out);
     out->footer(std::string("Example:\n  ") + example);
@@ -385,11 +385,11 @@ void add_device_life(CLI::App& group, CLI::App& baseline, Run& run) {
     options->author.add_to(*to);
     return to;
   };
-  changing(command(group, "suspend", "Keep a device out for a time: it is isolated and asked for nothing", [](const Options& o) { return run_state(o, "suspended"); },
+  changing(command(group, "suspend", "Keep a device out for a time: it is isolated and asked for nothing", [](const LifeOptions& o) { return run_state(o, "suspended"); },
                    "gatehouse device suspend 8a1b… --why \"reported lost\" --state state"));
-  changing(command(group, "resume", "Trust a suspended device again, with the keys it had", [](const Options& o) { return run_state(o, "trusted"); },
+  changing(command(group, "resume", "Trust a suspended device again, with the keys it had", [](const LifeOptions& o) { return run_state(o, "trusted"); },
                    "gatehouse device resume 8a1b… --why \"found again\" --state state"));
-  changing(command(group, "retire", "A device is gone for good: its keys are revoked, its record stays", [](const Options& o) { return run_state(o, "retired"); },
+  changing(command(group, "retire", "A device is gone for good: its keys are revoked, its record stays", [](const LifeOptions& o) { return run_state(o, "retired"); },
                    "gatehouse device retire 8a1b… --why \"sold\" --state state"));
   CLI::App* const set = changing(command(group, "set", "Change product, model or identities of a device", run_set,
                                          "gatehouse device set 8a1b… --model \"ThinkPad T14 Gen 3\" --state state"));
@@ -404,7 +404,7 @@ void add_device_life(CLI::App& group, CLI::App& baseline, Run& run) {
   CLI::App* const overdue = command(group, "overdue", "Trusted devices whose last verdict's lease is over, or that never attested", run_overdue,
                                     "gatehouse device overdue --config gatehouse.toml");
   overdue->add_option("--lease", options->lease, "how long a verdict holds, such as 12h; default: policy.lease_seconds of --config, else 24h");
-  CLI::App* const exported = command(group, "export", "All enrolled devices as `device import` reads them, on standard output", run_export,
+  CLI::App* const exported = command(group, "export", "All enrolled devices as `device import` reads them, on standard output", run_device_export,
                                      "gatehouse device export --format csv --state state");
   exported->add_option("--format", options->format, "jsonl: all of it; csv: without baselines and key attributes")->check(CLI::IsMember({"jsonl", "csv"}));
 

@@ -12,7 +12,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct EventlogOptions {
   std::string file;
   bool events = false, json = false;
 };
@@ -79,7 +79,7 @@ void print_events(Bytes log, std::string_view between) {
   GH_ASSERT(listed.has_value());
 }
 
-int run_eventlog(const Options& options) {
+int run_eventlog(const EventlogOptions& options) {
   const auto log = read_file(options.file, std::size_t(1) << 30);
   if (!log) return complain(log.error());
   const auto replay = pipeline::replay_eventlog(*log);
@@ -123,7 +123,7 @@ int run_eventlog(const Options& options) {
 }  // namespace
 
 void add_eventlog(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EventlogOptions>();
   CLI::App* const command = app.add_subcommand("eventlog", "Parse and replay a TCG firmware event log");
   command->add_option("FILE", options->file, "event log (TCG 1.2 or crypto-agile)")->required();
   command->add_flag("--events", options->events, "list every event with its decoded data");

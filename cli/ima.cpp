@@ -13,12 +13,12 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct ImaOptions {
   std::string file;
   bool json = false;
 };
 
-int run_ima(const Options& options) {
+int run_ima(const ImaOptions& options) {
   const auto list = read_file(options.file, std::size_t(1) << 30);
   if (!list) return complain(list.error());
   const auto replay = pipeline::replay_ima(*list);
@@ -55,7 +55,7 @@ int run_ima(const Options& options) {
 }  // namespace
 
 void add_ima(CLI::App& app, Run& run) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImaOptions>();
   CLI::App* const command = app.add_subcommand("ima", "Parse and replay a Linux IMA measurement list");
   command->add_option("FILE", options->file, "list, binary or ASCII")->required();
   command->add_flag("--json", options->json, "one JSON object on standard output");

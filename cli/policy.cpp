@@ -24,7 +24,7 @@ namespace {
 namespace json = boost::json;
 namespace policy = server::policy;
 
-struct Options {
+struct PolicyOptions {
   std::string file;
   bool json = false;
 };
@@ -42,7 +42,7 @@ json::array array_of(const std::vector<policy::Mistake>& mistakes) {
   return out;
 }
 
-int run_check(const Options& options) {
+int run_check(const PolicyOptions& options) {
   const auto read = policy::read_policy(options.file);
   if (!read && read.error().unreadable) return complain(*read.error().unreadable);
   if (!read)
@@ -71,7 +71,7 @@ int run_check(const Options& options) {
 
 // --- the versions that were in force, and the safety stop
 
-int print(const Result<json::object>& answer, bool as_json, const std::function<void(const json::object&)>& in_words) {
+int print_policy(const Result<json::object>& answer, bool as_json, const std::function<void(const json::object&)>& in_words) {
   if (!answer) return complain(answer.error());
   if (as_json)
     std::cout << json::serialize(*answer) << '\n';
@@ -85,8 +85,8 @@ Result<json::object> asked(const StateOptionsOfCommand& where, const json::objec
   return ask(access, request);
 }
 
-int run_list(const StateOptionsOfCommand& where) {
-  return print(asked(where, {{"command", "policy.list"}}), where.json, [](const json::object& answer) {
+int run_policy_list(const StateOptionsOfCommand& where) {
+  return print_policy(asked(where, {{"command", "policy.list"}}), where.json, [](const json::object& answer) {
     for (const json::value& one : answer.at("items").as_array()) {
       const json::object& policy = one.as_object();
       std::cout << shown(policy, "number") << "  " << shown(policy, "version") << "  " << shown(policy, "since") << "  "
@@ -95,8 +95,8 @@ int run_list(const StateOptionsOfCommand& where) {
   });
 }
 
-int run_show(const StateOptionsOfCommand& where, const std::string& which) {
-  return print(asked(where, {{"command", "policy.show"}, {"policy", which}}), where.json,
+int run_policy_show(const StateOptionsOfCommand& where, const std::string& which) {
+  return print_policy(asked(where, {{"command", "policy.show"}, {"policy", which}}), where.json,
                [](const json::object& answer) { std::cout << shown(answer, "text"); });
 }
 
@@ -104,7 +104,7 @@ int run_status(const StateOptionsOfCommand& where) {
   bool held = false;
   const auto answer = asked(where, {{"command", "policy.status"}});
   if (answer) held = !answer->at("held").is_null();
-  const int code = print(answer, where.json, [](const json::object& status) {
+  const int code = print_policy(answer, where.json, [](const json::object& status) {
     if (status.at("running").as_bool()) {
       const json::object& change = status.at("switch").as_object();
       std::cout << "policy " << shown(status, "policy") << ", number " << shown(status, "number") << "; reference generation "
@@ -130,7 +130,7 @@ int run_status(const StateOptionsOfCommand& where) {
 }
 
 int run_release(const StateOptionsOfCommand& where) {
-  return print(asked(where, {{"command", "policy.release"}}), where.json,
+  return print_policy(asked(where, {{"command", "policy.release"}}), where.json,
                [](const json::object&) { std::cout << "released\n"; });
 }
 
@@ -141,7 +141,7 @@ struct Import {
   bool no_sandbox = false;
 };
 
-int run_import(const Import& o) {
+int run_policy_import(const Import& o) {
   constexpr std::string_view strongtnc = "strongtnc:";
   if (!o.file.starts_with(strongtnc))
     return complain(Error{Fault::usage, "wants strongtnc:FILE, strongTNC's SQLite database", {}, 0, o.file, {}});
@@ -353,7 +353,7 @@ Result<int> test(const Test& o) {
 }  // namespace
 
 void add_policy(CLI::App& app, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<PolicyOptions>();
   CLI::App* const group = app.add_subcommand("policy", "What devices are asked for, and what follows (policy.toml)");
   group->require_subcommand(1);
   group->footer("Example:\n  gatehouse policy check policy.toml");
@@ -373,11 +373,11 @@ void add_policy(CLI::App& app, Run& run) {
     command->callback([where, body, &run] { run = [where, body] { return body(*where); }; });
     return command;
   };
-  of_state("list", "The versions that were ever in force, with their numbers", run_list)
+  of_state("list", "The versions that were ever in force, with their numbers", run_policy_list)
       ->footer("Example:\n  gatehouse policy list --config gatehouse.toml");
   const auto which = std::make_shared<std::string>();
   CLI::App* const show = of_state("show", "The text of a version that was in force",
-                                  [which](const StateOptionsOfCommand& where) { return run_show(where, *which); });
+                                  [which](const StateOptionsOfCommand& where) { return run_policy_show(where, *which); });
   not_empty(show->add_option("POLICY", *which, "its number or its version"))->required();
   show->footer("Example:\n  gatehouse policy show 3 --config gatehouse.toml >policy.toml");
   of_state("status", "What is in force, and what the safety stop made of the last switch", run_status)
@@ -392,7 +392,7 @@ void add_policy(CLI::App& app, Run& run) {
   import->footer(
       "Example:\n  gatehouse policy import strongtnc:/etc/pts/config.db >policy.toml\n"
       "Exit codes: 0, or 1 where something was left out or has to be mended by hand.");
-  import->callback([imported, &run] { run = [imported] { return run_import(*imported); }; });
+  import->callback([imported, &run] { run = [imported] { return run_policy_import(*imported); }; });
 
   const auto what_if = std::make_shared<Test>();
   CLI::App* const tested =

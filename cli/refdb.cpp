@@ -20,7 +20,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct RefdbOptions {
   std::string refdb, product, layer, query;
   std::vector<std::string> sources, hashes;
   refdb::RepositoryOptions repositories;
@@ -30,7 +30,7 @@ struct Options {
   bool json = false, files = false, no_sandbox = false, all_products = false;
 };
 
-int run_ingest(const Options& o) {
+int run_ingest(const RefdbOptions& o) {
   refdb::IngestOptions options;
   options.refdb = o.refdb;
   options.product = o.product;
@@ -201,7 +201,7 @@ int look_up_package(const refdb::View& view, const std::string& product, const s
   return found ? 0 : 1;
 }
 
-int run_lookup(const Options& o) {
+int run_lookup(const RefdbOptions& o) {
   const auto view = refdb::open_view(o.refdb);
   if (!view) return complain(view.error());
   const auto one = [&](const std::string& query, bool as_json) -> int {
@@ -237,7 +237,7 @@ int run_lookup(const Options& o) {
   return written != 0 ? written : code;
 }
 
-int run_stats(const Options& o) {
+int run_stats(const RefdbOptions& o) {
   const auto stats = refdb::read_stats(o.refdb);
   if (!stats) return complain(stats.error());
   json::object out;
@@ -256,7 +256,7 @@ int run_stats(const Options& o) {
   return flushed();
 }
 
-int run_generations(const Options& o) {
+int run_generations(const RefdbOptions& o) {
   const auto generations = refdb::list_generations(o.refdb);
   if (!generations) return complain(generations.error());
   for (const refdb::GenerationInfo& g : *generations) {
@@ -283,7 +283,7 @@ int run_generations(const Options& o) {
 }
 
 // Files are written as they are found, so that millions of them cost no memory; nothing before the first is found.
-int run_diff(const Options& o) {
+int run_refdb_diff(const RefdbOptions& o) {
   bool begun = false, first = true;
   const auto begin = [&] {
     if (!o.json || std::exchange(begun, true)) return;
@@ -320,7 +320,7 @@ int run_diff(const Options& o) {
   return flushed();
 }
 
-int run_rollback(const Options& o) {
+int run_rollback(const RefdbOptions& o) {
   const auto published = refdb::roll_back(o.refdb, o.from);
   if (!published) return complain(published.error());
   if (o.json)
@@ -330,7 +330,7 @@ int run_rollback(const Options& o) {
   return flushed();
 }
 
-int run_prune(const Options& o) {
+int run_prune(const RefdbOptions& o) {
   const auto removed = refdb::prune_generations(o.refdb, o.keep);
   if (!removed) return complain(removed.error());
   if (o.json)
@@ -340,8 +340,8 @@ int run_prune(const Options& o) {
   return flushed();
 }
 
-void add_generations(CLI::App& command, const std::shared_ptr<Options>& o, Run& run) {
-  const auto add = [&](const std::string& name, const std::string& description, int (*what)(const Options&), const std::string& example) {
+void add_generations(CLI::App& command, const std::shared_ptr<RefdbOptions>& o, Run& run) {
+  const auto add = [&](const std::string& name, const std::string& description, int (*what)(const RefdbOptions&), const std::string& example) {
     CLI::App* const added = command.add_subcommand(name, description);
     not_empty(added->add_option("--refdb", o->refdb, "reference store")->required());
     added->add_flag("--json", o->json, "JSON on standard output");
@@ -350,7 +350,7 @@ void add_generations(CLI::App& command, const std::shared_ptr<Options>& o, Run& 
     return added;
   };
   add("generations", "The generations of the store, newest first", run_generations, "generations --refdb refdb");
-  CLI::App* const diff = add("diff", "What one generation has that another hasn't", run_diff, "diff --refdb refdb 41 42 --files");
+  CLI::App* const diff = add("diff", "What one generation has that another hasn't", run_refdb_diff, "diff --refdb refdb 41 42 --files");
   unsigned_only(diff->add_option("FROM", o->from, "a generation")->required());
   unsigned_only(diff->add_option("TO", o->to, "another")->required());
   diff->add_flag("--files", o->files, "name each file, too");
@@ -391,7 +391,7 @@ void add_repository_options(CLI::App& ingest, refdb::RepositoryOptions& r, unsig
 }  // namespace
 
 void add_refdb(CLI::App& app, Run& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<RefdbOptions>();
   CLI::App* const command = app.add_subcommand("refdb", "The reference store: take packages in, look files up");
   command->require_subcommand(1);
   command->footer(

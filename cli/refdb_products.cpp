@@ -15,24 +15,24 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct ProductOptions {
   std::string refdb, product, path, digest;
   std::vector<std::string> layers;  // "site=Site tools"
   bool json = false;
 };
 
-int wrong(const std::string& what) {
+int misused(const std::string& what) {
   std::fprintf(stderr, "gatehouse: %s\n", escaped(what, 200).c_str());
   return 2;
 }
 
-int change_product(const Options& o, Result<refdb::Published> (*change)(const std::string&,
+int change_product(const ProductOptions& o, Result<refdb::Published> (*change)(const std::string&,
                                                                         const std::vector<refdb::Inclusion>&)) {
   std::vector<refdb::Inclusion> inclusions;
   for (const std::string& text : o.layers) {
     const std::size_t equals = text.find('=');
     const auto layer = refdb::layer_of(text.substr(0, equals));
-    if (equals == std::string::npos || !layer) return wrong("--layer: not a layer and a product, as site=\"Site tools\": " + text);
+    if (equals == std::string::npos || !layer) return misused("--layer: not a layer and a product, as site=\"Site tools\": " + text);
     inclusions.push_back({{o.product, *layer}, text.substr(equals + 1)});
   }
   const auto published = change(o.refdb, inclusions);
@@ -43,10 +43,10 @@ int change_product(const Options& o, Result<refdb::Published> (*change)(const st
     std::cout << (published->changed ? "generation " + std::to_string(published->generation) : std::string("nothing to change")) << '\n';
   return flushed();
 }
-int run_add(const Options& o) { return change_product(o, refdb::include_products); }
-int run_remove(const Options& o) { return change_product(o, refdb::exclude_products); }
+int run_product_add(const ProductOptions& o) { return change_product(o, refdb::include_products); }
+int run_product_remove(const ProductOptions& o) { return change_product(o, refdb::exclude_products); }
 
-int show(const Options& o, const std::vector<refdb::ProductInfo>& products) {
+int show(const ProductOptions& o, const std::vector<refdb::ProductInfo>& products) {
   for (const refdb::ProductInfo& p : products) {
     if (o.json) {
       json::array layers;
@@ -67,12 +67,12 @@ int show(const Options& o, const std::vector<refdb::ProductInfo>& products) {
   }
   return flushed();
 }
-int run_list(const Options& o) {
+int run_product_list(const ProductOptions& o) {
   const auto products = refdb::list_products(o.refdb);
   if (!products) return complain(products.error());
   return show(o, *products);
 }
-int run_show(const Options& o) {
+int run_product_show(const ProductOptions& o) {
   auto products = refdb::list_products(o.refdb);
   if (!products) return complain(products.error());
   std::erase_if(*products, [&](const refdb::ProductInfo& p) { return p.product != o.product; });
@@ -118,22 +118,22 @@ std::string_view sentence(refdb::Reason reason, bool has_digest) {
   std::unreachable();
 }
 
-void print(const std::string& head, const refdb::Reference& r, const std::string& more) {
+void print_product(const std::string& head, const refdb::Reference& r, const std::string& more) {
   std::cout << "  " << head << escaped(r.path) << "  "
             << (r.package.empty() ? std::string("of no package") : escaped(r.package) + ' ' + escaped(r.version)) << "  ("
             << escaped(r.product) << ", " << name(r.layer) << ", " << escaped(r.source) << ')' << more << '\n';
 }
 
-int run_explain(const Options& o) {
+int run_explain(const ProductOptions& o) {
   refdb::ExplainQuery query;
   for (const std::string& text : {o.path, o.digest}) {
     if (text.empty()) continue;
     if (text.front() == '/') {
-      if (!query.path.empty()) return wrong("one path at a time");
+      if (!query.path.empty()) return misused("one path at a time");
       query.path = text;
       continue;
     }
-    if (query.digest) return wrong("one digest at a time");
+    if (query.digest) return misused("one digest at a time");
     const auto digest = digest_of_text(text);
     if (!digest) return complain(digest.error());
     query.digest = *digest;
@@ -167,20 +167,20 @@ int run_explain(const Options& o) {
     if (e.last_seen != 0) more += ", last seen " + utc(e.last_seen);
     if (e.superseded_by) more += ", " + superseded(e);
     if (e.reference.is_mutable) more += ", a configuration file";
-    print("", e.reference, more);
+    print_product("", e.reference, more);
     for (const auto& [algorithm, digest] : e.reference.digests)
       if (algorithm == HashAlgorithm::sha256) std::cout << "    sha256 " << digest.hex() << '\n';
   }
-  for (const auto& r : why->same_content) print("the same content: ", r, {});
-  for (const auto& r : why->other_products) print("in another product: ", r, {});
+  for (const auto& r : why->same_content) print_product("the same content: ", r, {});
+  for (const auto& r : why->other_products) print_product("in another product: ", r, {});
   return flushed();
 }
 
 }  // namespace
 
 void add_refdb_products(CLI::App& refdb, Run& run) {
-  auto o = std::make_shared<Options>();
-  const auto add = [&](CLI::App& to, const std::string& name, const std::string& description, int (*what)(const Options&),
+  auto o = std::make_shared<ProductOptions>();
+  const auto add = [&](CLI::App& to, const std::string& name, const std::string& description, int (*what)(const ProductOptions&),
                        const std::string& example) {
     CLI::App* const added = to.add_subcommand(name, description);
     not_empty(added->add_option("--refdb", o->refdb, "reference store")->required());
@@ -191,12 +191,12 @@ void add_refdb_products(CLI::App& refdb, Run& run) {
   };
   CLI::App* const product = refdb.add_subcommand("product", "Products, and whose references count as which of their layers");
   product->require_subcommand(1);
-  add(*product, "list", "All products, with their layers", run_list, "product list --refdb refdb");
-  CLI::App* const shown = add(*product, "show", "One product's layers", run_show, "product show --refdb refdb \"Debian 12 x86_64\"");
+  add(*product, "list", "All products, with their layers", run_product_list, "product list --refdb refdb");
+  CLI::App* const shown = add(*product, "show", "One product's layers", run_product_show, "product show --refdb refdb \"Debian 12 x86_64\"");
   not_empty(shown->add_option("PRODUCT", o->product, "the product")->required());
   for (const auto& [name, description, what] :
-       {std::tuple("add", "Let a layer of a product have all references of another product, too", &run_add),
-        std::tuple("remove", "Let it have them no more", &run_remove)}) {
+       {std::tuple("add", "Let a layer of a product have all references of another product, too", &run_product_add),
+        std::tuple("remove", "Let it have them no more", &run_product_remove)}) {
     CLI::App* const changed = add(*product, name, description, what,
                                   std::string("product ") + name + " --refdb refdb \"Debian 12 x86_64\" --layer site=\"Site tools\"");
     not_empty(changed->add_option("PRODUCT", o->product, "the product")->required());

@@ -11,12 +11,12 @@
 namespace gatehouse::cli {
 namespace {
 
-struct Options {
+struct ServeOptions {
   std::string config, trace, log_format = "text", log_level = "info";
   bool check = false;
 };
 
-int run_serve(const Options& o) {
+int run_serve(const ServeOptions& o) {
   auto config = server::read_config(o.config);
   if (!config) {
     for (const std::string& line : config.error().lines) std::fprintf(stderr, "%s\n", line.c_str());
@@ -41,7 +41,7 @@ int run_serve(const Options& o) {
 }  // namespace
 
 void add_serve(CLI::App& app, Run& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ServeOptions>();
   CLI::App* const command = app.add_subcommand("serve", "Run the policy decision point in the foreground");
   command->add_option("--config", o->config, "configuration file (TOML)")->required();
   command->add_flag("--check", o->check,

@@ -22,7 +22,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct SessionOptions {
   StateOptionsOfCommand where;
   std::string device, session, refdb, file, format = "bundle", key;
   std::optional<std::uint64_t> last;
@@ -34,7 +34,7 @@ const json::object* object_of(const json::object& parent, std::string_view membe
   return value ? value->if_object() : nullptr;
 }
 
-void print_line(const json::object& verdict) {
+void print_verdict_line(const json::object& verdict) {
   static const json::object none;
   const json::object* const found = object_of(verdict, "record");
   const json::object& record = found ? *found : none;
@@ -60,7 +60,7 @@ void print_finding(const json::object& finding) {
 
 // The verdict in the order in which a person asks: what, why, and what exactly.
 void print_show(const json::object& verdict) {
-  print_line(verdict);
+  print_verdict_line(verdict);
   if (const json::object* const record = object_of(verdict, "record")) {
     std::cout << "peer " << shown(*record, "peer") << ", identity " << shown(*record, "identity") << ", AK "
               << shown(*record, "ak") << ", policy " << shown(*record, "policy") << ", finished "
@@ -88,7 +88,7 @@ void print_show(const json::object& verdict) {
         print_finding(*finding);
 }
 
-Result<json::object> one_session(const Options& options, std::string_view command) {
+Result<json::object> one_session(const SessionOptions& options, std::string_view command) {
   GH_TRY(auto access, options.where.open(false));
   json::object request;
   request["command"] = command;
@@ -99,7 +99,7 @@ Result<json::object> one_session(const Options& options, std::string_view comman
   return *verdict;
 }
 
-int run_show(const Options& options) {
+int run_session_show(const SessionOptions& options) {
   const auto verdict = one_session(options, "session.show");
   if (!verdict) return complain(verdict.error());
   if (options.where.json)
@@ -109,7 +109,7 @@ int run_show(const Options& options) {
   return flushed();
 }
 
-int run_why(const Options& options) {
+int run_why(const SessionOptions& options) {
   const auto verdict = one_session(options, "session.show");
   if (!verdict) return complain(verdict.error());
   const Explanation why = explain(*verdict);
@@ -118,14 +118,14 @@ int run_why(const Options& options) {
     out["why"] = to_json(why);
     std::cout << json::serialize(out) << '\n';
   } else {
-    print_line(*verdict);
+    print_verdict_line(*verdict);
     std::cout << to_text(why);
   }
   return flushed();
 }
 
 // Judged by the policy and the generation that it was judged by.
-Result<int> replay(const Options& options) {
+Result<int> replay(const SessionOptions& options) {
   GH_TRY(auto access, options.where.open(false));
   GH_TRY(const KeptSession session, fetch_kept(access, options.session));
   GH_TRY(const auto kept, decode(session));
@@ -155,7 +155,7 @@ Result<int> replay(const Options& options) {
 }
 
 // Judging notes what is asked of the references: what a bundle needs of them.
-Result<int> export_bundle(const Options& options) {
+Result<int> export_bundle(const SessionOptions& options) {
   GH_TRY(auto access, options.where.open(false));
   GH_TRY(KeptSession session, fetch_kept(access, options.session));
   GH_TRY(const auto kept, decode(session));
@@ -186,7 +186,7 @@ Result<int> export_bundle(const Options& options) {
 }
 
 // The key of the option; else what the server signs with.
-Result<JwsSigner> ear_signer(const Options& options) {
+Result<JwsSigner> ear_signer(const SessionOptions& options) {
   if (!options.key.empty()) return JwsSigner::read_file(options.key);
   if (options.where.config.empty()) return fail(Error{Fault::usage, "--format ear needs --key FILE, or --config FILE with the server's key", {}, 0, "session export", {}});
   const auto config = server::read_config(options.where.config);
@@ -195,7 +195,7 @@ Result<JwsSigner> ear_signer(const Options& options) {
 }
 
 // An attestation result that whoever knows the server's public key can check and read, of any session that has ended.
-Result<int> export_ear(const Options& options) {
+Result<int> export_ear(const SessionOptions& options) {
   GH_TRY(const JwsSigner signer, ear_signer(options));
   GH_TRY(const json::object session, one_session(options, "session.show"));
   GH_TRY(const std::string token, server::ear_token(json::serialize(session), signer));
@@ -217,7 +217,7 @@ void print_stages(const json::object& timing, const char* group) {
       std::cout << "  " << std::left << std::setw(12) << stage.key() << std::right << std::setw(12) << double(*ns) / 1e6 << " ms\n";
 }
 
-int run_timing(const Options& options) {
+int run_timing(const SessionOptions& options) {
   const auto session = one_session(options, "session.timing");
   if (!session) return complain(session.error());
   if (options.where.json) {
@@ -238,7 +238,7 @@ int run_timing(const Options& options) {
   return flushed();
 }
 
-int run_list(const Options& options) {
+int run_session_list(const SessionOptions& options) {
   auto access = options.where.open(false);
   if (!access) return complain(access.error());
   json::object request;
@@ -253,7 +253,7 @@ int run_list(const Options& options) {
     if (options.where.json)
       std::cout << json::serialize(*verdict) << '\n';
     else
-      print_line(*verdict);
+      print_verdict_line(*verdict);
     return --left > 0 && bool(std::cout);
   });
   if (!done) return complain(done.error());
@@ -263,7 +263,7 @@ int run_list(const Options& options) {
 }  // namespace
 
 void add_session(CLI::App& app, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<SessionOptions>();
   CLI::App* const group = app.add_subcommand("session", "Sessions and their verdicts");
   group->require_subcommand(1);
   group->footer("Example:\n  gatehouse session list --last 1 --json --state state");
@@ -273,7 +273,7 @@ void add_session(CLI::App& app, Run& run) {
   list->add_option("--device", options->device, "of this Device ID only");
   unsigned_only(list->add_option("--last", options->last, "so many at most"));
   list->footer("Example:\n  gatehouse session list --device 8a1b… --last 10 --state state");
-  list->callback([options, &run] { run = [options] { return run_list(*options); }; });
+  list->callback([options, &run] { run = [options] { return run_session_list(*options); }; });
 
   const auto single = [&](const char* name, const char* what, const char* example) {
     CLI::App* const out = group->add_subcommand(name, what);
@@ -288,7 +288,7 @@ void add_session(CLI::App& app, Run& run) {
   CLI::App* const show =
       single("show", "A session's verdict with all findings", "gatehouse session show 20261124T163105.123-9f86… --json --state state");
   show->add_flag("--timing", options->timing, "what its time went into, stage by stage, in place of the verdict");
-  show->callback([options, &run] { run = [options] { return options->timing ? run_timing(*options) : run_show(*options); }; });
+  show->callback([options, &run] { run = [options] { return options->timing ? run_timing(*options) : run_session_show(*options); }; });
   CLI::App* const why =
       single("why", "What decided a session's verdict, and what to do", "gatehouse session why 20261124T163105.123-9f86… --state state");
   why->callback([options, &run] { run = [options] { return run_why(*options); }; });

@@ -19,7 +19,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct TopOptions {
   StateOptionsOfCommand where;
   std::uint64_t interval = 2;  // seconds
   bool once = false;
@@ -184,7 +184,7 @@ std::string percent(const json::value& rate) {
   return rate.is_null() ? "-" : std::to_string(int(rate.to_number<double>() * 100 + 0.5)) + " %";
 }
 
-void print(const json::object& s) {
+void print_top(const json::object& s) {
   const json::object& told = s.at("attestations").as_object();
   std::cout << std::fixed << std::setprecision(1) << "attestations " << number(told, "per_second") << "/s in " << number(s, "interval_seconds")
             << " s: " << shown(told, "allow") << " allow, " << shown(told, "isolate") << " isolate, " << shown(told, "block") << " block, "
@@ -222,7 +222,7 @@ void print(const json::object& s) {
   }
 }
 
-int run_top(const Options& options) {
+int run_top(const TopOptions& options) {
   // Taken from here on, by the wait below: whoever ends this program by hand isn't told of a failure.
   sigset_t ending;
   ::sigemptyset(&ending);
@@ -244,7 +244,7 @@ int run_top(const Options& options) {
     const json::object summary = Summary(before, *now, seconds).make();
     if (screen) std::cout << "\x1b[H\x1b[2J";
     if (options.where.json) std::cout << json::serialize(summary) << '\n';
-    else print(summary);
+    else print_top(summary);
     if (!screen && !options.where.json && !options.once) std::cout << '\n';
     if (const int code = flushed(); code != 0 || options.once) return code;
     before = *std::move(now);
@@ -257,7 +257,7 @@ int run_top(const Options& options) {
 }  // namespace
 
 void add_top(CLI::App& app, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TopOptions>();
   CLI::App* const command = app.add_subcommand("top", "What a running server does, until it is interrupted");
   options->where.add_to(*command);
   command->add_flag("--once", options->once, "one reading, of all the time that the server has run");

@@ -81,7 +81,7 @@ int show_conversation(const Show& o) {
   return malformed == 0 ? 0 : malformed_exit;
 }
 
-int run_show(const Show& o) {
+int run_trace_show(const Show& o) {
   std::error_code ignored;
   return std::filesystem::is_directory(o.path, ignored) ? show_conversation(o) : show_file(o);
 }
@@ -100,7 +100,7 @@ json::value difference_of(const std::optional<trace::Difference>& difference) {
   return json::object{{"batch", difference->batch}, {"offset", difference->offset}, {"reason", difference->reason}};
 }
 
-Result<trace::Replayed> replay(const Replay& o) {
+Result<trace::Replayed> replay_trace(const Replay& o) {
   GH_TRY(const auto recorded, trace::read_recording(o.folder));
   server::Settings settings;
   // What a recording of another server offered isn't in its facts: whatever bank the client took is good.
@@ -121,7 +121,7 @@ Result<trace::Replayed> replay(const Replay& o) {
 }
 
 int run_replay(const Replay& o) {
-  const auto replayed = replay(o);
+  const auto replayed = replay_trace(o);
   if (!replayed) return complain(replayed.error());
   if (o.log)
     for (const std::string& line : replayed->log) std::cerr << line << '\n';
@@ -176,7 +176,7 @@ void add_trace(CLI::App& app, Run& run) {
   shown->add_flag("--brief", show->brief, "runs of equal attributes on one line, long values cut");
   shown->footer(
       "Example:\n  gatehouse trace show batches/004-s2c-SDATA.bin\n\nExit code 3 where something is malformed.");
-  shown->callback([show, &run] { run = [show] { return run_show(*show); }; });
+  shown->callback([show, &run] { run = [show] { return run_trace_show(*show); }; });
 
   auto again = std::make_shared<Replay>();
   CLI::App* const replayed = group->add_subcommand(

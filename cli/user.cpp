@@ -14,7 +14,7 @@ namespace {
 
 namespace json = boost::json;
 
-struct Options {
+struct UserOptions {
   std::string users, passwords, name, password_file;  // one of the files
   bool hash_alone = false;
   std::uint32_t iterations = default_iterations;
@@ -29,7 +29,7 @@ Result<File> load(const std::string& path, bool may_be_new) {
 }
 
 // A password is never an argument: those are visible to every process.
-Result<Secret> password_of(const Options& options) {
+Result<Secret> password_of(const UserOptions& options) {
   if (!options.password_file.empty()) return read_secret_file(options.password_file);
   std::string line;
   line.reserve(4096);  // so that no earlier buffer keeps a part of it
@@ -39,7 +39,7 @@ Result<Secret> password_of(const Options& options) {
   return Secret(std::move(line));
 }
 
-int print(const Options& options, std::string_view member, const std::string& text) {
+int print_user(const UserOptions& options, std::string_view member, const std::string& text) {
   if (options.json) {
     json::object out;
     out[member] = options.name;
@@ -50,7 +50,7 @@ int print(const Options& options, std::string_view member, const std::string& te
   return flushed();
 }
 
-Result<std::string> add(const Options& options) {
+Result<std::string> add(const UserOptions& options) {
   if (options.passwords.empty()) {
     if (options.hash_alone) return fail(Fault::usage, "--nt-hash is for --passwords");
     GH_TRY(auto users, load<server::UserFile>(options.users, true));
@@ -66,29 +66,29 @@ Result<std::string> add(const Options& options) {
   return options.name + (options.hash_alone ? " has the NT hash of a password in " : " has a password in ") + options.passwords;
 }
 
-int run_add(const Options& options) {
+int run_user_add(const UserOptions& options) {
   const auto added = add(options);
-  return added ? print(options, "added", *added) : complain(added.error());
+  return added ? print_user(options, "added", *added) : complain(added.error());
 }
 
 template <class File>
-Result<bool> remove(const Options& options, const std::string& path) {
+Result<bool> remove(const UserOptions& options, const std::string& path) {
   GH_TRY(auto file, load<File>(path, false));
   if (!file.remove(options.name)) return false;
   GH_CHECK(file.save(path));
   return true;
 }
 
-int run_remove(const Options& options) {
+int run_user_remove(const UserOptions& options) {
   const bool clear = !options.passwords.empty();
   const std::string& path = clear ? options.passwords : options.users;
   const auto removed = clear ? remove<server::PasswordFile>(options, path) : remove<server::UserFile>(options, path);
   if (!removed) return complain(removed.error());
   if (!*removed) return complain(Error{Fault::denied, "no such user", {}, 0, options.name, {}});
-  return print(options, "removed", options.name + " removed from " + path);
+  return print_user(options, "removed", options.name + " removed from " + path);
 }
 
-int run_list(const Options& options) {
+int run_user_list(const UserOptions& options) {
   const auto names = [&]() -> Result<std::vector<std::string>> {
     if (options.passwords.empty()) {
       GH_TRY(const auto users, load<server::UserFile>(options.users, false));
@@ -113,13 +113,13 @@ int run_list(const Options& options) {
 }  // namespace
 
 void add_user(CLI::App& app, Run& run) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<UserOptions>();
   CLI::App* const group = app.add_subcommand("user", "Users who authenticate by password (PT-TLS SASL, and behind gateways)");
   group->require_subcommand(1);
   group->footer(
       "Example:\n  gatehouse user add carol --users users.db <password.txt\n"
       "  gatehouse user add carol --passwords eap.passwords --password-file password.txt");
-  const auto command = [&](const char* name, const char* what, int (*body)(const Options&), const char* example) {
+  const auto command = [&](const char* name, const char* what, int (*body)(const UserOptions&), const char* example) {
     CLI::App* const out = group->add_subcommand(name, what);
     auto* const file = out->add_option_group("file", "Which file");
     file->add_option("--users", options->users, "user file, `[pt_tls] users` of the configuration: what passwords can be checked with");
@@ -130,15 +130,15 @@ void add_user(CLI::App& app, Run& run) {
     out->callback([options, &run, body] { run = [options, body] { return body(*options); }; });
     return out;
   };
-  auto* const add = command("add", "Add a user or change the password", run_add,
+  auto* const add = command("add", "Add a user or change the password", run_user_add,
                             "gatehouse user add carol --users users.db --password-file password.txt");
   add->add_option("NAME", options->name, "1 to 255 bytes without white space")->required();
   add->add_option("--password-file", options->password_file, "its first line; without it the first line of standard input");
   add->add_flag("--nt-hash", options->hash_alone, "with --passwords: keep the NT hash alone, which EAP-MD5 can't be checked with");
   add->add_option("--iterations", options->iterations, "PBKDF2 iterations")->capture_default_str();
-  auto* const remove = command("remove", "Remove a user", run_remove, "gatehouse user remove carol --users users.db");
+  auto* const remove = command("remove", "Remove a user", run_user_remove, "gatehouse user remove carol --users users.db");
   remove->add_option("NAME", options->name, "user")->required();
-  command("list", "Names of all users", run_list, "gatehouse user list --users users.db");
+  command("list", "Names of all users", run_user_list, "gatehouse user list --users users.db");
 }
 
 }  // namespace gatehouse::cli

@@ -19,7 +19,7 @@
 namespace gatehouse::cli {
 namespace {
 
-struct Options {
+struct VerifyOptions {
   std::string quote, signature, ak, nonce, eventlog, ima, refdb, product, policy, device, bundle;
   std::vector<std::string> symlinks;
   unsigned threads = 0;
@@ -81,7 +81,7 @@ struct Judge {
   }
 };
 
-Judge judge_by(policy::PolicyPtr policy, const Options& o) {
+Judge judge_by(policy::PolicyPtr policy, const VerifyOptions& o) {
   policy::DeviceFacts facts;
   facts.standing = policy::Standing::authenticated;
   facts.device = o.device;
@@ -108,9 +108,9 @@ void apply(const Judge& judge, pipeline::Verdict& v) {
   }
 }
 
-void print(const pipeline::Verdict& v, bool as_json);
+void print_verify(const pipeline::Verdict& v, bool as_json);
 
-Result<int> verify(const Options& o, const Judge& judge) {
+Result<int> verify(const VerifyOptions& o, const Judge& judge) {
   pipeline::Context context;
   context.device = o.device;
   if (const policy::WorkItem* const item = judge.item()) context.rules = item->rules;
@@ -177,12 +177,12 @@ Result<int> verify(const Options& o, const Judge& judge) {
   }
   pipeline::Verdict& v = outcome->verdict;
   if (judge.policy) apply(judge, v);
-  print(v, o.json);
+  print_verify(v, o.json);
   if (const int code = flushed(); code != 0) return code;
   return v.recommendation == pipeline::Recommendation::allow ? 0 : 1;
 }
 
-void print(const pipeline::Verdict& v, bool as_json) {
+void print_verify(const pipeline::Verdict& v, bool as_json) {
   if (as_json) {
     std::cout << pipeline::to_json(v) << '\n';
     return;
@@ -196,7 +196,7 @@ void print(const pipeline::Verdict& v, bool as_json) {
 }
 
 // The references that the bundle brings, or those of a store of this machine, whatever their generation is called here.
-Result<std::shared_ptr<const refdb::View>> references_for(const Options& o, const evidence::Kept& kept, evidence::Answers answers) {
+Result<std::shared_ptr<const refdb::View>> references_for(const VerifyOptions& o, const evidence::Kept& kept, evidence::Answers answers) {
   if (!kept.generation) return std::shared_ptr<const refdb::View>();
   if (o.refdb.empty()) {
     if (answers.generation != *kept.generation)
@@ -207,7 +207,7 @@ Result<std::shared_ptr<const refdb::View>> references_for(const Options& o, cons
   return std::make_shared<evidence::StandIn>(std::move(view), *kept.generation);
 }
 
-Result<int> verify_bundle(const Options& o) {
+Result<int> verify_bundle(const VerifyOptions& o) {
   GH_TRY(const ByteVector bytes, read_file(o.bundle, max_file));
   auto read = evidence::read_bundle(bytes);
   if (!read) return std::unexpected(std::move(read).error().from(o.bundle));
@@ -225,7 +225,7 @@ Result<int> verify_bundle(const Options& o) {
   GH_TRY(const auto references, references_for(o, *kept, std::move(read->answers)));
   pipeline::Pipeline graph({.threads = o.threads});
   GH_TRY(const auto again, evidence::judge_again_blocking(kept, *policy, references, graph));
-  print(again.verdict, o.json);
+  print_verify(again.verdict, o.json);
   std::cerr << "gatehouse: session " << escaped(kept->session) << ", policy " << (*policy)->version() << ", AK "
             << (key != nullptr ? key->pin() : "(none)") << (o.ak.empty() && key != nullptr ? ", as the bundle says" : "") << '\n';
   const bool same = pipeline::to_json(again.verdict) == read->verdict;
@@ -239,7 +239,7 @@ Result<int> verify_bundle(const Options& o) {
   return again.verdict.recommendation == pipeline::Recommendation::allow ? 0 : 1;
 }
 
-int run_verify(const Options& o) {
+int run_verify_verify(const VerifyOptions& o) {
   if (!o.bundle.empty()) {
     if (!o.quote.empty() || !o.signature.empty() || !o.eventlog.empty() || !o.ima.empty() || !o.nonce.empty() || !o.policy.empty() ||
         !o.device.empty() || !o.product.empty() || !o.symlinks.empty()) {
@@ -282,7 +282,7 @@ int run_verify(const Options& o) {
 }  // namespace
 
 void add_verify(CLI::App& app, Run& run) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<VerifyOptions>();
   CLI::App* const command = app.add_subcommand("verify", "Verify evidence from files, by the server's own pipeline");
   not_empty(command->add_option("--bundle", o->bundle, "a session in one file, as `session export` writes it"));
   not_empty(command->add_option("--quote", o->quote, "TPMS_ATTEST, with or without the TPM2B size"));
@@ -304,7 +304,7 @@ void add_verify(CLI::App& app, Run& run) {
                   "    --ima list.bin --refdb refdb --product \"Debian 12 x86_64\" --json\n"
                   "  gatehouse verify --bundle session.bundle --ak ak.pem\n"
                   "Exit codes: 0 allow, 1 another verdict, 3 malformed, or a bundle whose evidence comes to another verdict.");
-  command->callback([o, &run] { run = [o] { return run_verify(*o); }; });
+  command->callback([o, &run] { run = [o] { return run_verify_verify(*o); }; });
 }
 
 }  // namespace gatehouse::cli

@@ -5,9 +5,9 @@
 namespace gatehouse::endpoint {
 namespace {
 
-constexpr std::size_t max_notes = 64;
+constexpr std::size_t max_errors = 64;
 constexpr std::size_t max_request = std::size_t(1) << 20;  // of a server's attribute that comes in segments
-constexpr std::string_view spec = "RFC 5792";
+constexpr std::string_view rfc5792 = "RFC 5792";
 namespace type = patnc::type;
 
 // A value of the peer's that doesn't parse. A malformed list of our own has its file's name by now: that ends the
@@ -37,10 +37,10 @@ Result<void> Packer::add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t
 }
 
 Result<void> Packer::add_whole(Bytes attribute) {
-  Reader r(attribute, spec);
+  Reader r(attribute, rfc5792);
   patnc::Attribute parsed;
   if (const auto refusal = patnc::parse_attribute(r, parsed))
-    return fail(Fault::internal, refusal->reason, spec, refusal->offset);
+    return fail(Fault::internal, refusal->reason, rfc5792, refusal->offset);
   return add(parsed.flags, parsed.vendor, parsed.type, parsed.value);
 }
 
@@ -63,7 +63,7 @@ std::vector<ByteVector> Exchange::pa_messages(std::vector<ByteVector> bodies, st
 }
 
 void Exchange::note_error(std::string text) {
-  if (errors_.size() < max_notes) errors_.push_back(std::move(text));
+  if (errors_.size() < max_errors) errors_.push_back(std::move(text));
 }
 
 Result<void> Exchange::ask_contract(Packer& out) {
@@ -200,7 +200,7 @@ Result<void> Exchange::accept_segment(const patnc::Attribute& attribute, Incomin
     return in.out.add(0, patnc::vendor_ietf, type::pa_tnc_error, patnc::error_value(*step.refusal, in.header));
   if (step.refusal) return refuse_base(*step.refusal);
   if (!step.attribute) return {};
-  Reader whole(*step.attribute, spec);
+  Reader whole(*step.attribute, rfc5792);
   patnc::Attribute base;
   if (const auto refusal = patnc::parse_attribute(whole, base)) return refuse_base(*refusal);
   const auto accepted = accept(base, in);
@@ -210,7 +210,7 @@ Result<void> Exchange::accept_segment(const patnc::Attribute& attribute, Incomin
 }
 
 Result<void> Exchange::note(const patnc::Attribute& attribute, std::uint16_t validator) {
-  Reader r(attribute.value, spec, attribute.value_offset());
+  Reader r(attribute.value, rfc5792, attribute.value_offset());
   if (attribute.type == type::pa_tnc_error) {
     GH_TRY(const patnc::PaTncError error, patnc::parse_error(r));
     note_error("IMV " + std::to_string(validator) + " sent PA-TNC error " + std::to_string(error.code) + " of vendor " +

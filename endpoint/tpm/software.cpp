@@ -27,8 +27,6 @@ struct Free {
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
 
-constexpr std::uint32_t pcr_count = 24;
-
 std::unexpected<Error> openssl_failed(std::string_view what) { return fail(Fault::internal, what); }
 
 Result<PublicKey> public_key(EVP_PKEY* key) {

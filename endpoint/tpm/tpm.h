@@ -14,6 +14,8 @@
 
 namespace gatehouse::endpoint {
 
+inline constexpr std::uint32_t pcr_count = 24;  // of a bank (TCG PC Client Platform TPM Profile)
+
 // Of an attestation key; with SHA-256 in each case. RSA-2048 or P-256.
 enum class KeyAlgorithm : std::uint8_t { rsassa, rsapss, ecc };
 

@@ -6,7 +6,6 @@
 namespace gatehouse::pipeline {
 namespace {
 
-constexpr std::uint32_t ima_pcr = 10;
 constexpr std::string_view claim_reason = "the PCR value that the endpoint claims isn't that of our replay";
 
 Baseline baseline_of(HashAlgorithm bank, const std::vector<BootItem>& boot) {

@@ -12,7 +12,6 @@ namespace gatehouse::pipeline {
 namespace {
 
 constexpr std::string_view evidence_spec = "spec part 2 2.6";
-constexpr std::uint32_t ima_pcr = 10;
 constexpr std::uint64_t max_wire_digests = 65'536;
 constexpr std::size_t max_signature =
     2'048;  // of RSA with 8,192 bits: 1,033 bytes; a longer field is none, however it is cut

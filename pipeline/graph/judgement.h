@@ -18,6 +18,8 @@
 
 namespace gatehouse::pipeline {
 
+inline constexpr std::uint32_t ima_pcr = 10;
+
 struct Batch : ImaBatch {
   std::vector<PcrClaim> claims;
   std::size_t segment_bytes = 0;

@@ -12,7 +12,6 @@ namespace {
 namespace pt = pts::type;
 using pipeline::Evaluation;
 using pipeline::Status;
-constexpr std::uint32_t tcg = patnc::vendor_tcg;
 
 Digest content(std::string_view text) { return digest_of(HashAlgorithm::sha256, as_bytes(text)); }
 

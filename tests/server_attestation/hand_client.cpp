@@ -10,7 +10,6 @@ namespace {
 
 namespace pt = pts::type;
 namespace raw = pts::raw;
-constexpr std::uint32_t tcg = patnc::vendor_tcg;
 constexpr std::uint16_t collector = 7;
 
 Pts pts_attribute(std::uint32_t type, Writer&& w) { return {tcg, type, std::move(w).take()}; }

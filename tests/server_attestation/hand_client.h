@@ -17,6 +17,9 @@
 
 namespace gatehouse::test {
 
+inline constexpr std::uint32_t tcg = patnc::vendor_tcg;
+inline constexpr std::size_t recorded_entries = 1732;  // of the recorded list, without its boot_aggregate
+
 // A PA-TNC attribute of the PTS subtype, in either direction.
 struct Pts {
   std::uint32_t vendor = patnc::vendor_tcg, type = 0;

@@ -9,7 +9,6 @@ namespace gatehouse::test {
 namespace {
 
 namespace pt = pts::type;
-constexpr std::uint32_t tcg = patnc::vendor_tcg;
 
 class Handshake : public testing::Test {
  protected:

@@ -13,9 +13,8 @@ namespace pt = pts::type;
 namespace raw = pts::raw;
 using pipeline::Evaluation;
 using pipeline::Status;
-constexpr std::uint32_t tcg = patnc::vendor_tcg, own = raw::default_vendor;
+constexpr std::uint32_t own = raw::default_vendor;
 constexpr std::uint16_t everything = raw::part_firmware_log | raw::part_ima_list | raw::part_quote;
-constexpr std::size_t recorded_entries = 1732;
 
 class Raw : public testing::Test {
  protected:

@@ -23,6 +23,12 @@ ByteVector file(const std::string& path) {
   return bytes ? *bytes : ByteVector();
 }
 
+ByteVector bytes(std::initializer_list<unsigned> list) {
+  ByteVector out;
+  for (const unsigned b : list) out.push_back(std::byte(b));
+  return out;
+}
+
 namespace {
 
 // The rows of the recorded evidence, as one package for each package name.

@@ -8,6 +8,7 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -29,6 +30,7 @@ namespace gatehouse::test {
 
 std::string interop(const std::string& name);
 ByteVector file(const std::string& path);
+ByteVector bytes(std::initializer_list<unsigned> list);
 
 // State, references of the recorded evidence and an evidence plane, in a folder of its own.
 class World {

@@ -10,12 +10,6 @@
 namespace gatehouse::test {
 namespace {
 
-ByteVector bytes(std::initializer_list<unsigned> list) {
-  ByteVector out;
-  for (const unsigned b : list) out.push_back(std::byte(b));
-  return out;
-}
-
 constexpr std::uint32_t tcg = patnc::vendor_tcg;
 namespace pt = pts::type;
 using Attributes = std::vector<ByteVector>;

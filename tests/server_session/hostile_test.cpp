@@ -68,11 +68,6 @@ class Peer {
   server::Session session;
 };
 
-ByteVector bytes(std::initializer_list<unsigned> list) {
-  ByteVector out;
-  for (const unsigned b : list) out.push_back(std::byte(b));
-  return out;
-}
 ByteVector header(std::uint32_t vendor, std::uint32_t type, std::uint32_t length) {
   Writer w;
   w.put(std::uint8_t{0});

@@ -3,7 +3,7 @@
 namespace gatehouse::ima {
 namespace {
 
-constexpr std::string_view spec = "kernel signature_v2_hdr";
+constexpr std::string_view header_spec = "kernel signature_v2_hdr";
 constexpr std::uint8_t type_signature = 3, type_verity = 6;
 
 struct Row {
@@ -23,7 +23,7 @@ std::uint8_t id_of(HashAlgorithm hash) {
 }  // namespace
 
 Result<Signature> parse_signature(Bytes field) {
-  Reader r(field, spec);
+  Reader r(field, header_spec);
   const auto start = r;
   Signature out;
   GH_TRY(const auto type, r.get<std::uint8_t>());

@@ -5,10 +5,10 @@
 namespace gatehouse::pbtnc {
 namespace {
 
-constexpr std::string_view spec = "RFC 5793";
+constexpr std::string_view rfc5793 = "RFC 5793";
 constexpr std::string_view language_prefix = "Accept-Language:";
 
-Refusal invalid(std::size_t offset, std::string_view reason) {
+Refusal invalid_value(std::size_t offset, std::string_view reason) {
   return {ErrorCode::invalid_parameter, std::uint32_t(offset), 0, reason};
 }
 
@@ -22,16 +22,16 @@ bool starts_with_ignoring_case(std::string_view text, std::string_view prefix) {
 }
 
 std::optional<Refusal> check_nul(std::string_view text, std::size_t offset) {
-  if (const auto nul = text.find('\0'); nul != std::string_view::npos) return invalid(offset + nul, "NUL in a string");
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos) return invalid_value(offset + nul, "NUL in a string");
   return std::nullopt;
 }
 
 // A string with its length of `width` octets in front.
 std::optional<Refusal> check_string(Reader& r, std::size_t width) {
   const std::size_t at = r.offset();
-  if (r.remaining() < width) return invalid(at, "truncated string length");
+  if (r.remaining() < width) return invalid_value(at, "truncated string length");
   const std::uint32_t length = width == 4 ? *r.get<std::uint32_t>() : *r.get<std::uint8_t>();
-  if (length > r.remaining()) return invalid(at, "string longer than the message");
+  if (length > r.remaining()) return invalid_value(at, "string longer than the message");
   const std::size_t start = r.offset();
   return check_nul(as_text(*r.take(length)), start);
 }
@@ -41,7 +41,7 @@ std::optional<Refusal> check_text_with_language(Reader& r) {
   if (auto refusal = check_string(r, 4)) return refusal;
   const std::size_t last = r.offset();
   if (auto refusal = check_string(r, 1)) return refusal;
-  if (!r.empty()) return invalid(last, "strings don't fill their message");
+  if (!r.empty()) return invalid_value(last, "strings don't fill their message");
   return std::nullopt;
 }
 
@@ -56,12 +56,12 @@ std::optional<Refusal> check_remediation(Reader& r) {
 std::optional<Refusal> check_reason(Reader& r) {
   const auto at = r;
   if (auto refusal = check_text_with_language(r)) return refusal;
-  if (*Reader(at).get<std::uint32_t>() == 0) return invalid(at.offset(), "empty reason string");
+  if (*Reader(at).get<std::uint32_t>() == 0) return invalid_value(at.offset(), "empty reason string");
   return std::nullopt;
 }
 
 std::optional<Refusal> check_referral(const Message& m) {
-  Reader r(m.value, spec, m.value_offset());
+  Reader r(m.value, rfc5793, m.value_offset());
   const std::uint32_t vendor = *r.get<std::uint32_t>() & 0xFFFFFF, kind = *r.get<std::uint32_t>();
   if (vendor != vendor_tcg || kind > std::uint32_t(PdpReferral::Kind::ipv6)) return std::nullopt;
   constexpr std::size_t before_host = 4;
@@ -69,7 +69,7 @@ std::optional<Refusal> check_referral(const Message& m) {
   const bool fits = kind == std::uint32_t(PdpReferral::Kind::fqdn)   ? size > before_host
                     : kind == std::uint32_t(PdpReferral::Kind::ipv4) ? size == before_host + 4
                                                                      : size == before_host + 16;
-  if (!fits) return invalid(m.offset + 8, "PDP referral of the wrong length");
+  if (!fits) return invalid_value(m.offset + 8, "PDP referral of the wrong length");
   if (kind != std::uint32_t(PdpReferral::Kind::fqdn)) return std::nullopt;
   (void)r.skip(before_host);
   return check_nul(as_text(r.rest()), r.offset());
@@ -165,7 +165,7 @@ std::optional<Refusal> check_languages(const Message& m) {
   const std::string_view text = as_text(m.value);
   if (text.empty()) return std::nullopt;
   if (!starts_with_ignoring_case(text, language_prefix))
-    return invalid(m.value_offset(), "language preference without its header");
+    return invalid_value(m.value_offset(), "language preference without its header");
   if (auto refusal = check_nul(text, m.value_offset())) return refusal;
   std::optional<std::size_t> wrong;
   if (text.size() > max_language_preference) {
@@ -174,7 +174,7 @@ std::optional<Refusal> check_languages(const Message& m) {
     wrong = m.value_offset() + language_prefix.size() + list.error();
   }
   if (!wrong) return std::nullopt;
-  Refusal out = invalid(*wrong, "malformed language preference");
+  Refusal out = invalid_value(*wrong, "malformed language preference");
   out.fatal = false;
   return out;
 }
@@ -182,21 +182,21 @@ std::optional<Refusal> check_languages(const Message& m) {
 }  // namespace
 
 std::optional<Refusal> check_value(const Message& m) {
-  Reader r(m.value, spec, m.value_offset());
+  Reader r(m.value, rfc5793, m.value_offset());
   if (m.is(vendor_tcg, type::tcg_pdp_referral)) return check_referral(m);
   if (m.vendor != vendor_ietf) return std::nullopt;
   switch (m.type) {
     case type::pa:
       if ((*r.get<std::uint32_t>() & 0xFFFFFF) == 0xFFFFFF)
-        return invalid(m.value_offset() + 1, "reserved PA message vendor");
-      if (*r.get<std::uint32_t>() == 0xFFFFFFFF) return invalid(m.value_offset() + 4, "reserved PA message subtype");
+        return invalid_value(m.value_offset() + 1, "reserved PA message vendor");
+      if (*r.get<std::uint32_t>() == 0xFFFFFFFF) return invalid_value(m.value_offset() + 4, "reserved PA message subtype");
       return std::nullopt;
     case type::assessment_result:
-      if (*r.get<std::uint32_t>() > 4) return invalid(m.value_offset(), "unknown assessment result");
+      if (*r.get<std::uint32_t>() > 4) return invalid_value(m.value_offset(), "unknown assessment result");
       return std::nullopt;
     case type::access_recommendation: {
       const std::uint32_t code = *r.get<std::uint32_t>() & 0xFFFF;
-      if (code < 1 || code > 3) return invalid(m.value_offset() + 2, "unknown access recommendation");
+      if (code < 1 || code > 3) return invalid_value(m.value_offset() + 2, "unknown access recommendation");
       return std::nullopt;
     }
     case type::remediation_parameters:
@@ -211,7 +211,7 @@ std::optional<Refusal> check_value(const Message& m) {
 }
 
 PaMessage pa_message(const Message& m) {
-  Reader r(m.value, spec, m.value_offset());
+  Reader r(m.value, rfc5793, m.value_offset());
   PaMessage v;
   v.exclusive = (*r.get<std::uint8_t>() & 0x80) != 0;
   v.vendor = *r.get24();
@@ -234,9 +234,9 @@ void append_pa(Writer& w, const PaMessage& v) {
   append_message(w, true, vendor_ietf, type::pa, value.view());
 }
 
-std::uint32_t assessment_result(const Message& m) { return *Reader(m.value, spec).get<std::uint32_t>(); }
+std::uint32_t assessment_result(const Message& m) { return *Reader(m.value, rfc5793).get<std::uint32_t>(); }
 std::uint16_t access_recommendation(const Message& m) {
-  return std::uint16_t(*Reader(m.value, spec).get<std::uint32_t>());
+  return std::uint16_t(*Reader(m.value, rfc5793).get<std::uint32_t>());
 }
 
 void append_assessment_result(Writer& w, std::uint32_t v) {
@@ -269,7 +269,7 @@ void append_text_with_language(Writer& w, std::string_view text, std::string_vie
 }  // namespace
 
 Remediation remediation(const Message& m) {
-  Reader r(m.value, spec);
+  Reader r(m.value, rfc5793);
   Remediation v;
   v.vendor = *r.get<std::uint32_t>() & 0xFFFFFF;
   v.type = *r.get<std::uint32_t>();
@@ -301,7 +301,7 @@ void append_remediation_string(Writer& w, std::string_view text, std::string_vie
 }
 
 ReasonString reason_string(const Message& m) {
-  Reader r(m.value, spec);
+  Reader r(m.value, rfc5793);
   return text_with_language(r);
 }
 void append_reason_string(Writer& w, const ReasonString& v) {
@@ -344,7 +344,7 @@ std::string_view choose_language(std::span<const std::string> preferred, std::sp
 }
 
 PbError pb_error(const Message& m) {
-  Reader r(m.value, spec);
+  Reader r(m.value, rfc5793);
   PbError v;
   v.fatal = (*r.get<std::uint8_t>() & 0x80) != 0;
   v.vendor = *r.get24();
@@ -382,7 +382,7 @@ void append_error(Writer& w, const Refusal& refusal) {
 }
 
 PdpReferral pdp_referral(const Message& m) {
-  Reader r(m.value, spec);
+  Reader r(m.value, rfc5793);
   PdpReferral v;
   v.vendor = *r.get<std::uint32_t>() & 0xFFFFFF;
   v.type = *r.get<std::uint32_t>();
@@ -406,7 +406,7 @@ void append_pdp_referral(Writer& w, PdpReferral::Kind kind, std::uint16_t port, 
   append_message(w, false, vendor_tcg, type::tcg_pdp_referral, value.view());
 }
 
-std::uint32_t mutual_capability(const Message& m) { return *Reader(m.value, spec).get<std::uint32_t>(); }
+std::uint32_t mutual_capability(const Message& m) { return *Reader(m.value, rfc5793).get<std::uint32_t>(); }
 void append_mutual_capability(Writer& w, std::uint32_t protocols) {
   Writer value;
   value.put(protocols);
@@ -414,7 +414,7 @@ void append_mutual_capability(Writer& w, std::uint32_t protocols) {
 }
 
 constexpr std::uint8_t kept_connection_version = 1;
-bool kept_connection(const Message& m) { return *Reader(m.value, spec).get<std::uint8_t>() == kept_connection_version; }
+bool kept_connection(const Message& m) { return *Reader(m.value, rfc5793).get<std::uint8_t>() == kept_connection_version; }
 void append_kept_connection(Writer& w) {
   const std::byte version[] = {std::byte(kept_connection_version)};
   append_message(w, false, vendor_gatehouse, type::kept_connection, version);

@@ -5,15 +5,15 @@
 namespace gatehouse::radius {
 namespace {
 
-constexpr std::string_view spec = "RFC 2866 4.1";
+constexpr std::string_view rfc2866 = "RFC 2866 4.1";
 constexpr std::size_t address_size = 4;
 
 }  // namespace
 
 Result<Accounting> parse_accounting(const Packet& packet) {
-  if (packet.code != Code::accounting_request) return fail(Fault::protocol, "not an Accounting-Request", spec);
+  if (packet.code != Code::accounting_request) return fail(Fault::protocol, "not an Accounting-Request", rfc2866);
   const auto status = packet.number(type::acct_status_type);
-  if (!status) return fail(Fault::malformed, "no Acct-Status-Type", spec);
+  if (!status) return fail(Fault::malformed, "no Acct-Status-Type", rfc2866);
   Accounting out;
   out.status = AcctStatus(*status);
   switch (out.status) {
@@ -22,11 +22,11 @@ Result<Accounting> parse_accounting(const Packet& packet) {
     case AcctStatus::interim:
     case AcctStatus::on:
     case AcctStatus::off: break;
-    default: return fail(Fault::protocol, "an Acct-Status-Type that isn't known here", spec);
+    default: return fail(Fault::protocol, "an Acct-Status-Type that isn't known here", rfc2866);
   }
   const bool of_session = out.status != AcctStatus::on && out.status != AcctStatus::off;
   if (of_session) out.session = packet.text(type::acct_session_id);
-  if (of_session && out.session.empty()) return fail(Fault::malformed, "no Acct-Session-Id", spec);
+  if (of_session && out.session.empty()) return fail(Fault::malformed, "no Acct-Session-Id", rfc2866);
   out.user = packet.text(type::user_name);
   out.station = packet.text(type::calling_station_id);
   out.gateway = packet.text(type::nas_identifier);
@@ -54,7 +54,7 @@ Result<ByteVector> accounting_response(const Packet& request, Bytes secret) {
       w.put(std::uint8_t(a.value.size() + 2));
       w.put_bytes(a.value);
     }
-  if (w.size() > max_packet) return fail(Fault::limit, "RADIUS packet longer than it may be", spec);
+  if (w.size() > max_packet) return fail(Fault::limit, "RADIUS packet longer than it may be", rfc2866);
   ByteVector out = std::move(w).take();
   out[2] = std::byte(out.size() >> 8);
   out[3] = std::byte(out.size());

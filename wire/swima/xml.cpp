@@ -11,9 +11,9 @@ namespace gatehouse::swima {
 namespace {
 
 constexpr std::string_view spec = "ISO/IEC 19770-2";
-constexpr std::string_view white = " \t\r\n";
+constexpr std::string_view blanks = " \t\r\n";
 
-bool is_white(char c) { return white.find(c) != white.npos; }
+bool is_white(char c) { return blanks.find(c) != blanks.npos; }
 
 bool name_begins(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':' ||
@@ -98,7 +98,7 @@ bool XmlScanner::eat(std::string_view what) {
 }
 bool XmlScanner::skip_white() {
   const std::size_t start = at_;
-  at_ = std::min(text_.find_first_not_of(white, at_), text_.size());
+  at_ = std::min(text_.find_first_not_of(blanks, at_), text_.size());
   return at_ != start;
 }
 // What stands before `end`, which is taken too.
@@ -127,7 +127,7 @@ Result<void> XmlScanner::declaration() {
 }
 
 Result<void> XmlScanner::run(std::string_view text) {
-  if (open_.empty() && text.find_first_not_of(white) != text.npos) return stop("text outside of the root element");
+  if (open_.empty() && text.find_first_not_of(blanks) != text.npos) return stop("text outside of the root element");
   if (text.empty() || !wants_characters()) return {};
   GH_TRY(const auto plain, decoded(text, at_));
   characters(plain);

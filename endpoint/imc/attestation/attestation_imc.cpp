@@ -14,7 +14,6 @@ namespace {
 
 namespace type = pts::type;
 constexpr std::uint16_t own_capabilities = pts::capability_verify | pts::capability_dh | pts::capability_tpm;
-constexpr std::uint32_t ima_pcr = 10, pcr_count = 24;
 constexpr std::uint32_t intel = 0x494E5443;  // "INTC"
 
 // Strongest first (spec part 2 §1.3).

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/hex.h"
+#include "endpoint/tpm/tpm.h"
 #include "wire/eventlog/eventlog.h"
 #include "wire/ima/ima.h"
 #include "wire/patnc/patnc.h"
@@ -20,7 +21,6 @@
 namespace gatehouse::endpoint {
 namespace {
 
-constexpr std::uint32_t ima_pcr = 10, pcr_count = 24;
 constexpr std::size_t max_warnings = 16;
 
 Digest reset_value(HashAlgorithm bank, std::uint32_t pcr, std::uint8_t locality) {

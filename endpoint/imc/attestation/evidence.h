@@ -15,6 +15,8 @@
 
 namespace gatehouse::endpoint {
 
+inline constexpr std::uint32_t ima_pcr = 10;
+
 struct Evidence {
   HashAlgorithm bank = HashAlgorithm::sha256;
   ByteVector attributes;              // complete attributes with their headers, one behind the other

@@ -4,13 +4,13 @@
 #include <array>
 #include <functional>
 
+#include "endpoint/tpm/tpm.h"
 #include "wire/eventlog/eventlog.h"
 #include "wire/ima/ima.h"
 
 namespace gatehouse::endpoint {
 namespace {
 
-constexpr std::uint32_t pcr_count = 24;
 constexpr std::size_t piece_bytes = 65'536;
 
 // Each entry with the offset behind it, until `each` says false or the list can't be parsed any further. Where an entry

@@ -8,7 +8,7 @@ namespace gatehouse::endpoint {
 namespace {
 
 namespace type = patnc::type;
-constexpr std::string_view spec = "RFC 8412";
+constexpr std::string_view swima_spec = "RFC 8412";
 constexpr std::uint32_t compliant = 0;
 
 std::size_t bytes_of(const std::vector<std::string>& targets) {
@@ -71,7 +71,7 @@ bool SwimaImc::Asked::wants(std::string_view identifier) const {
 
 Result<void> SwimaImc::receive(const patnc::Attribute& attribute, Packer& out) {
   if (attribute.vendor != patnc::vendor_ietf) return {};
-  Reader r(attribute.value, spec, attribute.value_offset());
+  Reader r(attribute.value, swima_spec, attribute.value_offset());
   switch (attribute.type) {
     case type::swima_request:
       return answer(attribute, out);
@@ -88,7 +88,7 @@ Result<void> SwimaImc::receive(const patnc::Attribute& attribute, Packer& out) {
 
 // Errors go before the answer (spec part 1b §5.6).
 Result<void> SwimaImc::answer(const patnc::Attribute& attribute, Packer& out) {
-  Reader r(attribute.value, spec, attribute.value_offset());
+  Reader r(attribute.value, swima_spec, attribute.value_offset());
   Asked asked;
   GH_TRY(asked.request, swima::parse_request(r));
   asked.targets.assign(asked.request.targets.begin(), asked.request.targets.end());
