@@ -34,4 +34,7 @@ add_executable(gatehouse-endpoint main.cpp agent.cpp attest.cpp enrol.cpp option
 target_link_libraries(gatehouse-endpoint PRIVATE gatehouse_endpoint_eap gatehouse_endpoint_session gatehouse_endpoint_tpm
   gatehouse_endpoint_service OpenSSL::SSL CLI11::CLI11)
 target_compile_definitions(gatehouse-endpoint PRIVATE GATEHOUSE_VERSION="${PROJECT_VERSION}")
+foreach(part gatehouse_endpoint_inventory gatehouse_endpoint_session gatehouse_endpoint_eap gatehouse_endpoint_tpm gatehouse_endpoint_service gatehouse-endpoint)
+  gatehouse_compile_together(${part})
+endforeach()
 install(TARGETS gatehouse-endpoint RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT endpoint)
