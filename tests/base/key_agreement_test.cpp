@@ -43,6 +43,10 @@ TEST(KeyAgreement, RefusesValuesOutsideTheGroup) {
   EXPECT_FALSE(ec->derive(off));
   EXPECT_FALSE(ec->derive(ByteVector(64)));
   EXPECT_FALSE(ec->derive(Bytes(off).first(63)));
+  // A point, and the same with a coordinate that isn't reduced.
+  const std::string y = "459243b9aa581806fe913bce99817ade11ca503c64d9a3c533415c083248fbcc";
+  EXPECT_TRUE(ec->derive(from_hex("0000000000000000000000000000000000000000000000000000000000000005" + y).value()));
+  EXPECT_FALSE(ec->derive(from_hex("ffffffff00000001000000000000000000000001000000000000000000000004" + y).value()));
   const auto modp = KeyAgreement::generate(DhGroup::modp2048);
   ByteVector value(256);
   EXPECT_FALSE(modp->derive(value));  // 0
