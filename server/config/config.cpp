@@ -411,6 +411,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
                              {"attestation", flag(client.attestation)},
                               {"dynamic_port", count(client.dynamic_port, 1, 65'535)},
                               {"dynamic_secret_file", file(client.dynamic_secret_file)},
+                              {"dynamic_on_connection", flag(client.dynamic_on_connection)},
                               {"subject", attribute(client.subject)},
                              {"profile", [&](const toml::node& v, const std::string& key) {
                                 std::string name;
@@ -420,7 +421,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
              if (!client.subject.empty()) {
                if (!client.address.empty() || !client.secret_file.empty())
                  r.mistake(item.source(), k + ".subject", "is in place of address and secret_file");
-               if (client.dynamic_port != 0) r.mistake(item.source(), k + ".dynamic_port", "needs an address: over TLS nobody is asked to cut off");
+               if (client.dynamic_port != 0) r.mistake(item.source(), k + ".dynamic_port", "needs an address: over TLS there is dynamic_on_connection");
                for (const RadiusClientConfig& other : c.radius.clients)
                  if (&other != &client && other.subject == client.subject) r.mistake(item.source(), k + ".subject", "is there already");
                continue;

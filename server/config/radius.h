@@ -24,6 +24,7 @@ struct RadiusClientConfig {
   bool attestation = true;  // its endpoints are asked for PT-EAP
   std::uint16_t dynamic_port = 0;   // of the gateway, for Disconnect and CoA (RFC 5176); 0: it isn't asked to
   std::string dynamic_secret_file;  // empty: secret_file
+  bool dynamic_on_connection = false;  // the same on the connection that it keeps, over TCP or TLS
   std::string subject;              // of its certificate, in place of address and secret: it asks over TLS (RFC 6614)
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 namespace gatehouse::server {
 namespace {
@@ -42,6 +43,7 @@ void Admitted::link(Place at) {
   if (!e.accounting.empty()) by_accounting_[accounting_key(e)] = at->first;
   if (!e.user.empty()) by_name_.insert({name_key(e), at->first});
   if (e.accounting.empty() && !e.user.empty()) unaccounted_[who_key(e)] = at->first;
+  if (e.until != 0) by_until_.insert({e.until, at->first});
   if (e.connected != 0) ++connected_;
 }
 
@@ -61,11 +63,13 @@ void Admitted::unlink(Place at) {
   drop(by_port_, port_key(e));
   drop(by_accounting_, accounting_key(e));
   drop(unaccounted_, who_key(e));
+  by_until_.erase({e.until, at->first});
   if (e.connected != 0) --connected_;
 }
 
 void Admitted::erase(Place at) {
   unlink(at);
+  if (journal_.drop) dropped_.push_back(at->first);
   by_age_.erase(at->second.age);
   entries_.erase(at);
 }
@@ -85,19 +89,49 @@ void Admitted::make_room(const std::string& device, bool sure) {
   if (count >= most_of_device) erase(oldest);
 }
 
-Admitted::Place Admitted::add(Entry entry) {
+Admitted::Place Admitted::add(Entry entry, std::uint64_t number) {
   make_room(entry.device, entry.sure);
   for (const std::string& device : entry.also) make_room(device, entry.sure);
-  entry.number = ++last_;
-  by_age_.push_back(entry.number);
-  const Place at = entries_.emplace(last_, Kept{std::move(entry), std::prev(by_age_.end())}).first;
+  while (!entries_.empty() && entries_.size() >= most_) erase(entries_.find(by_age_.front()));
+  entry.number = number;
+  by_age_.push_back(number);
+  const Place at = entries_.emplace(number, Known{std::move(entry), std::prev(by_age_.end())}).first;
   link(at);
-  while (entries_.size() > most_) erase(entries_.find(by_age_.front()));
   return at;
 }
 
-std::uint64_t Admitted::note(Entry entry) {
+// With the mutex held, as tell_dropped().
+void Admitted::tell(const Entry& entry, Kept kept) {
+  if (journal_.keep) journal_.keep(entry, std::move(kept));
+}
+
+void Admitted::tell_dropped() {
+  if (!dropped_.empty()) journal_.drop(std::exchange(dropped_, {}));
+}
+
+void Admitted::restore(std::vector<Entry> entries, Journal journal) {
+  const auto last_word = [](const Entry& e) { return std::pair(std::max(e.heard, e.admitted), e.number); };
+  std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) { return last_word(a) < last_word(b); });
   const std::lock_guard lock(mutex_);
+  journal_ = std::move(journal);
+  for (Entry& e : entries) {
+    const std::uint64_t number = e.number;
+    last_ = std::max(last_, number);
+    // The process ended between the two halves of a change.
+    if (const auto before = has_port(e) ? by_port_.find(port_key(e)) : by_port_.end(); before != by_port_.end()) {
+      if (before->second > number) {
+        if (journal_.drop) dropped_.push_back(number);
+        continue;
+      }
+      erase(entries_.find(before->second));
+    }
+    add(std::move(e), number);
+  }
+  tell_dropped();
+}
+
+std::uint64_t Admitted::note(Entry entry, Kept kept) {
+  std::unique_lock lock(mutex_);
   // Whoever had this port is gone, or is this very endpoint, assessed again.
   if (has_port(entry))
     if (const auto before = by_port_.find(port_key(entry)); before != by_port_.end()) {
@@ -110,8 +144,16 @@ std::uint64_t Admitted::note(Entry entry) {
       }
       erase(old);
     }
-  add(std::move(entry));
-  return last_;
+  const std::uint64_t number = ++last_;
+  const Place at = add(std::move(entry), number);
+  if (journal_.keep) {
+    tell(at->second.entry, kept ? std::move(kept) : [](bool) {});
+    tell_dropped();
+    return number;
+  }
+  lock.unlock();
+  if (kept) kept(true);
+  return number;
 }
 
 void Admitted::account(const IpAddress& gateway, std::string_view client, const radius::Accounting& told, std::int64_t now, const Recall& recall) {
@@ -127,7 +169,7 @@ void Admitted::account(const IpAddress& gateway, std::string_view client, const 
       if (e.gateway == gateway && e.client == client && e.nas == told.gateway) erase(at);
       at = next;
     }
-    return;
+    return tell_dropped();
   }
   Place at = entries_.end();
   if (const auto of = by_accounting_.find({gateway, std::string(client), std::string(told.gateway), std::string(told.session)}); of != by_accounting_.end())
@@ -143,8 +185,10 @@ void Admitted::account(const IpAddress& gateway, std::string_view client, const 
   }
   if (told.status == radius::AcctStatus::stop) {
     if (at != entries_.end()) erase(at);
-    return;
+    return tell_dropped();
   }
+  // Octets and the last word of it change with each update: they are kept along with what else changes.
+  bool is_new = false, changed = false;
   if (at == entries_.end()) {
     Entry entry;
     if (!session.empty())
@@ -156,10 +200,12 @@ void Admitted::account(const IpAddress& gateway, std::string_view client, const 
     entry.station = told.station;
     entry.accounting = told.session;
     entry.connected = now;
-    at = add(std::move(entry));
+    at = add(std::move(entry), ++last_);
+    is_new = true;
   } else {
     unlink(at);
     Entry& e = at->second.entry;
+    changed = e.accounting != told.session || (!told.user.empty() && e.user != told.user) || e.connected == 0;
     e.accounting = told.session;
     if (!told.user.empty()) e.user = told.user;
     if (e.connected == 0) e.connected = now;
@@ -168,21 +214,51 @@ void Admitted::account(const IpAddress& gateway, std::string_view client, const 
   }
   Entry& e = at->second.entry;
   e.heard = now;
-  if (told.framed_address) e.address = dotted(*told.framed_address);
+  if (told.framed_address) {
+    std::string address = dotted(*told.framed_address);
+    changed = changed || e.address != address;
+    e.address = std::move(address);
+  }
   if (told.status == radius::AcctStatus::interim) {
     e.octets_in = told.octets_in;
     e.octets_out = told.octets_out;
   }
+  if (is_new) tell(e, [](bool) {});
+  else if (changed && journal_.note) journal_.note(e);
+  tell_dropped();
 }
 
 void Admitted::remove(std::uint64_t number) {
   const std::lock_guard lock(mutex_);
   if (const Place at = entries_.find(number); at != entries_.end()) erase(at);
+  tell_dropped();
 }
 
 void Admitted::change(std::uint64_t number, pipeline::Recommendation recommendation) {
   const std::lock_guard lock(mutex_);
-  if (const Place at = entries_.find(number); at != entries_.end()) at->second.entry.recommendation = recommendation;
+  const Place at = entries_.find(number);
+  if (at == entries_.end()) return;
+  at->second.entry.recommendation = recommendation;
+  if (journal_.note) journal_.note(at->second.entry);
+}
+
+void Admitted::put_off(std::uint64_t number, std::int64_t until) {
+  const std::lock_guard lock(mutex_);
+  const Place at = entries_.find(number);
+  if (at == entries_.end() || at->second.entry.until == until) return;
+  by_until_.erase({at->second.entry.until, number});
+  at->second.entry.until = until;
+  if (until != 0) by_until_.insert({until, number});
+  if (journal_.note) journal_.note(at->second.entry);
+}
+
+std::vector<Admitted::Entry> Admitted::due(std::int64_t now, std::int64_t longest, std::size_t most) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Entry> out;
+  for (auto at = by_until_.begin(); at != by_until_.end() && at->first <= now && out.size() < most; ++at) out.push_back(entries_.at(at->second).entry);
+  for (auto at = by_until_.rbegin(); at != by_until_.rend() && at->first > now && at->first - now > longest && out.size() < most; ++at)
+    out.push_back(entries_.at(at->second).entry);
+  return out;
 }
 
 std::optional<Admitted::Entry> Admitted::find(std::uint64_t number) const {

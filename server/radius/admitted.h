@@ -11,6 +11,12 @@
 // Bounded: of a device, those that are surely its own and those that it was claimed for each apart, and of all; of more, the one that
 // was heard of the longest ago is forgotten, of a device's one that accounting tells of at last. Times are milliseconds since 1970,
 // from the caller. Any thread.
+//
+// What is known outlives the process where there is a journal, which is told of each change:
+//
+//   admitted.restore(entries_of_before, {.keep = …, .note = …, .drop = …});
+//   admitted.note(entry, [](bool kept) { … });                   // and then the gateway may be answered
+//   for (const Admitted::Entry& one : admitted.due(now, longest, 256)) …   // whose lease has ended
 #pragma once
 
 #include <cstdint>
@@ -26,6 +32,7 @@
 
 #include "pipeline/verdict/verdict.h"
 #include "server/config/address_prefix.h"
+#include "server/state/admissions.h"
 #include "wire/radius/accounting.h"
 
 namespace gatehouse::server {
@@ -39,26 +46,14 @@ enum class Succession : std::uint8_t {
 
 class Admitted {
  public:
-  struct Entry {
-    std::uint64_t number = 0;  // given by note() and account()
-    IpAddress gateway{};       // where its requests come from
-    std::string client;        // of the configuration
-    std::string nas;           // NAS-Identifier
-    ByteVector nas_address;    // NAS-IP-Address (4 bytes) or NAS-IPv6-Address (16); empty: not said
-    std::optional<std::uint32_t> port;  // NAS-Port
-    std::string user;          // User-Name, as the gateway says it
-    std::string station;       // Calling-Station-Id
-    std::string accounting;    // Acct-Session-Id; empty: not known yet
-    std::string address;       // of the endpoint, as the gateway has given it; empty: not told
-    // Who it is; empty: it was let in before this server started, and nothing is known of it.
-    std::string session, device, identity, identity_type;
-    std::vector<std::string> also;    // other devices that it could be as well: it was let in by a lease
-    bool sure = false;                // it was proved to be of its device, or bound to it
-    std::vector<std::string> groups;  // of the policy, the nearest first
-    pipeline::Recommendation recommendation = pipeline::Recommendation::none;
-    std::int64_t admitted = 0;                 // 0: not by this server's process
-    std::int64_t connected = 0, heard = 0;     // first and last word of accounting; 0: none
-    std::uint64_t octets_in = 0, octets_out = 0;
+  using Entry = GatewayAdmission;  // `number` is given by note() and account()
+  // Whether an entry is kept, so that it is known after a crash, too.
+  using Kept = std::function<void(bool good)>;
+  // Called in the order of the changes, with a lock held: they don't wait, and ask Admitted nothing.
+  struct Journal {
+    std::function<void(const Entry&, Kept)> keep;  // a new one
+    std::function<void(const Entry&)> note;        // one that has changed
+    std::function<void(std::vector<std::uint64_t>)> drop;
   };
 
   explicit Admitted(std::size_t most = 262'144) : most_(most) {}
@@ -69,13 +64,22 @@ class Admitted {
   // The session of a mark; empty: it is none of ours.
   static std::string_view session_of(std::string_view mark);
 
-  std::uint64_t note(Entry entry);
+  // Those of an earlier run, before anything else is told, each with its number; what there is no room for any more is dropped.
+  void restore(std::vector<Entry> entries, Journal journal);
+  // `kept`: at once where there is no journal, else on whatever thread it answers.
+  std::uint64_t note(Entry entry, Kept kept = {});
   // What accounting says. `recall`: what is on record of a session that was told before this process began; nullopt: nothing.
   using Recall = std::function<std::optional<Entry>(std::string_view session)>;
   void account(const IpAddress& gateway, std::string_view client, const radius::Accounting& told, std::int64_t now, const Recall& recall);
   void remove(std::uint64_t number);
   // It was moved.
   void change(std::uint64_t number, pipeline::Recommendation recommendation);
+
+  // Its lease ends then, or it is to be looked at again then; 0: never.
+  void put_off(std::uint64_t number, std::int64_t until);
+  // At most `most` whose lease has ended, the first to end first; and those whose lease would last for longer than `longest`
+  // milliseconds from now on, since the clock was set back.
+  std::vector<Entry> due(std::int64_t now, std::int64_t longest, std::size_t most) const;
 
   std::optional<Entry> find(std::uint64_t number) const;
   std::vector<Entry> of_device(std::string_view device) const;
@@ -88,11 +92,11 @@ class Admitted {
   std::size_t connected() const;
 
  private:
-  struct Kept {
+  struct Known {
     Entry entry;
     std::list<std::uint64_t>::iterator age;
   };
-  using Place = std::map<std::uint64_t, Kept>::iterator;
+  using Place = std::map<std::uint64_t, Known>::iterator;
   // A name that a gateway says is its own: of its address, and of who it is, since several may come from one address.
   struct PortKey {
     IpAddress gateway{};
@@ -119,16 +123,18 @@ class Admitted {
   static WhoKey who_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.user, e.station}; }
   static PortKey port_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.user, e.station, e.port}; }
   static AccountingKey accounting_key(const Entry& e) { return {e.gateway, e.client, e.nas, e.accounting}; }
-  Place add(Entry entry);
+  Place add(Entry entry, std::uint64_t number);
   void make_room(const std::string& device, bool sure);
   void erase(Place at);
   void unlink(Place at);
   void link(Place at);
+  void tell(const Entry& entry, Kept kept);
+  void tell_dropped();
 
   const std::size_t most_;
   mutable std::mutex mutex_;
   std::uint64_t last_ = 0;                                       // guarded by mutex_, as the rest is
-  std::map<std::uint64_t, Kept> entries_;
+  std::map<std::uint64_t, Known> entries_;
   std::list<std::uint64_t> by_age_;                              // heard of the longest ago first
   std::multimap<std::string, std::uint64_t, std::less<>> by_device_;
   std::map<std::string, std::uint64_t, std::less<>> by_session_;
@@ -136,7 +142,10 @@ class Admitted {
   std::map<AccountingKey, std::uint64_t> by_accounting_;
   std::set<std::pair<NameKey, std::uint64_t>> by_name_;          // those with a User-Name
   std::map<WhoKey, std::uint64_t> unaccounted_;                  // the newest that accounting hasn't told of
+  std::set<std::pair<std::int64_t, std::uint64_t>> by_until_;    // those whose lease ends
   std::size_t connected_ = 0;
+  Journal journal_;                                              // of nothing: none
+  std::vector<std::uint64_t> dropped_;                           // of the change under way
 };
 
 }  // namespace gatehouse::server

@@ -28,6 +28,8 @@ Result<std::shared_ptr<const RadiusClients>> RadiusClients::load(const RadiusCon
     client.keyed = std::make_unique<const HmacMd5>(client.secret.reveal());
     client.profile = c.profile;
     client.attestation = c.attestation;
+    client.by_certificate = by_certificate;
+    client.dynamic_on_connection = c.dynamic_on_connection;
     client.dynamic_port = c.dynamic_port;
     if (c.dynamic_port != 0) {
       GH_TRY(Secret secret, read(c.dynamic_secret_file.empty() ? c.secret_file : c.dynamic_secret_file));

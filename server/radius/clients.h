@@ -22,6 +22,8 @@ struct RadiusClient {
   std::unique_ptr<const HmacMd5> keyed;  // by the secret
   RadiusProfile profile = RadiusProfile::ipsec;
   bool attestation = true;
+  bool by_certificate = false;
+  bool dynamic_on_connection = false;            // it is asked on its connection, where there is one
   std::uint16_t dynamic_port = 0;                // 0: it isn't asked to cut anybody off
   std::shared_ptr<const Secret> dynamic_secret;  // there with the port
 };

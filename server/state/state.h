@@ -30,6 +30,7 @@
 #include "base/hash.h"
 #include "base/public_key.h"
 #include "pipeline/graph/pipeline.h"
+#include "server/state/admissions.h"
 #include "server/state/announcement.h"
 #include "server/state/audit.h"
 #include "server/state/backup.h"
@@ -396,6 +397,14 @@ class State {
   // What the safety stop holds back; an empty one releases it.
   Result<void> hold_switch_blocking(const HeldSwitch& held);
   Result<std::optional<HeldSwitch>> held_switch() const;
+
+  // --- whom gateways have let in, in the order of the numbers that the caller gave, from the first above `after` on
+  Result<std::vector<GatewayAdmission>> admissions(std::uint64_t after, std::size_t most) const;
+  // A new one; it may be let in once the completion comes without an error.
+  void keep_admission(const GatewayAdmission& admission, Completion completion);
+  // What is known of it now, in place of what was; nothing waits for it, and a machine that fails may lose it.
+  void note_admission(const GatewayAdmission& admission);
+  void drop_admissions(std::vector<std::uint64_t> numbers);
 
   // The audit log as it is now.
   Result<AuditHead> audit_head() const;

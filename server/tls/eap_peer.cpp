@@ -124,14 +124,10 @@ void EapPeer::reply() {
 // Challenge, Accept or Reject.
 void EapPeer::conclude(ByteVector packet) {
   const RadiusRequest request = *std::exchange(request_, std::nullopt);
-  const auto answer = [&](radius::Code code) {
-    radius::Builder out(code, request.key.identifier);
-    out.add_eap(packet);
-    return out;
-  };
   if (!eap_.over()) {
     last_.emplace(request.key, request.authenticator);
-    radius::Builder challenge = answer(radius::Code::access_challenge);
+    radius::Builder challenge(radius::Code::access_challenge, request.key.identifier);
+    challenge.add_eap(packet);
     challenge.add(radius::type::state, front_->state(id_, ++round_, request));
     return front_->answer(request, std::move(challenge));
   }
@@ -144,34 +140,43 @@ void EapPeer::conclude(ByteVector packet) {
     reply.session_timeout = lease;
   // Not beyond the end of the lease.
   if (lease_left_ && (reply.session_timeout.count() == 0 || reply.session_timeout > *lease_left_)) reply.session_timeout = *lease_left_;
-  const auto keys = eap_.keys();
-  bool good = admits(config, verdict) && keys;
-  std::string why = eap_.failure().empty() ? "" : ": " + std::string(eap_.failure());
+  Answering last{request, std::move(packet), std::move(reply), verdict, admits(config, verdict) && eap_.keys(), {}, 0};
+  if (!eap_.failure().empty()) last.why = ": " + std::string(eap_.failure());
   // First it is noted, then looked at again: whoever ends its trust meanwhile finds it, or it is seen here.
-  if (const std::uint64_t number = good ? admit(request, *verdict) : 0; good && !holds(*verdict)) {
-    good = false;
-    why = ": its device has lost its trust since";
-    if (number != 0) server_->admitted.remove(number);
-    reply = reply_for(config, whose_.groups, Recommendation::block);
-    packet = eap::failure(std::uint8_t(packet[1]));
+  if (!last.good || !admit(last, *verdict)) finish(std::move(last));
+  else answering_ = std::move(last);
+}
+
+// The very last answer, with what is noted of it on record.
+void EapPeer::finish(Answering last) {
+  const RadiusRequest& request = last.request;
+  if (last.good && !holds(*last.verdict)) {
+    last.good = false;
+    last.why = ": its device has lost its trust since";
   }
-  log(good ? LogLevel::info : LogLevel::warning,
-      std::string(good ? "Access-Accept" : "Access-Reject") + " for '" + shown_user(eap_.outer_identity()) + "' at " + address_ + ": " +
-          (verdict ? std::string(pipeline::name(*verdict)) : "no verdict") + why + (eap_.failure_detail().empty() ? "" : ": " + eap_.failure_detail()));
-  radius::Builder out = answer(good ? radius::Code::access_accept : radius::Code::access_reject);
-  if (good) {
+  if (!last.good && admits(request.settings->config, last.verdict)) {
+    if (last.number != 0) server_->admitted.remove(last.number);
+    last.reply = reply_for(request.settings->config, whose_.groups, Recommendation::block);
+    last.packet = eap::failure(std::uint8_t(last.packet[1]));
+  }
+  log(last.good ? LogLevel::info : LogLevel::warning,
+      std::string(last.good ? "Access-Accept" : "Access-Reject") + " for '" + shown_user(eap_.outer_identity()) + "' at " + address_ + ": " +
+          (last.verdict ? std::string(pipeline::name(*last.verdict)) : "no verdict") + last.why + (eap_.failure_detail().empty() ? "" : ": " + eap_.failure_detail()));
+  radius::Builder out(last.good ? radius::Code::access_accept : radius::Code::access_reject, request.key.identifier);
+  out.add_eap(last.packet);
+  if (const auto keys = eap_.keys(); last.good && keys) {
     std::uint16_t salt = 0;
     fill_random(std::as_writable_bytes(std::span(&salt, 1)));
-    append_accept(out, reply, request.client->profile, keys->reveal().first(msk_size), salt, {}, request.authenticator,
+    append_accept(out, last.reply, request.client->profile, keys->reveal().first(msk_size), salt, {}, request.authenticator,
                   request.client->secret.reveal());
-    if ((!config.accounting.empty() || request.streamed) && !whose_.session.empty()) out.add_text(radius::type::class_, Admitted::mark(whose_.session));
+    if ((!request.settings->config.accounting.empty() || request.streamed) && !whose_.session.empty()) out.add_text(radius::type::class_, Admitted::mark(whose_.session));
   } else {
-    append_reject(out, reply);
+    append_reject(out, last.reply);
   }
   front_->answer(request, std::move(out));
-  if (good) beside_ = false;
+  if (last.good) beside_ = false;
   // A refusal closes a switch's port. A VPN gateway's connection stays as it is.
-  if (good || (before_ && request.client->profile == RadiusProfile::dot1x)) {
+  if (last.good || (before_ && request.client->profile == RadiusProfile::dot1x)) {
     if (before_) server_->admitted.remove(before_->number);
     before_.reset();
   }
@@ -223,6 +228,10 @@ void EapPeer::end() {
   room_timer_.cancel();
   turn_timer_.cancel();
   if (request_) front_->drop(*std::exchange(request_, std::nullopt), RadiusDrop::load);
+  if (const auto last = std::exchange(answering_, std::nullopt)) {
+    server_->admitted.remove(last->number);
+    front_->drop(last->request, RadiusDrop::load);
+  }
   {
     const std::lock_guard lock(server_->mutex);
     discharge();
@@ -264,8 +273,8 @@ void EapPeer::check_password_of(std::string user, Secret password) {
 void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt) {
   const auto& servers = radius_->upstream;
   const std::size_t attempts = std::max<std::size_t>(3, 2 * servers.size()), which = (first + attempt) % servers.size();
-  const auto answered = [self = self(), user, password, first, attempt, attempts, which](ByteVector answer) {
-    asio::post(self->strand_, [self, user, password, first, attempt, attempts, which, answer = std::move(answer)] {
+  const auto answered = [self = self(), question, first, attempt, attempts, which](ByteVector answer) {
+    asio::post(self->strand_, [self, question, first, attempt, attempts, which, answer = std::move(answer)] {
       if (self->gone_) return;
       const auto packet = radius::parse_packet(answer);
       if (!packet && attempt + 1 < attempts) return self->ask_upstream(user, password, first, attempt + 1);
@@ -282,21 +291,7 @@ void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> passw
     });
   };
   const UpstreamServer& server = servers[which];
-  const auto make = [user, password, secret = server.secret, station = station_](std::uint8_t identifier) {
-    constexpr std::uint32_t authenticate_only = 8;
-    radius::Authenticator random{};
-    fill_random(random);
-    radius::Builder out(radius::Code::access_request, identifier);
-    out.add_text(radius::type::user_name, user);
-    out.add(radius::type::user_password, radius::hide_password(password->reveal(), random, secret->reveal()));
-    out.add_number(radius::type::service_type, authenticate_only);
-    if (!station.empty()) out.add_text(radius::type::calling_station_id, station);
-    out.add_text(radius::type::nas_identifier, "gatehouse");
-    return std::move(out).finish_request(random, secret->reveal());
-  };
-  constexpr std::size_t longest = 128;  // RFC 2865 section 5.2
-  if (password->size() == 0 || password->size() > longest)
-    return asio::post(strand_, [self = self()] { self->on_password(false); });
+  const auto make = [question, secret = server.secret](std::uint8_t identifier) { return make_question(*question, identifier, secret->reveal()); };
   // One that can't even be sent in that time is as good as silent.
   front_->caller()->ask({{server.address, server.port}, server.secret, make, {radius_->config.upstream_timeout}, true, radius_->config.upstream_timeout},
                         answered);
@@ -394,6 +389,7 @@ void EapPeer::told(Recommendation recommendation, pipeline::Evaluation evaluatio
   whose_.known = device && *device;
   before_.reset();
   telling_ = recommendation;
+  told_at_ = now_ms();
   SessionHost::told(recommendation, evaluation);
 }
 
@@ -423,10 +419,11 @@ void EapPeer::take_back() {
                               before.number);
 }
 
-// The gateway lets it in: from now on it may have to be cut off. 0: nothing is noted, since of this gateway nothing would be heard
-// of it any more, and nothing could be asked.
-std::uint64_t EapPeer::admit(const RadiusRequest& request, Recommendation recommendation) {
-  if (request.client->dynamic_port == 0 && request.settings->config.accounting.empty() && !request.streamed) return 0;
+// The gateway lets it in: from now on it may have to be cut off, also by a server that is started anew, so the answer waits for its
+// record. false: nothing is noted, since of this gateway nothing would be heard of it any more, and nothing could be asked.
+bool EapPeer::admit(Answering& last, Recommendation recommendation) {
+  const RadiusRequest& request = last.request;
+  if (request.client->dynamic_port == 0 && request.settings->config.accounting.empty() && !request.streamed) return false;
   Admitted::Entry e;
   e.gateway = request.key.address;
   e.client = client_;
@@ -444,8 +441,29 @@ std::uint64_t EapPeer::admit(const RadiusRequest& request, Recommendation recomm
   e.identity_type = whose_.identity.type;
   e.groups = whose_.groups;
   e.recommendation = recommendation;
+  e.streamed = request.streamed;
   e.admitted = now_ms();
-  return server_->admitted.note(std::move(e));
+  e.until = lease_end();
+  last.number = server_->admitted.note(std::move(e), [self = self()](bool kept) {
+    asio::post(self->strand_, [self, kept] {
+      if (self->gone_ || !self->answering_) return;
+      Answering last_answer = *std::exchange(self->answering_, std::nullopt);
+      if (!kept) {
+        last_answer.good = false;
+        last_answer.why = ": whom gateways let in can't be recorded";
+      }
+      self->finish(std::move(last_answer));
+    });
+  });
+  return true;
+}
+
+// Of the verdict that lets it in, milliseconds since 1970; 0: it has none.
+std::int64_t EapPeer::lease_end() {
+  using std::chrono::milliseconds;
+  if (lease_left_) return now_ms() + milliseconds(*lease_left_).count();
+  const milliseconds lease = server_->config.lease;
+  return lease.count() != 0 && told_at_ != 0 ? told_at_ + lease.count() : 0;
 }
 
 // Whether what the endpoint was told still holds: between that and the gateway's answer its device may have lost its trust.

@@ -38,6 +38,16 @@ class EapPeer final : public SessionHost, public EapHost {
   ByteVector random_bytes_of(std::size_t count) override;
 
  private:
+  // The last answer, and what it says where the endpoint may be let in.
+  struct Answering {
+    RadiusRequest request;
+    ByteVector packet;  // EAP
+    RadiusReply reply;
+    std::optional<pipeline::Recommendation> verdict;
+    bool good = false;
+    std::string why;           // not; for the log
+    std::uint64_t number = 0;  // of Admitted; 0: nothing is noted
+  };
   std::shared_ptr<EapPeer> self() { return std::static_pointer_cast<EapPeer>(shared_from_this()); }
   void after() override;
   void on_password(bool good) override;
@@ -53,11 +63,13 @@ class EapPeer final : public SessionHost, public EapHost {
   void charge(const std::string& user);
   void discharge();
   std::optional<Leases::Lease> lease_of(const EapIdentity& identity) const;
-  std::uint64_t admit(const RadiusRequest& request, pipeline::Recommendation recommendation);
+  bool admit(Answering& answering, pipeline::Recommendation recommendation);
+  std::int64_t lease_end();
   bool holds(pipeline::Recommendation verdict) const;
   void take_back();
   void reply();
   void conclude(ByteVector packet);
+  void finish(Answering answering);
   void arm(std::chrono::milliseconds from_now);
   void wait();
   void expire();
@@ -73,6 +85,7 @@ class EapPeer final : public SessionHost, public EapHost {
   std::optional<std::chrono::steady_clock::time_point> timed_;  // when the timer ends, deadline_ or earlier; nullopt: there is none
   const std::chrono::steady_clock::time_point began_;
   std::optional<RadiusRequest> request_;  // that waits for its answer
+  std::optional<Answering> answering_;    // waits for its record
   std::optional<std::pair<AnswerCache::Key, radius::Authenticator>> last_;  // that has its answer
   std::uint32_t round_ = 0;
   std::optional<ByteVector> batch_;  // of the session, for the endpoint
@@ -94,6 +107,7 @@ class EapPeer final : public SessionHost, public EapHost {
   };
   std::optional<Before> before_;
   pipeline::Recommendation telling_ = pipeline::Recommendation::none;  // what is being told
+  std::int64_t told_at_ = 0;  // when the last verdict was, milliseconds since 1970; 0: never
   std::optional<std::string> charged_;  // whose password is being tried
   bool beside_ = false;  // someone has time to end until this one is there
   bool unheard_ = false;  // nobody could say whether the password is right

@@ -192,6 +192,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   // What ends, in renewal.cpp; each on the thread of `workers`.
   void renew();
   void end_leases();
+  // Whom gateways have let in, in radius_admissions.cpp: those of before, at the start; and then those who may be there no longer.
+  Result<void> recall_admitted();
+  void look_after_start();
+  void end_admissions();
   void take_new_lists();
   void warn_of_expiries();
   // Why the process should be started anew, and why nobody new should be sent to it; empty: good.

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "server/radius/reply.h"
 #include "server/radius/user_name.h"
+#include "server/tls/radius_stream.h"
 
 namespace gatehouse::server {
 
@@ -19,7 +20,15 @@ namespace {
 
 // Sent again with the same identifier after each of them (spec part 1a §3.7).
 const std::vector<std::chrono::milliseconds> waits = {2s, 4s, 8s, 8s};
+// Whom a gateway doesn't say to be gone is asked for again so much later, for so long after its lease.
+constexpr std::int64_t try_again_ms = 15 * 60'000, tries_ms = 24 * 3'600'000;
 constexpr std::uint32_t soon = 10;  // seconds, until an endpoint that is to be assessed again has to come
+
+// A connection loses nothing, so nothing is sent again there.
+constexpr auto answer_on_connection = 20s;
+constexpr std::size_t max_unreached = 65'536;
+
+bool on_connection(const RadiusClient& client, const Admitted::Entry& e) { return e.streamed && client.dynamic_on_connection; }
 
 std::string_view name(Recommendation now, bool isolated) {
   return isolated ? "to be isolated" : now == Recommendation::isolate ? "to be cut off, and isolated when it comes again" : "to be cut off";
@@ -117,6 +126,7 @@ void RadiusDynamic::trust(std::string_view device) {
     std::erase_if(self->handing_over_, [&](const auto& one) { return one.second.verdict.device == of; });
   });
   const std::lock_guard lock(mutex_);
+  std::erase_if(unreached_, [&](const auto& one) { return one.second.asking.by_verdict && one.second.device == device; });
   std::erase_if(held_, [&](const auto& one) {
     if (one.second.device != device) return false;
     cuts_.forget(one.first);
@@ -134,6 +144,21 @@ std::size_t RadiusDynamic::disconnect(const std::shared_ptr<const RadiusSettings
   return asked;
 }
 
+void RadiusDynamic::end_admissions(const std::shared_ptr<const RadiusSettings>& settings, const std::vector<Admitted::Entry>& over, std::string_view why) {
+  const Asking asking{settings, Wish::cut, true, Clock::now(), over};
+  for (const Admitted::Entry& e : over) {
+    log::write(log::Level::warning, e.session, (e.device.empty() ? "" : "device " + escaped(e.device) + ": ") + whereabouts(e) + " is to be cut off, " + std::string(why));
+    put_off(e);  // first: its answer may be that it is gone
+    if (!ask(asking, e) && settings->clients->named(e.client) == nullptr) server_->admitted.remove(e.number);
+  }
+}
+
+void RadiusDynamic::put_off(const Admitted::Entry& e) {
+  const std::int64_t now = now_ms();
+  const std::chrono::milliseconds lease = std::max(server_->config.lease, server_->config.radius.lease);
+  server_->admitted.put_off(e.number, now - std::max({e.admitted, e.connected, e.heard}) < lease.count() + tries_ms ? now + try_again_ms : 0);
+}
+
 std::size_t RadiusDynamic::reassess(const std::shared_ptr<const RadiusSettings>& settings, std::string_view device) {
   std::size_t asked = 0;
   const Asking asking{settings, Wish::reassess, false, Clock::now(), server_->admitted.of_device(device)};
@@ -143,14 +168,13 @@ std::size_t RadiusDynamic::reassess(const std::shared_ptr<const RadiusSettings>&
 
 bool RadiusDynamic::ask(const Asking& asking, const Admitted::Entry& e) {
   const RadiusClient* const client = asking.settings->clients->named(e.client);
-  if (client == nullptr || client->dynamic_port == 0) {
+  if (client == nullptr || (client->dynamic_port == 0 && !on_connection(*client, e))) {
     server_->counted.radius_dynamic[asking.wish == Wish::cut ? 0 : 1][std::size_t(DynamicOutcome::left_out)].add();
-    log::write(log::Level::warning, e.session, whereabouts(e) + ": the gateway isn't asked, it has no dynamic_port ([[radius.client]])");
+    log::write(log::Level::warning, e.session, whereabouts(e) + ": the gateway isn't asked, it has no dynamic_port" + (e.streamed ? " or dynamic_on_connection" : "") + " ([[radius.client]])");
     return false;
   }
   if (asking.wish == Wish::cut && client->profile == RadiusProfile::ipsec && !may_cut(asking, e)) return false;
-  send(asking, *client, e);
-  return true;
+  return send(asking, *client, e);
 }
 
 bool RadiusDynamic::may_cut(const Asking& asking, const Admitted::Entry& e) {
@@ -211,7 +235,7 @@ void RadiusDynamic::on_held() {
     const RadiusClient* const client = entry ? held.asking.settings->clients->named(entry->client) : nullptr;
     if (client == nullptr) continue;
     server_->counted.radius_shared_cuts.add();
-    send(held.asking, *client, *entry);
+    (void)send(held.asking, *client, *entry);
   }
   await_held();
 }
@@ -224,8 +248,14 @@ void RadiusDynamic::close() {
   });
 }
 
-void RadiusDynamic::send(const Asking& asking, const RadiusClient& client, const Admitted::Entry& e) {
-  auto secret = client.dynamic_secret;
+bool RadiusDynamic::send(const Asking& asking, const RadiusClient& client, const Admitted::Entry& e) {
+  const auto stream = on_connection(client, e) ? server_->radius->stream_of(client, e.gateway) : nullptr;
+  const Asking kept{asking.settings, asking.wish, asking.by_verdict, asking.detected};
+  if (!stream && client.dynamic_port == 0) {
+    await_connection(kept, e);
+    return false;
+  }
+  const auto secret = stream ? std::make_shared<const Secret>(client.secret.reveal()) : client.dynamic_secret;
   const std::int64_t now = now_ms();
   const auto make = [secret, e, wish = asking.wish, now, settings = asking.settings, profile = client.profile](std::uint8_t identifier) {
     radius::Builder out(wish == Wish::cut ? radius::Code::disconnect_request : radius::Code::coa_request, identifier);
@@ -238,12 +268,45 @@ void RadiusDynamic::send(const Asking& asking, const RadiusClient& client, const
     }
     return std::move(out).finish_signed_request(secret->reveal());
   };
-  const Asking kept{asking.settings, asking.wish, asking.by_verdict, asking.detected};
-  caller_->ask({{e.gateway, client.dynamic_port}, secret, make, waits, false},
-               [self = shared_from_this(), asking = kept, e](ByteVector answer) { self->on_answer(asking, e, answer); });
+  if (!stream) {
+    caller_->ask({{e.gateway, client.dynamic_port}, secret, make, waits, false},
+                 [self = shared_from_this(), asking = kept, e](ByteVector answer) { self->on_answer(asking, e, answer, true); });
+    return true;
+  }
+  const bool there = address_bytes(stream->peer().address()) == e.gateway;
+  stream->ask({{}, secret, make, {answer_on_connection}, false}, [self = shared_from_this(), asking = kept, e, there](ByteVector answer) {
+    self->on_answer(asking, e, answer, there);
+    // It may have been the last that was heard of this connection.
+    if (answer.empty()) self->await_connection(asking, e);
+  });
+  return true;
 }
 
-void RadiusDynamic::on_answer(const Asking& asking, const Admitted::Entry& e, Bytes answer) {
+void RadiusDynamic::await_connection(const Asking& asking, const Admitted::Entry& e) {
+  if (asking.wish == Wish::reassess) return;
+  log::write(log::Level::warning, e.session, whereabouts(e) + ": its gateway is asked as soon as it connects again");
+  const std::lock_guard lock(mutex_);
+  if (unreached_.size() < max_unreached) unreached_.insert_or_assign(e.number, Unreached{asking, e.device, e.client});
+}
+
+void RadiusDynamic::connected(const std::string& client) {
+  std::vector<std::pair<std::uint64_t, Unreached>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto at = unreached_.begin(); at != unreached_.end();) {
+      const auto next = std::next(at);
+      if (at->second.client == client) {
+        auto node = unreached_.extract(at);
+        all.emplace_back(node.key(), std::move(node.mapped()));
+      }
+      at = next;
+    }
+  }
+  for (const auto& [number, one] : all)
+    if (const auto entry = server_->admitted.find(number)) (void)ask(one.asking, *entry);
+}
+
+void RadiusDynamic::on_answer(const Asking& asking, const Admitted::Entry& e, Bytes answer, bool there) {
   const Wish wish = asking.wish;
   const auto packet = radius::parse_packet(answer);
   const radius::Code good = wish == Wish::cut ? radius::Code::disconnect_ack : radius::Code::coa_ack;
@@ -264,9 +327,14 @@ void RadiusDynamic::on_answer(const Asking& asking, const Admitted::Entry& e, By
                                                                                : std::string("no answer")));
   // Who can't be moved is cut off.
   if (wish == Wish::isolate) (void)ask({asking.settings, Wish::cut, asking.by_verdict, asking.detected, {e}}, e);
+  if (wish != Wish::cut) return;
   // 503: no such session. It is gone already.
   constexpr std::uint32_t no_session = 503;
-  if (wish == Wish::cut && cause == no_session) server_->admitted.remove(e.number);
+  // strongSwan says no cause, and refuses only what it has no connection of.
+  const RadiusClient* const client = asking.settings->clients->named(e.client);
+  const bool unknown = outcome == DynamicOutcome::nak && cause == 0 && client != nullptr && client->profile == RadiusProfile::ipsec;
+  if (there && (cause == no_session || unknown)) server_->admitted.remove(e.number);
+  else put_off(e);
 }
 
 }  // namespace gatehouse::server

@@ -10,6 +10,9 @@
 // tunnel and anybody's choice, and end each that has it. Who has lost trust is cut off nevertheless, or a popular name would keep
 // everybody in; the log says who else was, and these come again by themselves (SharedCuts).
 //
+// Who came over a connection is asked for on that (RadiusStream::ask), where its client is configured so; while it has none the
+// request waits for the next one.
+//
 // An endpoint that is assessed again at such a gateway makes a second connection of the same name, beside its first one, and ends that
 // when it is let in. To have the first one cut off when the second one's verdict is told would end the second one half way, without a
 // word to the endpoint. So the first one has a few seconds from its verdict on (handover), and is cut off if it is still there then, or
@@ -60,8 +63,12 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
   void trust(std::string_view device);
   // All of this device, by an operator's word; how many gateways are asked.
   std::size_t disconnect(const std::shared_ptr<const RadiusSettings>& settings, std::string_view device);
+  // They may be there no longer, and it isn't a verdict that says so: `why`, a literal. Who isn't surely gone then is due again.
+  void end_admissions(const std::shared_ptr<const RadiusSettings>& settings, const std::vector<Admitted::Entry>& over, std::string_view why);
   // Has them come again soon; how many gateways are asked.
   std::size_t reassess(const std::shared_ptr<const RadiusSettings>& settings, std::string_view device);
+  // This client has a connection, and has proved that it is its own.
+  void connected(const std::string& client);
   void close();
 
  private:
@@ -78,6 +85,11 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
     Asking asking;
     std::string device;
   };
+  // For a gateway that can be asked on its connection alone, and has none.
+  struct Unreached {
+    Asking asking;
+    std::string device, client;
+  };
   struct HandingOver {
     Asking asking;
     Verdict verdict;
@@ -89,8 +101,13 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
   bool ask(const Asking& asking, const Admitted::Entry& entry);
   // Whether it may be now, as far as others with the same name are concerned.
   bool may_cut(const Asking& asking, const Admitted::Entry& entry);
-  void send(const Asking& asking, const RadiusClient& client, const Admitted::Entry& entry);
-  void on_answer(const Asking& asking, const Admitted::Entry& entry, Bytes answer);
+  // False: it waits for the gateway's connection.
+  bool send(const Asking& asking, const RadiusClient& client, const Admitted::Entry& entry);
+  void await_connection(const Asking& asking, const Admitted::Entry& entry);
+  // Who couldn't be cut off is looked at again.
+  void put_off(const Admitted::Entry& entry);
+  // `there`: who has answered is where the entry's requests came from.
+  void on_answer(const Asking& asking, const Admitted::Entry& entry, Bytes answer, bool there);
   void await_held();
   void on_held();
 
@@ -103,6 +120,7 @@ class RadiusDynamic : public std::enable_shared_from_this<RadiusDynamic> {
   std::mutex mutex_;
   SharedCuts cuts_;                                 // guarded by mutex_
   std::map<std::uint64_t, Held> held_;              // guarded by mutex_: by the entry's number
+  std::map<std::uint64_t, Unreached> unreached_;    // guarded by mutex_: by the entry's number
 };
 
 }  // namespace gatehouse::server

@@ -268,7 +268,7 @@ void RadiusFront::accept(Listener& listener) {
       const std::lock_guard lock(self->mutex_);
       taken = self->room_.take(from, limits(settings->config));
       if (taken && taken->gives_way)
-        if (const auto node = self->streams_.extract(*taken->gives_way); !node.empty()) ends = node.mapped().lock();
+        if (const auto node = self->streams_.extract(*taken->gives_way); !node.empty()) ends = node.mapped().stream.lock();
     }
     if (ends) ends->close("it makes room for another one, having proved nothing");
     if (!taken) {
@@ -282,18 +282,48 @@ void RadiusFront::accept(Listener& listener) {
                                                        settings->config.connect_deadline);
     {
       const std::lock_guard lock(self->mutex_);
-      self->streams_.emplace(taken->id, stream);
+      self->streams_.emplace(taken->id, Connected{stream, {}, from});
     }
     stream->begin();
   });
 }
 
-bool RadiusFront::proved(StreamRoom::Id stream) {
+bool RadiusFront::proved(const RadiusStream& stream) {
   const auto settings = this->settings();
+  const RadiusClient* const client = stream.secured() ? settings->clients->of_subject(stream.subject()) : settings->clients->find(address_bytes(stream.peer().address()));
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = streams_.find(stream.id());
+    if (client == nullptr || at == streams_.end() || !room_.prove(stream.id(), limits(settings->config))) {
+      server_->counted.radius_connections_refused.add();
+      return false;
+    }
+    at->second.client = client->name;
+  }
+  dynamic_->connected(client->name);
+  return true;
+}
+
+// The newest one: older ones may be dead without a word.
+std::shared_ptr<RadiusStream> RadiusFront::stream_of(const RadiusClient& client, const IpAddress& gateway) const {
   const std::lock_guard lock(mutex_);
-  if (room_.prove(stream, limits(settings->config))) return true;
-  server_->counted.radius_connections_refused.add();
-  return false;
+  std::shared_ptr<RadiusStream> out;
+  IpAddress found{};
+  bool several = false;
+  for (auto at = streams_.rbegin(); at != streams_.rend(); ++at) {
+    const Connected& one = at->second;
+    const bool same = one.address == gateway;
+    // A certificate is its client's, wherever it comes from; an address of a prefix is one gateway of many.
+    if (one.client != client.name || (!same && !client.by_certificate)) continue;
+    auto stream = one.stream.lock();
+    if (!stream) continue;
+    if (same) return stream;
+    // Of several with one certificate it isn't known which one has it.
+    if (out && one.address != found) several = true;
+    if (!out) found = one.address;
+    if (!out) out = std::move(stream);
+  }
+  return several ? nullptr : out;
 }
 
 void RadiusFront::stream_gone(StreamRoom::Id stream) {
@@ -571,7 +601,7 @@ void RadiusFront::close() {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [_, one] : streams_)
-      if (auto stream = one.lock()) streams.push_back(std::move(stream));
+      if (auto stream = one.stream.lock()) streams.push_back(std::move(stream));
   }
   for (const auto& stream : streams) stream->close("the server stops");
 }

@@ -92,8 +92,11 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   // Whether this connection's peer may ask at all.
   bool admits(const RadiusStream& stream) const;
   // By its certificate or its first authentic packet; false: there is no place for it (any more).
-  bool proved(StreamRoom::Id stream);
+  bool proved(const RadiusStream& stream);
   void stream_gone(StreamRoom::Id stream);
+
+  // The connection on which this client, or of several the gateway of this address, can be asked now; null: there is none.
+  std::shared_ptr<RadiusStream> stream_of(const RadiusClient& client, const IpAddress& gateway) const;
 
   std::shared_ptr<const RadiusSettings> settings() const;
   const std::shared_ptr<RadiusCaller>& caller() const { return caller_; }
@@ -155,7 +158,12 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   std::unordered_map<std::uint64_t, std::shared_ptr<EapPeer>> peers_;       // guarded by mutex_
   std::map<std::string, std::size_t> per_client_;                           // guarded by mutex_: by the client's name
   StreamRoom room_;                                                         // guarded by mutex_
-  std::unordered_map<StreamRoom::Id, std::weak_ptr<RadiusStream>> streams_; // guarded by mutex_: those that have a place
+  struct Connected {
+    std::weak_ptr<RadiusStream> stream;
+    std::string client;  // of the configuration; empty: it has proved nothing yet
+    IpAddress address{};
+  };
+  std::map<StreamRoom::Id, Connected> streams_;                             // guarded by mutex_: those that have a place
   struct Told {
     std::size_t count = 0;
     std::chrono::steady_clock::time_point last{};

@@ -46,6 +46,7 @@ void Server::Impl::renew() {
   // It waits for the disk: not on a thread that serves sessions.
   boost::asio::post(workers, [self = shared_from_this()] {
     self->end_leases();
+    self->end_admissions();
     self->take_new_lists();
     self->warn_of_expiries();
     self->renewing = false;

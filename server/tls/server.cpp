@@ -707,6 +707,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   GH_CHECK(impl->listen());
   if (!impl->config.radius.listen.empty()) {
     if (impl->config.radius.without_attestation == "lease") impl->recall_leases();
+    GH_CHECK(impl->recall_admitted());
     GH_TRY(auto settings, RadiusSettings::load(impl->config));
     GH_TRY(impl->radius, RadiusFront::start(impl, std::move(settings)));
   }
@@ -717,6 +718,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     log::write(log::Level::info, {}, "metrics on " + where.address().to_string() + ":" + std::to_string(impl->metrics_port->port()));
   }
   impl->await_signal();
+  impl->look_after_start();
   impl->await_refresh();
   impl->await_probe(probe_interval);
   if (!impl->config.audit_key.empty()) {

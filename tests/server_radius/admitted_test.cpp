@@ -2,6 +2,8 @@
 // for a group. Time is the test's.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "base/hash.h"
 #include "base/hex.h"
 #include "server/radius/admitted.h"
@@ -296,6 +298,149 @@ TEST(SharedCuts, BeyondWhatCanBeRememberedNobodyWaits) {
   EXPECT_TRUE(cuts.take(alices, 3, now + 2s));
   for (int n = 0; n < 2; ++n) EXPECT_TRUE(cuts.take({moon_address, "192.0.2.1", "bob"}, 4, now + 3s));
 }
+
+// --- across runs of the program, and until leases end
+
+// What a store would have.
+struct Disk {
+  std::map<std::uint64_t, Admitted::Entry> rows;
+  std::size_t writes = 0;
+  bool full = false;
+  Admitted::Journal journal() {
+    return {[this](const Admitted::Entry& e, Admitted::Kept kept) {
+              ++writes;
+              if (!full) rows[e.number] = e;
+              kept(!full);
+            },
+            [this](const Admitted::Entry& e) {
+              ++writes;
+              rows.at(e.number) = e;
+            },
+            [this](std::vector<std::uint64_t> numbers) {
+              for (const std::uint64_t number : numbers) rows.erase(number);
+            }};
+  }
+  std::vector<Admitted::Entry> all() const {
+    std::vector<Admitted::Entry> out;
+    for (const auto& [_, e] : rows) out.push_back(e);
+    return out;
+  }
+};
+
+TEST(AdmittedOnDisk, TheNextRunKnowsWhatThisOneKnew) {
+  Disk disk;
+  Admitted first;
+  first.restore({}, disk.journal());
+  bool kept = false;
+  const std::uint64_t carols = first.note(entry("carol", "192.0.2.7"), [&](bool good) { kept = good; });
+  EXPECT_TRUE(kept);
+  first.note(entry("dave", "192.0.2.8", "dave's session"));
+  auto start = told(AcctStatus::start, "a-1", "carol", "192.0.2.7");
+  const ByteVector address{std::byte{10}, std::byte{3}, std::byte{0}, std::byte{1}};
+  start.framed_address = address;
+  const std::string mark = Admitted::mark(carols_session);
+  start.classes = {mark};
+  const auto recall = [](std::string_view) { return std::nullopt; };
+  first.account(moon_address, "192.0.2.1", start, 2'000, recall);
+  first.put_off(carols, 9'000);
+  // What comes with each interim update alone isn't written each time.
+  const std::size_t writes = disk.writes;
+  auto interim = told(AcctStatus::interim, "a-1", "carol", "192.0.2.7");
+  interim.octets_in = 77;
+  first.account(moon_address, "192.0.2.1", interim, 3'000, recall);
+  EXPECT_EQ(disk.writes, writes);
+  first.change(carols, Recommendation::isolate);
+
+  Admitted second;
+  Disk after = disk;
+  second.restore(after.all(), after.journal());
+  EXPECT_EQ(second.size(), 2U);
+  EXPECT_EQ(second.connected(), 1U);
+  const auto found = second.of_device("device of carol");
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found.front(), first.of_device("device of carol").front());
+  EXPECT_EQ(found.front().accounting, "a-1");
+  EXPECT_EQ(found.front().address, "10.3.0.1");
+  EXPECT_EQ(found.front().recommendation, Recommendation::isolate);
+  EXPECT_EQ(second.due(9'000, 100'000, 10).size(), 1U);
+  // Its stop is of the entry that was restored, and numbers go on.
+  second.account(moon_address, "192.0.2.1", told(AcctStatus::stop, "a-1"), 4'000, recall);
+  EXPECT_EQ(second.size(), 1U);
+  EXPECT_EQ(after.rows.size(), 1U);
+  EXPECT_GT(second.note(entry("erin", "192.0.2.9", "erin's")), carols + 1);
+  // A gateway that starts anew has forgotten them all.
+  second.account(moon_address, "192.0.2.1", told(AcctStatus::on, ""), 5'000, recall);
+  EXPECT_TRUE(after.rows.empty());
+}
+
+// Killed between a new entry and the end of the one whose port it has; and a store that has more than there may be.
+TEST(AdmittedOnDisk, WhatIsntMeantAnyMoreIsDropped) {
+  Disk disk;
+  for (std::uint64_t n = 1; n <= 2; ++n) {
+    disk.rows[n] = entry("carol", "192.0.2.7");
+    disk.rows[n].number = n;
+  }
+  Admitted admitted;
+  admitted.restore(disk.all(), disk.journal());
+  EXPECT_EQ(admitted.size(), 1U);
+  EXPECT_EQ(admitted.list(0, 9).front().number, 2U);
+  ASSERT_EQ(disk.rows.size(), 1U);
+  EXPECT_TRUE(disk.rows.contains(2));
+  disk.rows.clear();
+  for (std::uint64_t n = 1; n <= 9; ++n) {
+    disk.rows[n] = entry("u" + std::to_string(n), "p");
+    disk.rows[n].number = n;
+    disk.rows[n].heard = std::int64_t(100 - n);  // the last one was heard of the longest ago
+    disk.rows[n].admitted = 0;
+  }
+  Admitted few(8);
+  few.restore(disk.all(), disk.journal());
+  EXPECT_EQ(few.size(), 8U);
+  EXPECT_FALSE(disk.rows.contains(9));
+  EXPECT_EQ(disk.rows.size(), 8U);
+}
+
+TEST(AdmittedOnDisk, WhoCantBeKeptIsKnownToItsCaller) {
+  Disk disk;
+  disk.full = true;
+  Admitted admitted;
+  admitted.restore({}, disk.journal());
+  std::optional<bool> kept;
+  const std::uint64_t number = admitted.note(entry("carol", "192.0.2.7"), [&](bool good) { kept = good; });
+  EXPECT_EQ(kept, false);
+  admitted.remove(number);
+  EXPECT_EQ(admitted.size(), 0U);
+}
+
+TEST(AdmittedOnDisk, LeasesEndInTheirOrderAlsoWhereTheClockWasSetBack) {
+  Admitted admitted;
+  const auto until = [&](const std::string& user, std::int64_t time) {
+    Admitted::Entry e = entry(user, "p");
+    e.until = time;
+    return admitted.note(std::move(e));
+  };
+  const auto users = [&](std::int64_t now, std::size_t most = 10) {
+    std::string out;
+    for (const auto& e : admitted.due(now, 10'000, most)) out += e.user;
+    return out;
+  };
+  until("c", 3'000);
+  const std::uint64_t b = until("b", 2'000);
+  until("a", 1'000);
+  until("never", 0);
+  until("ahead", 50'001);
+  EXPECT_EQ(users(40'001), "abc");
+  EXPECT_EQ(users(40'001, 2), "ab");
+  EXPECT_EQ(users(999, 10), "ahead");
+  EXPECT_EQ(users(40'000 - 1, 10), "abcahead");
+  admitted.put_off(b, 9'000);
+  EXPECT_EQ(users(40'001), "acb");
+  admitted.put_off(b, 0);
+  EXPECT_EQ(users(40'001), "ac");
+  admitted.remove(b);
+  EXPECT_EQ(users(40'001), "ac");
+}
+
 
 // --- requests of our own
 

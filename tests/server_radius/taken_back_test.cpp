@@ -3,6 +3,7 @@
 #include <atomic>
 #include <boost/json.hpp>
 #include <csignal>
+#include <future>
 
 #include "server/control/control.h"
 #include "server/radius/admitted.h"
@@ -179,6 +180,110 @@ TEST_F(TakenBack, ARevokedDeviceIsCutOffAndItsConnectionKnownUntilThen) {
   // Its stop finds nothing any more, and is answered as any.
   account(radius::AcctStatus::stop, marks);
   EXPECT_EQ(metric("gatehouse_radius_connected"), 0);
+}
+
+// --- across a restart of the server, and until leases end
+
+TEST_F(TakenBack, AfterARestartWhoWasLetInBeforeIsStillCutOff) {
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  const auto marks = classes(*one);
+  account(radius::AcctStatus::start, marks);
+  stop();
+  start();
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 1);
+  const auto listed = control({{"command", "radius.list"}}).at("items").as_array();
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(std::string_view(listed.at(0).at("device").as_string()), device);
+  EXPECT_EQ(listed.at(0).at("identity").as_string(), "carol");
+  EXPECT_FALSE(listed.at(0).at("admitted").is_null());
+  EXPECT_TRUE(gateway.receive(0).empty());
+  EXPECT_FALSE(control({{"command", "device.revoke"}, {"device", device}}).contains("error"));
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  EXPECT_EQ(cut.text(radius::type::user_name), "anonymous");
+  EXPECT_EQ(cut.text(radius::type::acct_session_id), "a-1");
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+  // And a server after that knows that it is gone.
+  stop();
+  start();
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+}
+
+// Revoked by an operator while nobody served: its tunnel is still up.
+TEST_F(TakenBack, WhoLostItsTrustWhileTheServerWasDownIsCutOffWhenItStarts) {
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  stop();
+  {
+    auto state = server::State::open({.path = config.state});
+    ASSERT_TRUE(state);
+    ASSERT_TRUE((*state)->revoke_blocking(device));
+  }
+  start();
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  EXPECT_EQ(cut.text(radius::type::calling_station_id), "192.0.2.7[4500]");
+  EXPECT_TRUE(log->has("is to be cut off, its device has lost its trust")) << log->text();
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+}
+
+// Its gateway doesn't keep to Session-Timeout: nobody stays for longer than a verdict holds.
+TEST_F(TakenBack, WhoseLeaseEndsWithoutANewAssessmentIsCutOff) {
+  config.lease = std::chrono::seconds(2);
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  EXPECT_EQ(cut.text(radius::type::acct_session_id), "a-1");
+  EXPECT_TRUE(log->has("is to be cut off, its lease has ended")) << log->text();
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+}
+
+// The device has been assessed again elsewhere: of two connections the one that nobody vouches for any longer goes.
+TEST_F(TakenBack, WhoseDeviceWasAssessedAgainStays) {
+  config.radius.tls_client_auth = "optional";
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  stop();
+  // Its lease, as it is on record, has ended long ago; and so has that of another machine, which didn't come again.
+  {
+    auto state = server::State::open({.path = config.state});
+    ASSERT_TRUE(state);
+    auto kept = (*state)->admissions(0, 10);
+    ASSERT_TRUE(kept);
+    ASSERT_EQ(kept->size(), 1U);
+    server::GatewayAdmission e = kept->front();
+    EXPECT_GT(e.until, e.admitted);
+    e.until = 1;
+    (*state)->note_admission(e);
+    e.number += 1;
+    e.device = "another device";
+    e.identity = "dave";
+    e.sure = false;
+    e.station = "192.0.2.8[4500]";
+    e.user = "dave";
+    e.accounting = "a-2";
+    std::promise<bool> done;
+    (*state)->keep_admission(e, [&](Result<void> r) { done.set_value(r.has_value()); });
+    ASSERT_TRUE(done.get_future().get());
+  }
+  start();
+  EXPECT_EQ(asked(radius::Code::disconnect_request).text(radius::type::acct_session_id), "a-2") << log->text();
+  EXPECT_FALSE(log->has("device " + device + ": '")) << log->text();
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 2);
 }
 
 // strongSwan ends each connection of that name, and everybody chooses it: a popular one keeps nobody in.
@@ -695,6 +800,12 @@ class Stream {
   radius::Framer framer_;
 };
 
+ByteVector alive(std::uint8_t identifier) {
+  radius::Authenticator random{};
+  fill_random(random);
+  return *radius::Builder(radius::Code::status_server, identifier).finish_request(random, shared);
+}
+
 class Streams : public TakenBack {
  protected:
   void SetUp() override {
@@ -757,6 +868,68 @@ TEST_F(Streams, AClassGoesAlongWhereAccountingMayComeBack) {
   EXPECT_EQ(metric("gatehouse_radius_connected"), 1);
 }
 
+// A gateway that is reached over its connection alone is asked on that, and answers there (RFC 5176, RFC 6614).
+TEST_F(Streams, WhoCameOverAConnectionIsCutOffOnIt) {
+  for (server::RadiusClientConfig& one : config.radius.clients) {
+    one.dynamic_port = 0;
+    one.dynamic_on_connection = true;
+  }
+  start();
+  struct Way {
+    Bytes secret;
+    bool tls;
+  };
+  int acks = 0;
+  for (const Way way : {Way{as_bytes("radsec"), true}, Way{shared, false}}) {
+    const auto connect = [&] { return way.tls ? std::make_unique<Stream>(server->radius_ports().tls, with("gateway")) : std::make_unique<Stream>(server->radius_ports().tcp); };
+    const auto admit = [&](Stream& on) {
+      const auto one = made({.secret = std::string(as_text(way.secret)), .accounting = "a-1"});
+      ASSERT_TRUE(on.run(*one)) << log->text();
+      ASSERT_TRUE(one->accepted()) << log->text();
+    };
+    const auto disconnect = [&] { return control({{"command", "radius.disconnect"}, {"device", device}}); };
+    const auto cut = [&](Stream& on) {
+      const ByteVector request = on.receive();
+      const auto packet = radius::parse_packet(request);
+      ASSERT_TRUE(packet) << log->text();
+      EXPECT_EQ(packet->code, radius::Code::disconnect_request);
+      EXPECT_EQ(packet->text(radius::type::acct_session_id), "a-1");
+      ASSERT_TRUE(radius::authentic_accounting(*packet, way.secret));
+      // An answer to nothing, and one by another secret: neither counts, and the connection stays.
+      ASSERT_TRUE(on.send(*radius::Builder(radius::Code::disconnect_ack, std::uint8_t(packet->identifier + 1)).finish_answer(packet->authenticator, way.secret)));
+      ASSERT_TRUE(on.send(*radius::Builder(radius::Code::disconnect_ack, packet->identifier).finish_answer(packet->authenticator, as_bytes("another secret of 22 l"))));
+      EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+      ASSERT_TRUE(on.send(*radius::Builder(radius::Code::disconnect_ack, packet->identifier).finish_answer(packet->authenticator, way.secret)));
+      await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", ++acks);
+      EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
+    };
+    auto stream = connect();
+    admit(*stream);
+    EXPECT_EQ(disconnect().at("asked").to_number<int>(), 1);
+    cut(*stream);
+    // While there is no connection it waits for the next one, which has to prove that it is this gateway's.
+    admit(*stream);
+    stream.reset();
+    (void)disconnect();
+    const auto waits = [&] {
+      const std::string text = log->text();
+      std::size_t count = 0;
+      for (std::size_t at = 0; (at = text.find("is asked as soon as it connects again", at)) != std::string::npos; ++at) ++count;
+      return count;
+    };
+    while (waits() < (way.tls ? 1U : 2U)) {
+    }
+    Stream nobody(server->radius_ports().tls, with("nobody"));
+    EXPECT_TRUE(nobody.receive().empty());
+    stream = connect();
+    if (!way.tls) {
+      ASSERT_TRUE(stream->send(alive(1)));
+      EXPECT_EQ(radius::parse_packet(stream->receive())->code, radius::Code::access_accept);
+    }
+    cut(*stream);
+  }
+}
+
 TEST_F(Streams, OverTlsNobodyMayAskWithoutACertificateOfAGateway) {
   start();
   const auto port = server->radius_ports().tls;
@@ -798,12 +971,6 @@ TEST_F(Streams, OverTcpItIsTheSecretOfTheAddressAndWhatIsntRadiusEndsTheConnecti
   for (const std::byte b : right) ASSERT_TRUE(slow.send(Bytes(&b, 1)));
   EXPECT_FALSE(slow.receive().empty());
   EXPECT_EQ(metric("gatehouse_radius_connections_total{result=\"taken\"}"), 5);
-}
-
-ByteVector alive(std::uint8_t identifier) {
-  radius::Authenticator random{};
-  fill_random(random);
-  return *radius::Builder(radius::Code::status_server, identifier).finish_request(random, shared);
 }
 
 TEST_F(Streams, WhoSaysNothingTakesNobodysPlace) {

@@ -70,5 +70,44 @@ TEST_F(LearnedFilesTest, ADirectoryIsKeptUpToItsBound) {
   EXPECT_EQ(known("/d").size(), max_learned_files);
 }
 
+// --- whom gateways have let in
+
+TEST(Admissions, AreThereForTheNextProcessAsTheyWereKeptLast) {
+  const Folder folder;
+  auto state = open_state(folder / "state");
+  GatewayAdmission one;
+  one.client = "192.0.2.1";
+  one.device = "d1";
+  one.until = 9;
+  const auto keep = [&](std::uint64_t number) {
+    one.number = number;
+    std::promise<bool> kept;
+    state->keep_admission(one, [&](Result<void> r) { kept.set_value(r.has_value()); });
+    return kept.get_future().get();
+  };
+  for (const std::uint64_t number : {1U, 2U, 3U, 300U}) EXPECT_TRUE(keep(number));
+  state->drop_admissions({2, 77});
+  one.accounting = "a-1";
+  one.number = 3;
+  state->note_admission(one);
+  // What was dropped doesn't come back by what is told of it later.
+  one.number = 2;
+  state->note_admission(one);
+  state = nullptr;
+  state = open_state(folder / "state");
+  const auto first = state->admissions(0, 2);
+  ASSERT_TRUE(first);
+  ASSERT_EQ(first->size(), 2U);
+  EXPECT_EQ(first->at(0).number, 1U);
+  EXPECT_EQ(first->at(1).number, 3U);
+  EXPECT_EQ(first->at(1).accounting, "a-1");
+  EXPECT_EQ(first->at(0).accounting, "");
+  const auto rest = state->admissions(3, 10);
+  ASSERT_EQ(rest->size(), 1U);
+  EXPECT_EQ(rest->front().number, 300U);
+  EXPECT_TRUE(state->admissions(300, 10)->empty());
+  EXPECT_TRUE(state->admissions(~std::uint64_t{0}, 10)->empty());
+}
+
 }  // namespace
 }  // namespace gatehouse::server

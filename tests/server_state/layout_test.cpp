@@ -36,6 +36,36 @@ StoredBaseline sample_baseline() {
   return {.number = 3, .state = BaselineState::retired, .session = "s1", .since = 4, .baseline = baseline(1)};
 }
 
+GatewayAdmission sample_admission() {
+  GatewayAdmission out;
+  out.number = 5;
+  out.gateway.back() = 7;
+  out.client = "192.0.2.1";
+  out.streamed = true;
+  out.nas = "moon";
+  out.nas_address = ByteVector(4, std::byte{10});
+  out.port = 3;
+  out.user = "anonymous";
+  out.station = "192.0.2.7[4500]";
+  out.accounting = "a-1";
+  out.address = "10.3.0.1";
+  out.session = "s1";
+  out.device = "d1";
+  out.identity = "carol";
+  out.identity_type = "password";
+  out.also = {"d2", "d3"};
+  out.sure = true;
+  out.groups = {"servers"};
+  out.recommendation = pipeline::Recommendation::isolate;
+  out.admitted = 1;
+  out.until = 2;
+  out.connected = 3;
+  out.heard = 4;
+  out.octets_in = 5;
+  out.octets_out = 6;
+  return out;
+}
+
 SessionRecord sample_session() {
   SessionRecord out{.state = SessionState::complete, .intent = intent("s1", "d1", 1000)};
   out.finished = 1100;
@@ -146,6 +176,7 @@ TEST(Layout, RefusesWhatIsCutOrChanged) {
        [&](std::string_view v) { return again(layout::decode_history(v, 1)); }},
       {layout::encode(Attested{.time = 1, .session = "s", .recommendation = pipeline::Recommendation::none}),
        [&](std::string_view v) { return again(layout::decode_attested(v)); }},
+      {layout::encode(sample_admission()), [&](std::string_view v) { return again(layout::decode_admission(v, 5)); }},
       {layout::encode(sample_announcement()), [&](std::string_view v) { return again(layout::decode_announcement(v, 2)); }},
       {layout::encode(sample_baseline()), [&](std::string_view v) { return again(layout::decode_baseline(v, 3)); }},
       {layout::encode(pipeline::LastQuote{1, 2, 3, 4}),
