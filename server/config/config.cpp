@@ -96,7 +96,7 @@ void check_radius(Config& c, bool there, const std::function<void(const std::str
     if (!radius.passwords.empty() || !radius.users.empty() || !radius.upstream.empty()) radius.methods.insert(radius.methods.end(), {"gtc", "pap"});
   }
   for (const std::string& method : radius.methods) {
-    if ((method == "md5" || method == "mschapv2") && radius.passwords.empty())
+    if ((method == "md5" || method == "mschapv2") && radius.passwords.empty() && radius.upstream.empty())
       mistake("passwords", "is missing: " + method + " needs what users files don't keep; with those there are gtc and pap");
     else if (radius.passwords.empty() && radius.users.empty() && radius.upstream.empty())
       mistake("users", "is missing, and " + method + " needs it");

@@ -201,6 +201,12 @@ void EapServer::on_password(bool good) {
   advance();
 }
 
+void EapServer::on_judged(bool good, std::string_view proof) {
+  if (!inner_ || !inner_->waiting()) return;
+  inner_->on_judged(good, proof);
+  advance();
+}
+
 void EapServer::on_turn(bool heard) {
   if (!inner_ || !inner_->waiting()) return;
   inner_->on_turn(heard);

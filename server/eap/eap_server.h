@@ -42,6 +42,7 @@ class EapServer {
   void on_certificate(const Result<void>& good);
   // The host's answers to phase 2.
   void on_password(bool good);
+  void on_judged(bool good, std::string_view proof);
   void on_turn(bool heard = true);
   void on_batch(Bytes batch);
   void on_assessed(std::optional<pipeline::Recommendation> verdict);

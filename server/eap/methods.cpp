@@ -1,5 +1,7 @@
 #include "server/eap/methods.h"
 
+#include <algorithm>
+
 #include "base/hash.h"
 #include "base/md5.h"
 #include "base/reader.h"
@@ -15,7 +17,8 @@ constexpr EapMethod::Rejected wrong{"wrong user or password"};
 // RFC 3748 section 5.4: value size, value, name.
 class Md5Challenge final : public EapMethod {
  public:
-  Md5Challenge(const StoredPassword* stored, ByteVector challenge) : stored_(stored), challenge_(std::move(challenge)) {}
+  Md5Challenge(const StoredPassword* stored, ByteVector challenge, bool elsewhere)
+      : stored_(stored), challenge_(std::move(challenge)), elsewhere_(elsewhere && stored == nullptr) {}
   std::uint8_t type() const override { return eap::type::md5_challenge; }
   ByteVector begin(std::uint8_t) override {
     Writer w;
@@ -30,6 +33,11 @@ class Md5Challenge final : public EapMethod {
     if (!size || *size != sizeof(Md5)) return Rejected{"malformed EAP-MD5 response"};
     const auto value = r.take(*size);
     if (!value) return Rejected{"malformed EAP-MD5 response"};
+    if (elsewhere_) {
+      ChapAnswer answer{identifier, challenge_, {}};
+      std::copy(value->begin(), value->end(), answer.response.begin());
+      return Ask{std::move(answer)};
+    }
     static const Secret nobody(random_bytes(16));
     const bool known = stored_ != nullptr && !stored_->password.empty();
     const std::byte id{identifier};
@@ -41,6 +49,7 @@ class Md5Challenge final : public EapMethod {
  private:
   const StoredPassword* const stored_;
   const ByteVector challenge_;
+  const bool elsewhere_;
 };
 
 // RFC 3748 section 5.6: the password as it is.
@@ -59,8 +68,8 @@ class Gtc final : public EapMethod {
 // and value, name; Response: value size, peer challenge, 8 zeros, NT response, flags, name; Success: a message.
 class MsChapV2 final : public EapMethod {
  public:
-  MsChapV2(std::string user, const StoredPassword* stored, ByteVector challenge)
-      : user_(std::move(user)), stored_(stored), challenge_(std::move(challenge)) {}
+  MsChapV2(std::string user, const StoredPassword* stored, ByteVector challenge, bool elsewhere)
+      : user_(std::move(user)), stored_(stored), challenge_(std::move(challenge)), elsewhere_(elsewhere && stored == nullptr) {}
   std::uint8_t type() const override { return eap::type::mschap_v2; }
   ByteVector begin(std::uint8_t identifier) override {
     Writer value;
@@ -77,6 +86,13 @@ class MsChapV2 final : public EapMethod {
     }
     const auto response = parse(data, identifier);
     if (!response) return Rejected{"malformed MSCHAPv2 response"};
+    if (elsewhere_) {
+      // Who is asked about and who has answered have to be the same.
+      if (without_domain(response->name) != without_domain(user_)) return wrong;
+      MsChap2Answer answer{identifier, challenge_, to_vector(response->peer_challenge), {}};
+      std::copy(response->value.begin(), response->value.end(), answer.response.begin());
+      return Ask{std::move(answer)};
+    }
     static const NtHash nobody = [] {
       NtHash out;
       fill_random(out);
@@ -91,6 +107,13 @@ class MsChapV2 final : public EapMethod {
     proved_ = true;
     const std::string proof = ms_chap_proof(hash, expected, challenge_, response->peer_challenge, response->name) + " M=OK";
     return Continue{message(op_success, next, as_bytes(proof))};
+  }
+  // The proof is the other server's: whether it is right only the client can tell.
+  Step judged(bool good, std::string_view proof, std::uint8_t next) override {
+    if (!good || proved_) return wrong;
+    if (proof.empty()) return Rejected{"the RADIUS server that knows the password sent no proof of it"};
+    proved_ = true;
+    return Continue{message(op_success, next, as_bytes(std::string(proof) + " M=OK"))};
   }
 
  private:
@@ -127,16 +150,22 @@ class MsChapV2 final : public EapMethod {
   const std::string user_;
   const StoredPassword* const stored_;
   const ByteVector challenge_;
+  const bool elsewhere_;
   bool proved_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<EapMethod> make_eap_method(std::uint8_t type, std::string user, const StoredPassword* stored, ByteVector challenge) {
+EapMethod::Step EapMethod::judged(bool good, std::string_view, std::uint8_t) {
+  if (good) return Accepted{};
+  return wrong;
+}
+
+std::unique_ptr<EapMethod> make_eap_method(std::uint8_t type, std::string user, const StoredPassword* stored, ByteVector challenge, bool elsewhere) {
   switch (type) {
-    case eap::type::md5_challenge: return std::make_unique<Md5Challenge>(stored, std::move(challenge));
+    case eap::type::md5_challenge: return std::make_unique<Md5Challenge>(stored, std::move(challenge), elsewhere);
     case eap::type::gtc: return std::make_unique<Gtc>();
-    case eap::type::mschap_v2: return std::make_unique<MsChapV2>(std::move(user), stored, std::move(challenge));
+    case eap::type::mschap_v2: return std::make_unique<MsChapV2>(std::move(user), stored, std::move(challenge), elsewhere);
     default: return nullptr;
   }
 }

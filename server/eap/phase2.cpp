@@ -112,7 +112,7 @@ void EapPhase2::on_identity(Bytes name) {
 }
 
 void EapPhase2::begin_method(std::uint8_t type) {
-  method_ = make_eap_method(type, user_, host_.stored_password(user_), host_.random_bytes_of(16));
+  method_ = make_eap_method(type, user_, host_.stored_password(user_), host_.random_bytes_of(16), host_.asks_elsewhere(user_));
   if (!method_) return fail_with("no such method");
   expects_ = Expects::method;
   heard_ = false;
@@ -170,6 +170,10 @@ void EapPhase2::take_step(EapMethod::Step step) {
     waiting_ = true;
     return host_.check_password_of(user_, std::move(check->password));
   }
+  if (auto* ask = std::get_if<EapMethod::Ask>(&step)) {
+    waiting_ = true;
+    return host_.judge_elsewhere(user_, std::move(ask->answer));
+  }
   const std::string_view name = eap::name(method_->type());
   const auto* const bad = std::get_if<EapMethod::Rejected>(&step);
   accept_or_fail(name, bad == nullptr, bad != nullptr ? bad->reason : std::string_view());
@@ -202,6 +206,12 @@ void EapPhase2::on_password(bool good) {
   GH_ASSERT(waiting_ && !assessing_ && !held_);
   waiting_ = false;
   accept_or_fail(method_ ? eap::name(method_->type()) : "PAP", good, "wrong user or password");
+}
+
+void EapPhase2::on_judged(bool good, std::string_view proof) {
+  GH_ASSERT(waiting_ && method_ && !assessing_ && !held_);
+  waiting_ = false;
+  take_step(method_->judged(good, proof, std::uint8_t(identifier_ + 1)));
 }
 
 void EapPhase2::accept(std::string_view method) {

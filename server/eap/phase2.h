@@ -11,6 +11,9 @@
 //                              ◀── RESULT batch
 //     CLOSE batch ──▶
 //
+// Where TLS has resumed a session in which the client had authenticated, the method is left out, and nothing else: it is assessed, or
+// gets what who can't be assessed gets. A client that says another name there authenticates as that.
+//
 // A client that can't do PT-EAP refuses it (Nak), or says nothing: what such a one gets is for the host to say. One that asks for
 // EAP-TNC in its place gets that, where it is configured: the same batches under an older number.
 #pragma once
@@ -21,6 +24,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -29,15 +33,10 @@
 #include "base/secret.h"
 #include "pipeline/verdict/verdict.h"
 #include "server/eap/methods.h"
+#include "server/eap/resumption.h"
 #include "wire/eap/eap.h"
 
 namespace gatehouse::server {
-
-// Who the client is, as far as it was proved.
-struct EapIdentity {
-  std::string name;  // the certificate's subject, or the user's name
-  std::string type;  // "certificate", "password"
-};
 
 // What these state machines ask of who owns them. Answers come by the on_…() calls, never inside the call that asked.
 class EapHost {
@@ -55,6 +54,9 @@ class EapHost {
   // The handshake brought a certificate that is valid. True: its responder is asked first, and nothing of the client's is
   // listened to before. -> EapServer::on_certificate()
   virtual bool asks_for_certificate() { return false; }
+  // Whether another server is asked about answers to a challenge of whom nothing is stored; about this one -> on_judged()
+  virtual bool asks_elsewhere(const std::string& /*user*/) { return false; }
+  virtual void judge_elsewhere(std::string /*user*/, ChallengeAnswer /*answer*/) {}
   // The client has authenticated (or failed to), once a conversation.
   virtual void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) = 0;
   // The client can do PT-EAP: batches that it sends go to deliver(), -> on_batch(), on_assessed().
@@ -75,12 +77,14 @@ class EapPhase2 {
     bool assess = true;  // PT-EAP is asked for
     bool tnc = false;    // or EAP-TNC, of a client that knows no PT-EAP
   };
-  // `subject`: of the client's verified certificate; empty: it has none, and authenticates by a method.
-  EapPhase2(EapHost& host, const Config& config, std::string subject);
+  // `subject`: of the client's verified certificate; empty: it has none, and authenticates by a method, unless it had done so
+  // `before`, in the session that this one resumes.
+  EapPhase2(EapHost& host, const Config& config, std::string subject, std::shared_ptr<Resumable> before = nullptr);
 
   // Plaintext of one message of the client's; none: it had nothing to say. An error ends the conversation.
   Result<void> receive(Bytes plaintext);
   void on_password(bool good);
+  void on_judged(bool good, std::string_view proof);
   void on_turn(bool heard = true);
   // The answer to what was delivered: a batch for the client, or the verdict that counts, where there is one. While
   // waiting().
@@ -89,6 +93,8 @@ class EapPhase2 {
 
   // Plaintext for the client; empty: there is none now.
   ByteVector take_plaintext();
+  // Once it has authenticated, and once: as whom its session may be resumed; null: nothing new.
+  std::shared_ptr<Resumable> take_resumable() { return std::exchange(resumable_, nullptr); }
   // The host is at work, and the client waits.
   bool waiting() const { return waiting_; }
   // Over, with nothing left to say.
@@ -115,11 +121,14 @@ class EapPhase2 {
   void take_step(EapMethod::Step step);
   void accept(std::string_view method);
   void request(std::uint8_t type, Bytes data);
+  void refuses_assessment();
   void fail_with(std::string_view reason);
 
   EapHost& host_;
   const Config& config_;
   const std::string subject_;
+  const std::shared_ptr<Resumable> before_;
+  std::shared_ptr<Resumable> carried_, resumable_;  // carried: what this session says of its client
   Expects expects_ = Expects::identity;
   EapIdentity identity_;
   std::string user_;  // as claimed

@@ -263,31 +263,33 @@ void EapPeer::check_password_of(std::string user, Secret password) {
     asio::post(strand_, [self = self(), good] { self->on_password(good); });
     return;
   }
-  if (!radius_->upstream.empty())
-    return ask_upstream(std::move(user), std::make_shared<const Secret>(std::move(password)), front_->upstream() % radius_->upstream.size(), 0);
-  check_password(std::move(user), std::move(password));
+  if (radius_->upstream.empty()) return check_password(std::move(user), std::move(password));
+  constexpr std::size_t longest = 128;  // RFC 2865 section 5.2
+  if (password.size() == 0 || password.size() > longest)
+    return asio::post(strand_, [self = self()] { self->on_password(false); });
+  ask_upstream(std::make_shared<const UpstreamQuestion>(UpstreamQuestion{std::move(user), std::move(password), station_}), front_->upstream() % radius_->upstream.size(), 0);
+}
+
+bool EapPeer::asks_elsewhere(const std::string& user) { return !radius_->upstream.empty() && stored_password(user) == nullptr; }
+
+void EapPeer::judge_elsewhere(std::string user, ChallengeAnswer answer) {
+  auto question = std::make_shared<UpstreamQuestion>(UpstreamQuestion{std::move(user), ChapAnswer(), station_});
+  std::visit([&](auto& one) { question->about = std::move(one); }, answer);
+  ask_upstream(std::move(question), front_->upstream() % radius_->upstream.size(), 0);
 }
 
 // Each server in turn, beginning with the one that had answered last when the first was asked, and each at least twice: a gateway
 // waits for 14 s.
-void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt) {
+void EapPeer::ask_upstream(std::shared_ptr<const UpstreamQuestion> question, std::size_t first, std::size_t attempt) {
   const auto& servers = radius_->upstream;
   const std::size_t attempts = std::max<std::size_t>(3, 2 * servers.size()), which = (first + attempt) % servers.size();
   const auto answered = [self = self(), question, first, attempt, attempts, which](ByteVector answer) {
     asio::post(self->strand_, [self, question, first, attempt, attempts, which, answer = std::move(answer)] {
       if (self->gone_) return;
-      const auto packet = radius::parse_packet(answer);
-      if (!packet && attempt + 1 < attempts) return self->ask_upstream(user, password, first, attempt + 1);
-      const bool good = packet && packet->code == radius::Code::access_accept;
-      const auto outcome = good ? metrics::UpstreamOutcome::accept : packet ? metrics::UpstreamOutcome::reject : metrics::UpstreamOutcome::silence;
-      self->server_->counted.radius_upstream[std::size_t(outcome)].add();
-      if (packet) {
-        self->front_->prefer_upstream(which);
-      } else {
-        self->unheard_ = true;
-        self->log(LogLevel::error, "no answer from any RADIUS server of radius.upstream: the password of '" + escaped(user, 253) + "' isn't checked");
-      }
-      self->on_password(good);
+      const UpstreamSays says = read_answer(*question, answer);
+      if (!says.heard && attempt + 1 < attempts) return self->ask_upstream(question, first, attempt + 1);
+      if (says.heard) self->front_->prefer_upstream(which);
+      self->on_upstream(*question, says);
     });
   };
   const UpstreamServer& server = servers[which];
@@ -295,6 +297,18 @@ void EapPeer::ask_upstream(std::string user, std::shared_ptr<const Secret> passw
   // One that can't even be sent in that time is as good as silent.
   front_->caller()->ask({{server.address, server.port}, server.secret, make, {radius_->config.upstream_timeout}, true, radius_->config.upstream_timeout},
                         answered);
+}
+
+void EapPeer::on_upstream(const UpstreamQuestion& question, const UpstreamSays& says) {
+  const auto outcome = says.good ? metrics::UpstreamOutcome::accept : says.heard ? metrics::UpstreamOutcome::reject : metrics::UpstreamOutcome::silence;
+  server_->counted.radius_upstream[std::size_t(outcome)].add();
+  if (!says.heard) {
+    unheard_ = true;
+    log(LogLevel::error, "no answer from any RADIUS server of radius.upstream: the password of '" + escaped(question.user, 253) + "' isn't checked");
+  }
+  if (std::holds_alternative<Secret>(question.about)) return on_password(says.good);
+  eap_.on_judged(says.good, says.proof);
+  after();
 }
 
 std::string EapPeer::place_of(const std::string& user) const {

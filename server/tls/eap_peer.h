@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "server/radius/question.h"
 #include "server/tls/radius_front.h"
 #include "server/tls/session_host.h"
 
@@ -27,6 +28,8 @@ class EapPeer final : public SessionHost, public EapHost {
   const StoredPassword* stored_password(const std::string& user) override;
   void check_password_of(std::string user, Secret password) override;
   bool asks_for_certificate() override;
+  bool asks_elsewhere(const std::string& user) override;
+  void judge_elsewhere(std::string user, ChallengeAnswer answer) override;
   void authenticated(bool good, const std::string& user, std::string_view method, std::string_view reason) override;
   void begin_assessment(const EapIdentity& identity) override;
   void deliver(Bytes batch) override;
@@ -57,7 +60,8 @@ class EapPeer final : public SessionHost, public EapHost {
   void assessed(std::optional<pipeline::Recommendation> verdict);
   CertificateNames certificate_of(const EapIdentity& identity) const;
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
-  void ask_upstream(std::string user, std::shared_ptr<const Secret> password, std::size_t first, std::size_t attempt);
+  void ask_upstream(std::shared_ptr<const UpstreamQuestion> question, std::size_t first, std::size_t attempt);
+  void on_upstream(const UpstreamQuestion& question, const UpstreamSays& says);
   std::string place_of(const std::string& user) const;
   Turn take_turn(const std::string& user, Backoff::Clock::time_point now, Backoff::Clock::time_point until);
   void charge(const std::string& user);

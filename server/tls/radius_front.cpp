@@ -164,7 +164,7 @@ Result<std::shared_ptr<const RadiusSettings>> RadiusSettings::load(const Config&
   for (const std::string& method : c.methods) {
     if (method == "pap") out->eap.inner.pap = true;
     else out->eap.inner.methods.push_back(method == "md5" ? eap::type::md5_challenge : method == "gtc" ? eap::type::gtc : eap::type::mschap_v2);
-    if (method == "md5" && !out->passwords->all_clear())
+    if (method == "md5" && out->passwords && !out->passwords->all_clear())
       log::write(log::Level::warning, {}, c.passwords + " has users of whom only the NT hash is kept: they can't use EAP-MD5");
   }
   out->eap.certificate = c.tls_client_auth == "none"       ? EapServer::Certificate::none

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "server/radius/exchanges.h"
+#include "server/radius/question.h"
 
 using namespace gatehouse;
 
@@ -24,6 +25,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const server::Exchanges::Peer peer{{}, 3799};
   std::vector<ByteVector> sent;
   std::size_t begun = 0, ended = 0;
+  // What says that somebody's answer to a challenge was right, and how it proves that: whatever it is, it is text of one form.
+  server::MsChap2Answer told;
+  told.identifier = size == 0 ? std::uint8_t{0} : data[0];
+  radius::Builder accept(radius::Code::access_accept, 1);
+  if (!rest.empty() && rest.size() <= 247) accept.add_vendor(radius::vendor_microsoft, radius::ms_chap2_success, rest);
+  const auto made = std::move(accept).finish_answer(radius::Authenticator{}, secret->reveal());
+  const server::UpstreamQuestion question{"User", told, {}};
+  for (const Bytes answer : {made ? Bytes(*made) : Bytes(), rest}) {
+    const server::UpstreamSays says = server::read_answer(question, answer);
+    expect(says.proof.empty() || (says.good && says.proof.size() == 42 && says.proof.starts_with("S=")));
+  }
   while (!rest.empty()) {
     const auto head = std::uint8_t(rest.front());
     const Bytes piece = rest.subspan(1, std::min<std::size_t>(head & 0x3F, rest.size() - 1));

@@ -175,6 +175,7 @@ for packet in told + [accounting(7, (32, b"moon")), accounting(8)]:
     add("radius_fuzz", packet)
 add("radius_accounting_fuzz", b"\x01x" + b"".join(bytes([len(p)]) + p for p in told + [accounting(7)]))
 add("radius_accounting_fuzz", b"\x00" + b"\x02xy" + b"".join(bytes([len(p)]) + p for p in reversed(told)))
+add("radius_answers_fuzz", b"\x07S=407A5589115FD0D6209F510FE9C04566932CDA56 M=OK")
 add("radius_answers_fuzz", b"\x80" + b"\x43abc" + b"\x81" + b"\x14" + bytes(20) + b"\xcb" + b"\x40" + b"\x80\xcb\xdf\xff")
 
 

@@ -5,6 +5,8 @@
 #include <csignal>
 #include <future>
 
+#include "base/md5.h"
+#include "base/ms_chap.h"
 #include "server/control/control.h"
 #include "server/radius/admitted.h"
 #include "server/state/state.h"
@@ -670,6 +672,61 @@ TEST_F(TakenBack, PasswordsAreAskedOfAnotherServerAndOfTheNextWhereItIsSilent) {
   EXPECT_FALSE(silent.receive(0).empty());
   EXPECT_TRUE(silent.receive(0).empty());
   EXPECT_FALSE(log->has("known elsewhere"));
+}
+
+// EAP-MD5 goes there as CHAP, MSCHAPv2 as itself, and its proof comes back to the endpoint.
+TEST_F(TakenBack, AnswersToChallengesAreJudgedByAnotherServer) {
+  UdpService knowing;
+  write("upstream", "the secret of the other server\n");
+  config.radius.methods = {"mschapv2", "md5"};
+  config.radius.upstream = {{"127.0.0.1:" + std::to_string(knowing.port()), folder + "/upstream"}};
+  start();
+  constexpr std::string_view password = "known elsewhere";
+  std::vector<std::string> users;
+  std::atomic<bool> lie = false;
+  std::jthread serving([&](const std::stop_token& stop) {
+    const Bytes key = as_bytes("the secret of the other server");
+    while (!stop.stop_requested()) {
+      const ByteVector bytes = knowing.receive(50);
+      if (bytes.empty()) continue;
+      const auto packet = radius::parse_packet(bytes);
+      ASSERT_TRUE(packet && radius::authentic_request(*packet, key));
+      const std::string user(packet->text(radius::type::user_name));
+      users.push_back(user);
+      bool good = false;
+      std::string proof;
+      if (const auto chap = packet->find(radius::type::chap_password)) {
+        const Md5 right = md5({chap->first(1), as_bytes(password), *packet->find(radius::type::chap_challenge)});
+        good = equal_constant_time(right, chap->subspan(1));
+      } else if (const auto ms_chap = radius::find_vendor(*packet, radius::vendor_microsoft, radius::ms_chap2_response)) {
+        const Bytes challenge = *radius::find_vendor(*packet, radius::vendor_microsoft, radius::ms_chap_challenge), mine = ms_chap->subspan(2, 16);
+        const MsChapResponse right = ms_chap_response(challenge, mine, user, *nt_hash(password));
+        good = equal_constant_time(right, ms_chap->subspan(26, 24));
+        proof = std::string(1, char((*ms_chap)[0])) + ms_chap_proof(*nt_hash(lie ? "another" : password), right, challenge, mine, user);
+      }
+      radius::Builder answer(good ? radius::Code::access_accept : radius::Code::access_reject, packet->identifier);
+      if (good && !proof.empty()) answer.add_vendor(radius::vendor_microsoft, radius::ms_chap2_success, as_bytes(proof));
+      knowing.answer(*std::move(answer).finish_answer(packet->authenticator, key));
+    }
+  });
+  for (const Method method : {Method::md5, Method::mschapv2}) {
+    EXPECT_TRUE(allowed({.user = "erin", .password = std::string(password), .method = method}));
+    const auto wrong = made({.user = "erin", .password = "wrong", .method = method});
+    ASSERT_TRUE(wrong->run());
+    EXPECT_FALSE(wrong->accepted());
+    // Who is stored here is nobody else's business.
+    EXPECT_TRUE(allowed({.method = method}));
+  }
+  // A server that doesn't know the password proves nothing to the endpoint, which ends it.
+  lie = true;
+  const auto lied_to = made({.user = "erin", .password = std::string(password), .method = Method::mschapv2});
+  (void)lied_to->run();
+  EXPECT_FALSE(lied_to->accepted());
+  serving.request_stop();
+  serving.join();
+  EXPECT_EQ(users, std::vector<std::string>(5, "erin"));
+  EXPECT_EQ(metric("gatehouse_radius_upstream_total{result=\"accept\"}"), 3);
+  EXPECT_EQ(metric("gatehouse_radius_upstream_total{result=\"reject\"}"), 2);
 }
 
 TEST_F(TakenBack, WithoutAnyAnswerNobodyIsLetInAndNobodyHasGuessed) {

@@ -43,19 +43,20 @@ enum class Code : std::uint8_t {
 };
 
 namespace type {
-inline constexpr std::uint8_t user_name = 1, user_password = 2, nas_ip_address = 4, nas_port = 5, service_type = 6,
+inline constexpr std::uint8_t user_name = 1, user_password = 2, chap_password = 3, nas_ip_address = 4, nas_port = 5, service_type = 6,
                               framed_ip_address = 8, filter_id = 11, framed_mtu = 12, reply_message = 18, state = 24, class_ = 25,
                               vendor_specific = 26, session_timeout = 27, called_station_id = 30,
                               calling_station_id = 31, nas_identifier = 32, proxy_state = 33, acct_status_type = 40,
                               acct_input_octets = 42, acct_output_octets = 43,
                               acct_session_id = 44, acct_session_time = 46, acct_terminate_cause = 49,
                               acct_input_gigawords = 52, acct_output_gigawords = 53,
-                              event_timestamp = 55, nas_port_type = 61, tunnel_type = 64, tunnel_medium_type = 65,
+                              event_timestamp = 55, chap_challenge = 60, nas_port_type = 61, tunnel_type = 64, tunnel_medium_type = 65,
                               eap_message = 79, message_authenticator = 80, tunnel_private_group_id = 81,
                               nas_port_id = 87, nas_ipv6_address = 95, error_cause = 101;
 }  // namespace type
 inline constexpr std::uint32_t vendor_microsoft = 311;
-inline constexpr std::uint8_t ms_mppe_send_key = 16, ms_mppe_recv_key = 17;  // vendor types of Microsoft
+// Vendor types of Microsoft (RFC 2548).
+inline constexpr std::uint8_t ms_chap_challenge = 11, ms_mppe_send_key = 16, ms_mppe_recv_key = 17, ms_chap2_response = 25, ms_chap2_success = 26;
 
 struct Attribute {
   std::uint8_t type = 0;
