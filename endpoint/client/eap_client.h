@@ -48,6 +48,8 @@ class EapClient {
   const std::optional<Outcome>& outcome() const { return tnc_.outcome(); }
   const std::optional<Error>& error() const { return error_; }
   std::vector<std::string> notes() const { return tnc_.notes(); }
+  // The server has taken up an earlier session, and the method was left out.
+  bool resumed() const { return tunnel_->resumed(); }
   // "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: there is no tunnel yet.
   std::string description() const { return tunnel_->established() ? tunnel_->description() : std::string(); }
 

@@ -3,11 +3,24 @@
 #include <openssl/bio.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/hash.h"
 #include "endpoint/client/tls_client.h"
 
 namespace gatehouse::endpoint {
+
+struct KeptSession::State {
+  SSL_SESSION* session = nullptr;
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() { SSL_SESSION_free(session); }
+};
+
+KeptSession::KeptSession() : state_(std::make_unique<State>()) {}
+KeptSession::~KeptSession() = default;
+bool KeptSession::empty() const { return state_->session == nullptr; }
 
 struct TlsTunnel::State {
   SSL_CTX* context = nullptr;
@@ -15,10 +28,13 @@ struct TlsTunnel::State {
   BIO* in = nullptr;   // the SSL's
   BIO* out = nullptr;  // the SSL's
   bool established = false;
+  std::shared_ptr<KeptSession> kept;
   State() = default;
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   ~State() {
+    // EAP-TTLS ends without close_notify, and OpenSSL would resume nothing that ended so.
+    if (ssl != nullptr) SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(ssl);
     SSL_CTX_free(context);
   }
@@ -38,12 +54,24 @@ Result<std::unique_ptr<TlsTunnel>> TlsTunnel::make(const TunnelOptions& o) {
   s->context = SSL_CTX_new(TLS_client_method());
   GH_CHECK(configure_tls_client(s->context, {o.ca, o.certificate, o.key}, o.legacy_server, o.server_name));
   if (o.tls_12) SSL_CTX_set_max_proto_version(s->context, TLS1_2_VERSION);
+  if ((s->kept = o.session)) {
+    SSL_CTX_set_session_cache_mode(s->context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(s->context, [](SSL* ssl, SSL_SESSION* session) {
+      auto* const kept = static_cast<KeptSession::State*>(SSL_get_app_data(ssl));
+      SSL_SESSION_free(std::exchange(kept->session, session));
+      return 1;  // it is ours now
+    });
+  }
   s->ssl = SSL_new(s->context);
   s->in = BIO_new(BIO_s_mem());
   s->out = BIO_new(BIO_s_mem());
   if (s->ssl == nullptr || s->in == nullptr || s->out == nullptr) return tls_failure("can't set TLS up", o.server_name, tls_library_error());
   SSL_set_bio(s->ssl, s->in, s->out);
   SSL_set_connect_state(s->ssl);
+  if (s->kept) {
+    SSL_set_app_data(s->ssl, s->kept->state_.get());
+    if (!s->kept->empty()) SSL_set_session(s->ssl, s->kept->state_->session);
+  }
   if (!o.server_name.empty()) GH_CHECK(expect_server(s->ssl, o.server_name, o.server_name));
   return std::unique_ptr<TlsTunnel>(new TlsTunnel(std::move(s)));
 }
@@ -109,6 +137,8 @@ Result<Secret> TlsTunnel::keys() const {
   if (!state_->established || done != 1) return state_->failure("TLS exports no keys");
   return keys;
 }
+
+bool TlsTunnel::resumed() const { return state_->established && SSL_session_reused(state_->ssl) == 1; }
 
 std::string TlsTunnel::description() const {
   return std::string(SSL_get_version(state_->ssl)) + " " + SSL_CIPHER_get_name(SSL_get_current_cipher(state_->ssl));

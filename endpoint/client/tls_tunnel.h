@@ -11,12 +11,29 @@
 
 namespace gatehouse::endpoint {
 
+// A session to resume with the same server (RFC 5281 section 7.4, RFC 8446 section 2.2), and to be kept for the next time. Of one
+// configuration: whose certificate was verified then isn't looked at again. One tunnel at a time.
+class KeptSession {
+ public:
+  KeptSession();
+  ~KeptSession();
+  KeptSession(const KeptSession&) = delete;
+  KeptSession& operator=(const KeptSession&) = delete;
+  bool empty() const;
+
+ private:
+  friend class TlsTunnel;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 struct TunnelOptions {
   std::string server_name;       // in its certificate's alternative names; empty: any name of the authorities'
   std::string ca;                // PEM; empty: the system's
   std::string certificate, key;  // PEM; empty: none
   bool legacy_server = false;    // as TransportOptions
   bool tls_12 = false;           // nothing newer
+  std::shared_ptr<KeptSession> session{};  // null: none is resumed, and none kept
 };
 
 class TlsTunnel {
@@ -34,6 +51,8 @@ class TlsTunnel {
   ByteVector output();
   Result<Secret> keys() const;  // 128 bytes, as the server's (RFC 5281 section 8, RFC 9427 section 2.1)
   std::string description() const;
+  // The server has taken up the session that was kept.
+  bool resumed() const;
 
  private:
   struct State;

@@ -465,6 +465,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
          })},
         {"without_attestation", one_of(c.radius.without_attestation, {"block", "isolate", "lease"})},
         {"lease_seconds", span(c.radius.lease, 60, 31'536'000)},
+        {"resumption_seconds", span(c.radius.resumption, 0, 86'400)},
         {"isolate_is_reject", flag(c.radius.isolate_is_reject)},
         {"sockets", count(c.radius.sockets, 1, 64)},
         {"max_conversations", count(c.radius.max_conversations, 1, 1'000'000)},

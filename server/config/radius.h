@@ -71,6 +71,7 @@ struct RadiusConfig {
   std::vector<std::string> methods;                 // "md5", "mschapv2", "gtc", "pap"; by default what can be checked
   std::string without_attestation = "block";        // "isolate", "lease": what a client gets that can't do PT-EAP
   std::chrono::seconds lease{28'800};               // how long a verdict over PT-TLS holds for it
+  std::chrono::seconds resumption{0};               // for how long a TLS session may be resumed; 0: never
   bool isolate_is_reject = false;
   unsigned sockets = 0;                             // of each address; 0: one a thread
   std::size_t max_conversations = 65'536, max_conversations_per_client = 16'384;

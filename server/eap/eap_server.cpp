@@ -141,7 +141,7 @@ void EapServer::on_established() {
 
 void EapServer::begin_inner() {
   stage_ = Stage::inner;
-  inner_.emplace(host_, config_.inner, config_.certificate == Certificate::none ? std::string() : tunnel_->subject());
+  inner_.emplace(host_, config_.inner, config_.certificate == Certificate::none ? std::string() : tunnel_->subject(), tunnel_->resumed());
 }
 
 // An error is TLS's; what phase 2 doesn't take ends the conversation.
@@ -174,6 +174,7 @@ void EapServer::on_certificate(const Result<void>& good) {
 void EapServer::advance() {
   if (stage_ == Stage::over) return;
   if (inner_) {
+    if (const auto as = inner_->take_resumable()) tunnel_->let_resume(as);
     if (inner_->over()) {
       failure_ = inner_->failure();
       return conclude(inner_->verdict());

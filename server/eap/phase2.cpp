@@ -10,13 +10,19 @@ namespace gatehouse::server {
 namespace {
 
 constexpr std::size_t max_name = 253;  // of a user: what RADIUS can say
+constexpr std::string_view resumption = "TLS session resumption";
+
+// What was proved in the session before is so in this one.
+bool proves(const std::shared_ptr<Resumable>& before, const std::string& subject) {
+  return before && before->identity.type == (subject.empty() ? "password" : "certificate") && (subject.empty() || before->identity.name == subject);
+}
 
 std::unexpected<Error> refuse(std::string_view why) { return fail(Fault::protocol, why, "RFC 5281"); }
 
 }  // namespace
 
-EapPhase2::EapPhase2(EapHost& host, const Config& config, std::string subject)
-    : host_(host), config_(config), subject_(std::move(subject)),
+EapPhase2::EapPhase2(EapHost& host, const Config& config, std::string subject, std::shared_ptr<Resumable> before)
+    : host_(host), config_(config), subject_(std::move(subject)), before_(proves(before, subject_) ? std::move(before) : nullptr),
       identifier_(std::uint8_t(host.random_bytes_of(1).front())) {}
 
 void EapPhase2::request(std::uint8_t type, Bytes data) {
@@ -71,14 +77,16 @@ Result<void> EapPhase2::receive(Bytes plaintext) {
 void EapPhase2::on_nothing() {
   switch (expects_) {
     case Expects::identity:
+      if (before_ && !asked_) {
+        user_ = before_->user;
+        return accept(subject_.empty() ? resumption : "certificate");
+      }
       if (asked_) return fail_with("the client doesn't say who it is");
       return request(eap::type::identity, {});
     case Expects::batch:
       waiting_ = true;
       return host_.acknowledged();
-    case Expects::pt_eap_answer:
-      waiting_ = true;
-      return host_.without_assessment(identity_);
+    case Expects::pt_eap_answer: return refuses_assessment();
     default: return fail_with("the client doesn't answer");
   }
 }
@@ -105,6 +113,7 @@ void EapPhase2::on_identity(Bytes name) {
   if (name.size() > max_name) return fail_with("identity longer than a name may be");
   user_ = as_text(name);
   if (!subject_.empty()) return accept("certificate");
+  if (before_ && !asked_ && user_ == before_->user) return accept(resumption);
   // Nobody's name; with a certificate it needn't be said.
   if (user_.empty()) return fail_with("no name of a user");
   if (config_.methods.empty()) return fail_with("no method to authenticate with is configured for this client");
@@ -217,8 +226,10 @@ void EapPhase2::on_judged(bool good, std::string_view proof) {
 void EapPhase2::accept(std::string_view method) {
   identity_ = subject_.empty() ? EapIdentity{user_, "password"} : EapIdentity{subject_, "certificate"};
   method_.reset();
+  const bool same = before_ && before_->identity == identity_;
+  carried_ = resumable_ = same ? before_ : std::make_shared<Resumable>(user_, identity_);
   host_.authenticated(true, user_, method, {});
-  if (!config_.assess) {
+  if (!config_.assess || (same && before_->refuses_assessment)) {
     waiting_ = true;
     return host_.without_assessment(identity_);
   }
@@ -234,8 +245,7 @@ Result<void> EapPhase2::on_pt_eap(std::uint8_t type, Bytes data) {
       request(carrier_, pteap::tnc_start());
       return {};
     }
-    waiting_ = true;
-    host_.without_assessment(identity_);
+    refuses_assessment();
     return {};
   }
   if (type != carrier_) return refuse("PT-EAP was asked for");
@@ -250,6 +260,13 @@ Result<void> EapPhase2::on_pt_eap(std::uint8_t type, Bytes data) {
   if (m.batch.empty()) host_.acknowledged();
   else host_.deliver(m.batch);
   return {};
+}
+
+// What it gets then is the host's to say, each time anew.
+void EapPhase2::refuses_assessment() {
+  carried_->refuses_assessment = true;
+  waiting_ = true;
+  host_.without_assessment(identity_);
 }
 
 void EapPhase2::on_batch(Bytes batch) {

@@ -2,6 +2,7 @@
 // decides knows no TLS library.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/secret.h"
 #include "base/x509.h"
+#include "server/eap/resumption.h"
 
 namespace gatehouse::server {
 
@@ -35,6 +37,10 @@ class EapTunnel {
   virtual Result<std::optional<Issued>> certificate_and_issuer() const { return std::nullopt; }
   // And what else that certificate says; nothing: none.
   virtual CertificateNames certificate_names() const { return {}; }
+  // Who had authenticated in the session that this one resumes; null: it is a new one, or nobody's.
+  virtual std::shared_ptr<Resumable> resumed() const { return nullptr; }
+  // This session may be resumed as whoever this is. The client learns of it with what is written next.
+  virtual void let_resume(const std::shared_ptr<Resumable>& /*as*/) {}
   virtual std::string version() const = 0;
   virtual std::string cipher() const = 0;
 };

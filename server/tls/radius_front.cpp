@@ -136,7 +136,7 @@ Result<std::shared_ptr<const RadiusSettings>> RadiusSettings::load(const Config&
   tls.client_ca = c.tls_client_auth == "none" ? std::string() : c.client_ca;
   tls.client_crl = c.client_crl;
   tls.auth = c.tls_client_auth == "required" ? Auth::tls : Auth::tls_or_sasl;
-  GH_TRY(out->tls, TlsContext::make(tls));
+  GH_TRY(out->tls, TlsContext::make(tls, c.resumption));
   if (!c.listen_tls.empty()) {
     // Gateways have authorities of their own: an endpoint's certificate makes nobody a gateway.
     tls.client_ca = c.gateway_ca;

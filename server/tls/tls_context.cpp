@@ -9,6 +9,7 @@
 #include "base/der.h"
 #include "base/hex.h"
 #include "base/x509.h"
+#include "server/tls/tls_sessions.h"
 
 namespace gatehouse::server {
 namespace {
@@ -18,6 +19,7 @@ constexpr char tls12_ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:
 
 // Of the client's chain and its certificates, and so of what one of them may cost (spec part 1a §7).
 constexpr long max_chain_bytes = 65'536;
+constexpr int max_depth = 6;
 
 struct FreeText {
   void operator()(char* text) const { OPENSSL_free(text); }
@@ -66,9 +68,10 @@ std::string tls_error() {
   return reason != nullptr ? reason : "error " + std::to_string(code);
 }
 
+TlsContext::TlsContext() = default;
 TlsContext::~TlsContext() { SSL_CTX_free(context_); }
 
-Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config) {
+Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config, std::chrono::seconds resumption) {
   std::shared_ptr<TlsContext> out(new TlsContext);
   SSL_CTX* const context = out->context_ = SSL_CTX_new(TLS_server_method());
   if (context == nullptr) return bad("TLS can't be set up", {});
@@ -89,7 +92,7 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config)
     SSL_CTX_set_client_CA_list(context, names);
     const bool needed = config.auth == Auth::tls || config.auth == Auth::tls_and_sasl;
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | (needed ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), &on_certificate);
-    SSL_CTX_set_verify_depth(context, 6);
+    SSL_CTX_set_verify_depth(context, max_depth);
     SSL_CTX_set_max_cert_list(context, max_chain_bytes);
     if (!config.client_crl.empty()) {
       X509_STORE* const store = SSL_CTX_get_cert_store(context);
@@ -99,7 +102,22 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config)
       X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     }
   }
+  if (resumption.count() != 0) out->sessions_ = TlsSessions::of(context, resumption);
   return out;
+}
+
+bool still_verifies(SSL_CTX* context, X509* certificate, STACK_OF(X509)* path) {
+  struct Free {
+    void operator()(X509_STORE_CTX* c) const { X509_STORE_CTX_free(c); }
+  };
+  const std::unique_ptr<X509_STORE_CTX, Free> c(X509_STORE_CTX_new());
+  if (!c || X509_STORE_CTX_init(c.get(), SSL_CTX_get_cert_store(context), certificate, path) != 1 || X509_STORE_CTX_set_default(c.get(), "ssl_client") != 1)
+    return false;
+  X509_STORE_CTX_set_depth(c.get(), max_depth);
+  X509_STORE_CTX_set_verify_cb(c.get(), &on_certificate);
+  const bool good = X509_verify_cert(c.get()) == 1;
+  ERR_clear_error();
+  return good;
 }
 
 std::string refused_certificate(SSL* ssl) {

@@ -2,8 +2,11 @@
 // dates, purpose and revocation list. (Spec part 1a §1.8.)
 #pragma once
 
+#include <openssl/safestack.h>
 #include <openssl/types.h>
+#include <openssl/x509.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -13,17 +16,23 @@
 
 namespace gatehouse::server {
 
+class TlsSessions;
+
 class TlsContext {
  public:
-  static Result<std::shared_ptr<const TlsContext>> make(const Config& config);
+  // `resumption`: for how long after an authentication its session may be resumed; 0: never.
+  static Result<std::shared_ptr<const TlsContext>> make(const Config& config, std::chrono::seconds resumption = {});
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
   SSL_CTX* native() const { return context_; }
+  // Null: none may be resumed.
+  TlsSessions* sessions() const { return sessions_.get(); }
 
  private:
-  TlsContext() = default;
+  TlsContext();
   SSL_CTX* context_ = nullptr;
+  std::unique_ptr<TlsSessions> sessions_;
 };
 
 // Subject of the verified client certificate, escaped; empty: none was given.
@@ -34,6 +43,8 @@ CertificateNames peer_certificate_names(SSL* ssl);
 ByteVector peer_certificate(SSL* ssl);
 // Who issued it, DER, in the path that was verified; empty: none was given, or it is itself one of the configured authorities.
 ByteVector peer_issuer(SSL* ssl);
+// Whether this certificate of a client's would be taken now. `path`: what it was verified by, from itself on; may be null.
+bool still_verifies(SSL_CTX* context, X509* certificate, STACK_OF(X509)* path);
 // Why the client's certificate was refused in the handshake: whose, and what is wrong with it; empty: it wasn't.
 std::string refused_certificate(SSL* ssl);
 // The connection's channel binding of type tls-exporter (RFC 9266), 32 bytes; empty below TLS 1.3.

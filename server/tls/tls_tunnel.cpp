@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/hash.h"
+#include "server/tls/tls_sessions.h"
 
 namespace gatehouse::server {
 namespace {
@@ -121,6 +122,10 @@ class TlsTunnel final : public EapTunnel {
     return Issued(std::move(own), std::move(above));
   }
   CertificateNames certificate_names() const override { return peer_certificate_names(ssl_.get()); }
+  std::shared_ptr<Resumable> resumed() const override { return TlsSessions::resumed(ssl_.get()); }
+  void let_resume(const std::shared_ptr<Resumable>& as) override {
+    if (TlsSessions* const sessions = context_->sessions()) sessions->keep(ssl_.get(), as);
+  }
   std::string version() const override { return SSL_get_version(ssl_.get()); }
   std::string cipher() const override { return SSL_get_cipher_name(ssl_.get()); }
 
@@ -159,7 +164,11 @@ class TlsTunnel final : public EapTunnel {
   }
 
   struct Free {
-    void operator()(SSL* ssl) const { SSL_free(ssl); }
+    void operator()(SSL* ssl) const {
+      // EAP-TTLS ends without close_notify, and OpenSSL would let nobody resume what ended so.
+      SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+      SSL_free(ssl);
+    }
   };
   const std::shared_ptr<const TlsContext> context_;
   Wire wire_;  // outlives the SSL, which has it

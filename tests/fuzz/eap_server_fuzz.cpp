@@ -1,6 +1,7 @@
 // libraries: gatehouse_eap
 // A client's EAP packets against the server's state machines, the tunnel without TLS. Whatever comes, the conversation ends
 // in Success only where the host has said allow or isolate.
+#include <algorithm>
 #include <cstdlib>
 
 #include "server/eap/eap_server.h"
@@ -33,7 +34,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   config.fragment_size = 64;
   config.inner.tnc = (how & 16) != 0;
   test::NotingHost host;
-  server::EapServer eap(host, config, std::make_unique<test::PlainTunnel>((how & 8) != 0 ? "CN=client" : ""));
+  host.elsewhere = (how & 128) != 0;
+  const bool certificate = (how & 8) != 0, resumed = (how & 32) != 0;
+  const auto before = resumed ? std::make_shared<server::Resumable>("carol", server::EapIdentity{certificate ? "CN=client" : "carol", certificate ? "certificate" : "password"}) : nullptr;
+  if (resumed) before->refuses_assessment = (how & 64) != 0;
+  std::shared_ptr<server::Resumable> kept;
+  server::EapServer eap(host, config, std::make_unique<test::PlainTunnel>(certificate ? "CN=client" : "", true, before, &kept));
   std::uint8_t identifier = 1;
   bool admitted = false, over = false;
   for (int turn = 0; turn < 200 && !rest.empty(); ++turn) {
@@ -43,6 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const bool password = !host.done.empty() && host.done.back().starts_with("check ");
       if (password) {
         eap.on_password((act & 1) != 0);
+      } else if (!host.done.empty() && host.done.back().starts_with("judge ")) {
+        eap.on_judged((act & 1) != 0, (act & 2) != 0 ? "S=407A5589115FD0D6209F510FE9C04566932CDA56" : "");
       } else if ((act & 3) == 0) {
         eap.on_batch(ByteVector(act, std::byte{1}));
       } else {
@@ -62,6 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       identifier = std::uint8_t((*packet)[1]);
       expect(over || packet->size() <= config.fragment_size);
       if (packet->front() == std::byte(eap::Code::success)) expect(admitted);
+      // Whoever may resume has authenticated.
+      if (kept) expect(std::any_of(host.done.begin(), host.done.end(), [](const std::string& one) { return one.starts_with("accepted "); }));
       if (over) expect((packet->front() == std::byte(eap::Code::success)) == eap.verdict().has_value());
     }
   }

@@ -263,6 +263,68 @@ TEST_F(EapConversation, WhoRefusesPtEapIsTheHostsBusiness) {
 }
 
 // Rows: what comes inside the tunnel in place of the first batch. Each ends the conversation in Failure.
+// Where TLS has resumed a session: the same client is believed, and assessed; another name isn't.
+TEST_F(EapConversation, WhoResumesASessionIsAssessedAsAnybody) {
+  std::shared_ptr<Resumable> resumable;
+  const auto resume = [&](const std::shared_ptr<Resumable>& before, const std::string& subject = {}) {
+    host.done.clear();
+    server.emplace(host, config, std::make_unique<test::PlainTunnel>(subject, true, before, &resumable));
+    identifier = 9;
+    handshake();
+  };
+  const auto carols = std::make_shared<Resumable>("carol", EapIdentity{"carol", "password"});
+  resume(carols);
+  inner = 0;
+  const auto start = answer(eap::type::identity, as_bytes("carol"));
+  ASSERT_TRUE(start);
+  EXPECT_EQ(start->type, eap::type::pt_eap);
+  EXPECT_EQ(host.done, std::vector<std::string>({"accepted carol by TLS session resumption"}));
+  EXPECT_EQ(resumable, carols);
+  // It says nothing, as some do.
+  resume(carols);
+  const auto asked = heard(say(eap::type::ttls, ByteVector{std::byte{0}}));
+  ASSERT_TRUE(asked);
+  EXPECT_EQ(asked->type, eap::type::pt_eap);
+  // It refuses PT-EAP, and isn't asked the next time: what it gets is the host's to say each time.
+  EXPECT_FALSE(carols->refuses_assessment);
+  (void)answer(eap::type::nak, ByteVector{std::byte{0}});
+  EXPECT_TRUE(carols->refuses_assessment);
+  resume(carols);
+  (void)say(eap::type::ttls, ByteVector{std::byte{0}});
+  EXPECT_EQ(host.done, std::vector<std::string>({"accepted carol by TLS session resumption", "without carol"}));
+  EXPECT_TRUE(server->waiting());
+  server->on_assessed(Recommendation::block);
+  EXPECT_EQ(listen()->front(), std::byte(eap::Code::failure));
+  // Another name has a method to go through, and the session stays whose it was.
+  resumable = nullptr;
+  resume(carols);
+  inner = 0;
+  const auto method = answer(eap::type::identity, as_bytes("dave"));
+  ASSERT_TRUE(method);
+  EXPECT_EQ(method->type, eap::type::md5_challenge);
+  EXPECT_TRUE(host.done.empty());
+  EXPECT_EQ(resumable, nullptr);
+  // And so has everybody in a session that is nobody's.
+  resume(nullptr);
+  inner = 0;
+  EXPECT_EQ(answer(eap::type::identity, as_bytes("carol"))->type, eap::type::md5_challenge);
+  // What was proved by a certificate isn't proved without it, and a password's name isn't a certificate's.
+  config.certificate = EapServer::Certificate::optional;
+  resume(std::make_shared<Resumable>("carol", EapIdentity{"CN=client", "certificate"}));
+  inner = 0;
+  EXPECT_EQ(answer(eap::type::identity, as_bytes("carol"))->type, eap::type::md5_challenge);
+  const auto refuses = std::make_shared<Resumable>("carol", EapIdentity{"CN=client", "certificate"});
+  refuses->refuses_assessment = true;
+  resume(refuses, "CN=client");
+  inner = 0;
+  (void)answer(eap::type::identity, as_bytes("whoever"));
+  EXPECT_EQ(host.done, std::vector<std::string>({"accepted whoever by certificate", "without CN=client"}));
+  resume(carols, "CN=client");
+  inner = 0;
+  EXPECT_EQ(answer(eap::type::identity, as_bytes("whoever"))->type, eap::type::pt_eap);
+  EXPECT_EQ(host.done, std::vector<std::string>({"accepted whoever by certificate"}));
+}
+
 TEST_F(EapConversation, WhatIsOutOfOrderInsideFails) {
   const auto eap_request = [&] { return ttls::eap_avp(eap::packet(eap::Code::request, inner, eap::type::pt_eap, pteap::message(ByteVector(8)))); };
   const std::vector<std::function<ByteVector()>> rows = {

@@ -70,6 +70,7 @@ class GatewayPeer {
     std::string server_name = "localhost";
     const char* from = "127.0.0.1";
     std::string device_id;  // empty: its own
+    std::shared_ptr<endpoint::KeptSession> session;  // of TLS, to be resumed; null: none is
   };
   GatewayPeer(std::uint16_t port, const Machine& machine, const std::string& ca, const As& as)
       : machine_(machine, {.device_id = as.device_id, .max_batch = as.max_batch}), udp_(port, as.from), gateway_(gateway(as)) {
@@ -79,6 +80,7 @@ class GatewayPeer {
     tls.certificate = as.certificate;
     tls.key = as.key;
     tls.tls_12 = as.tls_12;
+    tls.session = as.session;
     auto tunnel = endpoint::TlsTunnel::make(tls);
     EXPECT_TRUE(tunnel) << tunnel.error().text();
     endpoint::EapClient::Config config;
@@ -95,6 +97,7 @@ class GatewayPeer {
   }
 
   endpoint::EapClient& eap() { return *eap_; }
+  const endpoint::EapClient& eap() const { return *eap_; }
   endpoint::RadiusGateway& gateway() { return gateway_; }
   const UdpPeer& udp() const { return udp_; }
   const std::optional<endpoint::RadiusGateway::Answer>& answer() const { return answer_; }

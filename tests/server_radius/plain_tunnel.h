@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace gatehouse::test {
 
 class PlainTunnel final : public server::EapTunnel {
  public:
-  explicit PlainTunnel(std::string subject = {}, bool good = true) : subject_(std::move(subject)), good_(good) {}
+  explicit PlainTunnel(std::string subject = {}, bool good = true, std::shared_ptr<server::Resumable> before = nullptr, std::shared_ptr<server::Resumable>* kept = nullptr)
+      : subject_(std::move(subject)), good_(good), before_(std::move(before)), kept_(kept) {}
   Result<void> receive(Bytes tls) override {
     if (!good_) {
       out_ = to_vector(as_bytes("alert"));
@@ -35,12 +37,18 @@ class PlainTunnel final : public server::EapTunnel {
   ByteVector output() override { return std::exchange(out_, {}); }
   Result<Secret> keys() const override { return Secret(ByteVector(128, std::byte{7})); }
   std::string subject() const override { return subject_; }
+  std::shared_ptr<server::Resumable> resumed() const override { return before_; }
+  void let_resume(const std::shared_ptr<server::Resumable>& as) override {
+    if (kept_ != nullptr) *kept_ = as;
+  }
   std::string version() const override { return "plain"; }
   std::string cipher() const override { return "none"; }
 
  private:
   const std::string subject_;
   const bool good_;
+  const std::shared_ptr<server::Resumable> before_;
+  std::shared_ptr<server::Resumable>* const kept_;  // what may be resumed from now on; null: nobody wants to know
   bool established_ = false;
   ByteVector in_, out_;
 };
@@ -50,6 +58,10 @@ class NotingHost final : public server::EapHost {
   const server::StoredPassword* stored_password(const std::string& user) override { return user == "carol" ? &carol_ : nullptr; }
   void check_password_of(std::string user, Secret password) override {
     done.push_back("check " + user + " " + std::string(as_text(password.reveal())));
+  }
+  bool asks_elsewhere(const std::string&) override { return elsewhere; }
+  void judge_elsewhere(std::string user, server::ChallengeAnswer answer) override {
+    done.push_back("judge " + user + (std::holds_alternative<server::ChapAnswer>(answer) ? " chap" : " mschap2"));
   }
   void authenticated(bool good, const std::string& user, std::string_view method, std::string_view) override {
     done.push_back(std::string(good ? "accepted " : "refused ") + user + " by " + std::string(method));
@@ -66,6 +78,7 @@ class NotingHost final : public server::EapHost {
 
   std::vector<std::string> done;
   bool asks = false;
+  bool elsewhere = false;
 
  private:
   server::StoredPassword carol_{Secret(as_bytes("secret")), *nt_hash("secret")};
