@@ -3,6 +3,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "base/der.h"
 #include "server/tls/tls_context.h"
 
 namespace gatehouse::server {
@@ -88,6 +89,12 @@ std::shared_ptr<Resumable> TlsSessions::resumed(SSL* ssl) {
   if (SSL_session_reused(ssl) != 1) return nullptr;
   const Carried* const found = carried(SSL_get_session(ssl));
   return found != nullptr ? found->as : nullptr;
+}
+
+ByteVector TlsSessions::issuer(SSL* ssl) {
+  const Carried* const found = SSL_session_reused(ssl) == 1 ? carried(SSL_get_session(ssl)) : nullptr;
+  if (found == nullptr || found->path == nullptr || sk_X509_num(found->path) < 2) return {};
+  return encoded<X509>(sk_X509_value(found->path, 1), &i2d_X509);
 }
 
 int TlsSessions::on_new(SSL* ssl, SSL_SESSION* session) {

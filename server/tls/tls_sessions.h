@@ -29,6 +29,8 @@ class TlsSessions {
   void keep(SSL* ssl, const std::shared_ptr<Resumable>& as);
   // Of a connection that resumes one; null: it doesn't.
   static std::shared_ptr<Resumable> resumed(SSL* ssl);
+  // And who issued its client's certificate, DER, by the path that was verified; empty: it resumes none, or there is nobody.
+  static ByteVector issuer(SSL* ssl);
   std::size_t size() const;
 
  private:

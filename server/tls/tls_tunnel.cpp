@@ -115,7 +115,8 @@ class TlsTunnel final : public EapTunnel {
   }
   std::string subject() const override { return peer_subject(ssl_.get()); }
   Result<std::optional<Issued>> certificate_and_issuer() const override {
-    const ByteVector issuer = peer_issuer(ssl_.get());
+    ByteVector issuer = peer_issuer(ssl_.get());
+    if (issuer.empty()) issuer = TlsSessions::issuer(ssl_.get());
     if (issuer.empty()) return std::nullopt;
     GH_TRY(Certificate own, Certificate::from_der(peer_certificate(ssl_.get())));
     GH_TRY(Certificate above, Certificate::from_der(issuer));

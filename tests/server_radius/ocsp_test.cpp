@@ -1,5 +1,7 @@
 // Client certificates inside EAP-TTLS whose responder is asked (`radius.client_ocsp`), with OpenSSL's responder and a server
 // over RADIUS on loopback.
+#include "tests/server_metrics/http_client.h"
+#include "tests/server_metrics/text.h"
 #include "tests/server_ocsp/responder.h"
 #include "tests/server_radius/peer.h"
 
@@ -51,6 +53,22 @@ TEST_F(RadiusOcsp, SilenceIsForgivenWhereTheOperatorAcceptsIt) {
   EXPECT_TRUE(refused("gone")) << "what is known to be revoked isn't silence";
   responder_->stop();
   EXPECT_TRUE(allowed(by("client")));
+}
+
+TEST_F(RadiusOcsp, IsAskedAgainOfWhoResumes) {
+  config.radius.resumption = std::chrono::hours(1);
+  start();
+  double answers = 0;
+  for (const bool tls_12 : {false, true}) {
+    GatewayPeer::As as = by("client", tls_12);
+    as.session = std::make_shared<endpoint::KeptSession>();
+    for (const bool resumed : {false, true}) {
+      const auto one = made(as);
+      ASSERT_TRUE(one->run() && one->accepted()) << log->text();
+      EXPECT_EQ(one->eap().resumed(), resumed);
+      EXPECT_EQ(MetricsText(scrape(server->metrics_port())).value("gatehouse_ocsp_answers_total{answer=\"good\"}"), ++answers);
+    }
+  }
 }
 
 }  // namespace
