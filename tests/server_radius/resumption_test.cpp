@@ -107,7 +107,9 @@ TEST_F(Resumption, IsForWhoHasAuthenticatedAlone) {
     EXPECT_TRUE(dave->accepted()) << log->text();
     EXPECT_TRUE(log->has("MSCHAPv2 authentication of 'dave'")) << log->text();
     // With TLS 1.3 a session in which somebody has failed isn't taken up again; where it is, it stays carol's.
-    if (dave->eap().resumed()) EXPECT_TRUE(is(*conversation({.password = "forgotten", .tls_12 = tls_12}, carols), true, true));
+    if (dave->eap().resumed()) {
+      EXPECT_TRUE(is(*conversation({.password = "forgotten", .tls_12 = tls_12}, carols), true, true));
+    }
   }
 }
 
