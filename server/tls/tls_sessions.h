@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/bytes.h"
 #include "server/eap/resumption.h"
 
 namespace gatehouse::server {
