@@ -105,10 +105,14 @@ Result<std::shared_ptr<const refdb::View>> Server::Impl::open_before(std::uint64
 }
 
 void Server::Impl::switch_references(std::shared_ptr<const refdb::View> next) {
-  log::write(log::Level::info, {}, "reference generation " + std::to_string(next->generation()));
-  const std::lock_guard lock(mutex);
-  const auto before = std::exchange(view, std::move(next));
-  if (before && before->generation() != view->generation()) watch_switch(nullptr, before);
+  const std::uint64_t generation = next->generation();
+  {
+    const std::lock_guard lock(mutex);
+    const auto before = std::exchange(view, std::move(next));
+    if (before && before->generation() != generation) watch_switch(nullptr, before);
+  }
+  // Who reads it finds it in force.
+  log::write(log::Level::info, {}, "reference generation " + std::to_string(generation));
 }
 
 // Before it is in force: what the safety stop holds back is exchanged for what was in force in its place, and the version

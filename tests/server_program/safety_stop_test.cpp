@@ -291,5 +291,28 @@ TEST_F(SafetyStopOfReferences, ReferencesAndAPolicyAreHeldEachForItsOwnReason) {
 }
 
 // Undone after the fact: the restart has the generation from before, too.
+TEST_F(SafetyStopOfReferences, AnUndoneGenerationStaysOutAfterARestart) {
+  const Machine m = site.enrolled();
+  write(lenient);
+  site.configure({}, {}, "[policy]\nfile = \"policy.toml\"\nstop_percent = 50\nstop_devices = 1\n");
+  {
+    Program server(site.serve());
+    ASSERT_NE(server.port(), 0) << server.log();
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    publish(measured);
+    server.signal(SIGHUP);
+    ASSERT_TRUE(server.says("reference generation 2\n"));
+    EXPECT_NE(attested(server.port(), m), endpoint::Recommendation::allow);
+    ASSERT_TRUE(server.says("safety stop: with reference generation 2 instead of 1, 1 of 1 devices"));
+    EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
+  }
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
+  EXPECT_EQ(generation(1), 1U);
+  EXPECT_EQ(attested(server.port(), m), endpoint::Recommendation::allow);
+}
+
 }  // namespace
 }  // namespace gatehouse::test
