@@ -1,5 +1,6 @@
 #include "server/state/admissions.h"
 
+#include <cstring>
 #include <limits>
 #include <memory>
 
