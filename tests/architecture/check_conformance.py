@@ -57,7 +57,7 @@ class Tests:
                 continue
             with open(lists, encoding="utf-8") as f:
                 text = f.read()
-            for m in re.finditer(r"gatehouse_test\(\s*(\w+)\s+(?:LONG\s+|APART\s+)*SOURCES\s+(.*?)(?:LIBRARIES|\))", text, re.S):
+            for m in re.finditer(r"gatehouse_test\(\s*(\w+)\s+(?:\w+\s+)*?SOURCES\s+(.*?)(?:LIBRARIES|\))", text, re.S):
                 self.folders[m[1]] = os.path.join(folder, part)
                 self.sources[m[1]] = [os.path.join(folder, part, s) for s in m[2].split()]
 

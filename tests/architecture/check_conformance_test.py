@@ -21,7 +21,7 @@ class Check(unittest.TestCase):
         part = self.tree / "tests" / "part"
         part.mkdir(parents=True)
         (self.tree / "docs").mkdir()
-        (part / "CMakeLists.txt").write_text("gatehouse_test(part_test LONG SOURCES a.cpp\n  b.cpp LIBRARIES x)\n"
+        (part / "CMakeLists.txt").write_text("gatehouse_test(part_test AT_ONCE 6 LONG SOURCES a.cpp\n  b.cpp LIBRARIES x)\n"
                                              "add_test(NAME part_alone COMMAND x)\n")
         (part / "a.cpp").write_text("TEST(Suite, Name) {\n}\nTEST_P(Rows, EachOne) {\n}\n// TEST(Suite, Comment) {\n")
         (part / "b.cpp").write_text("TEST_F(Fixture, Other) {\n}\nTEST(Suite, DISABLED_Off) {\n}\n")
