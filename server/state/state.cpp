@@ -373,8 +373,8 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
 }
 
 KeyJudgement State::judge_key(std::string_view device, const PublicKey& key) const {
-  const Moment moment(*impl_->store);
-  auto judgement = judge(moment.view, device, key);
+  // Not of one moment: what is decided on meanwhile counts where the result is committed, which judges again.
+  auto judgement = judge(impl_->store->view(), device, key);
   if (judgement) return *std::move(judgement);
   return {KeyStanding::unknown, "the AK can't be looked up: the state store failed", false, std::nullopt, {}};
 }

@@ -99,11 +99,12 @@ std::unexpected<Error> not_open() {
 
 }  // namespace
 
-StoreView::StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, std::shared_lock<std::shared_mutex> open)
-    : families_(families), open_(std::move(open)), batch_(batch) {}
+StoreView::StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, RowCache* cache, std::shared_lock<std::shared_mutex> open)
+    : families_(families), open_(std::move(open)), batch_(batch), cache_(cache) {}
 
 void StoreView::pin() {
   if (families_.db == nullptr) return;
+  cache_ = nullptr;  // it has what is now
   snapshot_ = {families_.db->GetSnapshot(), Release{families_.db}};
   options_.snapshot = snapshot_.get();
 }
@@ -113,13 +114,19 @@ Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
   for (const LateRows* const rows : {&fresh_, &late_})
     if (!rows->empty())
       if (const auto found = rows->find(key); found != rows->end()) return found->second;
+  std::uint64_t ticket = 0;
+  const bool kept = cache_ != nullptr && RowCache::keeps(key) && !touched_.contains(key);
+  if (kept)
+    if (auto row = cache_->find(key, ticket)) return *std::move(row);
   std::string value;
   rocksdb::ColumnFamilyHandle* const family = families_.of(key);
   const rocksdb::Status status = batch_ ? batch_->GetFromBatchAndDB(families_.db, options_, family, slice(key), &value)
                                         : families_.db->Get(options_, family, slice(key), &value);
-  if (status.IsNotFound()) return std::nullopt;
-  if (!status.ok()) return fail_store("state can't be read", status);
-  return value;
+  if (!status.ok() && !status.IsNotFound()) return fail_store("state can't be read", status);
+  RowCache::Row row;
+  if (status.ok()) row = std::move(value);
+  if (kept) cache_->keep(key, ticket, row);
+  return row;
 }
 
 std::unique_ptr<rocksdb::Iterator> StoreView::iterator(std::string_view prefix) const {
@@ -150,9 +157,13 @@ Result<void> StoreView::each_backwards(std::string_view prefix, std::string_view
 }
 
 void Batch::put(std::string_view key, std::string_view value) {
+  if (RowCache::keeps(key)) touched_.emplace(key);
   batch_.Put(families_.of(key), slice(key), slice(value));
 }
-void Batch::erase(std::string_view key) { batch_.Delete(families_.of(key), slice(key)); }
+void Batch::erase(std::string_view key) {
+  if (RowCache::keeps(key)) touched_.emplace(key);
+  batch_.Delete(families_.of(key), slice(key));
+}
 void Batch::erase_range(std::string_view begin, std::string_view end) { ranges_.emplace_back(begin, end); }
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool may_create, const StateOptions& options) {
@@ -191,7 +202,7 @@ void Store::close_database() {
 
 StoreView Store::view() const {
   std::shared_lock open(open_mutex_);
-  return {families_, nullptr, std::move(open)};
+  return {families_, nullptr, &cache_, std::move(open)};
 }
 
 std::size_t Store::waiting() const {
@@ -279,7 +290,7 @@ void Store::write(std::deque<Waiting>& group) {
       return;
     }
   }
-  Batch batch(families_, tallies_);
+  Batch batch(families_, &cache_, tallies_);
   Safety safety = Safety::process;  // the greatest of those that are written
   for (Waiting& one : group) {
     const Tallies before = batch.tallies;
@@ -319,18 +330,41 @@ void Store::write(std::deque<Waiting>& group) {
 
 Result<void> Store::write_batch(Batch& batch, Safety safety) {
   if (options_.before_write) GH_CHECK(options_.before_write());
-  // Below the index, which knows no ranges; nothing is read from the batch any longer.
-  for (const auto& [begin, end] : batch.ranges_) {
-    const rocksdb::Status status =
-        batch.batch_.GetWriteBatch()->DeleteRange(families_.of(begin), slice(begin), slice(end));
-    if (!status.ok()) return fail_store("state can't be written", status);
+  // In the order of keys: most rows of a write belong beside one another in the table, and are searched a place for from
+  // where the last one went.
+  rocksdb::WriteBatch ordered(batch.bytes());
+  rocksdb::Status status;
+  for (rocksdb::ColumnFamilyHandle* const family : {families_.rest, families_.software, families_.evidence}) {
+    const std::unique_ptr<rocksdb::WBWIIterator> it(batch.batch_.NewIterator(family));
+    for (it->SeekToFirst(); it->Valid() && status.ok(); it->Next()) {
+      const rocksdb::WriteEntry entry = it->Entry();
+      status = entry.type == rocksdb::kPutRecord ? ordered.Put(family, entry.key, entry.value) : ordered.Delete(family, entry.key);
+    }
   }
+  // Below the index, which knows no ranges.
+  for (const auto& [begin, end] : batch.ranges_)
+    if (status.ok()) status = ordered.DeleteRange(families_.of(begin), slice(begin), slice(end));
+  if (!status.ok()) return fail_store("state can't be written", status);
   rocksdb::WriteOptions how;
   how.sync = safety == Safety::machine;
-  const rocksdb::Status status = db_->Write(how, batch.batch_.GetWriteBatch());
-  if (status.ok()) return {};
-  broken_ = true;
-  return fail_store("state can't be written", status);
+  status = db_->Write(how, &ordered);
+  if (!status.ok()) {
+    broken_ = true;
+    return fail_store("state can't be written", status);
+  }
+  tell_cache(batch);
+  return {};
+}
+
+void Store::tell_cache(Batch& batch) {
+  const rocksdb::DBOptions none;
+  std::string value;
+  for (const std::string& key : batch.touched_)
+    if (batch.batch_.GetFromBatch(families_.of(key), none, slice(key), &value).ok())
+      cache_.written(key, value);
+    else
+      cache_.forget(key);
+  if (!batch.ranges_.empty()) cache_.forget();
 }
 
 // Whether opening the database, which writes what its log holds into a table, may be expected to succeed.
@@ -364,7 +398,8 @@ Result<void> Store::open_anew() {
   close_database();
   GH_CHECK(open_database(false));
   // Of the write that failed all may be there, or nothing.
-  const StoreView view(families_, nullptr);
+  cache_.forget();
+  const StoreView view(families_, nullptr, nullptr);
   GH_TRY(const auto counted, view.read(layout::tallies_key));
   if (counted) {
     GH_TRY(tallies_, layout::decode_tallies(*counted));

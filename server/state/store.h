@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "server/state/row_cache.h"
 #include "server/state/state.h"
 
 namespace gatehouse::server {
@@ -54,7 +56,7 @@ using Visit = std::function<bool(std::string_view key, std::string_view value)>;
 class StoreView {
  public:
   // Without a database (it couldn't be opened anew after a failed write) every read is an error.
-  StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, std::shared_lock<std::shared_mutex> open = {});
+  StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, RowCache* cache, std::shared_lock<std::shared_mutex> open = {});
   StoreView(StoreView&&) = default;
   StoreView& operator=(StoreView&&) = delete;
   // From now on reads see this one moment.
@@ -68,6 +70,7 @@ class StoreView {
  protected:
   Families families_;
   LateRows late_, fresh_;  // of a batch: of changes that are done, of the one under way
+  std::set<std::string, std::less<>> touched_;  // of a batch: what it changes, or would have, of the rows that are kept in memory
 
  private:
   struct Release {
@@ -77,6 +80,7 @@ class StoreView {
   std::unique_ptr<rocksdb::Iterator> iterator(std::string_view prefix) const;
   std::shared_lock<std::shared_mutex> open_;
   rocksdb::WriteBatchWithIndex* batch_;
+  RowCache* cache_;  // null: rows are read from the database
   std::unique_ptr<const rocksdb::Snapshot, Release> snapshot_{nullptr, Release{nullptr}};
   rocksdb::ReadOptions options_;
 };
@@ -84,7 +88,7 @@ class StoreView {
 // The changes of one write; its reads see them before they are written.
 class Batch : public StoreView {
  public:
-  Batch(Families families, Tallies counted) : StoreView(families, &batch_), tallies(counted) {}
+  Batch(Families families, RowCache* cache, Tallies counted) : StoreView(families, &batch_, cache), tallies(counted) {}
   void put(std::string_view key, std::string_view value);
   void erase(std::string_view key);
   // For rows that nearly every change writes: they are written once, at the end of the write. `read` sees them before,
@@ -143,6 +147,7 @@ class Store {
   void run();
   void write(std::deque<Waiting>& group);
   Result<void> write_batch(Batch& batch, Safety safety);
+  void tell_cache(Batch& batch);
   Result<void> open_database(bool may_create);
   void close_database();
   Result<void> open_anew();
@@ -154,6 +159,7 @@ class Store {
   // Changed by the writing thread alone, with open_mutex_ held.
   std::unique_ptr<rocksdb::DB> db_;
   Families families_;
+  mutable RowCache cache_{std::size_t(32) << 20};
   Tallies tallies_;            // of the writing thread
   bool broken_ = false;        // of the writing thread: a write failed
   mutable std::mutex mutex_;
