@@ -148,6 +148,11 @@ struct LookupWork {
 constexpr unsigned max_threads = 1023;
 // So few entries are looked up and extended where they were parsed: waking another thread for them costs more.
 constexpr std::size_t small_batch = 1024;
+// So small a segment is judged on the thread that brings it, where none of its session's waits: oneTBB's threads would be
+// woken for it, and look for more in vain, which costs as much as the work.
+constexpr std::size_t small_segment = 65'536;
+// So little evidence is concluded there, too.
+constexpr std::size_t small_session = std::size_t(1) << 20;
 
 Error out_of_memory() { return Error{Fault::internal, "out of memory", {}, 0, {}, {}}; }
 
@@ -459,9 +464,16 @@ std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion)
         s->bytes.fetch_add(segment.bytes.size());
         state->in_flight.fetch_add(segment.bytes.size());
         s->outstanding.fetch_add(1, std::memory_order_acq_rel);
-        if (s->parse.push(std::make_shared<Segment>(std::move(segment)))) state->put(state->parse, s);
+        const bool small = segment.bytes.size() <= small_segment;
+        if (!s->parse.push(std::make_shared<Segment>(std::move(segment)))) return;
+        if (!small || s->parse.drain(1, [&](const std::shared_ptr<Segment>& first) { state->parse_segment(s, *first); }))
+          state->put(state->parse, s);
       },
-      [state](const SessionPtr& s) { state->arrive(s); });
+      [state](const SessionPtr& s) {
+        // The last one, in a session whose work was all done where it came.
+        if (s->bytes.load() == 0 && s->bytes_taken.get() <= small_session) state->arrive_here(s);
+        else state->arrive(s);
+      });
 }
 
 bool Pipeline::has_room(std::size_t bytes) const {
