@@ -27,6 +27,7 @@ struct Config {
   // [refdb], [state], [control], [metrics]
   std::string refdb, state, control_socket;
   std::size_t keep_sessions = 1'000'000, keep_unknown_sessions = 20'000;  // results of enrolled devices, and of others
+  unsigned keep_sessions_days = 0;  // 0: without end
   Keep keep_evidence = Keep::refused;
   unsigned keep_evidence_days = 30;  // 0: without end
   std::uint64_t keep_evidence_mb = 1024;    // of all, compressed; the oldest goes
@@ -34,6 +35,7 @@ struct Config {
   std::string metrics_listen;  // [metrics] listen; empty: no metrics port
   // [attestation]
   std::vector<HashAlgorithm> banks = {HashAlgorithm::sha256};
+  std::vector<std::string> client_crl_url, ak_crl_url, ek_crl_url;  // where those lists are fetched from; empty: somebody else writes the files
   std::string ak_ca, ak_crl, ak_ocsp, ek_ca, ek_crl, ek_ocsp;
   std::uint16_t dh_groups = Settings().dh_groups;
   std::uint8_t min_nonce = Settings().minimum_nonce;

@@ -168,12 +168,15 @@ Result<bool> State::Impl::retire_evidence(Batch& batch, int most) {
   return true;
 }
 
-void State::retire_evidence() {
+void State::retire_old() {
   impl_->store->submit(
       [this, first = true](Batch& batch) mutable -> Result<void> {
         // From the beginning: a session that began before the place where retention goes on may have ended behind it.
         if (std::exchange(first, false)) impl_->oldest_evidence.clear();
-        GH_TRY(const bool more, impl_->retire_evidence(batch, most_in_a_sweep));
+        GH_TRY(bool more, impl_->retire_evidence(batch, most_in_a_sweep));
+        if (!more) {
+          GH_TRY(more, impl_->retire_aged(batch, most_in_a_sweep));
+        }
         if (more) batch.call_again();
         return {};
       },

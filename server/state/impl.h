@@ -83,6 +83,8 @@ struct State::Impl {
   Result<void> forget_evidence(Batch& batch, std::string_view session);
   // At most so many; true: that many went, and there may be more.
   Result<bool> retire_evidence(Batch& batch, int most);
+  // The same of results that are too old.
+  Result<bool> retire_aged(Batch& batch, int most);
   Result<void> stage(Batch& batch, const SoftwareChunk& chunk);
   Result<void> drop(Batch& batch, const std::string& session);
   // One step; it asks to be called again until the result is in the batch.
@@ -136,6 +138,8 @@ struct State::Impl {
   Result<void> learn_files(Batch& batch, const SessionResult& result);
   Result<void> propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result);
   Result<void> retire_oldest(Batch& batch, char session_class);
+  // With its place by age.
+  Result<void> retire_session(Batch& batch, char session_class, const std::string& place);
 };
 
 // Shared by reads and changes.

@@ -128,21 +128,44 @@ Result<void> State::Impl::retire_oldest(Batch& batch, char session_class) {
     GH_CHECK(batch.each(prefix, from, first));
     if (found.empty()) GH_CHECK(batch.each(prefix, prefix, first));
     if (found.size() < prefix.size() + 8) return {};
-    const std::string session = found.substr(prefix.size() + 8);
-    GH_TRY(const auto value, batch.read(layout::session_key(session)));
-    if (value) {
-      GH_TRY(const SessionRecord record, layout::decode_session(*value));
-      erase_places(batch, record.intent);
-      batch.erase(layout::session_key(session));
-      GH_CHECK(log_retirement(batch, session));
-      batch.erase(layout::shadow_key(session));
-      GH_CHECK(forget_evidence(batch, session));
-    }
-    batch.erase(found);
-    --count;
+    GH_CHECK(retire_session(batch, session_class, found));
     from = found;
   }
   return {};
+}
+
+Result<void> State::Impl::retire_session(Batch& batch, char session_class, const std::string& place) {
+  const std::string session = place.substr(layout::age_prefix(session_class).size() + 8);
+  GH_TRY(const auto value, batch.read(layout::session_key(session)));
+  if (value) {
+    GH_TRY(const SessionRecord record, layout::decode_session(*value));
+    erase_places(batch, record.intent);
+    batch.erase(layout::session_key(session));
+    GH_CHECK(log_retirement(batch, session));
+    batch.erase(layout::shadow_key(session));
+    GH_CHECK(forget_evidence(batch, session));
+  }
+  batch.erase(place);
+  --(session_class == layout::class_enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
+  return {};
+}
+
+Result<bool> State::Impl::retire_aged(Batch& batch, int most) {
+  if (options.max_session_age.count() == 0) return false;
+  const std::int64_t oldest_kept = now() - options.max_session_age.count();
+  std::vector<std::string> places;
+  for (const char session_class : {layout::class_enrolled, layout::class_other}) {
+    const std::string prefix = layout::age_prefix(session_class);
+    places.clear();
+    GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, auto) {
+      if (key.size() < prefix.size() + 8 || std::int64_t(layout::read_number64(key.substr(prefix.size(), 8))) >= oldest_kept) return false;
+      places.emplace_back(key);
+      return places.size() < std::size_t(most);
+    }));
+    for (const std::string& place : places) GH_CHECK(retire_session(batch, session_class, place));
+    if (places.size() == std::size_t(most)) return true;
+  }
+  return false;
 }
 
 Result<void> State::Impl::learn(Batch& batch, const SessionResult& result, std::optional<layout::DeviceValue>& device) {

@@ -251,6 +251,7 @@ struct StateOptions {
   double pending_burst = 500;
   std::size_t max_sessions = 1'000'000;         // results of enrolled devices; the oldest go
   std::size_t max_unknown_sessions = 20'000;    // results of others; the oldest go
+  std::chrono::milliseconds max_session_age{0};  // of a result, since its session began; 0: any
   std::uint64_t max_evidence_bytes = std::uint64_t(1) << 30;  // of all kept evidence, compressed; the oldest goes
   std::chrono::milliseconds max_evidence_age{std::chrono::hours(24 * 30)};  // 0: any
   std::size_t max_queue = 65'536;               // writes that wait; beyond, they are refused
@@ -355,8 +356,8 @@ class State {
   void drop_software(std::string session);
   // Behind commit_result() of the same session.
   void note_shadow(std::string session, std::string text, Completion completion);
-  // Evidence that has become too old goes; from time to time.
-  void retire_evidence();
+  // Results and evidence that have become too old go; from time to time.
+  void retire_old();
   // Devices that were told allow and whose lease has ended, at most `most`; each is told once, across restarts. From
   // time to time, on the caller's thread.
   Result<std::vector<Lapsed>> lapse_blocking(std::chrono::milliseconds lease, std::size_t most);

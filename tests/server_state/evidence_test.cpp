@@ -133,7 +133,7 @@ TEST(Evidence, GoesWhenItIsTooOld) {
   }
   EXPECT_EQ(totals(*state).sessions, 100U);
   now = 115 * day;
-  state->retire_evidence();
+  state->retire_old();
   ASSERT_TRUE(commit(*state, with("later", nullptr, now)));  // behind it
   EXPECT_EQ(totals(*state).sessions, 50U);
   EXPECT_FALSE(read(*state, "s4"));

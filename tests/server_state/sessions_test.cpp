@@ -92,6 +92,34 @@ TEST(Sessions, TheOldestGoWhenThereAreTooMany) {
   EXPECT_EQ(listed(*state, "", 10).size(), 8U);
 }
 
+TEST(Sessions, GoWhenTheyAreTooOld) {
+  constexpr std::int64_t day = 86'400'000;
+  const Folder folder;
+  std::int64_t now = 100 * day;
+  StateOptions options;
+  options.max_session_age = std::chrono::hours(24 * 30);
+  options.now = [&] { return now; };
+  const auto state = open_state(folder / "state", std::move(options));
+  ASSERT_TRUE(state->enrol_blocking(enrolment("known", new_key(), true)));
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(commit(*state, result_of(intent("k" + std::to_string(i), "known", (80 + i / 10) * day))));
+    ASSERT_TRUE(commit(*state, result_of(intent("u" + std::to_string(i), "other", (80 + i / 10) * day))));
+  }
+  state->retire_old();
+  ASSERT_TRUE(commit(*state, result_of(intent("first", "known", now))));  // behind it
+  EXPECT_EQ(listed(*state, "known", 1000).size(), 101U) << "none is thirty days old";
+  now = 115 * day;
+  state->retire_old();
+  ASSERT_TRUE(commit(*state, result_of(intent("later", "known", now))));
+  EXPECT_EQ(listed(*state, "known", 1000).size(), 52U);
+  EXPECT_EQ(listed(*state, "other", 1000).size(), 50U);
+  EXPECT_FALSE(*state->session("k49"));
+  EXPECT_TRUE(*state->session("k50"));
+  const auto report = state->audit({});
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(report->problems.empty()) << "what went by its age is on record as gone";
+}
+
 TEST(Sessions, ManyResultsShareAWrite) {
   const Folder folder;
   std::atomic<int> writes = 0;

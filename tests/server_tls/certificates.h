@@ -75,12 +75,12 @@ class Authority {
     ASSERT_NE(key, nullptr);
     write(folder_ + "/" + name + ".pem", make(name, key.get(), wanted, this).get());
   }
-  // Appends this authority's list to a file; it revokes the certificates in these files.
-  void revoke(const std::vector<std::string>& certificates, const std::string& list) {
+  // Appends this authority's list to a file; it revokes the certificates in these files. Seconds from now on: its period.
+  void revoke(const std::vector<std::string>& certificates, const std::string& list, long from = -60, long to = 86'400) {
     const std::unique_ptr<X509_CRL, Freed<X509_CRL, X509_CRL_free>> crl(X509_CRL_new());
     X509_CRL_set_version(crl.get(), 1);
     X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(certificate_.get()));
-    const std::unique_ptr<ASN1_TIME, Freed<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, -60)), later(X509_gmtime_adj(nullptr, 86'400));
+    const std::unique_ptr<ASN1_TIME, Freed<ASN1_TIME, ASN1_TIME_free>> now(X509_gmtime_adj(nullptr, from)), later(X509_gmtime_adj(nullptr, to));
     X509_CRL_set1_lastUpdate(crl.get(), now.get());
     X509_CRL_set1_nextUpdate(crl.get(), later.get());
     for (const std::string& path : certificates) {
