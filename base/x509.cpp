@@ -10,47 +10,27 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 
 #include "base/der.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/owned.h"
+#include "base/x509_files.h"
 
 namespace gatehouse {
 namespace {
-
-using OwnedX509 = Owned<X509, X509_free>;
-using OwnedCrl = Owned<X509_CRL, X509_CRL_free>;
 
 void free_names(GENERAL_NAMES* names) { GENERAL_NAMES_free(names); }
 void free_usages(EXTENDED_KEY_USAGE* usages) { EXTENDED_KEY_USAGE_free(usages); }
 // Without its elements: they belong to others.
 void free_stack(STACK_OF(X509) * stack) { sk_X509_free(stack); }
-using OwnedBio = Owned<BIO, BIO_free_all>;
 
 constexpr std::size_t max_certificate_bytes = 64 * 1024;
-constexpr std::size_t max_file_bytes = std::size_t(64) << 20;
-constexpr std::size_t max_certificates = 10'000;
 
 std::unexpected<Error> bad(std::string_view reason) {
   ERR_clear_error();
   return fail(Fault::malformed, reason, "RFC 5280 4.1");
-}
-
-OwnedBio bio_of(Bytes bytes) { return OwnedBio(BIO_new_mem_buf(bytes.data(), int(bytes.size()))); }
-
-std::string text_of(BIO* bio) {
-  char* text = nullptr;
-  const long size = BIO_get_mem_data(bio, &text);
-  return size > 0 ? std::string(text, std::size_t(size)) : std::string();
-}
-
-std::string name_text(const X509_NAME* name) {
-  const OwnedBio out(BIO_new(BIO_s_mem()));
-  if (!out || X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) < 0) return {};
-  return escaped(text_of(out.get()), 1024);
 }
 
 std::string common_name_of(X509_NAME* name) {
@@ -236,54 +216,6 @@ struct TrustAnchors::State {
 
 namespace {
 
-Result<std::vector<OwnedX509>> certificates_in(const std::string& path) {
-  GH_TRY(const ByteVector content, read_file(path, max_file_bytes));
-  std::vector<OwnedX509> out;
-  const OwnedBio bio = bio_of(content);
-  while (X509* const next = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) {
-    out.emplace_back(next);
-    if (out.size() > max_certificates) return fail(Error{Fault::limit, "more than 10,000 certificates", {}, 0, path, {}});
-  }
-  ERR_clear_error();
-  if (out.empty()) {
-    const unsigned char* p = as_uchar(content);
-    OwnedX509 der(d2i_X509(nullptr, &p, long(content.size())));
-    ERR_clear_error();
-    if (der) out.push_back(std::move(der));
-  }
-  if (out.empty()) return fail(Error{Fault::malformed, "no certificate in this file", "RFC 5280", 0, path, {}});
-  return out;
-}
-
-Result<std::vector<std::string>> files_of(const std::string& path) {
-  std::error_code code;
-  if (!std::filesystem::is_directory(path, code)) return std::vector<std::string>{path};
-  std::vector<std::string> out;
-  for (std::filesystem::directory_iterator it(path, code), end; !code && it != end; it.increment(code)) {
-    const std::string extension = it->path().extension().string();
-    if (extension == ".pem" || extension == ".crt" || extension == ".cer" || extension == ".der")
-      out.push_back(it->path().string());
-  }
-  if (code) return fail(Error{Fault::environment, "can't read the directory", {}, 0, path, code.message()});
-  std::sort(out.begin(), out.end());
-  if (out.empty()) return fail(Error{Fault::environment, "no certificate file in this directory", {}, 0, path, {}});
-  return out;
-}
-
-Result<std::vector<OwnedCrl>> revocations_in(const std::string& path) {
-  GH_TRY(const ByteVector content, read_file(path, max_file_bytes));
-  std::vector<OwnedCrl> out;
-  const OwnedBio bio = bio_of(content);
-  while (X509_CRL* const next = PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr)) out.emplace_back(next);
-  if (out.empty()) {
-    const unsigned char* p = as_uchar(content);
-    if (X509_CRL* const der = d2i_X509_CRL(nullptr, &p, long(content.size()))) out.emplace_back(der);
-  }
-  ERR_clear_error();
-  if (out.empty()) return fail(Error{Fault::malformed, "no certificate revocation list in this file", "RFC 5280 5", 0, path, {}});
-  return out;
-}
-
 bool self_signed(X509* certificate) {
   const bool own = X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
   ERR_clear_error();
@@ -320,12 +252,7 @@ Result<TrustAnchors> TrustAnchors::load(const std::string& ca, const std::string
   auto state = std::make_shared<State>();
   state->store.reset(X509_STORE_new());
   if (!state->store) return fail(Fault::internal, "no memory for certificates");
-  std::vector<OwnedX509> certificates;
-  GH_TRY(const std::vector<std::string> files, files_of(ca));
-  for (const std::string& file : files) {
-    GH_TRY(auto found, certificates_in(file));
-    for (OwnedX509& one : found) certificates.push_back(std::move(one));
-  }
+  GH_TRY(std::vector<OwnedX509> certificates, certificates_at(ca));
   const bool any_root = std::any_of(certificates.begin(), certificates.end(),
                                     [](const OwnedX509& one) { return self_signed(one.get()); });
   for (OwnedX509& one : certificates) {
@@ -339,7 +266,9 @@ Result<TrustAnchors> TrustAnchors::load(const std::string& ca, const std::string
     }
   }
   if (!crl.empty()) {
-    GH_TRY(const auto lists, revocations_in(crl));
+    GH_TRY(const ByteVector content, read_file(crl, max_x509_file_bytes));
+    const auto lists = lists_in(content);
+    if (lists.empty()) return fail(Error{Fault::malformed, "no certificate revocation list in this file", "RFC 5280 5", 0, crl, {}});
     for (const OwnedCrl& list : lists)
       if (X509_STORE_add_crl(state->store.get(), list.get()) != 1)
         return fail(Error{Fault::malformed, "revocation list can't be used", "RFC 5280 5", 0, crl, {}});

@@ -47,6 +47,12 @@ std::uint16_t dh_group(std::string_view name) {
 
 constexpr std::string_view no_listen_address = "wants ADDRESS:PORT, with a port up to 65535";
 
+bool is_url(std::string_view text) {
+  const std::size_t scheme = text.starts_with("https://") ? 8 : 7;
+  return (scheme == 8 || text.starts_with("http://")) && text.size() > scheme && text.size() <= 1'024 && text[scheme] != '/' &&
+         std::all_of(text.begin(), text.end(), [](char letter) { return letter > ' ' && letter < '\x7f'; });
+}
+
 using Use = std::function<void(const toml::node&, const std::string&)>;
 
 // [{vendor = 9, type = 1, value = "shell:priv-lvl=15"}, {vendor = 14122, type = 8, hex = "00000400"}]
@@ -200,11 +206,14 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
   const auto responder = [&](std::string& slot) -> Use {
     return [&](const toml::node& n, const std::string& k) {
       slot = n.value_or(std::string());
-      const std::size_t scheme = slot.starts_with("https://") ? 8 : 7;
-      const bool url = (scheme == 8 || slot.starts_with("http://")) && slot.size() > scheme && slot.size() <= 1'024 && slot[scheme] != '/' &&
-                       std::all_of(slot.begin(), slot.end(), [](char letter) { return letter > ' ' && letter < '\x7f'; });
-      if (slot != "certificate" && !url) r.mistake(n.source(), k, "is the URL of an OCSP responder (http:// or https://), or \"certificate\"");
+      if (slot != "certificate" && !is_url(slot)) r.mistake(n.source(), k, "is the URL of an OCSP responder (http:// or https://), or \"certificate\"");
     };
+  };
+  const auto lists = [&](std::vector<std::string>& slot) {
+    return strings([&](const toml::node& n, const std::string& k, const std::string& text) {
+      if (is_url(text)) slot.push_back(text);
+      else r.mistake(n.source(), k, "wants URLs of revocation lists (http:// or https://)");
+    });
   };
   const std::map<std::string, std::map<std::string, Use>> known = {
       {"pt_tls",
@@ -213,6 +222,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"key", file(c.key)},
         {"client_ca", file(c.client_ca)},
         {"client_crl", file(c.client_crl)},
+        {"client_crl_url", lists(c.client_crl_url)},
         {"client_ocsp", responder(c.client_ocsp)},
         {"users", file(c.users)},
         {"auth",
@@ -268,6 +278,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
          }},
         {"keep_sessions", count(c.keep_sessions, 1, 1'000'000'000)},
         {"keep_unknown_sessions", count(c.keep_unknown_sessions, 1, 1'000'000'000)},
+        {"keep_sessions_days", count(c.keep_sessions_days, 0, 36'500)},
         {"keep_evidence_days", count(c.keep_evidence_days, 0, 36'500)},
         {"keep_evidence_mb", count(c.keep_evidence_mb, 1, 1'000'000'000)},
         {"keep_evidence_memory_mb", count(c.keep_evidence_memory_mb, 1, 1'000'000)}}},
@@ -284,9 +295,11 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
          })},
         {"ak_ca", file(c.ak_ca)},
         {"ak_crl", file(c.ak_crl)},
+        {"ak_crl_url", lists(c.ak_crl_url)},
         {"ak_ocsp", responder(c.ak_ocsp)},
         {"ek_ca", file(c.ek_ca)},
         {"ek_crl", file(c.ek_crl)},
+        {"ek_crl_url", lists(c.ek_crl_url)},
         {"ek_ocsp", responder(c.ek_ocsp)},
         {"dh_groups", strings([&, first = true](const toml::node& n, const std::string& k, const std::string& text) mutable {
            if (first) c.dh_groups = 0;
@@ -434,12 +447,14 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"key", file(c.radius.key)},
         {"client_ca", file(c.radius.client_ca)},
         {"client_crl", file(c.radius.client_crl)},
+        {"client_crl_url", lists(c.radius.client_crl_url)},
         {"client_ocsp", responder(c.radius.client_ocsp)},
         {"accounting", addresses(c.radius.accounting)},
         {"listen_tcp", addresses(c.radius.listen_tcp)},
         {"listen_tls", addresses(c.radius.listen_tls)},
         {"gateway_ca", file(c.radius.gateway_ca)},
         {"gateway_crl", file(c.radius.gateway_crl)},
+        {"gateway_crl_url", lists(c.radius.gateway_crl_url)},
         {"max_connections", count(c.radius.max_connections, 1, 65'536)},
         {"max_connections_per_address", count(c.radius.max_connections_per_address, 1, 65'536)},
         {"connect_seconds", span(c.radius.connect_deadline, 1, 60)},
@@ -535,6 +550,12 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
                                               {&c.ak_ca, "attestation.ak_ocsp", "attestation.ak_ca"},
                                               {&c.ek_ca, "attestation.ek_ocsp", "attestation.ek_ca"}})
     if (ca->empty() && root->at_path(responder_key)) r.mistakes.lines.push_back(path + ":0: " + of + ": is missing, and " + responder_key + " needs it");
+  for (const auto& [urls, list, key] : {std::tuple{&c.client_crl_url, &c.client_crl, "pt_tls.client_crl"},
+                                        {&c.ak_crl_url, &c.ak_crl, "attestation.ak_crl"},
+                                        {&c.ek_crl_url, &c.ek_crl, "attestation.ek_crl"},
+                                        {&c.radius.client_crl_url, &c.radius.client_crl, "radius.client_crl"},
+                                        {&c.radius.gateway_crl_url, &c.radius.gateway_crl, "radius.gateway_crl"}})
+    if (!urls->empty() && list->empty()) r.mistakes.lines.push_back(path + ":0: " + key + ": is missing: the file that what " + key + "_url names is fetched into");
   if (!auth_set) {
     if (!c.client_ca.empty() && !c.users.empty()) c.auth = Auth::tls_or_sasl;
     else if (!c.users.empty()) c.auth = Auth::sasl;

@@ -81,6 +81,7 @@ struct RadiusConfig {
   std::vector<RadiusGroupReply> groups;
   std::vector<std::string> accounting;  // ADDRESS:PORT to listen on for it (RFC 2866); empty: nowhere
   std::vector<std::string> listen_tcp, listen_tls;  // RFC 6613, RFC 6614
+  std::vector<std::string> client_crl_url, gateway_crl_url;  // where the lists are fetched from
   std::string gateway_ca, gateway_crl;              // of the certificates of clients over TLS
   std::size_t max_connections = 1'024, max_connections_per_address = 128;  // of TCP and TLS
   std::chrono::seconds connect_deadline{10};        // for the handshake of TLS, and for the first authentic packet over TCP

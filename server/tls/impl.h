@@ -11,11 +11,12 @@
 #include <unordered_map>
 #include <vector>
 
-#include "server/ocsp/status.h"
 #include "server/control/control.h"
 #include "server/evidence/again.h"
 #include "server/metrics/http_server.h"
 #include "server/metrics/metrics.h"
+#include "server/ocsp/list_fetcher.h"
+#include "server/ocsp/status.h"
 #include "server/radius/admitted.h"
 #include "server/radius/leases.h"
 #include "server/results/outlets.h"
@@ -25,6 +26,7 @@
 #include "server/state/users.h"
 #include "server/tls/admission.h"
 #include "server/tls/backoff.h"
+#include "server/tls/clock_watch.h"
 #include "server/tls/connection.h"
 #include "server/tls/server.h"
 #include "server/tls/rehearsal.h"
@@ -70,6 +72,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::unique_ptr<trace::Recorder> recorder;  // null: no traces
   std::unique_ptr<Outlets> results;
   std::unique_ptr<CertificateStatus> status;  // null: no responder is asked
+  ClockWatch clock_watch;                     // of `own`
+  std::unique_ptr<ListFetcher> lists;         // null: revocation lists come by themselves
   unsigned refreshes = 0;                     // on the timer's handlers
   boost::asio::signal_set signals;
   boost::asio::steady_timer refresh, grace, probe, watchdog, checkpoint;
@@ -88,7 +92,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
 
   // What SIGHUP replaces; sessions keep what they began with.
   std::atomic<bool> renewing{false};
-  std::array<std::int64_t, 7> lists_then{};          // of the thread in `workers`: when each watched file was written to
+  std::array<std::int64_t, 9> lists_then{};          // of the thread in `workers`: when each watched file was written to
   std::int64_t warned_then = 0;                      // of the thread in `workers`: seconds since 1970
   bool ocsp_warned = false;                          // of the thread in `workers`: there are answers that couldn't be renewed
   mutable std::mutex mutex;
@@ -196,6 +200,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Result<void> recall_admitted();
   void look_after_start();
   void end_admissions();
+  Result<void> fetch_lists();
   void take_new_lists();
   void warn_of_expiries();
   // Why the process should be started anew, and why nobody new should be sent to it; empty: good.

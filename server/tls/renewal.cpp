@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/x509.h"
 #include "server/tls/expiry.h"
 #include "server/tls/impl.h"
+#include "server/tls/radius_front.h"
 
 namespace gatehouse::server {
 namespace {
@@ -22,14 +24,20 @@ struct Watched {
   const std::string* file;
   bool list;
 };
-std::array<Watched, 7> watched(const Config& config) {
+// Those of gateways where they have their own.
+std::array<Watched, 9> watched(const Config& config) {
+  static const std::string none;
+  const RadiusConfig& radius = config.radius;
+  const bool own_list = !radius.listen.empty() && radius.client_crl != config.client_crl;
   return {{{"certificate", &config.certificate, false},
            {"client_ca", &config.client_ca, false},
            {"client_crl", &config.client_crl, true},
            {"ak_ca", &config.ak_ca, false},
            {"ak_crl", &config.ak_crl, true},
            {"ek_ca", &config.ek_ca, false},
-           {"ek_crl", &config.ek_crl, true}}};
+           {"ek_crl", &config.ek_crl, true},
+           {"radius_client_crl", own_list ? &radius.client_crl : &none, true},
+           {"radius_gateway_crl", radius.listen.empty() ? &none : &radius.gateway_crl, true}}};
 }
 
 // Nanoseconds since 1970; 0: there is no such file, it may be on its way.
@@ -78,15 +86,32 @@ void Server::Impl::end_leases() {
   for (const auto& connection : live) connection->reassess_any(devices);
 }
 
-// Lists are short-lived and come by a cron job: they count as soon as they are there. What can't be used changes nothing.
+Result<void> Server::Impl::fetch_lists() {
+  std::vector<ListSource> sources;
+  RadiusConfig& radius = config.radius;
+  for (const auto& [file, ca, urls] : {std::tuple{&config.client_crl, &config.client_ca, &config.client_crl_url},
+                                       {&config.ak_crl, &config.ak_ca, &config.ak_crl_url},
+                                       {&config.ek_crl, &config.ek_ca, &config.ek_crl_url},
+                                       {&radius.client_crl, &radius.client_ca, &radius.client_crl_url},
+                                       {&radius.gateway_crl, &radius.gateway_ca, &radius.gateway_crl_url}})
+    if (!urls->empty()) sources.push_back({*file, *ca, *urls});
+  if (sources.empty()) return {};
+  GH_TRY(lists, ListFetcher::start(std::move(sources)));
+  return {};
+}
+
+// Lists are short-lived, and are fetched or come by a cron job: they count as soon as they are there. What can't be used
+// changes nothing.
 void Server::Impl::take_new_lists() {
   const auto files = watched(config);
-  bool first = true, tls_changed = false, ak_changed = false, ek_changed = false;
+  bool first = true, tls_changed = false, ak_changed = false, ek_changed = false, radius_changed = false;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const std::int64_t then = std::exchange(lists_then[i], written_at(*files[i].file));
     if (then != 0) first = false;
     if (!files[i].list || then == 0 || lists_then[i] == 0 || then == lists_then[i]) continue;
-    (files[i].kind == "ak_crl" ? ak_changed : files[i].kind == "ek_crl" ? ek_changed : tls_changed) = true;
+    const std::string_view kind = files[i].kind;
+    if (kind == "client_crl") tls_changed = true;
+    (kind == "ak_crl" ? ak_changed : kind == "ek_crl" ? ek_changed : radius_changed) = true;
   }
   if (first) return;
   if (tls_changed) {
@@ -111,9 +136,16 @@ void Server::Impl::take_new_lists() {
       log::write(log::Level::info, {}, "the new revocation list " + escaped(crl) + " counts");
     }
   };
+  if (radius_changed && radius) {
+    // As it is in force: what else its file says is read when it is asked for.
+    Config now = config;
+    now.radius = radius->settings()->config;
+    if (auto again = RadiusSettings::load(now)) radius->reload(*std::move(again));
+    else log::write(log::Level::error, {}, "a new revocation list can't be used for RADIUS, the one before stays: " + again.error().text());
+  }
   if (ak_changed) take(config.ak_ca, config.ak_crl, &Settings::ak_authorities);
   if (ek_changed) take(config.ek_ca, config.ek_crl, &Settings::ek_authorities);
-  if (tls_changed || ak_changed || ek_changed) warned_then = 0;
+  if (tls_changed || ak_changed || ek_changed || radius_changed) warned_then = 0;
 }
 
 void Server::Impl::warn_of_expiries() {

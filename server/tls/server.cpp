@@ -9,6 +9,7 @@
 #include <boost/asio.hpp>
 #include <condition_variable>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 #include <utility>
 
@@ -33,7 +34,7 @@ constexpr auto probe_interval = 25ms, idle_probe_interval = 500ms;
 constexpr std::size_t max_waiting_checks = 64;
 // Of connections that are refused, the log tells how many there were in so long.
 constexpr auto refusals_interval = 10s;
-constexpr unsigned refreshes_a_sweep = 12;  // of kept evidence: once a minute
+constexpr unsigned refreshes_a_sweep = 12;  // of what has become too old: once a minute
 
 // The addresses whose connections count together: an IPv6 host has a whole /64 to itself.
 std::string crowd_of(const asio::ip::address& address) {
@@ -385,7 +386,10 @@ void Server::Impl::await_refresh() {
   refresh.expires_after(5s);
   refresh.async_wait([self = shared_from_this()](error_code ec) {
     if (ec || self->stopping) return;  // its time may have come just before it was cancelled
-    if (self->refreshes++ % refreshes_a_sweep == 0) self->state->retire_evidence();
+    const auto judged = self->clock_watch.look(now_ms(), std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+    if (judged.ahead != 0)
+      log::write(log::Level::warning, {}, "the clock went ahead by " + std::to_string(judged.ahead / 60'000) + " minutes: no record goes by its age for a day");
+    if (self->refreshes++ % refreshes_a_sweep == 0 && judged.trusted) self->state->retire_old();
     self->renew();
     const auto now = self->source.current(self->config.refdb);
     self->settle_switch();
@@ -608,10 +612,17 @@ Server::~Server() {
   impl_->radius.reset();
   impl_->rehearsal = {};
   if (impl_->status) impl_->status->stop();
+  if (impl_->lists) impl_->lists->stop();
   impl_->workers.join();
 }
 
-Result<void> Server::check(const Config& config) {
+Result<void> Server::check(const Config& given) {
+  Config config = given;
+  // Those that are to be fetched when it starts.
+  std::error_code ignored;
+  for (const auto& [file, urls] : {std::tuple{&config.client_crl, &config.client_crl_url}, {&config.ak_crl, &config.ak_crl_url}, {&config.ek_crl, &config.ek_crl_url},
+                                   {&config.radius.client_crl, &config.radius.client_crl_url}, {&config.radius.gateway_crl, &config.radius.gateway_crl_url}})
+    if (!urls->empty() && !std::filesystem::exists(*file, ignored)) file->clear();
   for (const std::string& address : config.listen) GH_CHECK(endpoint_of(address));
   if (!config.metrics_listen.empty()) GH_CHECK(endpoint_of(config.metrics_listen));
   GH_CHECK(TlsContext::make(config));
@@ -642,6 +653,7 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
   StateOptions options{.path = impl->config.state, .create = true};
   options.max_sessions = impl->config.keep_sessions;
   options.max_unknown_sessions = impl->config.keep_unknown_sessions;
+  options.max_session_age = std::chrono::hours(24 * impl->config.keep_sessions_days);
   options.max_evidence_bytes = impl->config.keep_evidence_mb << 20;
   options.max_evidence_age = std::chrono::hours(24 * impl->config.keep_evidence_days);
   GH_TRY(impl->state, State::open(std::move(options)));
@@ -649,7 +661,8 @@ Result<std::unique_ptr<Server>> Server::start(Config config, ReferenceSource ref
     const std::size_t memory = impl->config.keep_evidence_memory_mb << 20;
     impl->evidence_memory = std::make_shared<evidence::Memory>(memory, memory / 4);
   }
-  impl->take_new_lists();  // before what they say is read
+  GH_CHECK(impl->fetch_lists());  // before what they say is read
+  impl->take_new_lists();
   GH_CHECK(impl->recall_held_switch());
   GH_CHECK(impl->load());
   impl->pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{
@@ -744,6 +757,7 @@ void Server::run() {
   impl_->radius.reset();
   impl_->rehearsal = {};    // judges with what follows
   if (impl_->status) impl_->status->stop();
+  if (impl_->lists) impl_->lists->stop();
   impl_->pipeline.reset();  // waits for what is in flight
   if (impl_->checkpoints) {
     impl_->workers.join();

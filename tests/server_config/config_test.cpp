@@ -92,6 +92,17 @@ TEST_F(ConfigFile, TracesGoWhereTheFileSaysFromItsFolder) {
             std::vector<std::string>{"10: server.trace: wants a path"});
 }
 
+TEST_F(ConfigFile, SaysWhereRevocationListsAreFetchedFrom) {
+  const std::string tls = "client_ca = \"ca.pem\"\nclient_crl = \"lists.pem\"\n";
+  const auto config = read(least + tls + "client_crl_url = [\"http://a.example/1.crl\", \"https://b.example/2.crl\"]\n" + rest);
+  ASSERT_TRUE(config) << config.error().lines.front();
+  EXPECT_EQ(config->client_crl_url, (std::vector<std::string>{"http://a.example/1.crl", "https://b.example/2.crl"}));
+  EXPECT_EQ(mistakes(least + tls + "client_crl_url = [\"ldap://a.example\"]\n" + rest),
+            std::vector<std::string>{"7: pt_tls.client_crl_url: wants URLs of revocation lists (http:// or https://)"});
+  EXPECT_EQ(mistakes(least + "client_crl_url = [\"http://a.example/1.crl\"]\n" + rest),
+            std::vector<std::string>{"0: pt_tls.client_crl: is missing: the file that what pt_tls.client_crl_url names is fetched into"});
+}
+
 TEST_F(ConfigFile, SaysWhatIsKeptOfEvidence) {
   const auto config = read(least + rest);
   EXPECT_EQ(config->keep_evidence, Keep::refused);
@@ -102,6 +113,8 @@ TEST_F(ConfigFile, SaysWhatIsKeptOfEvidence) {
   ASSERT_TRUE(many);
   EXPECT_EQ(many->keep_sessions, 10'000'000U);
   EXPECT_EQ(many->keep_unknown_sessions, 5U);
+  EXPECT_EQ(many->keep_sessions_days, 0U);
+  EXPECT_EQ(read(least + rest + "keep_sessions_days = 90\n")->keep_sessions_days, 90U);
   EXPECT_EQ(mistakes(least + rest + "keep_sessions = 0\n"), std::vector<std::string>{"9: state.keep_sessions: wants a number from 1 to 1000000000"});
   const auto all = read(least + rest + "keep_evidence = \"all\"\nkeep_evidence_days = 0\nkeep_evidence_mb = 50\nkeep_evidence_memory_mb = 8\n");
   ASSERT_TRUE(all) << all.error().lines.front();

@@ -1,63 +1,20 @@
 // The status of certificates, asked of OpenSSL's responder and of responders that misbehave.
 #include "server/ocsp/status.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <future>
 #include <thread>
 
 #include "tests/folder.h"
 #include "tests/server_ocsp/responder.h"
+#include "tests/server_ocsp/saying.h"
 
 namespace gatehouse::test {
 namespace {
 
 using server::CertificateStatus;
 using server::StatusOptions;
-
-// Takes connections and says the same to each, or nothing.
-class Saying {
- public:
-  explicit Saying(std::string what) : what_(std::move(what)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(listener_, 64), 0);
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] {
-      std::vector<int> open;
-      for (int fd; (fd = ::accept(listener_, nullptr, nullptr)) >= 0;) {
-        ++connections;
-        open.push_back(fd);
-        if (what_.empty()) continue;
-        char buffer[4096];
-        (void)::recv(fd, buffer, sizeof buffer, 0);
-        (void)::send(fd, what_.data(), what_.size(), MSG_NOSIGNAL);
-        ::shutdown(fd, SHUT_WR);
-      }
-      for (const int fd : open) ::close(fd);
-    });
-  }
-  ~Saying() {
-    ::shutdown(listener_, SHUT_RDWR);
-    thread_.join();
-    ::close(listener_);
-  }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
-  std::atomic<int> connections{0};
-
- private:
-  std::string what_;
-  int listener_;
-  int port_ = 0;
-  std::thread thread_;
-};
 
 class Status : public testing::Test {
  protected:

@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 
 #include "base/file.h"
+#include "tests/server_ocsp/saying.h"
 #include "tests/server_program/site.h"
 
 namespace gatehouse::test {
@@ -94,6 +95,29 @@ TEST_F(DevicesTest, ANewRevocationListCountsAndWhatEndsIsSaid) {
   std::filesystem::remove(site.path("new.crl"));
   site.authority.revoke({site.path("client.pem")}, site.path("new.crl"));
   std::filesystem::rename(site.path("new.crl"), site.path("clients.crl"));
+  ASSERT_TRUE(server.says("the new revocation list"));
+  EXPECT_FALSE(site.attest(server.port(), m)) << "revoked";
+}
+
+TEST_F(DevicesTest, RevocationListsAreFetched) {
+  Machine m = site.enrolled();
+  const auto list = [&](const std::vector<std::string>& gone, long from) {
+    const std::string path = site.path("said.crl");
+    std::filesystem::remove(path);
+    site.authority.revoke(gone, path, from);
+    return test::http_ok(std::string(as_text(*read_file(path, 1 << 20))));
+  };
+  test::Saying pki(list({}, -120));
+  site.configure("client_crl = \"clients.crl\"\nclient_crl_url = [\"" + pki.url() + "\"]\n");
+  EXPECT_EQ(site.gatehouse("serve --check").code, 0) << "there is no list yet, and none is needed to check";
+  {
+    Program server(site.serve());
+    ASSERT_NE(server.port(), 0) << server.log();
+    EXPECT_TRUE(site.attest(server.port(), m));
+  }
+  pki.say(list({site.path("client.pem")}, -60));
+  Program server(site.serve());
+  ASSERT_NE(server.port(), 0) << server.log();
   ASSERT_TRUE(server.says("the new revocation list"));
   EXPECT_FALSE(site.attest(server.port(), m)) << "revoked";
 }
