@@ -81,7 +81,8 @@ TEST(Killed, LosesNoAcknowledgedResultAndNoStore) {
     ASSERT_NE(port, 0) << server.log();
     // Before which answer, of all that the clients wait for: so the moment falls anywhere in an attestation. Later from
     // round to round, so that some attestations are always told before it.
-    std::atomic<int> left{std::uniform_int_distribution<int>(1 + 120 * round / rounds, 120 * (round + 1) / rounds)(random)};
+    const int earliest = 1 + 120 * round / rounds;
+    std::atomic<int> left{std::uniform_int_distribution<int>(earliest, std::max(earliest, 120 * (round + 1) / rounds))(random)};
     std::vector<std::thread> attesting;
     for (std::size_t n = 0; n < clients; ++n)
       attesting.emplace_back([&, n] {
