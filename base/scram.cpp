@@ -86,9 +86,9 @@ Result<std::string> decode_name(std::string_view text) {
   return out;
 }
 
-std::string binding_data(std::string_view gs2_header, bool used, Bytes exporter) {
+std::string binding_data(std::string_view gs2_header, bool used, Bytes channel) {
   std::string all(gs2_header);
-  if (used) all += as_text(exporter);
+  if (used) all += as_text(channel);
   return to_base64(as_bytes(all));
 }
 
@@ -112,7 +112,7 @@ Result<std::string> ScramServer::client_first(Bytes message) {
     if (flag == "y" && binding_ == ScramBinding::available)
       return fail(Fault::protocol, "the offer of channel binding didn't reach the client", rfc5802);
   } else if (flag.starts_with("p=")) {
-    if (binding_ != ScramBinding::used || flag != "p=tls-exporter")
+    if (binding_ != ScramBinding::used || flag != "p=" + std::string(channel_.type))
       return fail(Fault::protocol, "channel binding that isn't supported", rfc5802);
   } else {
     return malformed("SCRAM channel binding flag");
@@ -157,7 +157,7 @@ Result<ByteVector> ScramServer::client_final(Bytes message) {
   GH_TRY(const ByteVector proof, from_base64(text.substr(last + 3)));
   if (proof.size() != 32) return malformed("SCRAM proof of the wrong size");
   if (!equal_constant_time(as_bytes(binding),
-                           as_bytes(binding_data(gs2_header_, binding_ == ScramBinding::used, exporter_))))
+                           as_bytes(binding_data(gs2_header_, binding_ == ScramBinding::used, channel_.value))))
     return fail(Fault::denied, "SCRAM channel binding differs", rfc5802);
   if (nonce != nonce_) return fail(Fault::protocol, "SCRAM nonce differs", rfc5802);
   messages_ += ",";
@@ -173,11 +173,11 @@ Result<ByteVector> ScramServer::client_final(Bytes message) {
   return to_vector(as_bytes("v=" + to_base64(signature.view())));
 }
 
-ScramClient::ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding, Bytes exporter)
+ScramClient::ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding, ChannelBinding channel)
     : user_(std::move(user)), password_(std::move(password)), nonce_(std::move(nonce)) {
   GH_ASSERT(is_nonce(nonce_));
-  gs2_header_ = binding == ScramBinding::used ? "p=tls-exporter,," : binding == ScramBinding::available ? "y,," : "n,,";
-  if (binding == ScramBinding::used) exporter_ = to_vector(exporter);
+  gs2_header_ = binding == ScramBinding::used ? "p=" + std::string(channel.type) + ",," : binding == ScramBinding::available ? "y,," : "n,,";
+  if (binding == ScramBinding::used) channel_ = std::move(channel.value);
 }
 
 Result<void> ScramClient::acceptable(std::string_view user, const Secret& password) {
@@ -212,7 +212,7 @@ Result<ByteVector> ScramClient::respond_blocking(Bytes server_first) {
   if (iterations < min_iterations || iterations > max_scram_iterations)
     return fail(Fault::limit, "SCRAM iteration count isn't 4,096 to 1,000,000", "RFC 7677 4");
 
-  std::string last = "c=" + binding_data(gs2_header_, !exporter_.empty(), exporter_) + ",r=" + std::string(nonce);
+  std::string last = "c=" + binding_data(gs2_header_, !channel_.empty(), channel_) + ",r=" + std::string(nonce);
   messages_.append(",").append(text).append(",").append(last);
   ByteVector salted = salted_password(password_.reveal(), salt, iterations);
   Digest client_key = hmac_sha256(salted, "Client Key"), server_key = hmac_sha256(salted, "Server Key");

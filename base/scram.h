@@ -1,5 +1,6 @@
 // SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) for both sides, sans I/O: messages in, messages out; nonces
-// from the caller. Channel binding is tls-exporter (RFC 9266).
+// from the caller. Channel binding is to whatever the connection gives: tls-exporter (RFC 9266) with TLS 1.3, with TLS 1.2 tls-unique (RFC
+// 5929), where its master secret is bound to the handshake (RFC 7627).
 //
 //   client                                                    server
 //     first()               ── n,,n=user,r=cnonce ──▶         client_first()   -> whose verifier is wanted
@@ -32,6 +33,14 @@ enum class ScramBinding : std::uint8_t {
   used,         // the mechanism is -PLUS
 };
 
+// What both ends of a TLS connection know of it, and nobody between them can make the same on both sides.
+struct ChannelBinding {
+  std::string_view type;  // as SCRAM names it, one of those below
+  ByteVector value;       // empty: there is none
+  bool empty() const { return value.empty(); }
+};
+inline constexpr std::string_view tls_exporter_binding = "tls-exporter", tls_unique_binding = "tls-unique";
+
 // What is stored of a user, or made up for one that isn't there: `known` false fails any proof, after the same work.
 struct ScramRecord {
   PasswordVerifier verifier;
@@ -40,9 +49,9 @@ struct ScramRecord {
 
 class ScramServer {
  public:
-  // `exporter`: the connection's tls-exporter value, where binding is used.
-  explicit ScramServer(ScramBinding binding = ScramBinding::unavailable, Bytes exporter = {})
-      : binding_(binding), exporter_(to_vector(exporter)) {}
+  // `channel`: the connection's, where binding is used.
+  explicit ScramServer(ScramBinding binding = ScramBinding::unavailable, ChannelBinding channel = {})
+      : binding_(binding), channel_(std::move(channel)) {}
 
   // The user's name. An authorization identity must be the same.
   Result<std::string> client_first(Bytes message);
@@ -54,7 +63,7 @@ class ScramServer {
 
  private:
   ScramBinding binding_;
-  ByteVector exporter_;
+  ChannelBinding channel_;
   ScramRecord record_;
   std::string gs2_header_, client_nonce_, nonce_;
   std::string messages_;  // the parts of AuthMessage so far
@@ -64,7 +73,7 @@ class ScramClient {
  public:
   // `nonce`: as above.
   ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding = ScramBinding::unavailable,
-              Bytes exporter = {});
+              ChannelBinding channel = {});
 
   // Whether SCRAM can carry name and password; Fault::usage if not.
   static Result<void> acceptable(std::string_view user, const Secret& password);
@@ -80,7 +89,7 @@ class ScramClient {
   std::string user_;
   Secret password_;
   std::string nonce_, gs2_header_;
-  ByteVector exporter_;
+  ByteVector channel_;  // empty: binding isn't used
   std::string messages_;
   Digest signature_;  // that the server must send
 };

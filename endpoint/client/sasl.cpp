@@ -18,11 +18,11 @@ ByteVector selection(std::string_view mechanism, Bytes initial_response) {
 
 }  // namespace
 
-SaslClient::SaslClient(std::string user, Secret password, std::string nonce, ByteVector exporter)
+SaslClient::SaslClient(std::string user, Secret password, std::string nonce, ChannelBinding channel)
     : user_(std::move(user)),
       password_(std::move(password)),
       nonce_(std::move(nonce)),
-      exporter_(std::move(exporter)) {}
+      channel_(std::move(channel)) {}
 
 Result<ByteVector> SaslClient::select(const std::vector<std::string_view>& offered) {
   GH_ASSERT(expects_ == Expects::selection);
@@ -30,7 +30,7 @@ Result<ByteVector> SaslClient::select(const std::vector<std::string_view>& offer
     return std::find(offered.begin(), offered.end(), name) != offered.end();
   };
   const auto scram = ScramClient::acceptable(user_, password_);
-  const bool bind = has(scram_sha_256_plus) && !exporter_.empty();
+  const bool bind = has(scram_sha_256_plus) && !channel_.empty();
   if (scram && (bind || has(scram_sha_256))) return select_scram(bind);
   if (has(plain)) return select_plain();
   if (!scram) return fail(scram.error());
@@ -40,9 +40,9 @@ Result<ByteVector> SaslClient::select(const std::vector<std::string_view>& offer
 Result<ByteVector> SaslClient::select_scram(bool bind) {
   mechanism_ = bind ? scram_sha_256_plus : scram_sha_256;
   const ScramBinding binding = bind                ? ScramBinding::used
-                               : exporter_.empty() ? ScramBinding::unavailable
+                               : channel_.empty() ? ScramBinding::unavailable
                                                    : ScramBinding::available;
-  scram_.emplace(std::move(user_), std::move(password_), std::move(nonce_), binding, exporter_);
+  scram_.emplace(std::move(user_), std::move(password_), std::move(nonce_), binding, channel_);
   expects_ = Expects::challenge;
   return selection(mechanism_, scram_->first());
 }

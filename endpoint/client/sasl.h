@@ -23,9 +23,8 @@ namespace gatehouse::endpoint {
 
 class SaslClient {
  public:
-  // `nonce`: to_base64() of 18 bytes from the generator. `exporter`: the connection's tls-exporter value (RFC 9266);
-  // empty: no channel binding.
-  SaslClient(std::string user, Secret password, std::string nonce, ByteVector exporter = {});
+  // `nonce`: to_base64() of 18 bytes from the generator. `channel`: the TLS connection's binding; empty: none.
+  SaslClient(std::string user, Secret password, std::string nonce, ChannelBinding channel = {});
 
   // Once. Fault::environment: none of the mechanisms can be used.
   Result<ByteVector> select(const std::vector<std::string_view>& offered);
@@ -45,7 +44,7 @@ class SaslClient {
   std::string user_;
   Secret password_;
   std::string nonce_;
-  ByteVector exporter_;
+  ChannelBinding channel_;
   std::string_view mechanism_;
   std::optional<ScramClient> scram_;
   Expects expects_ = Expects::selection;

@@ -38,8 +38,8 @@ class Session {
   // The collectors outlive the session. A server certificate that was verified is the caller's business.
   Session(Config config, const std::vector<Imc*>& imcs);
 
-  // Before start(): the TLS connection's tls-exporter value, to which SCRAM binds where the server can (RFC 9266).
-  void bind_channel(ByteVector exporter) { exporter_ = std::move(exporter); }
+  // Before start(): what SCRAM binds to where the server can.
+  void bind_channel(ChannelBinding channel) { channel_ = std::move(channel); }
 
   Step start();
   Step feed(Bytes plaintext);
@@ -74,7 +74,7 @@ class Session {
   ByteVector message(pttls::Type type, Bytes value);
 
   Config config_;
-  ByteVector exporter_;
+  ChannelBinding channel_;
   TncClient tnc_;
   std::optional<SaslClient> sasl_;  // from the selection on
   pttls::Framer framer_;

@@ -217,13 +217,23 @@ void Transport::finish(Bytes last, std::chrono::seconds patience) {
   }
 }
 
-ByteVector Transport::channel_binding() const {
+ChannelBinding Transport::channel_binding() const {
   constexpr std::string_view label = "EXPORTER-Channel-Binding";
-  ByteVector out(32);
-  if (SSL_version(state_->ssl) < TLS1_3_VERSION) return {};
-  if (SSL_export_keying_material(state_->ssl, reinterpret_cast<unsigned char*>(out.data()), out.size(), label.data(), label.size(), nullptr, 0, 1) != 1)
-    return {};
-  return out;
+  constexpr std::size_t exporter_size = 32, largest_finished = 64;
+  SSL* const ssl = state_->ssl;
+  if (SSL_version(ssl) >= TLS1_3_VERSION) {
+    ByteVector out(exporter_size);
+    if (SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(out.data()), out.size(), label.data(), label.size(), nullptr, 0, 1) != 1)
+      return {};
+    return {tls_exporter_binding, std::move(out)};
+  }
+  if (SSL_get_extms_support(ssl) != 1) return {};
+  // The first Finished of the handshake; no session is resumed here, so it is ours (RFC 5929 section 3.1).
+  ByteVector out(largest_finished);
+  const std::size_t size = SSL_get_finished(ssl, out.data(), out.size());
+  if (size == 0 || size > out.size()) return {};
+  out.resize(size);
+  return {tls_unique_binding, std::move(out)};
 }
 
 std::string Transport::description() const {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/scram.h"
 #include "base/bytes.h"
 #include "base/error.h"
 
@@ -42,9 +43,9 @@ class Transport {
   // These bytes, close_notify, then what the server still sends until it closes, for at most this long: closing a
   // socket with unread bytes would reset the connection and might take our last batch with it.
   void finish(Bytes last = {}, std::chrono::seconds patience = std::chrono::seconds(5));
-  // What SCRAM binds to: tls-exporter of RFC 9266, 32 bytes. Empty with TLS 1.2, where it is safe only with extensions that
-  // not every server has.
-  ByteVector channel_binding() const;
+  // What SCRAM binds to: tls-exporter (RFC 9266), with TLS 1.2 tls-unique (RFC 5929). Empty with TLS 1.2 where the server knows no
+  // extended master secret (RFC 7627), without which it isn't safe.
+  ChannelBinding channel_binding() const;
   // "TLSv1.3 TLS_AES_256_GCM_SHA384"
   std::string description() const;
 

@@ -112,6 +112,13 @@ struct Settings {
   pttls::ResultWidth sasl_result_width = pttls::ResultWidth::automatic;
   std::uint64_t max_evidence_bytes = std::uint64_t(256) << 20;
   unsigned max_empty_rounds = 256, max_retries = 5;
+  // Where PT-TLS is spoken, told to endpoints that come by EAP (TCG PB-PDP-Referral): a name, or an address of 4 or 16 bytes.
+  struct Referral {
+    pbtnc::PdpReferral::Kind kind = pbtnc::PdpReferral::Kind::fqdn;
+    ByteVector host;
+    std::uint16_t port = 271;
+  };
+  std::optional<Referral> referral;
   bool test_imv = false;     // for acceptance tests: an endpoint's Test collector may say what is recommended
   unsigned test_rounds = 0;  // times that it is asked to repeat its command
   std::string command = "gatehouse";  // how commands are named to the operator
@@ -122,7 +129,7 @@ struct Peer {
   std::string identity;       // authenticated: subject DN or user name; empty: not
   std::string identity_type;  // "certificate", "password", ""
   CertificateNames certificate{};  // of the identity, where it is one
-  ByteVector exporter;        // the TLS connection's tls-exporter value (RFC 9266); empty: none
+  ChannelBinding channel{};   // of the TLS connection; empty: none
 };
 
 }  // namespace gatehouse::server

@@ -15,7 +15,7 @@ SaslServer::SaslServer(Options options, std::string nonce) : options_(std::move(
 
 std::vector<std::string_view> SaslServer::offered() const {
   std::vector<std::string_view> out;
-  if (options_.scram && !options_.exporter.empty()) out.push_back(scram_sha_256_plus);
+  if (options_.scram && !options_.channel.empty()) out.push_back(scram_sha_256_plus);
   if (options_.scram) out.push_back(scram_sha_256);
   if (options_.plain) out.push_back(plain);
   return out;
@@ -83,9 +83,9 @@ SaslServer::Step SaslServer::on_selection(Bytes value) {
     state_ = AwaitingPlain{};
   } else {
     const ScramBinding binding = mechanism_ == scram_sha_256_plus ? ScramBinding::used
-                                 : !options_.exporter.empty()     ? ScramBinding::available
+                                 : !options_.channel.empty()     ? ScramBinding::available
                                                                   : ScramBinding::unavailable;
-    state_ = AwaitingScram{ScramServer(binding, options_.exporter)};
+    state_ = AwaitingScram{ScramServer(binding, options_.channel)};
   }
   if (selection->initial_response.empty()) return ask();
   return on_data(selection->initial_response);

@@ -29,7 +29,7 @@ class SaslServer {
  public:
   struct Options {
     pttls::ResultWidth width = pttls::ResultWidth::automatic;
-    ByteVector exporter;  // the connection's tls-exporter value (RFC 9266); empty: no channel binding
+    ChannelBinding channel;  // of the TLS connection; empty: none
     bool scram = true, plain = true;
   };
   struct Send {

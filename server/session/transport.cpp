@@ -140,7 +140,7 @@ void Session::on_version(const pttls::Message& m) {
     phase_ = Phase::authentication;
     SaslServer::Options options;
     options.width = settings_.sasl_result_width;
-    options.exporter = peer.exporter;
+    options.channel = peer.channel;
     sasl_ = std::make_unique<SaslServer>(std::move(options), to_base64(host_.random(18)));
     return perform(sasl_->start(), {});
   }

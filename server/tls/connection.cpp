@@ -172,7 +172,7 @@ class PtTlsConnection final : public Connection, public SessionHost {
   void begin_session_for(Result<void> status) {
     SSL* const ssl = stream_.native();
     const std::string subject = peer_subject(ssl);
-    Peer peer{address_, subject, subject.empty() ? "" : "certificate", peer_certificate_names(ssl), tls_exporter(ssl)};
+    Peer peer{address_, subject, subject.empty() ? "" : "certificate", peer_certificate_names(ssl), channel_binding(ssl)};
     session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     begin_trace(SSL_get_version(ssl), SSL_get_cipher_name(ssl), subject, subject.empty() ? "" : "certificate");

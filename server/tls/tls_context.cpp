@@ -126,15 +126,23 @@ std::string refused_certificate(SSL* ssl) {
   return why != nullptr ? *why : std::string();
 }
 
-ByteVector tls_exporter(SSL* ssl) {
+ChannelBinding channel_binding(SSL* ssl) {
   constexpr std::string_view label = "EXPORTER-Channel-Binding";
-  if (SSL_version(ssl) != TLS1_3_VERSION) return {};
-  ByteVector out(32);
-  // The context is there, and empty.
-  if (SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(out.data()), out.size(), label.data(), label.size(),
-                                 reinterpret_cast<const unsigned char*>(""), 0, 1) != 1)
-    return {};
-  return out;
+  constexpr std::size_t exporter_size = 32, largest_finished = 64;
+  if (SSL_version(ssl) >= TLS1_3_VERSION) {
+    ByteVector out(exporter_size);
+    if (SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(out.data()), out.size(), label.data(), label.size(),
+                                   reinterpret_cast<const unsigned char*>(""), 0, 1) != 1)
+      return {};
+    return {tls_exporter_binding, std::move(out)};
+  }
+  if (SSL_get_extms_support(ssl) != 1) return {};
+  // The first Finished of the handshake: the client's, and in a resumed session ours (RFC 5929 section 3.1).
+  ByteVector out(largest_finished);
+  const std::size_t size = SSL_session_reused(ssl) == 1 ? SSL_get_finished(ssl, out.data(), out.size()) : SSL_get_peer_finished(ssl, out.data(), out.size());
+  if (size == 0 || size > out.size()) return {};
+  out.resize(size);
+  return {tls_unique_binding, std::move(out)};
 }
 
 std::string peer_subject(SSL* ssl) {

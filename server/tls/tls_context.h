@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/scram.h"
 #include "base/x509.h"
 #include "server/config/config.h"
 
@@ -47,8 +48,9 @@ ByteVector peer_issuer(SSL* ssl);
 bool still_verifies(SSL_CTX* context, X509* certificate, STACK_OF(X509)* path);
 // Why the client's certificate was refused in the handshake: whose, and what is wrong with it; empty: it wasn't.
 std::string refused_certificate(SSL* ssl);
-// The connection's channel binding of type tls-exporter (RFC 9266), 32 bytes; empty below TLS 1.3.
-ByteVector tls_exporter(SSL* ssl);
+// What SCRAM may bind to: tls-exporter (RFC 9266), with TLS 1.2 tls-unique (RFC 5929). Empty with TLS 1.2 where the client knows no
+// extended master secret (RFC 7627), without which it isn't safe.
+ChannelBinding channel_binding(SSL* ssl);
 // What TLS says of the last error, without secrets.
 std::string tls_error();
 

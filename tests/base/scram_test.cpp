@@ -69,9 +69,10 @@ TEST(Scram, AgreesWithRfc7677OnBothSides) {
 Result<ByteVector> exchange(std::string user, std::string password, const ScramRecord& record,
                             ScramBinding client_binding = ScramBinding::unavailable,
                             ScramBinding server_binding = ScramBinding::unavailable,
-                            std::string_view client_exporter = {}, std::string_view server_exporter = {}) {
-  ScramClient client(user, secret(std::move(password)), "client-nonce", client_binding, as_bytes(client_exporter));
-  ScramServer server(server_binding, as_bytes(server_exporter));
+                            std::string_view client_exporter = {}, std::string_view server_exporter = {},
+                            std::string_view client_type = tls_exporter_binding) {
+  ScramClient client(user, secret(std::move(password)), "client-nonce", client_binding, {client_type, to_vector(as_bytes(client_exporter))});
+  ScramServer server(server_binding, {tls_exporter_binding, to_vector(as_bytes(server_exporter))});
   GH_TRY(const std::string claimed, server.client_first(client.first()));
   EXPECT_EQ(claimed, user);
   GH_TRY(const ByteVector answer, client.respond_blocking(server.challenge(record, "server-nonce")));
@@ -94,6 +95,8 @@ TEST(Scram, ChannelBindingHasToBeTheSame) {
   using enum ScramBinding;
   EXPECT_TRUE(exchange("u", "p", record, used, used, "exporter", "exporter"));
   EXPECT_EQ(exchange("u", "p", record, used, used, "exporter", "exporteR").error().fault, Fault::denied);
+  // Of another type, it isn't the same whatever it is.
+  EXPECT_EQ(exchange("u", "p", record, used, used, "exporter", "exporter", tls_unique_binding).error().fault, Fault::protocol);
   EXPECT_TRUE(exchange("u", "p", record, available, unavailable, "exporter", ""));
   EXPECT_TRUE(exchange("u", "p", record, unavailable, available, "", "exporter"));
   EXPECT_EQ(exchange("u", "p", record, available, available, "exporter", "exporter").error().fault, Fault::protocol)

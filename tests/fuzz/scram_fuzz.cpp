@@ -17,7 +17,7 @@ const PasswordVerifier& verifier() {
   return made;
 }
 ScramClient client(ScramBinding binding) {
-  return ScramClient("user", Secret(as_bytes("Ar3etTnp")), "client", binding, as_bytes("exporter"));
+  return ScramClient("user", Secret(as_bytes("Ar3etTnp")), "client", binding, {tls_unique_binding, to_vector(as_bytes("twelve bytes"))});
 }
 
 // Iteration counts near the bound would take the fuzzer's time; whether they are refused is for the unit test.
@@ -32,13 +32,13 @@ bool cheap(Bytes message) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes input(reinterpret_cast<const std::byte*>(data), size);
   for (const ScramBinding binding : {ScramBinding::unavailable, ScramBinding::available, ScramBinding::used}) {
-    ScramServer first(binding, as_bytes("exporter"));
+    ScramServer first(binding, {tls_exporter_binding, to_vector(as_bytes("exporter"))});
     if (const auto user = first.client_first(input)) {
       expect(!user->empty() && user->size() <= 255);
       (void)first.challenge({verifier(), true}, "server");
       expect(!first.client_final(input));
     }
-    ScramServer last(binding == ScramBinding::available ? ScramBinding::unavailable : binding, as_bytes("exporter"));
+    ScramServer last(binding == ScramBinding::available ? ScramBinding::unavailable : binding, {tls_unique_binding, to_vector(as_bytes("twelve bytes"))});
     ScramClient peer = client(binding);
     expect(last.client_first(peer.first()).has_value());
     const ByteVector challenge = last.challenge({verifier(), true}, "server");

@@ -109,22 +109,23 @@ Played play(Exchange& exchange, endpoint::SaslClient& client) {
   }
   return {std::nullopt, std::string(client.mechanism())};
 }
-endpoint::SaslClient client(std::string user, std::string password, ByteVector exporter = {}) {
-  return endpoint::SaslClient(std::move(user), secret(std::move(password)), client_nonce, std::move(exporter));
+endpoint::SaslClient client(std::string user, std::string password, ChannelBinding channel = {}) {
+  return endpoint::SaslClient(std::move(user), secret(std::move(password)), client_nonce, std::move(channel));
 }
 
 TEST(Sasl, BothSidesAgreeOnTheBestMechanism) {
-  const ByteVector exporter(32, std::byte{9});
+  const ChannelBinding exporter{tls_exporter_binding, ByteVector(32, std::byte{9})}, unique{tls_unique_binding, ByteVector(12, std::byte{9})};
   struct Row {
     SaslServer::Options options;
-    ByteVector client_exporter;
+    ChannelBinding client_channel;
     const char* mechanism;
   };
   const Row rows[] = {
       {{}, {}, "SCRAM-SHA-256"},
       {{}, exporter, "SCRAM-SHA-256"},
-      {{.exporter = exporter}, {}, "SCRAM-SHA-256"},
-      {{.exporter = exporter}, exporter, "SCRAM-SHA-256-PLUS"},
+      {{.channel = exporter}, {}, "SCRAM-SHA-256"},
+      {{.channel = exporter}, exporter, "SCRAM-SHA-256-PLUS"},
+      {{.channel = unique}, unique, "SCRAM-SHA-256-PLUS"},
       {{.scram = false}, exporter, "PLAIN"},
       {{.plain = false}, {}, "SCRAM-SHA-256"},
   };
@@ -133,7 +134,7 @@ TEST(Sasl, BothSidesAgreeOnTheBestMechanism) {
       SaslServer::Options options = row.options;
       options.width = width;
       Exchange exchange(options);
-      auto carol = client("carol", "Ar3etTnp", row.client_exporter);
+      auto carol = client("carol", "Ar3etTnp", row.client_channel);
       const Played played = play(exchange, carol);
       EXPECT_FALSE(played.error) << row.mechanism << ": " << (played.error ? played.error->text() : "");
       EXPECT_EQ(played.mechanism, row.mechanism);
@@ -257,16 +258,19 @@ TEST(Sasl, PlainThatIsntWellFormedNeverReachesThePasswordCheck) {
 // Somebody took -PLUS out of the offer: the client says that it could have bound, and the server knows that it had
 // offered.
 TEST(Sasl, AnOfferThatWasCutIsNoticed) {
-  const ByteVector exporter(32, std::byte{9});
-  Exchange exchange({.exporter = exporter});
+  const ChannelBinding exporter{tls_exporter_binding, ByteVector(32, std::byte{9})}, unique{tls_unique_binding, ByteVector(12, std::byte{9})};
+  Exchange exchange({.channel = exporter});
   auto carol = client("carol", "Ar3etTnp", exporter);
   exchange.receive(Type::sasl_selection, carol.select({"SCRAM-SHA-256", "PLAIN"}).value());
   EXPECT_NE(exchange.ended_as<SaslServer::Rejected>(), nullptr);
 
-  Exchange other({.exporter = ByteVector(32, std::byte{8})});
+  Exchange other({.channel = {tls_exporter_binding, ByteVector(32, std::byte{8})}});
   auto bound = client("carol", "Ar3etTnp", exporter);
   EXPECT_TRUE(play(other, bound).error) << "two TLS connections with somebody between them";
   EXPECT_NE(other.ended_as<SaslServer::Rejected>(), nullptr);
+  Exchange older({.channel = unique});
+  auto newer = client("carol", "Ar3etTnp", exporter);
+  EXPECT_TRUE(play(older, newer).error) << "TLS 1.2 on one side, TLS 1.3 on the other";
 }
 
 TEST(SaslClient, TakesNoSuccessWithoutProof) {

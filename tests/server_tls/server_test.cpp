@@ -206,6 +206,56 @@ TEST_F(ServerTest, TakesPasswordsAndKeepsThemOutOfTheLog) {
     EXPECT_NE(text.find(line), std::string::npos) << line;
 }
 
+// tls-exporter with TLS 1.3; tls-unique with TLS 1.2, where the master secret is bound to the handshake.
+TEST_F(ServerTest, ScramBindsToTheConnectionWithEachTls) {
+  server::UserFile users;
+  ASSERT_TRUE(users.set("host1", Secret(std::string("correct horse battery"))));
+  config.users = folder + "/users.db";
+  ASSERT_TRUE(users.save(config.users));
+  config.auth = server::Auth::sasl;
+  start();
+  const auto binding = [](SSL* ssl) -> ChannelBinding {
+    ByteVector out(SSL_version(ssl) == TLS1_3_VERSION ? 32 : 12);
+    constexpr std::string_view label = "EXPORTER-Channel-Binding";
+    if (SSL_version(ssl) == TLS1_3_VERSION) {
+      EXPECT_EQ(SSL_export_keying_material(ssl, reinterpret_cast<unsigned char*>(out.data()), out.size(), label.data(), label.size(), nullptr, 0, 1), 1);
+      return {tls_exporter_binding, out};
+    }
+    EXPECT_EQ(SSL_get_finished(ssl, out.data(), out.size()), 12U);
+    return {tls_unique_binding, out};
+  };
+  const auto succeeds = [&](const TlsWanted& wanted, bool same) {
+    TlsPeer peer(server->port(), wanted);
+    EXPECT_TRUE(peer.good()) << peer.error();
+    Client client(*endpoint, {.user = "host1", .password = "correct horse battery"});
+    ChannelBinding channel = binding(peer.ssl());
+    if (!same) channel.value.front() ^= std::byte{1};
+    client.session().bind_channel(std::move(channel));
+    speak(peer, client.session());
+    return client.session().outcome().has_value();
+  };
+  std::size_t bound = 0;
+  const auto bound_until_now = [&] {
+    const std::string text = log->text();
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = text.find("SCRAM-SHA-256-PLUS authentication successful", at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  for (const int version : {TLS1_3_VERSION, TLS1_2_VERSION}) {
+    TlsWanted wanted;
+    wanted.version = version;
+    EXPECT_TRUE(succeeds(wanted, true)) << log->text();
+    EXPECT_EQ(bound_until_now(), ++bound) << log->text();
+    EXPECT_FALSE(succeeds(wanted, false));
+  }
+  // Without it tls-unique could be the same on two connections: it isn't offered, and the client doesn't think that it was cut.
+  TlsWanted weak;
+  weak.version = TLS1_2_VERSION;
+  weak.extended_master_secret = false;
+  EXPECT_TRUE(succeeds(weak, true)) << log->text();
+  EXPECT_EQ(bound_until_now(), bound);
+}
+
 // Guessing from one address gets slow, for as long as nobody there knows a password.
 TEST_F(ServerTest, LetsWaitWhoseAddressSentWrongPasswords) {
   server::UserFile users;

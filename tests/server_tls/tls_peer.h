@@ -21,6 +21,7 @@ struct TlsWanted {
   std::string certificate, key;  // PEM; empty: none
   bool renegotiation = false;
   std::string from{};  // address; empty: any
+  bool extended_master_secret = true;
 };
 
 class TlsPeer {
@@ -42,6 +43,7 @@ class TlsPeer {
     SSL_CTX_set_security_level(context_, 0);  // old versions and weak ciphers are what some tests offer
     SSL_CTX_set_min_proto_version(context_, wanted.version);
     SSL_CTX_set_max_proto_version(context_, wanted.version);
+    if (!wanted.extended_master_secret) SSL_CTX_set_options(context_, SSL_OP_NO_EXTENDED_MASTER_SECRET);
     if (!wanted.ciphers.empty() && SSL_CTX_set_cipher_list(context_, wanted.ciphers.c_str()) != 1) return;
     if (!wanted.certificate.empty() && (SSL_CTX_use_certificate_chain_file(context_, wanted.certificate.c_str()) != 1 ||
                                         SSL_CTX_use_PrivateKey_file(context_, wanted.key.c_str(), SSL_FILETYPE_PEM) != 1))
