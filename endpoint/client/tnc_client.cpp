@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hash.h"
+#include "base/hex.h"
 
 namespace gatehouse::endpoint {
 namespace {
@@ -17,6 +18,14 @@ std::uint32_t first_identifier(const TncClient::Config& config) {
 }
 
 bool is(const pbtnc::Message& m, std::uint32_t type) { return m.is(pbtnc::vendor_ietf, type); }
+
+std::string description(const pbtnc::PdpReferral& referral) {
+  using Kind = pbtnc::PdpReferral::Kind;
+  if (referral.protocol != pbtnc::PdpReferral::protocol_pt_tls || !(referral.is(Kind::fqdn) || referral.is(Kind::ipv4) || referral.is(Kind::ipv6)))
+    return "the server refers to another one in a way that isn't known here";
+  const std::string host = referral.is(Kind::fqdn) ? escaped(as_text(referral.host), 253) : "the address " + to_hex(referral.host);
+  return "the server speaks PT-TLS at " + host + ", port " + std::to_string(referral.port);
+}
 
 Recommendation recommendation_of(std::uint16_t code) {
   return code == 1 ? Recommendation::allow : code == 3 ? Recommendation::isolate : Recommendation::block;
@@ -181,6 +190,7 @@ TncClient::Step TncClient::receive(Bytes bytes) {
 Result<void> TncClient::deliver(const pbtnc::Batch& batch) {
   bool spoke = false;
   for (const pbtnc::Message& m : batch.messages) {
+    if (m.is(pbtnc::vendor_tcg, pbtnc::type::tcg_pdp_referral) && config_.log) config_.log(description(pbtnc::pdp_referral(m)));
     if (!is(m, pbtnc::type::pa)) continue;
     const pbtnc::PaMessage pa = pbtnc::pa_message(m);
     spoke = true;

@@ -458,6 +458,11 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"max_connections", count(c.radius.max_connections, 1, 65'536)},
         {"max_connections_per_address", count(c.radius.max_connections_per_address, 1, 65'536)},
         {"connect_seconds", span(c.radius.connect_deadline, 1, 60)},
+        {"referral",
+         [&](const toml::node& n, const std::string& k) {
+           c.radius.referral = n.value_or(std::string());
+           if (!parse_referral(c.radius.referral)) r.mistake(n.source(), k, "wants HOST:PORT, a name or an address, and a port from 1 to 65535");
+         }},
         {"eap_tnc", flag(c.radius.eap_tnc)},
         {"upstream_seconds", span(c.radius.upstream_timeout, 1, 10)},
         {"upstream",

@@ -1,6 +1,9 @@
 #include "server/config/listen_address.h"
 
+#include <algorithm>
 #include <charconv>
+
+#include "server/config/address_prefix.h"
 
 namespace gatehouse::server {
 
@@ -14,6 +17,17 @@ std::optional<ListenAddress> parse_listen_address(std::string_view text) {
   std::string_view host = text.substr(0, colon);
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   out.host = host == "*" ? "::" : host;
+  return out;
+}
+
+std::optional<ListenAddress> parse_referral(std::string_view text) {
+  auto out = parse_listen_address(text);
+  if (!out || out->port == 0 || text.starts_with("*")) return std::nullopt;
+  const bool name = out->host.size() <= 253 && std::all_of(out->host.begin(), out->host.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
+  });
+  const bool address = text.front() == '[' && out->host.find('/') == std::string::npos && parse_prefix(out->host);
+  if (!name && !address) return std::nullopt;
   return out;
 }
 

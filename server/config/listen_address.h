@@ -14,5 +14,8 @@ struct ListenAddress {
 };
 // nullopt: not ADDRESS:PORT, or a port beyond 65535.
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
+// "pdp.example.org:271", "[2001:db8::1]:271": a host name of up to 253 letters, digits, dots and hyphens, or an address, and a port
+// that isn't 0.
+std::optional<ListenAddress> parse_referral(std::string_view text);
 
 }  // namespace gatehouse::server

@@ -85,6 +85,7 @@ struct RadiusConfig {
   std::string gateway_ca, gateway_crl;              // of the certificates of clients over TLS
   std::size_t max_connections = 1'024, max_connections_per_address = 128;  // of TCP and TLS
   std::chrono::seconds connect_deadline{10};        // for the handshake of TLS, and for the first authentic packet over TCP
+  std::string referral;  // HOST:PORT, where endpoints that come by EAP are told that PT-TLS is spoken; empty: they aren't
   bool eap_tnc = false;  // EAP type 38 for clients that don't know PT-EAP
   std::vector<RadiusUpstream> upstream;             // in order of preference
   std::chrono::seconds upstream_timeout{3};         // of each attempt

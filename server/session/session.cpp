@@ -322,12 +322,21 @@ void Session::advance() {
   std::size_t pending = 0;
   for (const auto& imv : imvs_) pending += imv->pending_bytes();
   if (!host_.has_room(pending)) return;  // on_room() comes
+  refer();
   enqueue();
   if (queue_.bytes() > max_waiting_bytes) return refuse_batch(local_error("more to answer than the endpoint takes"));
   const ByteVector messages = queue_.take();
   answer_due_ = false;
   send_batch(pbtnc::BatchType::sdata, messages);
   await_client();
+}
+
+// Once, with the first answer: over PT-TLS it could come back without a gateway.
+void Session::refer() {
+  if (carrier_ != Carrier::pt_eap || !settings_.referral || std::exchange(referred_, true)) return;
+  Writer w;
+  pbtnc::append_pdp_referral(w, settings_.referral->kind, settings_.referral->port, settings_.referral->host);
+  queue_.push(std::move(w).take());
 }
 
 // What the IMVs said waits in the queue for a batch that has room for it.

@@ -99,6 +99,7 @@ class Session {
   std::shared_ptr<evidence::Kept> evidence_to_keep();
   void conclude();
   void enqueue();
+  void refer();
   void send_result();
   void send_what_fits();
   void log_verdict(pipeline::Recommendation told);
@@ -137,6 +138,7 @@ class Session {
   pipeline::Recommendation told_ = pipeline::Recommendation::none;  // in RESULT
   std::optional<pipeline::Recommendation> concluded_;
   bool unknown_device_ = false;  // all that keeps the endpoint out is that it isn't enrolled
+  bool referred_ = false;
   unsigned retries_ = 0, empty_rounds_ = 0, transport_errors_ = 0;
   std::uint64_t evidence_bytes_ = 0;
   std::int64_t started_ = 0, last_retry_ = 0;

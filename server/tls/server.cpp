@@ -52,6 +52,22 @@ Error policy_error(const policy::Mistakes& mistakes, const std::string& file) {
   return Error{Fault::usage, "the policy has mistakes", {}, 0, file, all};
 }
 
+// As the configuration has it, which was checked.
+std::optional<Settings::Referral> referral_of(const std::string& text) {
+  const auto where = parse_referral(text);
+  if (!where) return std::nullopt;
+  error_code ec;
+  const auto address = asio::ip::make_address(where->host, ec);
+  using Kind = pbtnc::PdpReferral::Kind;
+  if (ec) return Settings::Referral{Kind::fqdn, to_vector(as_bytes(where->host)), where->port};
+  if (address.is_v6()) {
+    const auto bytes = address.to_v6().to_bytes();
+    return Settings::Referral{Kind::ipv6, to_vector(std::as_bytes(std::span(bytes))), where->port};
+  }
+  const auto bytes = address.to_v4().to_bytes();
+  return Settings::Referral{Kind::ipv4, to_vector(std::as_bytes(std::span(bytes))), where->port};
+}
+
 Result<tcp::endpoint> endpoint_of(const std::string& text) {
   const auto where = parse_listen_address(text);
   error_code ec;
@@ -77,6 +93,7 @@ Result<void> Server::Impl::load() {
   s->total_deadline = config.total_deadline;
   s->test_imv = config.test_imv;
   s->test_rounds = config.test_rounds;
+  s->referral = referral_of(config.radius.referral);
   if (config.test_imv)
     log::write(log::Level::warning, {}, "the Test IMV is on ([imv] test): endpoints' Test collectors say what is recommended; not for production");
   if (!config.policy_file.empty()) {
@@ -125,6 +142,7 @@ Result<void> Server::Impl::load() {
       if (!read->radius.client_ocsp.empty() && !status)
         return fail(Error{Fault::usage, "OCSP is turned on by a restart only", {}, 0, config.file, "radius.client_ocsp"});
       again.radius = read->radius;
+      s->referral = referral_of(again.radius.referral);
     }
     GH_TRY(auto settings_of_radius, RadiusSettings::load(again));
     radius->reload(std::move(settings_of_radius));

@@ -103,6 +103,13 @@ TEST_F(ConfigFile, SaysWhereRevocationListsAreFetchedFrom) {
             std::vector<std::string>{"0: pt_tls.client_crl: is missing: the file that what pt_tls.client_crl_url names is fetched into"});
 }
 
+TEST(Referral, IsAHostAndAPort) {
+  for (const char* const good : {"pdp.example.org:271", "192.0.2.7:5271", "[2001:db8::1]:271", "h:1"}) EXPECT_TRUE(parse_referral(good)) << good;
+  EXPECT_EQ(parse_referral("[2001:db8::1]:271")->host, "2001:db8::1");
+  for (const char* const bad : {"", "pdp.example.org", ":271", "pdp:0", "pdp:65536", "*:271", "[2001:db8::/32]:271", "[pdp.example.org/]:271", "a b:271", "2001:db8::1:271"})
+    EXPECT_FALSE(parse_referral(bad)) << bad;
+}
+
 TEST_F(ConfigFile, SaysWhatIsKeptOfEvidence) {
   const auto config = read(least + rest);
   EXPECT_EQ(config->keep_evidence, Keep::refused);

@@ -70,6 +70,7 @@ class GatewayPeer {
     std::string server_name = "localhost";
     const char* from = "127.0.0.1";
     std::string device_id;  // empty: its own
+    std::vector<std::string>* heard = nullptr;  // what its log says
     std::shared_ptr<endpoint::KeptSession> session;  // of TLS, to be resumed; null: none is
   };
   GatewayPeer(std::uint16_t port, const Machine& machine, const std::string& ca, const As& as)
@@ -85,6 +86,7 @@ class GatewayPeer {
     EXPECT_TRUE(tunnel) << tunnel.error().text();
     endpoint::EapClient::Config config;
     config.tnc.max_batch = as.max_batch;
+    if (as.heard != nullptr) config.tnc.log = [heard = as.heard](const std::string& line) { heard->push_back(line); };
     config.outer_identity = as.outer;
     config.user = as.user;
     config.password = Secret(as_bytes(as.password));
