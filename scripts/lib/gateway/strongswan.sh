@@ -127,6 +127,7 @@ endpoint_boots base
 judge "strongSwan, the machine as it was: allow" "$(tunnel allow)"
 disconnect_vpn endpoint
 . "$root/scripts/lib/gateway/strongswan_ways.sh"
+. "$root/scripts/lib/gateway/strongswan_scenarios.sh"
 . "$root/scripts/lib/gateway/strongswan_two.sh"
 # It is cut off by the name that its gateway told, which is the certificate's subject in DER here.
 by_certificate
