@@ -466,7 +466,8 @@ class Bench:
         server, n = self.gateways(), self.scale['attestations']
         self.first(server, MAIN_ENDPOINTS)
         self.first(server, MAIN_ENDPOINTS, 'main', '--radius')
-        return self.interleaved(self.scale['rounds'], {'pt_tls_us': lambda: self.first(server, n), 'radius_us': lambda: self.first(server, n, 'main', '--radius')},
+        return self.interleaved(self.scale['rounds'], {'pt_tls_us': lambda: self.first(server, n), 'radius_us': lambda: self.first(server, n, 'main', '--radius'),
+                                                       'radius_large_us': lambda: self.first(server, n, 'main', '--radius', '--fragment-size', '3072')},
                                 'server CPU behind gateways')
 
     def waiting(self, server, n, requests, *options):

@@ -6,16 +6,16 @@
 // It knows no socket, no TLS and no PB-TNC: evidence bytes in, a verdict out. `verify` and `serve` run on it.
 //
 //   Pipeline pipeline({.threads = 2});
-//   auto evidence = pipeline.open(std::move(context), [](Result<Verdict> verdict) { ... });  // called once, on a worker
+//   auto evidence = pipeline.open(std::move(context), [](Result<Verdict> verdict) { ... });  // called once, on any thread
 //   evidence->submit({.stream = Stream::ima, .format = Format::ima_binary, .bytes = ...});
 //   evidence->finish(std::move(quote));
 //
 // Every Evidence is gone before its Pipeline.
 //
-// Guarantees: submit() and finish() never block and never refuse; the caller asks has_room() before it lets the endpoint
-// send, and a segment's bytes count until it has been judged. One session's calls come from one thread at a time (its
-// strand). The completion is called exactly once for each session, also when it was cancelled (Fault::denied,
-// "cancelled"). A failure inside (store, memory) completes with an error or a verdict that is not allow.
+// Guarantees: submit() and finish() wait for nobody and never refuse, small segments are judged in them; the caller asks
+// has_room() before it lets the endpoint send, and a segment's bytes count until it has been judged. One session's calls
+// come from one thread at a time (its strand). The completion is called exactly once, within finish() too, also when the
+// session was cancelled (Fault::denied, "cancelled"). A failure inside completes with an error or a verdict that isn't allow.
 #pragma once
 
 #include <chrono>

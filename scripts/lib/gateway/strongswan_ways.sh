@@ -60,6 +60,13 @@ if [ -e "$collectors/imc-test.so" ]; then
     $imc_test.retry_command=allow -- sessions=2 --log 'sending PB-TNC CRETRY batch' "${allowed[@]}"
   way "another one, and isolated again" isolate $imc_test.command=isolate $imc_test.retry=yes -- sessions=2 \
     --log 'sending PB-TNC CRETRY batch'
+  scenario='scenario 19 (tnccs-dynamic), the half that is PB-TNC: '
+  way "isolated, not compliant in something minor" isolate $imc_test.command=isolate -- --log "assessment result is 'non-compliant minor'"
+  scenario='scenario 8 (tnccs-20-hcd-eap), without a printer: '
+  by_certificate
+  way "referred to PT-TLS, and refused" block $imc_test.command=block -- --log "PDP server 'pdp.interop' is listening on port 271" \
+    --log 'received EAP_FAILURE' 'record.identity=CN=endpoint,O=Gatehouse interop'
+  cp "$vpn/swanctl.conf" "$vpn/endpoint/swanctl.conf"
   scenario='scenario 3 (tnccs-20-block): '
   way "what its collector says" block $imc_test.command=block -- --log 'received EAP_FAILURE'
   cp "$vpn/tnc_config" "$vpn/endpoint/tnc_config"

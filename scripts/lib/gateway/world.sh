@@ -91,7 +91,7 @@ declare -A server_pids=()
 # serve HOST NAME ADDRESS [TOML]: gatehouse serve with a state of its own, and this in its configuration besides.
 serve() {
   mkdir -m 700 -p "$work/$2"
-  sed -e "s|\"state\"|\"$2\"|; s|10\.84\.0\.2:181|$3:181|" "$recipes/gatehouse.toml" >"$work/$2.toml"
+  sed -e "s|\"state\"|\"$2\"|; s|10\.84\.0\.2:181|$3:181|; s|^\[radius\]|&\nreferral = \"pdp.interop:271\"|" "$recipes/gatehouse.toml" >"$work/$2.toml"
   printf '%s\n' "${4:-}" >>"$work/$2.toml"
   printf '[policy]\nunknown_devices = "block"\n[groups.all]\nask = [{ type = "TPMRA", on_fail = "isolate", on_noresult = "block" }]\n' \
     >"$work/policy.toml"
