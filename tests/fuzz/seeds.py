@@ -133,6 +133,9 @@ add("enrolment_fuzz", b"\x01\x00\x00\x00" + bytes(48) + sized(90) + sized(88) + 
 add("enrolment_fuzz", b"\x01\x00\x00\x00" + bytes(32) + sized(68) + sized(68))
 add("enrolment_fuzz", b"\x01\x00\x00\x00" + bytes(64))
 add("enrolment_fuzz", b"\x01\x05\x00\x00" + sized(8) + sized(20))
+for path in ("list.pem", "list.der"):
+    with open(os.path.join(tree, "tests/data/revocation", path), "rb") as f:
+        add("revocation_lists_fuzz", f.read())
 for path in ("good.der", "revoked.der"):
     with open(os.path.join(tree, "tests/data/ocsp", path), "rb") as f:
         add("ocsp_fuzz", f.read())
