@@ -88,12 +88,12 @@ void Server::Impl::end_leases() {
 
 Result<void> Server::Impl::fetch_lists() {
   std::vector<ListSource> sources;
-  RadiusConfig& radius = config.radius;
+  RadiusConfig& gateways = config.radius;
   for (const auto& [file, ca, urls] : {std::tuple{&config.client_crl, &config.client_ca, &config.client_crl_url},
                                        {&config.ak_crl, &config.ak_ca, &config.ak_crl_url},
                                        {&config.ek_crl, &config.ek_ca, &config.ek_crl_url},
-                                       {&radius.client_crl, &radius.client_ca, &radius.client_crl_url},
-                                       {&radius.gateway_crl, &radius.gateway_ca, &radius.gateway_crl_url}})
+                                       {&gateways.client_crl, &gateways.client_ca, &gateways.client_crl_url},
+                                       {&gateways.gateway_crl, &gateways.gateway_ca, &gateways.gateway_crl_url}})
     if (!urls->empty()) sources.push_back({*file, *ca, *urls});
   if (sources.empty()) return {};
   GH_TRY(lists, ListFetcher::start(std::move(sources)));
