@@ -243,7 +243,7 @@ class Scenario : public testing::Test {
 
  private:
   static Told converse(Host& host, const Meddling& meddling, const std::function<bool(Bytes)>& write,
-                       const std::function<ByteVector()>& read, ByteVector channel) {
+                       const std::function<ByteVector()>& read, ChannelBinding channel) {
     endpoint::OsImc os(host.os, host.sources);
     endpoint::SwimaImc swima({.subscriptions = host.subscriptions}, *host.software);
     auto boot = endpoint::firmware_evidence(host.machine.log, HashAlgorithm::sha256, {});
