@@ -149,7 +149,8 @@ constexpr unsigned max_threads = 1023;
 // So few entries are looked up and extended where they were parsed: waking another thread for them costs more.
 constexpr std::size_t small_batch = 1024;
 // So small a segment is judged on the thread that brings it, where none of its session's waits: oneTBB's threads would be
-// woken for it, and look for more in vain, which costs as much as the work.
+// woken for it, and look for more in vain, which costs as much as the work. Not where files' signatures are verified: with
+// those a peer could keep that thread from everybody else.
 constexpr std::size_t small_segment = 65'536;
 // So little evidence is concluded there, too.
 constexpr std::size_t small_session = std::size_t(1) << 20;
@@ -452,19 +453,20 @@ Pipeline::~Pipeline() { state_->graph.wait_for_all(); }
 std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion) {
   auto cache = state_->cache_for(context);
   auto signatures = state_->signatures_for(context);
+  const bool verifies = signatures != nullptr;
   auto proved = state_->proved_for(context);
   auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures),
                                            std::move(proved), state_->sums);
   State* const state = state_.get();
   return std::make_unique<EvidenceHandle>(
       std::move(session),
-      [state](const SessionPtr& s, Segment segment) {
+      [state, verifies](const SessionPtr& s, Segment segment) {
         s->segments_taken.add(1);
         s->bytes_taken.add(segment.bytes.size());
         s->bytes.fetch_add(segment.bytes.size());
         state->in_flight.fetch_add(segment.bytes.size());
         s->outstanding.fetch_add(1, std::memory_order_acq_rel);
-        const bool small = segment.bytes.size() <= small_segment;
+        const bool small = !verifies && segment.bytes.size() <= small_segment;
         if (!s->parse.push(std::make_shared<Segment>(std::move(segment)))) return;
         if (!small || s->parse.drain(1, [&](const std::shared_ptr<Segment>& first) { state->parse_segment(s, *first); }))
           state->put(state->parse, s);
