@@ -133,7 +133,7 @@ Result<void> shrink(Batch& batch, std::uint64_t block) {
   }
   for (std::uint64_t index = block * block_size; index < (block + 1) * block_size; ++index) batch.erase(entry_key(index));
   batch.erase_late(live_key(block));
-  batch.put(block_key(block), as_text(tree.root().view()));
+  batch.put(block_key(block), std::string(as_text(tree.root().view())));
   return {};
 }
 

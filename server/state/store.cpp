@@ -99,8 +99,8 @@ std::unexpected<Error> not_open() {
 
 }  // namespace
 
-StoreView::StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, RowCache* cache, std::shared_lock<std::shared_mutex> open)
-    : families_(families), open_(std::move(open)), batch_(batch), cache_(cache) {}
+StoreView::StoreView(Families families, const Rows* rows, RowCache* cache, std::shared_lock<std::shared_mutex> open)
+    : families_(families), open_(std::move(open)), rows_(rows), cache_(cache) {}
 
 void StoreView::pin() {
   if (families_.db == nullptr) return;
@@ -111,17 +111,15 @@ void StoreView::pin() {
 
 Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
   if (families_.db == nullptr) return not_open();
-  for (const LateRows* const rows : {&fresh_, &late_})
-    if (!rows->empty())
+  for (const Rows* const rows : {&fresh_, &late_, rows_})
+    if (rows != nullptr && !rows->empty())
       if (const auto found = rows->find(key); found != rows->end()) return found->second;
   std::uint64_t ticket = 0;
-  const bool kept = cache_ != nullptr && RowCache::keeps(key) && !touched_.contains(key);
+  const bool kept = cache_ != nullptr && RowCache::keeps(key);
   if (kept)
     if (auto row = cache_->find(key, ticket)) return *std::move(row);
   std::string value;
-  rocksdb::ColumnFamilyHandle* const family = families_.of(key);
-  const rocksdb::Status status = batch_ ? batch_->GetFromBatchAndDB(families_.db, options_, family, slice(key), &value)
-                                        : families_.db->Get(options_, family, slice(key), &value);
+  const rocksdb::Status status = families_.db->Get(options_, families_.of(key), slice(key), &value);
   if (!status.ok() && !status.IsNotFound()) return fail_store("state can't be read", status);
   RowCache::Row row;
   if (status.ok()) row = std::move(value);
@@ -129,41 +127,86 @@ Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
   return row;
 }
 
-std::unique_ptr<rocksdb::Iterator> StoreView::iterator(std::string_view prefix) const {
-  rocksdb::ColumnFamilyHandle* const family = families_.of(prefix);
-  std::unique_ptr<rocksdb::Iterator> base(families_.db->NewIterator(options_, family));
-  if (!batch_) return base;
-  return std::unique_ptr<rocksdb::Iterator>(batch_->NewIteratorWithBase(family, base.release()));
-}
-
+// Both walk the database and the rows of the batch, which are in the same order, side by side: of a key in both the
+// batch's row counts.
 Result<void> StoreView::each(std::string_view prefix, std::string_view from, const Visit& visit) const {
   if (families_.db == nullptr) return not_open();
-  const auto it = iterator(prefix);
-  for (it->Seek(slice(from < prefix ? prefix : from)); it->Valid() && it->key().starts_with(slice(prefix)); it->Next())
-    if (!visit(view_of(it->key()), view_of(it->value()))) break;
+  static const Rows none;
+  const Rows& rows = rows_ != nullptr ? *rows_ : none;
+  GH_ASSERT(rows.empty() || !prefix.empty());
+  const std::string_view first = std::max(from, prefix);
+  const std::unique_ptr<rocksdb::Iterator> it(families_.db->NewIterator(options_, families_.of(prefix)));
+  auto row = rows.lower_bound(first);
+  for (it->Seek(slice(first));;) {
+    const bool stored = it->Valid() && it->key().starts_with(slice(prefix));
+    const bool changed = row != rows.end() && row->first.starts_with(prefix);
+    if (!stored && !changed) break;
+    const int order = !stored ? 1 : !changed ? -1 : view_of(it->key()).compare(row->first);
+    if (order < 0) {
+      if (!visit(view_of(it->key()), view_of(it->value()))) break;
+    } else if (row->second && !visit(row->first, *row->second)) {
+      break;
+    }
+    if (order <= 0) it->Next();
+    if (order >= 0) ++row;
+  }
   if (!it->status().ok()) return fail_store("state can't be read", it->status());
   return {};
 }
 
 Result<void> StoreView::each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const {
   if (families_.db == nullptr) return not_open();
-  const auto it = iterator(prefix);
+  static const Rows none;
+  const Rows& rows = rows_ != nullptr ? *rows_ : none;
+  GH_ASSERT(rows.empty() || !prefix.empty());
+  const std::unique_ptr<rocksdb::Iterator> it(families_.db->NewIterator(options_, families_.of(prefix)));
   it->SeekForPrev(slice(before));
   if (it->Valid() && view_of(it->key()) == before) it->Prev();
-  for (; it->Valid() && it->key().starts_with(slice(prefix)); it->Prev())
-    if (!visit(view_of(it->key()), view_of(it->value()))) break;
+  for (auto row = std::make_reverse_iterator(rows.lower_bound(before));;) {
+    const bool stored = it->Valid() && it->key().starts_with(slice(prefix));
+    const bool changed = row != rows.rend() && row->first.starts_with(prefix);
+    if (!stored && !changed) break;
+    const int order = !stored ? -1 : !changed ? 1 : view_of(it->key()).compare(row->first);
+    if (order > 0) {
+      if (!visit(view_of(it->key()), view_of(it->value()))) break;
+    } else if (row->second && !visit(row->first, *row->second)) {
+      break;
+    }
+    if (order >= 0) it->Prev();
+    if (order <= 0) ++row;
+  }
   if (!it->status().ok()) return fail_store("state can't be read", it->status());
   return {};
 }
 
-void Batch::put(std::string_view key, std::string_view value) {
-  if (RowCache::keeps(key)) touched_.emplace(key);
-  batch_.Put(families_.of(key), slice(key), slice(value));
+void Batch::set(std::string_view key, std::optional<std::string> value) {
+  bytes_ += key.size() + (value ? value->size() : 0);
+  auto at = rows_.lower_bound(key);
+  if (at != rows_.end() && at->first == key) {
+    undo_.push_back({at, false, std::exchange(at->second, std::move(value))});
+  } else {
+    at = rows_.emplace_hint(at, key, std::move(value));
+    undo_.push_back({at, true, std::nullopt});
+  }
 }
-void Batch::erase(std::string_view key) {
-  if (RowCache::keeps(key)) touched_.emplace(key);
-  batch_.Delete(families_.of(key), slice(key));
+
+void Batch::keep() {
+  undo_.clear();
+  for (auto& [key, value] : fresh_) late_.insert_or_assign(key, std::move(value));
+  fresh_.clear();
 }
+
+void Batch::take_back() {
+  for (auto one = undo_.rbegin(); one != undo_.rend(); ++one) {
+    if (one->added)
+      rows_.erase(one->row);
+    else
+      one->row->second = std::move(one->before);
+  }
+  undo_.clear();
+  fresh_.clear();
+}
+
 void Batch::erase_range(std::string_view begin, std::string_view end) { ranges_.emplace_back(begin, end); }
 
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool may_create, const StateOptions& options) {
@@ -174,13 +217,18 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool may_cre
 
 Result<void> Store::open_database(bool may_create) {
   const rocksdb::Options database = database_options(may_create);
-  rocksdb::ColumnFamilyOptions evidence = database;
-  evidence.enable_blob_files = true;  // compressed already
-  evidence.min_blob_size = 1024;
-  evidence.enable_blob_garbage_collection = true;
-  const std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {{rocksdb::kDefaultColumnFamilyName, database},
+  // Records of sessions and evidence are compressed already, and are most of what is kept: each is written once, and not
+  // again whenever the keys around it are sorted.
+  rocksdb::ColumnFamilyOptions apart = database;
+  apart.enable_blob_files = true;
+  apart.min_blob_size = 1024;
+  // What goes is mostly the oldest, and with it whole files: only what few files keep alive is written anew.
+  apart.enable_blob_garbage_collection = true;
+  apart.blob_garbage_collection_age_cutoff = 0.05;
+  apart.blob_garbage_collection_force_threshold = 0.5;
+  const std::vector<rocksdb::ColumnFamilyDescriptor> wanted = {{rocksdb::kDefaultColumnFamilyName, apart},
                                                                {"software", database},
-                                                               {"evidence", evidence}};
+                                                               {"evidence", apart}};
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(database, path_, wanted, &handles, &db);
@@ -295,8 +343,7 @@ void Store::write(std::deque<Waiting>& group) {
   for (Waiting& one : group) {
     const Tallies before = batch.tallies;
     const std::size_t ranges = batch.ranges_.size();
-    batch.batch_.SetSavePoint();
-    batch.fresh_.clear();
+    const std::size_t bytes = batch.bytes_;
     batch.again_ = false;
     try {
       one.outcome = one.change(batch);
@@ -304,18 +351,18 @@ void Store::write(std::deque<Waiting>& group) {
       one.outcome = fail(Error{Fault::internal, "state change failed", {}, 0, {}, e.what()});
     }
     if (one.outcome) {
-      batch.batch_.PopSavePoint();
-      for (auto& [key, value] : batch.fresh_) batch.late_.insert_or_assign(key, std::move(value));
+      batch.keep();
       safety = std::max(safety, one.safety);
     } else {
-      batch.batch_.RollbackToSavePoint();
+      batch.take_back();
+      batch.bytes_ = bytes;
       batch.tallies = before;
       batch.ranges_.resize(ranges);
     }
     one.again = one.outcome && batch.again_;
   }
-  if (batch.batch_.GetWriteBatch()->Count() == 0 && batch.ranges_.empty() && batch.late_.empty()) return;
-  for (const auto& [key, value] : batch.late_) value ? batch.put(key, *value) : batch.erase(key);
+  if (batch.rows_.empty() && batch.ranges_.empty() && batch.late_.empty()) return;
+  for (auto& [key, value] : batch.late_) batch.set(key, std::move(value));
   batch.put(layout::tallies_key, layout::encode(batch.tallies));
   const Result<void> written = write_batch(batch, safety);
   if (written) {
@@ -328,20 +375,18 @@ void Store::write(std::deque<Waiting>& group) {
   }
 }
 
-Result<void> Store::write_batch(Batch& batch, Safety safety) {
+Result<void> Store::write_batch(const Batch& batch, Safety safety) {
   if (options_.before_write) GH_CHECK(options_.before_write());
   // In the order of keys: most rows of a write belong beside one another in the table, and are searched a place for from
   // where the last one went.
-  rocksdb::WriteBatch ordered(batch.bytes());
+  constexpr std::size_t around_a_row = 16;
+  rocksdb::WriteBatch ordered(batch.bytes() + batch.rows_.size() * around_a_row);
   rocksdb::Status status;
-  for (rocksdb::ColumnFamilyHandle* const family : {families_.rest, families_.software, families_.evidence}) {
-    const std::unique_ptr<rocksdb::WBWIIterator> it(batch.batch_.NewIterator(family));
-    for (it->SeekToFirst(); it->Valid() && status.ok(); it->Next()) {
-      const rocksdb::WriteEntry entry = it->Entry();
-      status = entry.type == rocksdb::kPutRecord ? ordered.Put(family, entry.key, entry.value) : ordered.Delete(family, entry.key);
-    }
+  for (const auto& [key, value] : batch.rows_) {
+    rocksdb::ColumnFamilyHandle* const family = families_.of(key);
+    status = value ? ordered.Put(family, slice(key), slice(*value)) : ordered.Delete(family, slice(key));
+    if (!status.ok()) break;
   }
-  // Below the index, which knows no ranges.
   for (const auto& [begin, end] : batch.ranges_)
     if (status.ok()) status = ordered.DeleteRange(families_.of(begin), slice(begin), slice(end));
   if (!status.ok()) return fail_store("state can't be written", status);
@@ -356,14 +401,14 @@ Result<void> Store::write_batch(Batch& batch, Safety safety) {
   return {};
 }
 
-void Store::tell_cache(Batch& batch) {
-  const rocksdb::DBOptions none;
-  std::string value;
-  for (const std::string& key : batch.touched_)
-    if (batch.batch_.GetFromBatch(families_.of(key), none, slice(key), &value).ok())
-      cache_.written(key, value);
+void Store::tell_cache(const Batch& batch) {
+  for (const auto& [key, value] : batch.rows_) {
+    if (!RowCache::keeps(key)) continue;
+    if (value)
+      cache_.written(key, *value);
     else
       cache_.forget(key);
+  }
   if (!batch.ranges_.empty()) cache_.forget();
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <rocksdb/db.h>
-#include <rocksdb/utilities/write_batch_with_index.h>
 
 #include <condition_variable>
 #include <deque>
@@ -12,7 +11,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <shared_mutex>
 #include <string>
 #include <string_view>
@@ -45,8 +43,8 @@ struct Families {
   rocksdb::ColumnFamilyHandle* of(std::string_view key) const;
 };
 
-// Rows that change with nearly every change; absent: it is to go.
-using LateRows = std::map<std::string, std::optional<std::string>, std::less<>>;
+// What a write makes of rows, by their keys; absent: the row goes.
+using Rows = std::map<std::string, std::optional<std::string>, std::less<>>;
 
 // Called for each key and value until it returns false.
 using Visit = std::function<bool(std::string_view key, std::string_view value)>;
@@ -56,30 +54,28 @@ using Visit = std::function<bool(std::string_view key, std::string_view value)>;
 class StoreView {
  public:
   // Without a database (it couldn't be opened anew after a failed write) every read is an error.
-  StoreView(Families families, rocksdb::WriteBatchWithIndex* batch, RowCache* cache, std::shared_lock<std::shared_mutex> open = {});
+  StoreView(Families families, const Rows* rows, RowCache* cache, std::shared_lock<std::shared_mutex> open = {});
   StoreView(StoreView&&) = default;
   StoreView& operator=(StoreView&&) = delete;
   // From now on reads see this one moment.
   void pin();
   Result<std::optional<std::string>> read(std::string_view key) const;
   // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out). An empty
-  // prefix has the keys that are neither of software nor of evidence.
+  // prefix has the keys that are neither of software nor of evidence; not of a batch.
   Result<void> each(std::string_view prefix, std::string_view from, const Visit& visit) const;
   Result<void> each_backwards(std::string_view prefix, std::string_view before, const Visit& visit) const;
 
  protected:
   Families families_;
-  LateRows late_, fresh_;  // of a batch: of changes that are done, of the one under way
-  std::set<std::string, std::less<>> touched_;  // of a batch: what it changes, or would have, of the rows that are kept in memory
+  Rows late_, fresh_;  // of a batch: of changes that are done, of the one under way
 
  private:
   struct Release {
     rocksdb::DB* db;
     void operator()(const rocksdb::Snapshot* snapshot) const { db->ReleaseSnapshot(snapshot); }
   };
-  std::unique_ptr<rocksdb::Iterator> iterator(std::string_view prefix) const;
   std::shared_lock<std::shared_mutex> open_;
-  rocksdb::WriteBatchWithIndex* batch_;
+  const Rows* rows_;  // of a batch
   RowCache* cache_;  // null: rows are read from the database
   std::unique_ptr<const rocksdb::Snapshot, Release> snapshot_{nullptr, Release{nullptr}};
   rocksdb::ReadOptions options_;
@@ -88,9 +84,9 @@ class StoreView {
 // The changes of one write; its reads see them before they are written.
 class Batch : public StoreView {
  public:
-  Batch(Families families, RowCache* cache, Tallies counted) : StoreView(families, &batch_, cache), tallies(counted) {}
-  void put(std::string_view key, std::string_view value);
-  void erase(std::string_view key);
+  Batch(Families families, RowCache* cache, Tallies counted) : StoreView(families, &rows_, cache), tallies(counted) {}
+  void put(std::string_view key, std::string value) { set(key, std::move(value)); }
+  void erase(std::string_view key) { set(key, std::nullopt); }
   // For rows that nearly every change writes: they are written once, at the end of the write. `read` sees them before,
   // `each` doesn't.
   void put_late(std::string_view key, std::string value) { fresh_.insert_or_assign(std::string(key), std::move(value)); }
@@ -101,13 +97,26 @@ class Batch : public StoreView {
   // The change isn't done: once this write is on disk it is called again, before those that wait; its completion isn't
   // called yet. For work that would be too large for one write.
   void call_again() { again_ = true; }
-  std::size_t bytes() const { return batch_.GetDataSize(); }
+  // Of keys and values, roughly.
+  std::size_t bytes() const { return bytes_; }
 
   Tallies tallies;
 
  private:
   friend class Store;
-  rocksdb::WriteBatchWithIndex batch_{rocksdb::BytewiseComparator(), 0, true};
+  // What a row was before the change under way.
+  struct Undo {
+    Rows::iterator row;
+    bool added = false;
+    std::optional<std::string> before;
+  };
+  void set(std::string_view key, std::optional<std::string> value);
+  // The change under way is done, or is taken back.
+  void keep();
+  void take_back();
+  Rows rows_;
+  std::vector<Undo> undo_;
+  std::size_t bytes_ = 0;
   std::vector<std::pair<std::string, std::string>> ranges_;
   bool again_ = false;
 };
@@ -146,8 +155,8 @@ class Store {
   Store(const StateOptions& options, std::string path) : options_(options), path_(std::move(path)) {}
   void run();
   void write(std::deque<Waiting>& group);
-  Result<void> write_batch(Batch& batch, Safety safety);
-  void tell_cache(Batch& batch);
+  Result<void> write_batch(const Batch& batch, Safety safety);
+  void tell_cache(const Batch& batch);
   Result<void> open_database(bool may_create);
   void close_database();
   Result<void> open_anew();

@@ -7,8 +7,6 @@ namespace {
 
 constexpr std::size_t rows_a_write = 10'000;
 
-using Rows = std::vector<std::pair<std::string, std::string>>;
-
 }  // namespace
 
 // Since format 6 a key that several devices have is marked, and of an item the last result alone is kept, which says since
@@ -17,7 +15,7 @@ Result<void> State::Impl::take_over() {
   Rows rows;
   const auto flush = [&] {
     return store->submit_blocking([&](Batch& batch) -> Result<void> {
-      for (const auto& [key, value] : rows) batch.put(key, value);
+      for (auto& [key, value] : rows) batch.put(key, *std::move(value));
       rows.clear();
       return {};
     });
@@ -50,7 +48,7 @@ Result<void> State::Impl::take_over() {
   constexpr std::size_t key_id_size = 20;
   GH_CHECK(over('k', [&](const StoreView&, std::string_view key, auto) -> Result<void> {
     std::string id(key.substr(1, key_id_size));
-    if (id == last) rows.emplace_back(layout::shared_key(to_hex(as_bytes(id))), std::string());
+    if (id == last) rows.insert_or_assign(layout::shared_key(to_hex(as_bytes(id))), std::string());
     last = std::move(id);
     return {};
   }));
@@ -62,9 +60,7 @@ Result<void> State::Impl::take_over() {
     GH_TRY(StoredItemResult one, layout::decode_item_result(value));
     GH_TRY(const auto failing, view.read(layout::old_failing_key(device, item)));
     if (failing) one.failing_since = std::int64_t(layout::read_number64(*failing));
-    std::string place = layout::item_result_key(device, item);
-    if (!rows.empty() && rows.back().first == place) rows.pop_back();
-    rows.emplace_back(std::move(place), layout::encode(one));
+    rows.insert_or_assign(layout::item_result_key(device, item), layout::encode(one));
     return {};
   });
 }
