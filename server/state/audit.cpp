@@ -41,7 +41,8 @@ struct Entry {
 constexpr std::string_view head_key = "M";
 std::string entry_prefix() { return "m"; }
 std::string entry_key(std::uint64_t index) { return "m" + layout::number64(index); }
-std::string place_key(std::string_view session) { return "y" + std::string(session); }
+// Of sessions that ended before format 7; since then their row by age has it.
+std::string old_place_key(std::string_view session) { return "y" + std::string(session); }
 std::string live_key(std::uint64_t block) { return "Y" + layout::number64(block); }
 std::string block_key(std::uint64_t block) { return "P" + layout::number64(block); }
 
@@ -137,7 +138,7 @@ Result<void> shrink(Batch& batch, std::uint64_t block) {
   return {};
 }
 
-Result<void> append(Batch& batch, const Entry& entry) {
+Result<std::uint64_t> append(Batch& batch, const Entry& entry) {
   GH_TRY(Head head, read_head(batch));
   const std::uint64_t index = head.tree.size(), block = index / block_size;
   GH_TRY(const std::uint64_t live, read_live(batch, block));
@@ -145,10 +146,19 @@ Result<void> append(Batch& batch, const Entry& entry) {
   batch.put(entry_key(index), encode(entry));
   const std::uint64_t now_live = live + (entry.kind == Kind::result ? 1 : 0);
   batch.put_late(live_key(block), layout::number64(now_live));
-  if (entry.kind == Kind::result) batch.put(place_key(entry.text), layout::number64(index));
   batch.put_late(head_key, encode(head));
-  if (head.tree.size() % block_size == 0 && now_live == 0) return shrink(batch, block);
-  return {};
+  if (head.tree.size() % block_size == 0 && now_live == 0) GH_CHECK(shrink(batch, block));
+  return index;
+}
+
+// Whether a session that ended has one.
+Result<bool> has_entry(const StoreView& view, std::string_view session, std::int64_t started) {
+  for (const char session_class : layout::classes) {
+    GH_TRY(const auto place, view.read(layout::age_key(session_class, started, session)));
+    if (place && !place->empty()) return true;
+  }
+  GH_TRY(const auto place, view.read(old_place_key(session)));
+  return place.has_value();
 }
 
 // Reads the whole log in its order, and holds it against records and checkpoints.
@@ -282,9 +292,8 @@ class Audit {
     GH_CHECK(view_.each(prefix, prefix, [&](std::string_view key, std::string_view value) {
       good = [&]() -> Result<void> {
         GH_TRY(const SessionRecord record, layout::decode_session(value));
-        if (record.state == SessionState::open) return ++out_.open, Result<void>();
-        GH_TRY(const auto place, view_.read(place_key(key.substr(1))));
-        if (place) return {};
+        GH_TRY(const bool logged, has_entry(view_, key.substr(1), record.intent.started));
+        if (logged) return {};
         const std::int64_t ended = record.state == SessionState::complete ? record.finished : record.intent.started;
         if (ended >= head.since)
           trouble({"added", {}, std::string(key.substr(1)), "the session's record has no entry"});
@@ -295,6 +304,8 @@ class Audit {
       return good.has_value();
     }));
     GH_CHECK(good);
+    const std::string open = layout::open_key("");
+    GH_CHECK(view_.each(open, open, [&](auto, auto) { return ++out_.open, true; }));
     if (without > head.before)
       trouble({"added", {}, {}, "more records claim to be from before the log than there were"});
     return {};
@@ -378,21 +389,28 @@ Result<void> State::Impl::begin_log(Batch& batch) {
   return {};
 }
 
-Result<void> State::Impl::log_result(Batch& batch, const std::string& session, std::string_view record) {
+Result<std::uint64_t> State::Impl::log_result(Batch& batch, const std::string& session, std::string_view record) {
   return append(batch, {leaf_of(Kind::result, record), Kind::result, session});
 }
 
-Result<void> State::Impl::log_retirement(Batch& batch, const std::string& session) {
-  GH_TRY(const auto place, batch.read(place_key(session)));
-  if (!place) {  // from before there was a log
+Result<void> State::Impl::log_retirement(Batch& batch, const std::string& session, std::string_view place) {
+  std::string index_of_it(place);
+  if (place.empty()) {
+    GH_TRY(const auto before, batch.read(old_place_key(session)));
+    if (before) {
+      index_of_it = *before;
+      batch.erase(old_place_key(session));
+    }
+  }
+  if (index_of_it.empty()) {  // from before there was a log
     GH_TRY(Head head, read_head(batch));
     if (head.before == 0 || head.before == uncounted) return {};
     --head.before;
     batch.put_late(head_key, encode(head));
     return {};
   }
-  const std::uint64_t index = layout::read_number64(*place), block = index / block_size;
-  batch.erase(place_key(session));
+  if (index_of_it.size() != 8) return fail(Fault::malformed, "not the number of an entry", document);
+  const std::uint64_t index = layout::read_number64(index_of_it), block = index / block_size;
   GH_TRY(const auto value, batch.read(entry_key(index)));
   if (!value) return fail(Fault::malformed, "an entry of the audit log is missing", document, std::size_t(index));
   GH_TRY(Entry entry, decode_entry(*value));
@@ -443,7 +461,8 @@ Result<AuditReport> State::audit(std::vector<AuditCheckpoint> checkpoints) const
 Result<void> State::note_restore_blocking() {
   return impl_->store->submit_blocking([this](Batch& batch) -> Result<void> {
     const std::string time = std::to_string(impl_->now());
-    return append(batch, {leaf_of(Kind::restore, time), Kind::restore, time});
+    GH_CHECK(append(batch, {leaf_of(Kind::restore, time), Kind::restore, time}));
+    return {};
   });
 }
 

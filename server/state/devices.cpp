@@ -325,7 +325,7 @@ Result<void> State::Impl::remove(Batch& batch, const std::string& id, const Auth
   if (value->device.enrolled) note(batch, *value, author, std::string(removed));
   if (!value->device.model.empty()) batch.erase(layout::model_key(value->device.model, id));
   GH_TRY(const auto attested, read_attested(batch, id));
-  if (attested) batch.erase(layout::lease_key(attested->time, id));
+  if (attested && attested->looked_for) batch.erase(layout::lease_key(*attested->looked_for, id));
   batch.erase(layout::attested_key(id));
   if (!value->device.enrolled) --batch.tallies.pending_devices;
   for (const DeviceKey& key : value->device.keys) {

@@ -8,6 +8,7 @@
 
 #include "server/state/layout.h"
 #include "server/state/lock.h"
+#include "server/state/open_sessions.h"
 #include "server/state/software_layout.h"
 #include "server/state/state.h"
 #include "server/state/store.h"
@@ -68,6 +69,7 @@ struct State::Impl {
   std::size_t staged_bytes = 0;           // of the writing thread: of all sessions
   std::set<std::string> applying;         // of the writing thread: devices whose software is being changed
   std::uint64_t numbers = 0;              // of the writing thread: the last number that was given to anything staged
+  OpenSessions open_sessions;             // of this process, as far as they are written
   std::unique_ptr<Store> store;         // last: its thread ends before the rest does
 
   std::int64_t now() const { return options.now(); }
@@ -77,7 +79,7 @@ struct State::Impl {
   Result<void> take_over();
 
   // Changes; each runs on the writing thread and leaves nothing behind where it returns an error.
-  Result<void> begin(Batch& batch, const SessionIntent& intent);
+  Result<void> begin(Batch& batch, const SessionRecord& record);
   Result<void> finish(Batch& batch, const SessionResult& result);
   Result<void> keep_evidence(Batch& batch, const SessionIntent& intent, const PackedEvidence& evidence);
   Result<void> forget_evidence(Batch& batch, std::string_view session);
@@ -119,6 +121,9 @@ struct State::Impl {
   void set_state(Batch& batch, layout::DeviceValue& value, DeviceState to, const Author& author, const std::string& what);
 
  private:
+  struct Row {
+    std::string key, value;
+  };
   std::uint64_t next_number(Batch& batch);
   void erase_staged(Batch& batch, const layout::StagingValue& value);
   Result<void> begin_apply(Batch& batch, Apply& work);
@@ -127,9 +132,12 @@ struct State::Impl {
   Result<void> note_items(Batch& batch, const SessionResult& result);
   // A store that has no audit log yet gets one, which begins here.
   Result<void> begin_log(Batch& batch);
-  // In the audit log (server/state/audit.cpp): the session's record as it is kept, and that it went.
-  Result<void> log_result(Batch& batch, const std::string& session, std::string_view record);
-  Result<void> log_retirement(Batch& batch, const std::string& session);
+  // A session that has ended, and where it is found: its record, its places by age and of its device, its entry in the log.
+  Result<void> put_ended(Batch& batch, char session_class, const SessionIntent& intent, const std::string& record);
+  // In the audit log (server/state/audit.cpp): the session's record as it is kept, at this place; and that it went.
+  Result<std::uint64_t> log_result(Batch& batch, const std::string& session, std::string_view record);
+  // `place`: what its row by age says; nothing: it is from before format 7.
+  Result<void> log_retirement(Batch& batch, const std::string& session, std::string_view place);
   // `device`: what the batch has of the session's device, before and after.
   Result<void> note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen, std::optional<layout::DeviceValue>& device);
   // When the device proved itself, and that it was admitted.
@@ -138,8 +146,8 @@ struct State::Impl {
   Result<void> learn_files(Batch& batch, const SessionResult& result);
   Result<void> propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result);
   Result<void> retire_oldest(Batch& batch, char session_class);
-  // With its place by age.
-  Result<void> retire_session(Batch& batch, char session_class, const std::string& place);
+  // With its row by age.
+  Result<void> retire_session(Batch& batch, char session_class, const Row& by_age);
 };
 
 // Shared by reads and changes.
@@ -152,6 +160,8 @@ Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const la
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
 // The same where the device itself was read.
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const std::optional<layout::DeviceValue>& itself, const PublicKey& key);
+// Of a session that begins.
+SessionRecord open_record(SessionIntent intent);
 // The session's record as it is kept; on the thread that hands the result over.
 std::string packed_record(const SessionResult& result);
 Result<void> put_device(Batch& batch, const layout::DeviceValue& value);

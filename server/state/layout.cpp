@@ -14,6 +14,8 @@ namespace {
 constexpr std::uint8_t timed_session_version = 2, monitored_session_version = 3, packed_session_version = 4;
 // Of device records with a life cycle; those of formats 1 to 4 have the layout of all others.
 constexpr std::uint8_t living_device_version = 2;
+// Since format 7.
+constexpr std::uint8_t attested_version = 2;
 
 // What the records of earlier formats say of a device's state: nobody decided on it, or its keys tell.
 DeviceState state_by_keys(const Device& device) {
@@ -128,14 +130,12 @@ std::string session_key(std::string_view session) { return joined('s', session);
 std::string open_key(std::string_view session) { return joined('o', session); }
 std::string age_prefix(char session_class) { return {'t', session_class}; }
 std::string age_key(char session_class, std::int64_t started, std::string_view session) {
-  return age_prefix(session_class) + number64(std::uint64_t(started)).append(session);
+  return age_prefix(session_class) + place(started, session);
 }
-std::string time_key(std::int64_t started, std::string_view session) {
-  return joined('l', number64(std::uint64_t(started))).append(session);
-}
+std::string place(std::int64_t started, std::string_view session) { return number64(std::uint64_t(started)).append(session); }
 std::string device_session_prefix(std::string_view device) { return joined('v', device) + '\0'; }
 std::string device_session_key(std::string_view device, std::int64_t started, std::string_view session) {
-  return device_session_prefix(device) + number64(std::uint64_t(started)).append(session);
+  return device_session_prefix(device) + place(started, session);
 }
 
 std::string shadow_key(std::string_view session) { return joined('H', session); }
@@ -241,20 +241,30 @@ Result<HistoryEntry> decode_history(std::string_view value, std::uint64_t number
 
 std::string encode(const Attested& value) {
   Writer w;
-  w.put(layout_version);
+  w.put(attested_version);
   w.put(std::uint64_t(value.time));
   w.put(std::uint8_t(value.recommendation));
   put_text(w, value.session);
+  w.put(std::uint8_t(value.looked_for ? 1 : 0));
+  w.put(std::uint64_t(value.looked_for.value_or(0)));
   return taken(std::move(w));
 }
 
 Result<Attested> decode_attested(std::string_view value) {
   Reader r(as_bytes(value), document);
   Attested out;
-  GH_CHECK(get_version(r));
+  GH_TRY(const auto version, r.get<std::uint8_t>());
+  if (version != layout_version && version != attested_version) return r.fail("record of another layout version");
   GH_TRY(out.time, get_time(r));
   GH_TRY(out.recommendation, get_enum(r, pipeline::Recommendation::none));
   GH_TRY(out.session, get_text(r));
+  if (version == layout_version) {
+    if (out.recommendation == pipeline::Recommendation::allow) out.looked_for = out.time;
+  } else {
+    GH_TRY(const bool looked_for, get_bool(r));
+    GH_TRY(const std::int64_t when, get_time(r));
+    if (looked_for) out.looked_for = when;
+  }
   GH_CHECK(r.finish());
   return out;
 }

@@ -25,6 +25,9 @@ inline constexpr std::string_view tallies_key = "T";
 inline constexpr std::string_view evidence_totals_key = "Z";
 inline constexpr char evidence_age_letter = 'A';
 inline constexpr char class_enrolled = 'k', class_other = 'u';
+inline constexpr char classes[] = {class_enrolled, class_other};
+// What lists are ordered by: behind the prefix of a row by age or of a device's.
+std::string place(std::int64_t started, std::string_view session);
 
 std::string number32(std::uint32_t n);
 std::string number64(std::uint64_t n);
@@ -58,9 +61,10 @@ std::string baseline_prefix(std::string_view device);
 std::string baseline_key(std::string_view device, std::uint64_t number);
 std::string session_key(std::string_view session);
 std::string open_key(std::string_view session);
+// Of formats before 7: all sessions by time.
+inline constexpr char old_times_letter = 'l';
 std::string age_prefix(char session_class);
 std::string age_key(char session_class, std::int64_t started, std::string_view session);
-std::string time_key(std::int64_t started, std::string_view session);
 std::string device_session_prefix(std::string_view device);
 std::string device_session_key(std::string_view device, std::int64_t started, std::string_view session);
 std::string shadow_key(std::string_view session);

@@ -11,7 +11,7 @@ namespace gatehouse::server {
 namespace {
 
 constexpr std::size_t max_by = 256, max_why = 1024, max_left = 1'000, max_announcements = 64;
-constexpr std::size_t devices_a_write = 200;
+constexpr std::size_t devices_a_write = 200, most_looked_at = 4'096;
 constexpr std::int64_t longest_announcement_ms = std::int64_t(366) * 24 * 3600 * 1000;
 
 bool printable(const std::string& text, std::size_t most) { return text.size() <= most && escaped(text, most) == text; }
@@ -216,38 +216,52 @@ Result<void> State::Impl::note_attested(Batch& batch, const layout::DeviceValue&
                      std::find(device.identities.begin(), device.identities.end(), intent.identity) != device.identities.end();
   if (!result.quote_key && !bound) return {};
   GH_TRY(const auto before, read_attested(batch, device.id));
-  if (before) batch.erase(layout::lease_key(before->time, device.id));
   // The latest is what was committed last, whatever the clock said: it may have been set back.
-  const Attested now_known{.time = std::max<std::int64_t>(result.finished, 0), .session = intent.session, .recommendation = result.recommendation};
+  Attested now_known{.time = std::max<std::int64_t>(result.finished, 0), .session = intent.session, .recommendation = result.recommendation};
+  // Where the end of an earlier lease is looked for, this one's is found: the row isn't moved with each session.
+  if (before) now_known.looked_for = before->looked_for;
+  if (!now_known.looked_for && result.recommendation == pipeline::Recommendation::allow) {
+    now_known.looked_for = now_known.time;
+    batch.put(layout::lease_key(now_known.time, device.id), {});
+  }
   batch.put(layout::attested_key(device.id), layout::encode(now_known));
-  if (result.recommendation == pipeline::Recommendation::allow) batch.put(layout::lease_key(now_known.time, device.id), {});
   return {};
 }
 
+// Whose lease has ended by where it is looked for. That may be an earlier verdict's: then it is looked for again where the
+// last one's will end.
 Result<std::vector<Lapsed>> State::Impl::lapse(Batch& batch, std::chrono::milliseconds lease, std::size_t most) {
   const std::string prefix(1, layout::lease_letter);
   const std::int64_t clock = now();
-  std::vector<std::pair<std::string, bool>> over;  // keys; ahead of the clock
+  std::vector<std::string> over;
   const auto place = [&](std::string_view key) { return std::int64_t(layout::read_number64(key.substr(1, 8))); };
   GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, auto) {
-    if (key.size() < 9 || over.size() == most || lease_holds(place(key), lease.count(), clock)) return false;
+    if (key.size() < 9 || over.size() == most_looked_at || lease_holds(place(key), lease.count(), clock)) return false;
     if (place(key) > clock) return false;  // those that lie ahead come below
-    over.emplace_back(key, false);
+    over.emplace_back(key);
     return true;
   }));
   GH_CHECK(batch.each(prefix, layout::lease_key(std::max<std::int64_t>(clock + clock_tolerance_ms, 0) + 1, ""), [&](std::string_view key, auto) {
-    if (key.size() < 9 || over.size() == most) return false;
-    over.emplace_back(key, true);
+    if (key.size() < 9 || over.size() == most_looked_at) return false;
+    over.emplace_back(key);
     return true;
   }));
   std::vector<Lapsed> out;
-  for (const auto& [key, ahead] : over) {
+  for (const std::string& key : over) {
+    if (out.size() == most) break;
     batch.erase(key);
     const std::string id = key.substr(9);
     GH_TRY(const auto device, read_device(batch, id));
-    GH_TRY(const auto last, read_attested(batch, id));
-    if (!device || !last || last->time != place(key) || device->device.state != DeviceState::trusted) continue;
-    out.push_back({.device = id, .last = *last, .ahead = ahead});
+    GH_TRY(auto last, read_attested(batch, id));
+    if (!last || last->looked_for != place(key)) continue;
+    const bool allowed = last->recommendation == pipeline::Recommendation::allow, holds = lease_holds(last->time, lease.count(), clock);
+    last->looked_for.reset();
+    if (allowed && holds) {
+      last->looked_for = last->time;
+      batch.put(layout::lease_key(last->time, id), {});
+    }
+    batch.put(layout::attested_key(id), layout::encode(*last));
+    if (device && allowed && !holds && device->device.state == DeviceState::trusted) out.push_back({.device = id, .last = *last, .ahead = last->time - clock > clock_tolerance_ms});
   }
   return out;
 }

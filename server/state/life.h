@@ -51,6 +51,8 @@ struct Attested {
   std::int64_t time = 0;  // milliseconds since 1970: when the session was finished
   std::string session;
   pipeline::Recommendation recommendation = pipeline::Recommendation::none;
+  // Of the store: under which time the end of its lease is looked for, up to that of the verdict; absent: it isn't.
+  std::optional<std::int64_t> looked_for{};
   friend bool operator==(const Attested&, const Attested&) = default;
 };
 

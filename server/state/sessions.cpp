@@ -15,18 +15,6 @@ std::string recorded_device(std::string_view id) {
   return id.empty() || acceptable_device_id(id) ? std::string(id) : escaped(id, 64);
 }
 
-void put_places(Batch& batch, const SessionIntent& intent) {
-  batch.put(layout::time_key(intent.started, intent.session), {});
-  if (!intent.device.empty())
-    batch.put(layout::device_session_key(intent.device, intent.started, intent.session), {});
-}
-
-void erase_places(Batch& batch, const SessionIntent& intent) {
-  batch.erase(layout::time_key(intent.started, intent.session));
-  if (!intent.device.empty())
-    batch.erase(layout::device_session_key(intent.device, intent.started, intent.session));
-}
-
 Author by_session(const SessionResult& result) { return {.by = "session " + result.intent.session, .why = {}}; }
 
 // Whether `b` comes after `a` on this key's counters (spec part 2 §4.5); counters wrap.
@@ -63,15 +51,19 @@ bool PendingRate::take(std::int64_t now_ms) {
   return true;
 }
 
-Result<void> State::Impl::begin(Batch& batch, const SessionIntent& intent) {
+SessionRecord open_record(SessionIntent intent) {
+  intent.device = recorded_device(intent.device);
+  return {.state = SessionState::open, .intent = std::move(intent)};
+}
+
+Result<void> State::Impl::begin(Batch& batch, const SessionRecord& record) {
+  const SessionIntent& intent = record.intent;
   if (!acceptable_session_id(intent.session) || intent.started < 0) return fail(Fault::internal, "not a session id");
-  GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
-  if (known) return fail(Fault::internal, "the session is recorded already");
-  SessionRecord record{.state = SessionState::open, .intent = intent};
-  record.intent.device = recorded_device(intent.device);
-  batch.put(layout::session_key(intent.session), layout::encode(record));
-  put_places(batch, record.intent);
-  batch.put(layout::open_key(intent.session), {});
+  for (const std::string& key : {layout::open_key(intent.session), layout::session_key(intent.session)}) {
+    GH_TRY(const auto known, batch.read(key));
+    if (known) return fail(Fault::internal, "the session is recorded already");
+  }
+  batch.put(layout::open_key(intent.session), layout::encode(record));
   return {};
 }
 
@@ -81,14 +73,12 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (result.verdict.size() > layout::max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
   SessionIntent intent = result.intent;
   intent.device = recorded_device(result.intent.device);
-  GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
-  bool placed = false;
-  if (known) {
-    GH_TRY(const SessionRecord before, layout::decode_session(*known));
-    if (before.state != SessionState::open) return fail(Fault::internal, "the session has a result already");
-    placed = before.intent.started == intent.started && before.intent.device == intent.device;
-    if (!placed) erase_places(batch, before.intent);
+  GH_TRY(const auto begun, batch.read(layout::open_key(intent.session)));
+  if (begun) {
     batch.erase(layout::open_key(intent.session));
+  } else {
+    GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
+    if (known) return fail(Fault::internal, "the session has a result already");
   }
   std::optional<layout::DeviceValue> device;
   if (acceptable_device_id(result.intent.device)) {
@@ -98,18 +88,23 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (device && bars(device->device.state) && result.recommendation == pipeline::Recommendation::allow)
     return fail(Error{Fault::denied, "the device isn't trusted any longer", "docs/operations.md", 0, {}, std::string(name(device->device.state))});
   GH_CHECK(learn(batch, result, device));
-  batch.put(layout::session_key(intent.session), result.record);
-  if (!placed) put_places(batch, intent);
-  GH_CHECK(log_result(batch, intent.session, result.record));
   if (result.packed) GH_CHECK(keep_evidence(batch, intent, *result.packed));
 
   const bool enrolled = device && device->device.enrolled;
   if (enrolled) GH_CHECK(note_items(batch, result));
   if (enrolled) GH_CHECK(note_attested(batch, *device, result));
   const char session_class = enrolled ? layout::class_enrolled : layout::class_other;
-  batch.put(layout::age_key(session_class, intent.started, intent.session), {});
-  ++(enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
+  GH_CHECK(put_ended(batch, session_class, intent, result.record));
   return retire_oldest(batch, session_class);
+}
+
+Result<void> State::Impl::put_ended(Batch& batch, char session_class, const SessionIntent& intent, const std::string& record) {
+  batch.put(layout::session_key(intent.session), record);
+  GH_TRY(const std::uint64_t entry, log_result(batch, intent.session, record));
+  batch.put(layout::age_key(session_class, intent.started, intent.session), layout::number64(entry));
+  if (!intent.device.empty()) batch.put(layout::device_session_key(intent.device, intent.started, intent.session), {});
+  ++(session_class == layout::class_enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
+  return {};
 }
 
 // One goes for each that comes; two while there are too many (a smaller bound was configured).
@@ -121,31 +116,35 @@ Result<void> State::Impl::retire_oldest(Batch& batch, char session_class) {
   const std::string prefix = layout::age_prefix(session_class);
   std::string& from = oldest[enrolled ? 0 : 1];
   for (int round = 0; round < 2 && count > most; ++round) {
-    std::string found;
-    const Visit first = [&](std::string_view key, auto) { return found = key, false; };
+    Row found;
+    const Visit first = [&](std::string_view key, std::string_view value) {
+      found = {std::string(key), std::string(value)};
+      return false;
+    };
     // From where the last one went: what lies before it are only deletion marks, which are slow to pass. A session that
     // began before that and ended late is found when the search comes round.
     GH_CHECK(batch.each(prefix, from, first));
-    if (found.empty()) GH_CHECK(batch.each(prefix, prefix, first));
-    if (found.size() < prefix.size() + 8) return {};
+    if (found.key.empty()) GH_CHECK(batch.each(prefix, prefix, first));
+    if (found.key.size() < prefix.size() + 8) return {};
     GH_CHECK(retire_session(batch, session_class, found));
-    from = found;
+    from = found.key;
   }
   return {};
 }
 
-Result<void> State::Impl::retire_session(Batch& batch, char session_class, const std::string& place) {
-  const std::string session = place.substr(layout::age_prefix(session_class).size() + 8);
+Result<void> State::Impl::retire_session(Batch& batch, char session_class, const Row& by_age) {
+  const std::string session = by_age.key.substr(layout::age_prefix(session_class).size() + 8);
   GH_TRY(const auto value, batch.read(layout::session_key(session)));
   if (value) {
     GH_TRY(const SessionRecord record, layout::decode_session(*value));
-    erase_places(batch, record.intent);
+    const SessionIntent& intent = record.intent;
+    if (!intent.device.empty()) batch.erase(layout::device_session_key(intent.device, intent.started, session));
     batch.erase(layout::session_key(session));
-    GH_CHECK(log_retirement(batch, session));
+    GH_CHECK(log_retirement(batch, session, by_age.value));
     batch.erase(layout::shadow_key(session));
     GH_CHECK(forget_evidence(batch, session));
   }
-  batch.erase(place);
+  batch.erase(by_age.key);
   --(session_class == layout::class_enrolled ? batch.tallies.enrolled_sessions : batch.tallies.other_sessions);
   return {};
 }
@@ -153,17 +152,17 @@ Result<void> State::Impl::retire_session(Batch& batch, char session_class, const
 Result<bool> State::Impl::retire_aged(Batch& batch, int most) {
   if (options.max_session_age.count() == 0) return false;
   const std::int64_t oldest_kept = now() - options.max_session_age.count();
-  std::vector<std::string> places;
-  for (const char session_class : {layout::class_enrolled, layout::class_other}) {
+  std::vector<Row> aged;
+  for (const char session_class : layout::classes) {
     const std::string prefix = layout::age_prefix(session_class);
-    places.clear();
-    GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, auto) {
+    aged.clear();
+    GH_CHECK(batch.each(prefix, prefix, [&](std::string_view key, std::string_view value) {
       if (key.size() < prefix.size() + 8 || std::int64_t(layout::read_number64(key.substr(prefix.size(), 8))) >= oldest_kept) return false;
-      places.emplace_back(key);
-      return places.size() < std::size_t(most);
+      aged.push_back({std::string(key), std::string(value)});
+      return aged.size() < std::size_t(most);
     }));
-    for (const std::string& place : places) GH_CHECK(retire_session(batch, session_class, place));
-    if (places.size() == std::size_t(most)) return true;
+    for (const Row& one : aged) GH_CHECK(retire_session(batch, session_class, one));
+    if (aged.size() == std::size_t(most)) return true;
   }
   return false;
 }

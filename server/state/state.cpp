@@ -47,7 +47,7 @@ Result<Tallies> count_all(const StoreView& view) {
     if (!device || !device->device.enrolled) ++out.pending_devices;
     return true;
   }));
-  for (const char session_class : {layout::class_enrolled, layout::class_other}) {
+  for (const char session_class : layout::classes) {
     const std::string prefix = layout::age_prefix(session_class);
     std::uint64_t& n = session_class == layout::class_enrolled ? out.enrolled_sessions : out.other_sessions;
     GH_CHECK(view.each(prefix, prefix, [&](auto, auto) { return ++n, true; }));
@@ -196,9 +196,9 @@ Result<void> State::Impl::begin_life() {
     GH_TRY(tallies, count_all(view));
   }
   GH_TRY(tallies.evidence, read_evidence_totals(view));
-  std::vector<std::string> open_sessions;
-  GH_CHECK(view.each("o", "o", [&](std::string_view key, auto) {
-    open_sessions.emplace_back(key.substr(1));
+  Rows left_open;  // sessions and their records; empty: of a format before 7, which has it where those lie that ended
+  GH_CHECK(view.each("o", "o", [&](std::string_view key, std::string_view value) {
+    left_open.emplace(key.substr(1), value);
     return true;
   }));
   std::vector<std::pair<std::string, layout::StagingValue>> left;
@@ -216,27 +216,25 @@ Result<void> State::Impl::begin_life() {
   store->start(tallies);
 
   if (format && !ours) GH_CHECK(take_over());
-  if (!ours || !open_sessions.empty() || !left.empty()) {
+  if (!ours || !left_open.empty() || !left.empty()) {
     const auto begun = store->submit_blocking([&](Batch& batch) -> Result<void> {
       batch.put(layout::format_key, layout::number32(state_format));
-      for (const char letter : {layout::old_results_letter, layout::old_failing_letter})
+      for (const char letter : {layout::old_results_letter, layout::old_failing_letter, layout::old_times_letter})
         if (!ours) batch.erase_range(std::string(1, letter), std::string(1, char(letter + 1)));
       GH_CHECK(begin_log(batch));
       for (const auto& [key, value] : left) {
         erase_staged(batch, value);
         batch.erase(key);
       }
-      for (const std::string& id : open_sessions) {
+      for (const auto& [id, value] : left_open) {
         batch.erase(layout::open_key(id));
-        GH_TRY(const auto value, batch.read(layout::session_key(id)));
-        if (!value) continue;
-        GH_TRY(SessionRecord record, layout::decode_session(*value));
+        GH_TRY(const auto ended, batch.read(layout::session_key(id)));
+        const std::string& row = ended ? *ended : *value;
+        if (row.empty()) continue;
+        GH_TRY(SessionRecord record, layout::decode_session(row));
+        if (record.state != SessionState::open) continue;
         record.state = SessionState::interrupted;
-        const std::string ended = layout::encode(record);
-        batch.put(layout::session_key(id), ended);
-        GH_CHECK(log_result(batch, id, ended));
-        batch.put(layout::age_key(layout::class_other, record.intent.started, id), {});
-        ++batch.tallies.other_sessions;
+        GH_CHECK(put_ended(batch, layout::class_other, record.intent, layout::encode(record)));
       }
       return {};
     });
@@ -441,57 +439,80 @@ Result<std::optional<pipeline::LastQuote>> State::last_quote(const PublicKey& ke
 }
 
 Result<std::optional<SessionRecord>> State::session(std::string_view id) const {
+  const OpenSessions::Record open = impl_->open_sessions.find(id);  // before the store is asked: it may end meanwhile
   GH_TRY(const auto value, impl_->store->view().read(layout::session_key(id)));
+  if (!value && open) return *open;
   if (!value) return std::nullopt;
   GH_TRY(auto record, layout::decode_session(*value));
   return record;
 }
 
+// Those that ended are in order in the store, by class or of the device; those that are open are in none.
 Result<SessionPage> State::sessions(std::string_view device, std::size_t most, const SessionCursor& from) const {
-  const Moment moment(*impl_->store);
-  const std::string prefix = device.empty() ? "l" : layout::device_session_prefix(device);
-  std::string before = prefix;
-  if (from.empty()) {
-    ++before.back();  // the prefix's successor: NUL or a letter, so it doesn't wrap
-  } else {
-    GH_TRY(const ByteVector place, from_hex(from));
-    before += as_text(place);
+  GH_TRY(const ByteVector cursor, from_hex(from));
+  struct Place {
+    std::string at;
+    OpenSessions::Record open;  // null: the store has it
+  };
+  std::vector<Place> places;
+  for (OpenSessions::Record& open : impl_->open_sessions.of(device)) {
+    std::string at = layout::place(open->intent.started, open->intent.session);
+    if (from.empty() || at < as_text(cursor)) places.push_back({std::move(at), std::move(open)});
   }
+  // After those that are open were asked for: one that ends meanwhile is in both.
+  const Moment moment(*impl_->store);
+  std::vector<std::string> prefixes;
+  if (device.empty())
+    for (const char session_class : layout::classes) prefixes.push_back(layout::age_prefix(session_class));
+  else
+    prefixes.push_back(layout::device_session_prefix(device));
+  for (const std::string& prefix : prefixes) {
+    std::string before = prefix;
+    if (from.empty())
+      ++before.back();  // the prefix's successor: it ends with NUL or a letter, so it doesn't wrap
+    else
+      before += as_text(cursor);
+    std::size_t found = 0;
+    GH_CHECK(moment.view.each_backwards(prefix, before, [&](std::string_view key, auto) {
+      if (key.size() >= prefix.size() + 8) places.push_back({std::string(key.substr(prefix.size())), nullptr});
+      return ++found <= most;
+    }));
+  }
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.at != b.at ? a.at > b.at : a.open < b.open; });
+  places.erase(std::unique(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.at == b.at; }), places.end());
+
   SessionPage page;
   std::size_t bytes = 0;
-  std::string last;
-  Result<void> read{};
-  bool more = false;
-  GH_CHECK(moment.view.each_backwards(prefix, before, [&](std::string_view key, auto) {
+  for (const Place& place : places) {
     if (page.sessions.size() == most || bytes >= page_bytes) {
-      more = true;
-      return false;
+      page.next = to_hex(as_bytes((&place)[-1].at));
+      break;
     }
-    const std::string_view place = key.substr(prefix.size());
-    if (place.size() < 8) return true;
-    read = [&]() -> Result<void> {
-      GH_TRY(const auto value, moment.view.read(layout::session_key(place.substr(8))));
-      if (!value) return fail(Fault::environment, "a session's record is missing", "docs/formats/state.md");
-      bytes += value->size();
-      GH_TRY(SessionRecord record, layout::decode_session(*value));
-      page.sessions.push_back(std::move(record));
-      return {};
-    }();
-    last = place;
-    return read.has_value();
-  }));
-  GH_CHECK(read);
-  if (more) page.next = to_hex(as_bytes(last));
+    if (place.open) {
+      page.sessions.push_back(*place.open);
+      continue;
+    }
+    GH_TRY(const auto value, moment.view.read(layout::session_key(std::string_view(place.at).substr(8))));
+    if (!value) return fail(Fault::environment, "a session's record is missing", "docs/formats/state.md");
+    bytes += value->size();
+    GH_TRY(SessionRecord record, layout::decode_session(*value));
+    page.sessions.push_back(std::move(record));
+  }
   return page;
 }
 
 // --- writing
 
 void State::begin_session(SessionIntent intent, Completion completion) {
+  const auto record = std::make_shared<const SessionRecord>(open_record(std::move(intent)));
   // Nobody is told anything of it: where the machine loses it, there is no result either. A session's only wait for the
   // disk is the one for its result.
-  impl_->store->submit([this, intent = std::move(intent)](Batch& batch) { return impl_->begin(batch, intent); },
-                       std::move(completion), 0, Store::Safety::process);
+  impl_->store->submit([this, record](Batch& batch) { return impl_->begin(batch, *record); },
+                       [this, record, completion = std::move(completion)](Result<void> outcome) mutable {
+                         if (outcome) impl_->open_sessions.add(record);
+                         completion(std::move(outcome));
+                       },
+                       0, Store::Safety::process);
 }
 
 void State::commit_result(SessionResult result, Completion completion) {
@@ -504,21 +525,25 @@ void State::commit_result(SessionResult result, Completion completion) {
       result.packed = *std::move(packed);
     }
   }
+  auto ended = [this, session = result.intent.session, completion = std::move(completion)](Result<void> outcome) mutable {
+    if (outcome) impl_->open_sessions.remove(session);
+    completion(std::move(outcome));
+  };
   if (!result.software) {
     impl_->store->submit(
         [this, result = std::move(result)](Batch& batch) -> Result<void> {
           GH_CHECK(impl_->drop(batch, result.intent.session));
           return impl_->finish(batch, result);
         },
-        std::move(completion), weight);
+        std::move(ended), weight);
     return;
   }
   const auto work = std::make_shared<Apply>();
   work->result = std::move(result);
   impl_->store->submit([this, work](Batch& batch) { return impl_->apply(batch, *work); },
-                       [this, work, completion = std::move(completion)](Result<void> outcome) mutable {
+                       [this, work, ended = std::move(ended)](Result<void> outcome) mutable {
                          impl_->applied(*work, outcome.has_value());
-                         completion(std::move(outcome));
+                         ended(std::move(outcome));
                        },
                        weight);
 }

@@ -43,7 +43,7 @@
 
 namespace gatehouse::server {
 
-inline constexpr unsigned state_format = 6;
+inline constexpr unsigned state_format = 7;
 inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };

@@ -176,6 +176,8 @@ TEST(Layout, RefusesWhatIsCutOrChanged) {
        [&](std::string_view v) { return again(layout::decode_history(v, 1)); }},
       {layout::encode(Attested{.time = 1, .session = "s", .recommendation = pipeline::Recommendation::none}),
        [&](std::string_view v) { return again(layout::decode_attested(v)); }},
+      {layout::encode(Attested{.time = 3, .session = "s", .recommendation = pipeline::Recommendation::allow, .looked_for = 2}),
+       [&](std::string_view v) { return again(layout::decode_attested(v)); }},
       {layout::encode(sample_admission()), [&](std::string_view v) { return again(layout::decode_admission(v, 5)); }},
       {layout::encode(sample_announcement()), [&](std::string_view v) { return again(layout::decode_announcement(v, 2)); }},
       {layout::encode(sample_baseline()), [&](std::string_view v) { return again(layout::decode_baseline(v, 3)); }},
@@ -245,7 +247,7 @@ TEST(Layout, PlacesNameWhatTheyAreOf) {
 
 TEST(Layout, KeysOfDifferentThingsDontMix) {
   EXPECT_NE(layout::baseline_prefix("a"), layout::baseline_prefix("ab").substr(0, layout::baseline_prefix("a").size()));
-  EXPECT_LT(layout::time_key(255, "z"), layout::time_key(256, "a"));
+  EXPECT_LT(layout::place(255, "z"), layout::place(256, "a"));
   EXPECT_EQ(layout::read_number64(layout::number64(0x0102030405060708)), 0x0102030405060708U);
   EXPECT_EQ(layout::key_id_prefix(std::string(40, 'f')).size(), 22U);
 }

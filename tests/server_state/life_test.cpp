@@ -302,6 +302,50 @@ TEST_F(Life, ALeaseThatEndsIsToldOnce) {
   EXPECT_TRUE(state_->lapse_blocking(lease, 10)->empty());
 }
 
+TEST_F(Life, ALeaseCountsFromTheLastVerdict) {
+  const auto lease = std::chrono::seconds(100);
+  const PublicKey a = enrolled("a"), b = enrolled("b");
+  // Whoever attests every half minute never lapses, and its lease ends 100 s after it came last.
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE(commit(*state_, session("a" + std::to_string(i), "a", a)));
+    ASSERT_TRUE(commit(*state_, session("b" + std::to_string(i), "b", b)));
+    clock_ += 30'000;
+    EXPECT_TRUE(state_->lapse_blocking(lease, 10)->empty()) << i;
+  }
+  // Told isolate after allow, it isn't admitted and has no lease to end.
+  ASSERT_TRUE(commit(*state_, session("b-isolated", "b", b, Recommendation::isolate)));
+  clock_ += 69'999;
+  EXPECT_TRUE(state_->lapse_blocking(lease, 10)->empty());
+  clock_ += 1;
+  const auto over = *state_->lapse_blocking(lease, 10);
+  ASSERT_EQ(over.size(), 1U);
+  EXPECT_EQ(over[0].last.session, "a19");
+  EXPECT_FALSE(over[0].ahead);
+  clock_ += 1'000'000;
+  EXPECT_TRUE(state_->lapse_blocking(lease, 10)->empty());
+  // Allowed again, it has one again, also where the device was removed and came back between.
+  ASSERT_TRUE(commit(*state_, session("b-again", "b", b)));
+  ASSERT_TRUE(state_->remove_blocking("a", alice));
+  clock_ += 100'000;
+  EXPECT_EQ(state_->lapse_blocking(lease, 10)->at(0).last.session, "b-again");
+}
+
+// The clock was ahead when it attested: no lease outlives what it would have been by the first verdict's.
+TEST_F(Life, ALeaseOfATimeYetToComeEnds) {
+  const auto lease = std::chrono::seconds(1000);
+  const PublicKey a = enrolled("a");
+  ASSERT_TRUE(commit(*state_, session("s1", "a", a)));
+  clock_ += 86'400'000;
+  ASSERT_TRUE(commit(*state_, session("s2", "a", a)));
+  clock_ -= 86'400'000 - 999'999;
+  EXPECT_TRUE(state_->lapse_blocking(lease, 10)->empty());
+  clock_ += 1;
+  const auto over = *state_->lapse_blocking(lease, 10);
+  ASSERT_EQ(over.size(), 1U);
+  EXPECT_TRUE(over[0].ahead);
+  EXPECT_TRUE(state_->lapse_blocking(lease, 10)->empty());
+}
+
 // --- firmware of a model
 
 TEST(Change, NamesWhatGoesAndWhatComes) {

@@ -68,6 +68,35 @@ TEST(Sessions, AnIntentBecomesAResultOrIsInterrupted) {
   EXPECT_FALSE(begin(*state, intent("a/b", "d1", 1))) << "not a session id";
 }
 
+TEST(Sessions, ThatAreOpenAreListedInTheirPlaces) {
+  const Folder folder;
+  {
+    const auto state = open_state(folder / "state");
+    for (int i = 0; i < 6; ++i) {
+      const SessionIntent one = intent("s" + std::to_string(i), i < 3 ? "low" : "high", 1000 + i);
+      ASSERT_TRUE(begin(*state, one));
+      if (i % 2 == 1) {
+        ASSERT_TRUE(commit(*state, result_of(one)));
+      }
+    }
+    const std::vector<std::string> all = {"s5", "s4", "s3", "s2", "s1", "s0"};
+    for (const std::size_t page : {1U, 2U, 5U, 6U, 7U}) EXPECT_EQ(listed(*state, "", page), all) << page;
+    EXPECT_EQ(listed(*state, "low", 2), (std::vector<std::string>{"s2", "s1", "s0"}));
+    EXPECT_EQ(state->sessions("", 1, {})->sessions.at(0).state, SessionState::complete);
+    EXPECT_EQ(state->sessions("high", 10, {})->sessions.at(1).state, SessionState::open);
+    EXPECT_EQ(state->audit({})->open, 3U);
+    EXPECT_EQ(state->audit({})->problems_total, 0U);
+  }
+  // Their process is gone: they are where they were.
+  const auto state = open_state(folder / "state");
+  EXPECT_EQ(listed(*state, "", 2), (std::vector<std::string>{"s5", "s4", "s3", "s2", "s1", "s0"}));
+  EXPECT_EQ(listed(*state, "low", 10), (std::vector<std::string>{"s2", "s1", "s0"}));
+  EXPECT_EQ((*state->session("s2"))->state, SessionState::interrupted);
+  EXPECT_EQ(state->audit({})->open, 0U);
+  EXPECT_EQ(state->audit({})->records, 6U);
+  EXPECT_EQ(state->audit({})->problems_total, 0U);
+}
+
 TEST(Sessions, TheOldestGoWhenThereAreTooMany) {
   const Folder folder;
   StateOptions options;
@@ -306,13 +335,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 7\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 8\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 7"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 6 and takes over those from 1 on"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 8"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 7 and takes over those from 1 on"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
@@ -376,7 +405,7 @@ TEST(Opening, TheStoreOfFormat1IsTakenOver) {
     EXPECT_FALSE(*state->software_head("d-trusted"));
     const auto format = read_file(folder / "state/format", 64);
     ASSERT_TRUE(format);
-    EXPECT_EQ(as_text(*format), "gatehouse-state 6\n");
+    EXPECT_EQ(as_text(*format), "gatehouse-state 7\n");
     // Cut between the database and the file: taken over once more.
     if (time == 1) {
       ASSERT_TRUE(write_file_atomically(folder / "state/format", as_bytes("gatehouse-state 1\n")));
@@ -413,7 +442,7 @@ TEST(Opening, TheStoreOfFormat2IsTakenOver) {
   expect_software_fixture(state);
   const auto format = read_file(folder / "state/format", 64);
   ASSERT_TRUE(format);
-  EXPECT_EQ(as_text(*format), "gatehouse-state 6\n");
+  EXPECT_EQ(as_text(*format), "gatehouse-state 7\n");
   // Its records stay as they are; what is written from now on has its timing, and both are read.
   SessionResult timed = result_of(intent("s-timed", "d-trusted", 1'800'000'000'000));
   timed.timing.emplace();
@@ -482,9 +511,42 @@ TEST(Opening, TheStoreOfFormat5IsRead) {
   expect_living_fixture(open_fixture(folder, "v5"));
 }
 
-TEST(Opening, TheStoreOfFormat6IsRead) {
+TEST(Opening, TheStoreOfFormat6IsTakenOver) {
   const Folder folder;
-  expect_living_fixture(open_fixture(folder, "v6"));
+  {
+    const auto state = open_fixture(folder, "v6");
+    expect_living_fixture(state);
+    // Their entries in the audit log lay elsewhere; they are found, and go with their sessions.
+    EXPECT_EQ(state->audit({})->problems_total, 0U);
+  }
+  StateOptions options;
+  options.max_sessions = options.max_unknown_sessions = 1;
+  const auto state = open_state(folder / "state", std::move(options));
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(commit(*state, result_of(intent("s-new" + std::to_string(i), "d-trusted", 4'000'000'000'000 + i))));
+  EXPECT_EQ(listed(*state, "d-trusted", 10), (std::vector<std::string>{"s-new7", "s-open"})) << "one of each class";
+  const AuditReport report = *state->audit({});
+  EXPECT_EQ(report.problems_total, 0U) << report.problems.at(0).what;
+  EXPECT_FALSE(state->audit_results(0, 100)->results.empty());
+}
+
+TEST(Opening, TheStoreOfFormat7IsRead) {
+  const Folder folder;
+  expect_living_fixture(open_fixture(folder, "v7"));
+}
+
+// Whose lease was to end by the moment of its last verdict; since format 7 an earlier one's counts until then.
+TEST(Opening, TheLeasesOfFormat6End) {
+  const Folder folder;
+  std::filesystem::copy(std::string(GATEHOUSE_TEST_DATA) + "/state/v6", folder / "state", std::filesystem::copy_options::recursive);
+  std::int64_t now = 1'700'000'000'000;
+  const auto state = open_state(folder / "state", {.now = [&] { return now; }});
+  const auto last = **state->attested("d-trusted");
+  EXPECT_EQ(last.session, "s-events");
+  now = last.time + 3'599'999;
+  EXPECT_TRUE(state->lapse_blocking(std::chrono::hours(1), 10)->empty());
+  now += 1;
+  EXPECT_EQ(state->lapse_blocking(std::chrono::hours(1), 10)->size(), last.recommendation == pipeline::Recommendation::allow ? 1U : 0U);
+  EXPECT_TRUE(state->lapse_blocking(std::chrono::hours(1), 10)->empty());
 }
 
 // Of an item the last result is kept, and it says since when the item isn't compliant; before, all of them were, and that was
