@@ -35,9 +35,9 @@ T needed(Result<T> result) {
   if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
-double cpu_us() {
+double cpu_us(clockid_t of = CLOCK_PROCESS_CPUTIME_ID) {
   timespec now{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  ::clock_gettime(of, &now);
   return double(now.tv_sec) * 1e6 + double(now.tv_nsec) / 1e3;
 }
 double median(std::vector<double> values) {
@@ -93,19 +93,21 @@ class Sessions {
     for (const auto& done : state.import_blocking(std::move(enrolments))) (void)needed(done);
   }
 
-  // CPU time of a session, in microseconds.
+  // CPU time of a session, in microseconds; to make its result is the benchmark's own.
   double run(std::uint64_t count, unsigned at_once) {
     const double before = cpu_us();
+    making_us_ = 0;
     std::uint64_t begun = 0, ended = 0;
     while (ended < count) {
       for (; begun < count && begun - ended < at_once; ++begun) begin();
       ended += carry_on();
     }
-    return (cpu_us() - before) / double(count);
+    return (cpu_us() - before - making_us_) / double(count);
   }
 
  private:
   void begin() {
+    const double before = cpu_us(CLOCK_THREAD_CPUTIME_ID);
     const std::uint64_t n = made_++;
     auto one = std::make_unique<server::SessionResult>(pattern_);
     const PublicKey& key = keys_[n % keys_.size()];
@@ -117,6 +119,7 @@ class Sessions {
     one->quote_key = key;
     if (one->quote) one->quote->clock += n;
     auto intent = one->intent;
+    making_us_ += cpu_us(CLOCK_THREAD_CPUTIME_ID) - before;
     state_.begin_session(std::move(intent), [this, one = std::move(one)](Result<void> r) mutable { hand_over(std::move(one), std::move(r)); });
   }
   void hand_over(std::unique_ptr<server::SessionResult> one, Result<void> r) {
@@ -150,7 +153,7 @@ class Sessions {
     if (!needed(state_.device(device))) give_up("a device is missing");
     for (const server::ItemResult& item : of.items) (void)needed(state_.item_result(device, item.policy));
     if (state_.judge_key(device, *of.quote_key).standing != server::KeyStanding::trusted) give_up("a key isn't trusted");
-    (void)needed(state_.approved_baselines(device));
+    (void)needed(state_.approved_banks(device));
     (void)needed(state_.approved_baselines(device));
     (void)needed(state_.last_quote(*of.quote_key));
   }
@@ -159,6 +162,7 @@ class Sessions {
   const server::SessionResult& pattern_;
   std::vector<PublicKey> keys_;
   std::uint64_t made_ = 0;
+  double making_us_ = 0;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::pair<std::unique_ptr<server::SessionResult>, Result<void>>> ready_;  // null: it ended

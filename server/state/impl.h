@@ -157,6 +157,9 @@ Result<EvidenceTotals> read_evidence_totals(const StoreView& view);
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device);
 // The same of a device that was read.
 Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const layout::DeviceValue& device);
+// Calls `visit` with each baseline's number and record, until it returns an error.
+Result<void> each_baseline(const StoreView& view, const layout::DeviceValue& device,
+                           const std::function<Result<void>(std::uint64_t number, std::string_view record)>& visit);
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
 // The same where the device itself was read.
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const std::optional<layout::DeviceValue>& itself, const PublicKey& key);

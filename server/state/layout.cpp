@@ -334,9 +334,15 @@ std::string encode(const StoredBaseline& value) {
   w.put(std::uint8_t(value.state));
   put_text(w, value.session);
   w.put(std::uint64_t(value.since));
-  w.put(std::uint16_t(value.baseline.bank));
-  w.put(std::uint16_t(value.baseline.events.size()));
-  for (const auto& [pcr, digests] : value.baseline.events) {
+  w.put_text(baseline_content(value.baseline));
+  return taken(std::move(w));
+}
+
+std::string baseline_content(const pipeline::Baseline& baseline) {
+  Writer w;
+  w.put(std::uint16_t(baseline.bank));
+  w.put(std::uint16_t(baseline.events.size()));
+  for (const auto& [pcr, digests] : baseline.events) {
     w.put(pcr);
     w.put(std::uint32_t(digests.size()));
     for (const Digest& digest : digests) w.put_bytes(digest.view());
@@ -344,31 +350,39 @@ std::string encode(const StoredBaseline& value) {
   return taken(std::move(w));
 }
 
-Result<StoredBaseline> decode_baseline(std::string_view value, std::uint64_t number) {
+Result<BaselineHead> decode_baseline_head(std::string_view value, std::uint64_t number) {
   Reader r(as_bytes(value), document);
-  StoredBaseline out;
-  out.number = number;
+  BaselineHead out;
+  StoredBaseline& record = out.record;
+  record.number = number;
   GH_CHECK(get_version(r));
-  GH_TRY(out.state, get_enum(r, BaselineState::retired));
-  GH_TRY(out.session, get_text(r));
-  GH_TRY(out.since, get_time(r));
-  GH_TRY(out.baseline.bank, get_algorithm(r));
+  GH_TRY(record.state, get_enum(r, BaselineState::retired));
+  GH_TRY(record.session, get_text(r));
+  GH_TRY(record.since, get_time(r));
+  out.content = value.substr(value.size() - r.remaining());
+  GH_TRY(record.baseline.bank, get_algorithm(r));
+  return out;
+}
+
+Result<StoredBaseline> decode_baseline(std::string_view value, std::uint64_t number) {
+  GH_TRY(BaselineHead head, decode_baseline_head(value, number));
+  StoredBaseline& out = head.record;
+  Reader r(as_bytes(head.content), document);
+  GH_CHECK(r.take(sizeof(std::uint16_t)));  // the bank
   const std::size_t size = digest_size(out.baseline.bank);
   GH_TRY(const auto pcrs, r.get<std::uint16_t>());
   for (unsigned i = 0; i < pcrs; ++i) {
     GH_TRY(const auto pcr, r.get<std::uint32_t>());
     GH_TRY(const auto count, r.get<std::uint32_t>());
     if (count > r.remaining() / size) return r.fail("truncated");
+    GH_TRY(const Bytes all, r.take(count * size));
     std::vector<Digest> digests;
     digests.reserve(count);
-    for (std::uint32_t n = 0; n < count; ++n) {
-      GH_TRY(const Bytes digest, r.take(size));
-      digests.emplace_back(digest);
-    }
+    for (std::size_t at = 0; at < all.size(); at += size) digests.emplace_back(all.subspan(at, size));
     out.baseline.events.emplace_back(pcr, std::move(digests));
   }
   GH_CHECK(r.finish());
-  return out;
+  return std::move(out);
 }
 
 std::string encode(const pipeline::LastQuote& value) {

@@ -87,6 +87,13 @@ std::string encode(const BoundEk& value);
 Result<Tallies> decode_tallies(std::string_view value);
 Result<DeviceValue> decode_device(std::string_view value);
 Result<StoredBaseline> decode_baseline(std::string_view value, std::uint64_t number);
+// A baseline record as far as most need it: who asks whether it is the one that was measured compares `content`.
+struct BaselineHead {
+  StoredBaseline record;     // without its events
+  std::string_view content;  // of the value: what baseline_content() has
+};
+Result<BaselineHead> decode_baseline_head(std::string_view value, std::uint64_t number);
+std::string baseline_content(const pipeline::Baseline& baseline);
 Result<HistoryEntry> decode_history(std::string_view value, std::uint64_t number);
 Result<Attested> decode_attested(std::string_view value);
 Result<Announcement> decode_announcement(std::string_view value, std::uint64_t number);

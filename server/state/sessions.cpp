@@ -238,33 +238,33 @@ Result<void> State::Impl::note_items(Batch& batch, const SessionResult& result) 
 
 Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result) {
   const std::string& id = device.device.id;
-  GH_TRY(const auto all, baselines_of(batch, device));
-  // What an announced update makes of an approved one is approved.
-  GH_TRY(const auto expected, expected_baselines(batch, device.device.model, now(), all));
-  if (std::find(expected.begin(), expected.end(), *result.proposed_baseline) != expected.end()) {
-    StoredBaseline approved{.number = 0, .state = BaselineState::candidate, .session = result.intent.session, .since = 0, .baseline = *result.proposed_baseline};
-    for (const StoredBaseline& one : all)
-      if (one.baseline == approved.baseline) approved = one;
-    if (approved.number == 0) approved.number = device.next_baseline++;
-    approved.state = BaselineState::approved;
-    approved.since = now();
-    batch.put(layout::baseline_key(id, approved.number), layout::encode(approved));
-    note(batch, device, by_session(result), "baseline " + std::to_string(approved.number) + " approved: an update that was announced for the model " + device.device.model);
-    return {};
-  }
+  const std::string content = layout::baseline_content(*result.proposed_baseline);
+  std::optional<StoredBaseline> same;
   std::vector<std::uint64_t> candidates;
-  for (const StoredBaseline& one : all) {
-    if (one.baseline == *result.proposed_baseline) return {};
-    if (one.state == BaselineState::candidate) candidates.push_back(one.number);
+  GH_CHECK(each_baseline(batch, device, [&](std::uint64_t number, std::string_view record) -> Result<void> {
+    GH_TRY(auto head, layout::decode_baseline_head(record, number));
+    if (head.record.state == BaselineState::candidate) candidates.push_back(number);
+    if (head.content == content) same = std::move(head.record);
+    return {};
+  }));
+  bool announced = false;
+  if (const std::string& model = device.device.model; !model.empty()) {
+    // What an announced update makes of an approved one is approved.
+    GH_TRY(const auto all, baselines_of(batch, device));
+    GH_TRY(const auto expected, expected_baselines(batch, model, now(), all));
+    announced = std::find(expected.begin(), expected.end(), *result.proposed_baseline) != expected.end();
   }
-  for (std::size_t i = 0; i + max_candidates <= candidates.size(); ++i)
-    batch.erase(layout::baseline_key(id, candidates[i]));
-  const StoredBaseline proposed{.number = device.next_baseline++,
-                                .state = BaselineState::candidate,
-                                .session = result.intent.session,
-                                .since = now(),
-                                .baseline = *result.proposed_baseline};
-  batch.put(layout::baseline_key(id, proposed.number), layout::encode(proposed));
+  if (same && !announced) return {};
+  const StoredBaseline next{.number = same ? same->number : device.next_baseline++,
+                      .state = announced ? BaselineState::approved : BaselineState::candidate,
+                      .session = same ? same->session : result.intent.session,
+                      .since = now(),
+                      .baseline = *result.proposed_baseline};
+  if (announced)
+    note(batch, device, by_session(result), "baseline " + std::to_string(next.number) + " approved: an update that was announced for the model " + device.device.model);
+  else
+    for (std::size_t i = 0; i + max_candidates <= candidates.size(); ++i) batch.erase(layout::baseline_key(id, candidates[i]));
+  batch.put(layout::baseline_key(id, next.number), layout::encode(next));
   return {};
 }
 

@@ -406,18 +406,47 @@ Result<std::vector<StoredBaseline>> State::baselines(std::string_view device) co
   return read_baselines(impl_->store->view(), device);
 }
 
-Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const layout::DeviceValue& device) {
+Result<void> each_baseline(const StoreView& view, const layout::DeviceValue& device,
+                           const std::function<Result<void>(std::uint64_t number, std::string_view record)>& visit) {
   // Each session asks. Numbers are given in sequence and there are few: to ask for each costs a fraction of a search.
   constexpr std::uint64_t few = 8;
-  if (device.next_baseline > few) return read_baselines(view, device.device.id);
-  std::vector<StoredBaseline> all;
+  if (device.next_baseline > few) {
+    const std::string prefix = layout::baseline_prefix(device.device.id);
+    Result<void> good{};
+    GH_CHECK(view.each(prefix, prefix, [&](std::string_view key, std::string_view value) {
+      good = visit(layout::read_number64(key.substr(prefix.size())), value);
+      return good.has_value();
+    }));
+    return good;
+  }
   for (std::uint64_t number = 1; number < device.next_baseline; ++number) {
     GH_TRY(const auto one, view.read(layout::baseline_key(device.device.id, number)));
-    if (!one) continue;
-    GH_TRY(auto stored, layout::decode_baseline(*one, number));
-    all.push_back(std::move(stored));
+    if (one) GH_CHECK(visit(number, *one));
   }
+  return {};
+}
+
+Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const layout::DeviceValue& device) {
+  std::vector<StoredBaseline> all;
+  GH_CHECK(each_baseline(view, device, [&](std::uint64_t number, std::string_view record) -> Result<void> {
+    GH_TRY(auto stored, layout::decode_baseline(record, number));
+    all.push_back(std::move(stored));
+    return {};
+  }));
   return all;
+}
+
+Result<std::vector<HashAlgorithm>> State::approved_banks(std::string_view device) const {
+  const StoreView view = impl_->store->view();
+  GH_TRY(const auto value, read_device(view, device));
+  std::vector<HashAlgorithm> out;
+  if (!value) return out;
+  GH_CHECK(each_baseline(view, *value, [&](std::uint64_t number, std::string_view record) -> Result<void> {
+    GH_TRY(const auto head, layout::decode_baseline_head(record, number));
+    if (head.record.state == BaselineState::approved) out.push_back(head.record.baseline.bank);
+    return {};
+  }));
+  return out;
 }
 
 Result<std::vector<pipeline::Baseline>> State::approved_baselines(std::string_view device) const {

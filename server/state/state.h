@@ -287,6 +287,8 @@ class State {
   Result<std::vector<StoredBaseline>> baselines(std::string_view device) const;
   // The approved ones as the pipeline wants them, and what announced updates make of them.
   Result<std::vector<pipeline::Baseline>> approved_baselines(std::string_view device) const;
+  // The banks that these are of.
+  Result<std::vector<HashAlgorithm>> approved_banks(std::string_view device) const;
   // Newest first; what the device was before it was removed included.
   Result<std::vector<HistoryEntry>> history(std::string_view device, std::size_t most) const;
   Result<std::optional<Attested>> attested(std::string_view device) const;

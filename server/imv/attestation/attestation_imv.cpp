@@ -175,12 +175,8 @@ void AttestationImv::begin() {
   Discovery d;
   d.offered = set_of(c_.settings.banks);
   if (c_.info.device_id && item_ != nullptr) {
-    if (auto approved = c_.state.approved_baselines(*c_.info.device_id); approved && !approved->empty()) {
-      // A weaker or another bank would make every measurement a first one (spec part 2 §8.6).
-      std::vector<HashAlgorithm> banks;
-      for (const pipeline::Baseline& b : *approved) banks.push_back(b.bank);
-      d.offered = set_of(banks);
-    }
+    // A weaker or another bank would make every measurement a first one (spec part 2 §8.6).
+    if (const auto banks = c_.state.approved_banks(*c_.info.device_id); banks && !banks->empty()) d.offered = set_of(*banks);
   }
   const std::uint16_t offered = d.offered;
   state_ = std::move(d);
