@@ -74,6 +74,14 @@ void RowCache::keep(std::string_view key, std::uint64_t ticket, const Row& row) 
 void RowCache::written(std::string_view key, std::string_view value) {
   Shard& shard = of(key);
   const std::lock_guard guard(shard.mutex);
+  if (const auto at = shard.recent.find(key); at != shard.recent.end() && at->second.ticket == 0 && value.size() <= largest) {
+    const std::size_t others = shard.bytes - size_of(key, at->second.row);
+    if (others + key.size() + overhead + value.size() <= most_) {
+      at->second.row = std::string(value);
+      shard.bytes = others + size_of(key, at->second.row);
+      return;
+    }
+  }
   const std::optional<Entry> entry = take(shard, key);
   // Who waits for its row may have the old one.
   if (entry && entry->ticket == 0 && value.size() <= largest) add(shard, key, {std::string(value), 0});

@@ -59,10 +59,8 @@ SessionRecord open_record(SessionIntent intent) {
 Result<void> State::Impl::begin(Batch& batch, const SessionRecord& record) {
   const SessionIntent& intent = record.intent;
   if (!acceptable_session_id(intent.session) || intent.started < 0) return fail(Fault::internal, "not a session id");
-  for (const std::string& key : {layout::open_key(intent.session), layout::session_key(intent.session)}) {
-    GH_TRY(const auto known, batch.read(key));
-    if (known) return fail(Fault::internal, "the session is recorded already");
-  }
+  GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
+  if (known || open_sessions.find(intent.session)) return fail(Fault::internal, "the session is recorded already");
   batch.put(layout::open_key(intent.session), layout::encode(record));
   return {};
 }
@@ -73,13 +71,9 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (result.verdict.size() > layout::max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
   SessionIntent intent = result.intent;
   intent.device = recorded_device(result.intent.device);
-  GH_TRY(const auto begun, batch.read(layout::open_key(intent.session)));
-  if (begun) {
-    batch.erase(layout::open_key(intent.session));
-  } else {
-    GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
-    if (known) return fail(Fault::internal, "the session has a result already");
-  }
+  GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
+  if (known) return fail(Fault::internal, "the session has a result already");
+  batch.erase(layout::open_key(intent.session));
   std::optional<layout::DeviceValue> device;
   if (acceptable_device_id(result.intent.device)) {
     GH_TRY(device, read_device(batch, result.intent.device));
