@@ -1,10 +1,5 @@
 #include "fleet/radius_link.h"
 
-#include <sys/socket.h>
-
-#include <array>
-#include <cerrno>
-
 namespace gatehouse::fleet {
 namespace {
 
@@ -15,12 +10,15 @@ Error environment(std::string_view reason) { return Error{Fault::environment, re
 
 }  // namespace
 
-RadiusLink::RadiusLink(const Config& config, std::shared_ptr<const endpoint::SigningKey> ak, std::string certificate,
+RadiusLink::RadiusLink(const Config& config, std::uint32_t who, std::shared_ptr<const endpoint::SigningKey> ak, std::string certificate,
                        std::shared_ptr<const Variant> variant, std::uint64_t seed)
     : config_(config),
+      who_(who),
       certificate_(std::move(certificate)),
       collectors_(std::move(ak), config.product, config.clock_from, std::move(variant)),
       random_(seed) {}
+
+RadiusLink::~RadiusLink() { config_.sockets->leave(place_); }
 
 Link::State RadiusLink::fail_with(Error error) {
   error_ = std::move(error);
@@ -29,10 +27,7 @@ Link::State RadiusLink::fail_with(Error error) {
 }
 
 Link::State RadiusLink::connect() {
-  fd_ = Descriptor(::socket(config_.address->sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (fd_.get() < 0) return fail_with(environment("no socket: too many open files"));
-  if (::connect(fd_.get(), config_.address, socklen_t(config_.address_size)) != 0)
-    return fail_with(environment("the server can't be reached"));
+  if (!config_.sockets->enter(place_)) return fail_with(environment("no socket: too many open files, or the server can't be reached"));
   endpoint::TunnelOptions tls;
   tls.ca = config_.ca;
   tls.certificate = tls.key = certificate_;
@@ -63,12 +58,11 @@ void RadiusLink::arm() {
 void RadiusLink::send(Bytes datagram) {
   bytes_sent_ += datagram.size();
   if (happens(config_.loss)) return;
-  // What the kernel has no room for, or the server doesn't listen to, is lost.
-  (void)::send(fd_.get(), datagram.data(), datagram.size(), MSG_DONTWAIT);
+  config_.sockets->send(place_, datagram);
 }
 
 Link::State RadiusLink::ask(Bytes eap) {
-  auto request = gateway_->request(eap);
+  auto request = gateway_->request(eap, config_.sockets->identify(place_, who_));
   if (!request) return fail_with(std::move(request).error());
   const ByteVector earlier = std::exchange(late_, {});
   request_ = *std::move(request);
@@ -88,17 +82,10 @@ Link::State RadiusLink::repeat() {
   return State::busy;
 }
 
-Link::State RadiusLink::proceed(std::size_t) {
-  std::array<std::byte, radius::max_packet + 1> buffer;
-  for (;;) {
-    const ssize_t size = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (size < 0 && errno == ECONNREFUSED) continue;  // it may come back
-    if (size < 0) return State::busy;
-    if (happens(config_.loss)) continue;
-    const auto answer = gateway_->receive(Bytes(buffer).first(std::size_t(size)));
-    if (!answer) continue;
-    if (const State now = take(*answer); now != State::busy) return now;
-  }
+Link::State RadiusLink::receive(Bytes datagram) {
+  if (happens(config_.loss)) return State::busy;
+  const auto answer = gateway_->receive(datagram);
+  return answer ? take(*answer) : State::busy;
 }
 
 Link::State RadiusLink::take(const endpoint::RadiusGateway::Answer& answer) {

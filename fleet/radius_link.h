@@ -1,25 +1,22 @@
-// An endpoint and its gateway: EAP-TTLS and PT-EAP over RADIUS, with a UDP socket of its own. A network that loses requests and
-// answers, and brings requests late, is made here.
+// An endpoint and its gateway: EAP-TTLS and PT-EAP over RADIUS, by a gateway's UDP socket. A network that loses requests and answers,
+// and brings requests late, is made here.
 #pragma once
-
-#include <sys/socket.h>
 
 #include <random>
 #include <string>
 
-#include "base/descriptor.h"
 #include "endpoint/client/eap_client.h"
 #include "endpoint/client/radius_gateway.h"
 #include "fleet/collectors.h"
 #include "fleet/link.h"
+#include "fleet/radius_sockets.h"
 
 namespace gatehouse::fleet {
 
 class RadiusLink final : public Link {
  public:
   struct Config {
-    const sockaddr* address = nullptr;
-    std::size_t address_size = 0;
+    RadiusSockets* sockets = nullptr;
     std::string ca;  // PEM file
     Bytes secret;
     std::string user;  // empty: the client certificate alone
@@ -31,19 +28,24 @@ class RadiusLink final : public Link {
     double late = 0;               // share of the requests of which a copy arrives after the next one
     std::chrono::duration<double> resend{2.0};  // seconds until a request is sent again, then 1.4 times that, and so on
   };
-  // certificate: of the endpoint, with its key, PEM file; empty: none. seed: of losses.
-  RadiusLink(const Config& config, std::shared_ptr<const endpoint::SigningKey> ak, std::string certificate,
+  // who: the socket knows it by. certificate: of the endpoint, with its key, PEM file; empty: none. seed: of losses.
+  RadiusLink(const Config& config, std::uint32_t who, std::shared_ptr<const endpoint::SigningKey> ak, std::string certificate,
              std::shared_ptr<const Variant> variant, std::uint64_t seed);
+
+  ~RadiusLink() override;
+
+  // What came for it.
+  State receive(Bytes datagram);
 
   State connect() override;
   State retry(std::shared_ptr<const Variant>) override;
-  State proceed(std::size_t most) override;
+  State proceed(std::size_t) override { return State::busy; }
   State idle() override { return State::ended; }
-  void vanish() override { fd_ = Descriptor(); }
+  void vanish() override { config_.sockets->leave(place_); }
   std::optional<std::chrono::steady_clock::time_point> again_at() const override { return again_at_; }
   State repeat() override;
 
-  int fd() const override { return fd_.get(); }
+  int fd() const override { return -1; }
   bool wants_to_write() const override { return false; }
   bool talking() const override { return client_ && !client_->description().empty(); }
   std::uint64_t bytes_sent() const override { return bytes_sent_; }
@@ -60,12 +62,13 @@ class RadiusLink final : public Link {
   void arm();
 
   const Config& config_;
+  const std::uint32_t who_;
   const std::string certificate_;
   Collectors collectors_;
   std::mt19937_64 random_;
   std::optional<endpoint::EapClient> client_;
   std::optional<endpoint::RadiusGateway> gateway_;
-  Descriptor fd_;
+  RadiusSockets::Place place_;
   ByteVector request_, late_;
   std::chrono::duration<double> wait_{};
   std::optional<std::chrono::steady_clock::time_point> again_at_;

@@ -142,6 +142,7 @@ class Worker {
   Manner draw();
   void attest(std::uint32_t local, Clock::time_point arrived);
   void on_ready(std::uint32_t local);
+  void on_answer(std::uint32_t local, Bytes datagram);
   void advance(std::uint32_t local, Link::State state);
   void watch(std::uint32_t local, std::uint32_t events);
   void finish(std::uint32_t local, bool keep);
@@ -157,6 +158,7 @@ class Worker {
   RadiusLink::Config radius_;
   std::unique_ptr<SSL_CTX, FreeSsl> tls_;
   Descriptor epoll_;
+  std::optional<RadiusSockets> sockets_;
   std::vector<Endpoint> endpoints_;
   std::uint32_t next_ = 0;
   std::uint64_t begun_ = 0, share_ = 0, arrivals_ = 0;  // share_: how many attestations are this worker's
@@ -176,8 +178,6 @@ Result<void> Worker::open() {
   config_.product = world_.fleet.product;
   config_.clock_from = world_.fleet.made;
   config_.keep = o_.keep;
-  radius_.address = config_.address;
-  radius_.address_size = config_.address_size;
   radius_.ca = o_.ca;
   radius_.secret = world_.secret.reveal();
   radius_.user = config_.user;
@@ -190,6 +190,7 @@ Result<void> Worker::open() {
   radius_.resend = std::chrono::duration<double>(o_.resend);
   epoll_ = Descriptor(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return fail_errno("no epoll", "gatehouse-fleet");
+  if (!o_.secret_file.empty()) radius_.sockets = &sockets_.emplace(config_.address, config_.address_size, o_.per_gateway, epoll_.get());
   const auto mine = [&](std::uint64_t n) { return n / all_ + (number_ < n % all_ ? 1 : 0); };
   endpoints_.resize(mine(world_.identities.size()));
   share_ = mine(o_.attestations);
@@ -274,7 +275,7 @@ void Worker::attest(std::uint32_t local, Clock::time_point arrived) {
   if (o_.secret_file.empty()) {
     e.connection = std::make_unique<Connection>(config_, identity, *std::move(variant));
   } else {
-    e.connection = std::make_unique<RadiusLink>(radius_, identity.ak, o_.no_certificate ? std::string() : world_.fleet.client(number),
+    e.connection = std::make_unique<RadiusLink>(radius_, local, identity.ak, o_.no_certificate ? std::string() : world_.fleet.client(number),
                                                 *std::move(variant), random_());
   }
   e.counted = 0;
@@ -287,10 +288,10 @@ void Worker::attest(std::uint32_t local, Clock::time_point arrived) {
 
 void Worker::watch(std::uint32_t local, std::uint32_t events) {
   Endpoint& e = endpoints_[local];
-  if (e.watched == events) return;
+  if (e.watched == events || e.connection->fd() < 0) return;
   epoll_event event{};
   event.events = events;
-  event.data.u32 = local;
+  event.data.u64 = local;
   (void)::epoll_ctl(epoll_.get(), e.watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, e.connection->fd(), &event);
   e.watched = events;
 }
@@ -318,6 +319,18 @@ void Worker::on_ready(std::uint32_t local) {
     return finish(local, false);
   }
   advance(local, e.connection->proceed(most));
+}
+
+void Worker::on_answer(std::uint32_t local, Bytes datagram) {
+  Endpoint& e = endpoints_[local];
+  if (!e.connection || !e.busy) return;
+  if (e.manner == Manner::stalled && e.connection->talking()) return;  // the deadline's turn
+  if (e.manner == Manner::vanishing && e.connection->bytes_sent() >= e.vanishes_at) {
+    e.connection->vanish();
+    ++tally_.disturbers["vanishing"];
+    return finish(local, false);
+  }
+  advance(local, static_cast<RadiusLink&>(*e.connection).receive(datagram));
 }
 
 void Worker::advance(std::uint32_t local, Link::State state) {
@@ -421,11 +434,16 @@ void Worker::run() {
     if (!timers_.empty()) until = std::min(until, timers_.top().at);
     if (more && o_.rate > 0) until = std::min(until, next_arrival());
     if (more && o_.ramp > 0 && busy_ < busy_share()) until = std::min(until, now + std::chrono::milliseconds(1));
+    if (sockets_) sockets_->flush();
     const auto wait =
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::max(until - Clock::now(), Clock::duration::zero()));
     const timespec limit{time_t(wait.count() / 1'000'000'000), long(wait.count() % 1'000'000'000)};
     const int ready = ::epoll_pwait2(epoll_.get(), events.data(), int(events.size()), &limit, nullptr);
-    for (int i = 0; i < ready; ++i) on_ready(events[std::size_t(i)].data.u32);
+    for (int i = 0; i < ready; ++i) {
+      const std::uint64_t what = events[std::size_t(i)].data.u64;
+      if ((what & RadiusSockets::mark) == 0) on_ready(std::uint32_t(what));
+      else sockets_->receive(int(what & ~RadiusSockets::mark), [this](std::uint32_t local, Bytes datagram) { on_answer(local, datagram); });
+    }
     while (!timers_.empty() && timers_.top().at <= Clock::now()) {
       const Timer timer = timers_.top();
       timers_.pop();

@@ -23,6 +23,7 @@ struct RunOptions {
   // Over RADIUS, with the gateway played, too: the file of the shared secret; empty: over PT-TLS.
   std::string secret_file;
   std::size_t fragment_size = 1'024;  // EAP packets
+  std::size_t per_gateway = 1;        // conversations by one socket of a gateway's at a time
   double loss = 0, late = 0;          // shares of datagrams that are lost, and of requests that come again after the next one
   double resend = 2;                  // seconds until a request is sent again for the first time
   bool keep = false;                        // one connection an endpoint, for all its attestations

@@ -130,6 +130,8 @@ int main(int argc, char** argv) {
   running->add_option("--radius", radius, "HOST:PORT: over RADIUS, EAP-TTLS and PT-EAP, and play the gateways, too");
   running->add_option("--secret-file", run.secret_file, "with --radius: file whose first line is the shared secret");
   running->add_option("--fragment-size", run.fragment_size, "with --radius: bytes of an EAP packet")->check(CLI::Range(256, 3072));
+  running->add_option("--per-gateway", run.per_gateway, "with --radius: conversations by one socket of a gateway's at a time; default: 1")
+      ->check(CLI::Range(1, 128));
   running->add_option("--loss", run.loss, "with --radius: share of the datagrams of each direction that get lost")
       ->check(CLI::Range(0.0, 1.0));
   running->add_option("--late", run.late, "with --radius: share of the requests that come once more after the next one")

@@ -160,7 +160,8 @@ def rows_of_gateways(server):
     quick = server.get('scale') == 'quick'
     cost = Row('radius', 'first attestation over RADIUS ÷ over PT-TLS, server CPU, EAP packets of 1,024 bytes', ('at most', 1.5))
     large = Row('radius_large', 'the same with EAP packets of 3,072 bytes', ('at most', 1.5))
-    for row, name in ((cost, 'radius_us'), (large, 'radius_large_us')):
+    shared = Row('radius_shared', 'the same with EAP packets of 1,024 bytes, where conversations of a gateway share its socket', ('at most', 1.5))
+    for row, name in ((cost, 'radius_us'), (large, 'radius_large_us'), (shared, 'radius_shared_us')):
         if rounds := server.get('radius_cost'):
             median = lambda key: statistics.median(r[key] for r in rounds)
             row.rounds((r[name] / r['pt_tls_us'] for r in rounds), 'one server; %.0f us ÷ %.0f us, %d rounds interleaved%s' %
@@ -202,7 +203,7 @@ def rows_of_gateways(server):
             over.smaller('for some seconds only')
     else:
         over.not_measured(absent('radius_overload'))
-    return [cost, large, memory, flight, lossy, over]
+    return [cost, large, shared, memory, flight, lossy, over]
 
 
 def medians(micro):

@@ -467,7 +467,8 @@ class Bench:
         self.first(server, MAIN_ENDPOINTS)
         self.first(server, MAIN_ENDPOINTS, 'main', '--radius')
         return self.interleaved(self.scale['rounds'], {'pt_tls_us': lambda: self.first(server, n), 'radius_us': lambda: self.first(server, n, 'main', '--radius'),
-                                                       'radius_large_us': lambda: self.first(server, n, 'main', '--radius', '--fragment-size', '3072')},
+                                                       'radius_large_us': lambda: self.first(server, n, 'main', '--radius', '--fragment-size', '3072'),
+                                                       'radius_shared_us': lambda: self.first(server, n, 'main', '--radius', '--per-gateway', '64')},
                                 'server CPU behind gateways')
 
     def waiting(self, server, n, requests, *options):

@@ -4,10 +4,11 @@
 
 namespace gatehouse::endpoint {
 
-Result<ByteVector> RadiusGateway::request(Bytes eap) {
+Result<ByteVector> RadiusGateway::request(Bytes eap, std::uint8_t identifier) {
   constexpr std::uint32_t framed = 2, virtual_port = 5;
   fill_random(authenticator_);
-  radius::Builder out(radius::Code::access_request, ++identifier_);
+  identifier_ = identifier;
+  radius::Builder out(radius::Code::access_request, identifier);
   if (!config_.user.empty()) out.add_text(radius::type::user_name, config_.user);
   out.add_number(radius::type::service_type, framed);
   out.add_number(radius::type::nas_port_type, virtual_port);

@@ -38,7 +38,9 @@ class RadiusGateway {
   explicit RadiusGateway(Config config) : config_(std::move(config)) {}
 
   // An Access-Request with this EAP packet; empty: EAP-Start.
-  Result<ByteVector> request(Bytes eap);
+  Result<ByteVector> request(Bytes eap) { return request(eap, std::uint8_t(identifier_ + 1)); }
+  // The same with this identifier, where others ask by the same socket.
+  Result<ByteVector> request(Bytes eap, std::uint8_t identifier);
   std::optional<Answer> receive(Bytes datagram);
 
  private:

@@ -56,10 +56,10 @@ EapPeer::~EapPeer() {
 
 // Most packets are fragments, whose answer is a few bytes that are known at once: those are answered where they were received, unless
 // something else goes on in this conversation. What means work goes to whichever thread is free.
-void EapPeer::take(RadiusRequest request) {
-  asio::dispatch(strand_, [self = self(), request = std::make_unique<RadiusRequest>(std::move(request))]() mutable {
-    if (self->eap_.transport_only(request->eap)) return self->go_on(*std::move(request));
-    asio::post(self->strand_, [self, request = std::move(request)]() mutable { self->go_on(*std::move(request)); });
+void EapPeer::take(std::unique_ptr<RadiusRequest> request) {
+  asio::dispatch(strand_, [self = self(), request = std::move(request)]() mutable {
+    if (self->eap_.transport_only(request->eap)) return self->go_on(std::move(request));
+    asio::post(self->strand_, [self, request = std::move(request)]() mutable { self->go_on(std::move(request)); });
   });
 }
 
@@ -67,14 +67,14 @@ void EapPeer::cut() {
   asio::post(strand_, [self = self()] { self->end(); });
 }
 
-void EapPeer::go_on(RadiusRequest request) {
-  if (gone_) return front_->drop(request, RadiusDrop::replayed);
-  if (request.round != round_) return front_->drop(request, RadiusDrop::replayed);
-  if (request_) return front_->drop(request, RadiusDrop::repeated);
-  if (request.framed_mtu && *request.framed_mtu >= smallest_mtu) eap_.limit_fragments(*request.framed_mtu - link_header);
-  const Result<void> taken = eap_.receive(request.eap);
+void EapPeer::go_on(std::unique_ptr<RadiusRequest> request) {
+  if (gone_) return front_->drop(*request, RadiusDrop::replayed);
+  if (request->round != round_) return front_->drop(*request, RadiusDrop::replayed);
+  if (request_) return front_->drop(*request, RadiusDrop::repeated);
+  if (request->framed_mtu && *request->framed_mtu >= smallest_mtu) eap_.limit_fragments(*request->framed_mtu - link_header);
+  const Result<void> taken = eap_.receive(request->eap);
   if (!taken) {
-    front_->drop(request, RadiusDrop::eap);
+    front_->drop(*request, RadiusDrop::eap);
     // A conversation that doesn't begin isn't there.
     return round_ == 0 ? end() : void();
   }
@@ -85,7 +85,7 @@ void EapPeer::go_on(RadiusRequest request) {
   arm(radius_->config.idle_deadline);
   if (std::chrono::steady_clock::now() - began_ > radius_->config.total_deadline) {
     log(LogLevel::warning, "EAP conversation with " + address_ + " takes too long");
-    const RadiusRequest last = *std::exchange(request_, std::nullopt);
+    const RadiusRequest last = *std::exchange(request_, nullptr);
     radius::Builder out(radius::Code::access_reject, last.key.identifier);
     out.add_eap(eap::failure(last.eap.size() > 1 ? std::uint8_t(last.eap[1]) : std::uint8_t{0}));
     front_->answer(last, std::move(out));
@@ -123,7 +123,8 @@ void EapPeer::reply() {
 
 // Challenge, Accept or Reject.
 void EapPeer::conclude(ByteVector packet) {
-  const RadiusRequest request = *std::exchange(request_, std::nullopt);
+  const std::unique_ptr<RadiusRequest> held = std::exchange(request_, nullptr);
+  const RadiusRequest& request = *held;
   if (!eap_.over()) {
     last_.emplace(request.key, request.authenticator);
     radius::Builder challenge(radius::Code::access_challenge, request.key.identifier);
@@ -206,7 +207,7 @@ void EapPeer::set_deadline(std::chrono::milliseconds from_now) { arm(from_now); 
 
 // Nobody asks any more, or we can't answer in time.
 void EapPeer::expire() {
-  const bool ours = request_.has_value();
+  const bool ours = request_ != nullptr;
   if (session_ && !session_->ended()) {
     clock_.enter(Doing::protocol);
     session_->on_deadline();
@@ -227,7 +228,7 @@ void EapPeer::end() {
   timer_.cancel();
   room_timer_.cancel();
   turn_timer_.cancel();
-  if (request_) front_->drop(*std::exchange(request_, std::nullopt), RadiusDrop::load);
+  if (const auto last = std::exchange(request_, nullptr)) front_->drop(*last, RadiusDrop::load);
   if (const auto last = std::exchange(answering_, std::nullopt)) {
     server_->admitted.remove(last->number);
     front_->drop(last->request, RadiusDrop::load);

@@ -15,7 +15,7 @@ class EapPeer final : public SessionHost, public EapHost {
   ~EapPeer() override;
 
   // Any thread.
-  void take(RadiusRequest request);
+  void take(std::unique_ptr<RadiusRequest> request);
   void cut();
   const std::string& client() const { return client_; }
 
@@ -56,7 +56,7 @@ class EapPeer final : public SessionHost, public EapHost {
   void on_password(bool good) override;
   void on_certificate(const Result<void>& good);
   Succession succeeds(const Admitted::Entry& entry) override;
-  void go_on(RadiusRequest request);
+  void go_on(std::unique_ptr<RadiusRequest> request);
   void assessed(std::optional<pipeline::Recommendation> verdict);
   CertificateNames certificate_of(const EapIdentity& identity) const;
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
@@ -88,7 +88,7 @@ class EapPeer final : public SessionHost, public EapHost {
   std::chrono::steady_clock::time_point deadline_;
   std::optional<std::chrono::steady_clock::time_point> timed_;  // when the timer ends, deadline_ or earlier; nullopt: there is none
   const std::chrono::steady_clock::time_point began_;
-  std::optional<RadiusRequest> request_;  // that waits for its answer
+  std::unique_ptr<RadiusRequest> request_;  // that waits for its answer
   std::optional<Answering> answering_;    // waits for its record
   std::optional<std::pair<AnswerCache::Key, radius::Authenticator>> last_;  // that has its answer
   std::uint32_t round_ = 0;

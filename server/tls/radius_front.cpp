@@ -7,6 +7,7 @@
 #include <boost/asio.hpp>
 #include <thread>
 
+#include "base/datagrams.h"
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -31,8 +32,6 @@ namespace {
 
 // Of packets that get no answer, the log tells how many there were in so long.
 constexpr auto drops_interval = 10s;
-// Datagrams that are taken from the kernel at once.
-constexpr unsigned at_once = 16;
 constexpr int receive_buffer = 4 << 20;
 
 std::string text(const udp::endpoint& from) { return from.address().to_string() + ":" + std::to_string(from.port()); }
@@ -64,16 +63,17 @@ struct RadiusFront::Socket {
   udp::socket socket;
   std::uint8_t number = 0;
   bool accounting = false;  // what it is for
-  std::array<std::array<std::byte, radius::max_packet + 1>, at_once> buffers{};
+  DatagramReceiver receiver;
+  DatagramSender sender;
 };
 
-// Answers that this thread makes while it takes what came on a socket: they leave together, one system call for all.
+// Answers that this thread makes while it takes what came on a socket: they leave together.
 class RadiusFront::Outbox {
  public:
-  explicit Outbox(int socket) : socket_(socket) { current = this; }
+  Outbox(int socket, DatagramSender& sender) : socket_(socket), sender_(sender) { current = this; }
   ~Outbox() {
     current = nullptr;
-    flush();
+    if (!sender_.empty()) sender_.send(socket_);
   }
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
@@ -81,36 +81,14 @@ class RadiusFront::Outbox {
   static Outbox* of(int socket) { return current != nullptr && current->socket_ == socket ? current : nullptr; }
 
   void add(const udp::endpoint& to, ByteVector packet) {
-    if (count_ == at_once) flush();
-    to_[count_] = to;
-    packets_[count_++] = std::move(packet);
+    if (sender_.full()) sender_.send(socket_);
+    sender_.add(DatagramAddress(to.data(), to.size()), std::move(packet));
   }
 
  private:
-  void flush() {
-    std::array<mmsghdr, at_once> messages;
-    std::array<iovec, at_once> pieces;
-    for (unsigned i = 0; i < count_; ++i) {
-      pieces[i] = {packets_[i].data(), packets_[i].size()};
-      messages[i] = {};
-      messages[i].msg_hdr.msg_iov = &pieces[i];
-      messages[i].msg_hdr.msg_iovlen = 1;
-      messages[i].msg_hdr.msg_name = to_[i].data();
-      messages[i].msg_hdr.msg_namelen = socklen_t(to_[i].size());
-    }
-    // One that can't be sent is passed over: it is lost, those behind it aren't.
-    for (unsigned sent = 0; sent < count_;) {
-      const int n = ::sendmmsg(socket_, messages.data() + sent, count_ - sent, MSG_DONTWAIT);
-      sent += n > 0 ? unsigned(n) : 1U;
-    }
-    count_ = 0;
-  }
-
   static thread_local Outbox* current;
   const int socket_;
-  unsigned count_ = 0;
-  std::array<udp::endpoint, at_once> to_;
-  std::array<ByteVector, at_once> packets_;
+  DatagramSender& sender_;
 };
 thread_local RadiusFront::Outbox* RadiusFront::Outbox::current = nullptr;
 
@@ -212,6 +190,7 @@ Result<void> RadiusFront::listen(const std::string& where, unsigned count, bool 
     one->socket.set_option(asio::socket_base::receive_buffer_size(receive_buffer), ignored);
     if (!ec) one->socket.bind(endpoint, ec);
     if (!ec) one->socket.native_non_blocking(true, ec);
+    if (!ec) enable_coalescing(one->socket.native_handle());
     if (ec) return fail(Error{Fault::environment, "can't listen for RADIUS", {}, 0, where, ec.message()});
     endpoint.port(one->socket.local_endpoint().port());
     one->number = std::uint8_t(sockets_.size());
@@ -362,98 +341,87 @@ void RadiusFront::await(Socket& socket) {
 // What has come, and what comes while that is worked on; not without end, since this thread has others to serve, too. What is
 // answered at once goes out together.
 void RadiusFront::receive(Socket& socket) {
-  constexpr int rounds = 4;
-  std::array<mmsghdr, at_once> messages;
-  std::array<iovec, at_once> pieces;
-  std::array<sockaddr_storage, at_once> senders;
+  constexpr std::size_t enough = 64;
   const auto settings = this->settings();
-  for (int round = 0; round < rounds; ++round) {
-    for (unsigned i = 0; i < at_once; ++i) {
-      pieces[i] = {socket.buffers[i].data(), socket.buffers[i].size()};
-      messages[i] = {};
-      messages[i].msg_hdr.msg_iov = &pieces[i];
-      messages[i].msg_hdr.msg_iovlen = 1;
-      messages[i].msg_hdr.msg_name = &senders[i];
-      messages[i].msg_hdr.msg_namelen = sizeof senders[i];
-    }
-    const int n = ::recvmmsg(socket.socket.native_handle(), messages.data(), at_once, MSG_DONTWAIT, nullptr);
-    if (n <= 0) return;
-    Outbox outbox(socket.socket.native_handle());
-    for (int i = 0; i < n; ++i) {
-      const auto at = std::size_t(i);
+  const int fd = socket.socket.native_handle();
+  Outbox outbox(fd, socket.sender);
+  for (std::size_t taken = 0; taken < enough;) {
+    const unsigned count = socket.receiver.receive(fd, [&](Bytes datagram, const DatagramAddress& address) {
+      ++taken;
       udp::endpoint from;
-      if (messages[at].msg_hdr.msg_namelen > from.capacity()) continue;
-      std::memcpy(from.data(), &senders[at], messages[at].msg_hdr.msg_namelen);
-      from.resize(messages[at].msg_hdr.msg_namelen);
-      take(socket, settings, Bytes(socket.buffers[at].data(), messages[at].msg_len), from);
-    }
+      if (address.size > from.capacity()) return;
+      std::memcpy(from.data(), &address.as, address.size);
+      from.resize(address.size);
+      take(socket, settings, datagram.first(std::min(datagram.size(), radius::max_packet + 1)), from);
+    });
+    if (count == 0) return;
   }
 }
 
 void RadiusFront::take(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const udp::endpoint& from) {
-  RadiusRequest request;
-  request.settings = settings;
-  request.key.address = address_bytes(from.address());
-  request.key.port = from.port();
-  request.key.socket = socket.number;
-  request.from = from;
-  request.client = settings->clients->find(request.key.address);
+  auto request = std::make_unique<RadiusRequest>();
+  request->settings = settings;
+  request->key.address = address_bytes(from.address());
+  request->key.port = from.port();
+  request->key.socket = socket.number;
+  request->from = from;
+  request->client = settings->clients->find(request->key.address);
   (void)take(std::move(request), datagram, !socket.accounting, socket.accounting);
 }
 
 bool RadiusFront::take(const std::shared_ptr<RadiusStream>& stream, Bytes packet) {
   // A connection is told apart from datagrams, and from others by its port.
   constexpr std::uint8_t of_tcp = 254, of_tls = 255;
-  RadiusRequest request;
-  request.settings = settings();
+  auto request = std::make_unique<RadiusRequest>();
+  request->settings = settings();
   const auto& peer = stream->peer();
-  request.key.address = address_bytes(peer.address());
-  request.key.port = peer.port();
-  request.key.socket = stream->secured() ? of_tls : of_tcp;
-  request.from = {peer.address(), peer.port()};
-  request.client = stream->secured() ? request.settings->clients->of_subject(stream->subject()) : request.settings->clients->find(request.key.address);
-  request.stream = stream;
-  request.streamed = true;
+  request->key.address = address_bytes(peer.address());
+  request->key.port = peer.port();
+  request->key.socket = stream->secured() ? of_tls : of_tcp;
+  request->from = {peer.address(), peer.port()};
+  request->client = stream->secured() ? request->settings->clients->of_subject(stream->subject()) : request->settings->clients->find(request->key.address);
+  request->stream = stream;
+  request->streamed = true;
   return take(std::move(request), packet, true, true);
 }
 
-bool RadiusFront::take(RadiusRequest request, Bytes bytes, bool access, bool accounting) {
-  const udp::endpoint& from = request.from;
+bool RadiusFront::take(std::unique_ptr<RadiusRequest> request, Bytes bytes, bool access, bool accounting) {
+  const udp::endpoint& from = request->from;
   const auto drop = [&](RadiusDrop why) {
     note_drop(why, from);
     return false;
   };
-  if (request.client == nullptr) return drop(RadiusDrop::client);
+  if (request->client == nullptr) return drop(RadiusDrop::client);
   const auto packet = radius::parse_packet(bytes);
   if (!packet) return drop(RadiusDrop::malformed);
   const bool status = packet->code == radius::Code::status_server, told = packet->code == radius::Code::accounting_request;
   if (!status && !(access && packet->code == radius::Code::access_request) && !(accounting && told)) return drop(RadiusDrop::code);
-  const Bytes secret = request.client->secret.reveal();
-  if (!(told ? radius::authentic_accounting(*packet, secret) : radius::authentic_request(*packet, *request.client->keyed))) return drop(RadiusDrop::unauthenticated);
-  request.key.identifier = packet->identifier;
-  request.authenticator = packet->authenticator;
+  const Bytes secret = request->client->secret.reveal();
+  if (!(told ? radius::authentic_accounting(*packet, secret) : radius::authentic_request(*packet, *request->client->keyed))) return drop(RadiusDrop::unauthenticated);
+  request->key.identifier = packet->identifier;
+  request->authenticator = packet->authenticator;
   if (told) {
-    account(request, *packet);
+    account(*request, *packet);
     return true;
   }
   for (const radius::Attribute& a : packet->attributes)
-    if (a.type == radius::type::proxy_state) request.proxy_states.push_back(to_vector(a.value));
+    if (a.type == radius::type::proxy_state) request->proxy_states.push_back(to_vector(a.value));
   if (status) {
     server_->counted.radius_status_requests.add();
     // RFC 5997 section 4.2: nothing but that we are there. Never remembered, never of a conversation.
     const auto code = access ? radius::Code::access_accept : radius::Code::accounting_response;
     auto alive = radius::Builder(code, packet->identifier).finish_answer(packet->authenticator, secret);
-    if (alive) send(request, *std::move(alive));
+    if (alive) send(*request, *std::move(alive));
     return true;
   }
-  auto seen = cache_.take(request.key, packet->authenticator, AnswerCache::Clock::now());
+  auto seen = cache_.take(request->key, packet->authenticator, AnswerCache::Clock::now());
   if (std::holds_alternative<AnswerCache::AtWork>(seen)) {
     note_drop(RadiusDrop::repeated, from);
     return true;
   }
   if (auto* answered = std::get_if<AnswerCache::Answered>(&seen)) {
     server_->counted.radius_repeated.add();
-    send(request, std::move(answered->packet));
+    send(*request, std::move(answered->packet));
     return true;
   }
   this->access(std::move(request), *packet);
@@ -490,35 +458,35 @@ std::optional<Admitted::Entry> RadiusFront::recall(std::string_view session) con
 }
 
 // New and authentic.
-void RadiusFront::access(RadiusRequest request, const radius::Packet& packet) {
+void RadiusFront::access(std::unique_ptr<RadiusRequest> request, const radius::Packet& packet) {
   server_->counted.radius_access_requests.add();
   auto eap = radius::eap_message(packet);
-  if (!eap) return drop(request, RadiusDrop::malformed);
+  if (!eap) return drop(*request, RadiusDrop::malformed);
   if (!*eap) {
     // PAP or CHAP without a tunnel: nothing that could prove a state.
-    radius::Builder answer(radius::Code::access_reject, request.key.identifier);
-    return this->answer(request, std::move(answer));
+    radius::Builder answer(radius::Code::access_reject, request->key.identifier);
+    return this->answer(*request, std::move(answer));
   }
-  request.eap = **std::move(eap);
-  request.framed_mtu = packet.number(radius::type::framed_mtu);
-  request.user = packet.text(radius::type::user_name);
-  request.station = packet.text(radius::type::calling_station_id);
-  request.gateway = packet.text(radius::type::nas_identifier);
-  request.accounting = packet.text(radius::type::acct_session_id);
-  request.nas_port = packet.number(radius::type::nas_port);
+  request->eap = **std::move(eap);
+  request->framed_mtu = packet.number(radius::type::framed_mtu);
+  request->user = packet.text(radius::type::user_name);
+  request->station = packet.text(radius::type::calling_station_id);
+  request->gateway = packet.text(radius::type::nas_identifier);
+  request->accounting = packet.text(radius::type::acct_session_id);
+  request->nas_port = packet.number(radius::type::nas_port);
   for (const std::uint8_t type : {radius::type::nas_ip_address, radius::type::nas_ipv6_address})
-    if (const auto address = packet.find(type); address && request.nas_address.empty()) request.nas_address = to_vector(*address);
+    if (const auto address = packet.find(type); address && request->nas_address.empty()) request->nas_address = to_vector(*address);
   const auto state = packet.find(radius::type::state);
   if (!state) {
-    if (draining_ || server_->behind) return drop(request, RadiusDrop::load);
-    const auto peer = begin(request);
-    if (!peer) return drop(request, RadiusDrop::limit);
+    if (draining_ || server_->behind) return drop(*request, RadiusDrop::load);
+    const auto peer = begin(*request);
+    if (!peer) return drop(*request, RadiusDrop::limit);
     return peer->take(std::move(request));
   }
-  const auto place = cookies_.open(*state, request.key.address, request.client->secret.reveal());
+  const auto place = cookies_.open(*state, request->key.address, request->client->secret.reveal());
   const auto peer = place ? find(place->conversation) : nullptr;
-  if (!peer) return refuse_unknown(request);
-  request.round = place->round;
+  if (!peer) return refuse_unknown(*request);
+  request->round = place->round;
   peer->take(std::move(request));
 }
 

@@ -132,10 +132,10 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   void receive(Socket& socket);
   void take(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
   // Whether it was authentic, and of a kind that is served here.
-  bool take(RadiusRequest request, Bytes packet, bool access, bool accounting);
+  bool take(std::unique_ptr<RadiusRequest> request, Bytes packet, bool access, bool accounting);
   void account(const RadiusRequest& request, const radius::Packet& packet);
   std::optional<Admitted::Entry> recall(std::string_view session) const;
-  void access(RadiusRequest request, const radius::Packet& packet);
+  void access(std::unique_ptr<RadiusRequest> request, const radius::Packet& packet);
   void refuse_unknown(const RadiusRequest& request);
   void send(const RadiusRequest& request, ByteVector packet);
   void note_drop(metrics::RadiusDrop why, const boost::asio::ip::udp::endpoint& from);

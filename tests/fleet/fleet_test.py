@@ -131,6 +131,18 @@ class Fleet(unittest.TestCase):
         last = json.loads(run(GATEHOUSE, 'session', 'list', '--last', '1', '--json', '--state', self.at('state')).stdout)
         self.assertEqual((last['ima']['ok'], last['record']['identity'][:12]), (113, 'CN=endpoint-'))
 
+    def test_over_radius_conversations_may_share_a_gateways_socket(self):
+        report = self.attest_by_radius('--per-gateway', '4', '--concurrency', '7', '--attestations', '14', '--threads', '1', '--expect', 'allow')
+        self.assertEqual((report['verdicts'], report['failures']), ({'allow': 14}, {}))
+        report = self.attest_by_radius('--per-gateway', '8', '--loss', '0.05', '--late', '0.05', '--resend', '0.05', '--concurrency', '6', '--attestations', '12',
+                                       '--expect', 'allow')
+        self.assertEqual(report['verdicts'], {'allow': 12})
+        self.assertGreater(report['repeated'], 0)
+        stalled = self.attest_by_radius('--per-gateway', '4', '--stalled', '1', '--timeout', '0.5', '--concurrency', '6', '--attestations', '6')
+        self.assertEqual(stalled['disturbers'], {'stalled': 6})
+        gone = self.attest_by_radius('--per-gateway', '4', '--vanishing', '1', '--concurrency', '3', '--attestations', '6')
+        self.assertEqual(sum(gone['disturbers'].values()) + sum(gone['verdicts'].values()), 6)
+
     def test_over_radius_bad_evidence_is_not_allowed(self):
         report = self.attest_by_radius('--changed', '1', '--concurrency', '2', '--attestations', '4')
         self.assertEqual((report['attestations'], report['wrong'], report['failures']), (4, 0, {}))
