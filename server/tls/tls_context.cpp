@@ -1,6 +1,9 @@
 #include "server/tls/tls_context.h"
 
+#include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -8,7 +11,9 @@
 
 #include "base/der.h"
 #include "base/hex.h"
+#include "base/owned.h"
 #include "base/x509.h"
+#include "server/tls/tls_library.h"
 #include "server/tls/tls_sessions.h"
 
 namespace gatehouse::server {
@@ -54,6 +59,12 @@ int on_certificate(int good, X509_STORE_CTX* path) {
   return 0;
 }
 
+// By OpenSSL's own library: the one for TLS reads no private keys.
+Owned<EVP_PKEY, EVP_PKEY_free> key_of(const std::string& file) {
+  const Owned<BIO, BIO_free_all> in(BIO_new_file(file.c_str(), "r"));
+  return Owned<EVP_PKEY, EVP_PKEY_free>(in ? PEM_read_bio_PrivateKey(in.get(), nullptr, nullptr, nullptr) : nullptr);
+}
+
 std::unexpected<Error> bad(std::string_view why, const std::string& file) {
   return fail(Error{Fault::environment, why, {}, 0, file, tls_error()});
 }
@@ -73,7 +84,7 @@ TlsContext::~TlsContext() { SSL_CTX_free(context_); }
 
 Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config, std::chrono::seconds resumption) {
   std::shared_ptr<TlsContext> out(new TlsContext);
-  SSL_CTX* const context = out->context_ = SSL_CTX_new(TLS_server_method());
+  SSL_CTX* const context = out->context_ = SSL_CTX_new_ex(tls_library(), nullptr, TLS_server_method());
   if (context == nullptr) return bad("TLS can't be set up", {});
   SSL_CTX_set_min_proto_version(context, config.tls_13_only ? TLS1_3_VERSION : TLS1_2_VERSION);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -83,7 +94,8 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config,
   SSL_CTX_set_dh_auto(context, 1);
   if (SSL_CTX_set_cipher_list(context, tls12_ciphers) != 1) return bad("no cipher suite", {});
   if (SSL_CTX_use_certificate_chain_file(context, config.certificate.c_str()) != 1) return bad("can't use the certificate", config.certificate);
-  if (SSL_CTX_use_PrivateKey_file(context, config.key.c_str(), SSL_FILETYPE_PEM) != 1) return bad("can't use the private key", config.key);
+  const Owned<EVP_PKEY, EVP_PKEY_free> key = key_of(config.key);
+  if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1) return bad("can't use the private key", config.key);
   if (SSL_CTX_check_private_key(context) != 1) return bad("the private key isn't the certificate's", config.key);
   if (!config.client_ca.empty() && config.auth != Auth::sasl && config.auth != Auth::none) {
     if (SSL_CTX_load_verify_file(context, config.client_ca.c_str()) != 1) return bad("can't use the client CAs", config.client_ca);
