@@ -15,6 +15,7 @@
 #include "base/x509.h"
 #include "server/tls/tls_library.h"
 #include "server/tls/tls_sessions.h"
+#include "server/tls/verified_paths.h"
 
 namespace gatehouse::server {
 namespace {
@@ -113,6 +114,8 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::make(const Config& config,
         return bad("can't use the revocation list", config.client_crl);
       X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     }
+    out->paths_ = std::make_unique<VerifiedPaths>();
+    out->paths_->use_for(context);
   }
   if (resumption.count() != 0) out->sessions_ = TlsSessions::of(context, resumption);
   return out;
