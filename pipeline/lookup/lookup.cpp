@@ -143,8 +143,8 @@ struct Open {
 };
 
 // T binds path and content: known for the claimed name it is ok, and there is nothing more to say.
-bool is_good(const References& references, const ImaItem& item, std::string_view known) {
-  return known == item.name && item.plain_ng && item.algorithm == name(references.bank);
+bool is_good(const ImaItem& item, std::string_view known, std::string_view bank) {
+  return known == item.name && item.plain_ng && item.algorithm == bank;
 }
 
 // What the references say of the age of a file with this content.
@@ -213,44 +213,42 @@ Result<void> judge_age(const References& references, const ImaItem& item, Hasher
 }
 
 // Whether the index is asked for the entry's template hash at all.
-bool has_key(const References& references, const ImaItem& item) {
+bool has_key(const ImaItem& item, std::string_view bank) {
   if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction.empty()) return false;
   // Over the wire the algorithm is no more than a word beside the hash: with another word a known T is asked for, too.
-  return item.on_wire || (item.plain_ng && item.algorithm == name(references.bank));
+  return item.on_wire || (item.plain_ng && item.algorithm == bank);
 }
 
 // Settles the entries that the cache knows to be ok: nearly all. The others are left.
 std::vector<Open> ask_cache(const References& references, const std::vector<ImaItem>& items, Judged& out) {
   const VerdictCache* const cache = references.view == nullptr ? nullptr : references.cache.get();
-  // As far ahead as a line takes to come: the slot, and then the name that it points to.
-  constexpr std::size_t slot_ahead = 24, name_ahead = 12;
-  std::array<std::optional<std::string_view>, name_ahead> names;
+  const bool by_age = !references.files.empty();
+  const std::string_view bank = name(references.bank);
+  // As far ahead as a line takes to come: the slot, and then the record that it points to.
+  constexpr std::size_t slot_ahead = 24, record_ahead = 12;
+  std::array<KnownTemplates::Guess, record_ahead> guesses{};
   std::vector<Open> open;
   for (std::size_t i = 0; cache != nullptr && i < std::min(slot_ahead, items.size()); ++i) cache->prefetch_hit(items[i].template_hash);
-  for (std::size_t i = 0; i < items.size() + name_ahead; ++i) {
-    if (i >= name_ahead) {
-      const std::size_t at = i - name_ahead;
+  for (std::size_t i = 0; i < items.size() + record_ahead; ++i) {
+    if (i >= record_ahead) {
+      const std::size_t at = i - record_ahead;
       const ImaItem& item = items[at];
-      const std::optional<std::string_view>& known = names[at % name_ahead];
+      std::optional<std::string_view> known;
+      if (const auto guess = guesses[at % record_ahead]) known = cache->find_hit(item.template_hash, guess);
+      if (known) ++out.index.cached_hits;
       if (item.kind == ImaItem::Kind::aggregate) {
         out.statuses[at] = Status::absent;
-      } else if (known && !references.rules.may_refuse() && is_good(references, item, *known) && !may_be_too_old(references, item)) {
+      } else if (known && !references.rules.may_refuse() && is_good(item, *known, bank) && !(by_age && may_be_too_old(references, item))) {
         ++out.counters.ok;
       } else {
         open.push_back({at, known, {}, false});
       }
     }
     if (i >= items.size()) continue;
-    names[i % name_ahead].reset();
+    guesses[i % record_ahead] = nullptr;
     if (cache == nullptr) continue;
     if (i + slot_ahead < items.size()) cache->prefetch_hit(items[i + slot_ahead].template_hash);
-    if (!has_key(references, items[i])) continue;
-    names[i % name_ahead] = cache->find_hit(items[i].template_hash);
-    if (!names[i % name_ahead]) continue;
-    ++out.index.cached_hits;
-    const std::string_view name = *names[i % name_ahead];  // usually in two lines
-    __builtin_prefetch(name.data());
-    __builtin_prefetch(name.data() + name.size() - (name.empty() ? 0 : 1));
+    if (has_key(items[i], bank)) guesses[i % record_ahead] = cache->guess_hit(items[i].template_hash);
   }
   return open;
 }
@@ -262,7 +260,7 @@ Result<void> ask_index(const References& references, const std::vector<ImaItem>&
   std::vector<Open*> asked;
   for (Open& one : open) {
     const ImaItem& item = items[one.at];
-    if (one.known || !has_key(references, item)) continue;
+    if (one.known || !has_key(item, name(references.bank))) continue;
     if (references.cache) {
       // A miss depends on the operator's symlinks, which aren't part of the cache's key.
       one.cacheable = references.symlinks.empty();
@@ -310,7 +308,7 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
   for (const Open& open : left) {
     const ImaItem& item = items[open.at];
     const bool same_name = open.known && *open.known == item.name;
-    const bool good = open.known && is_good(references, item, *open.known);
+    const bool good = open.known && is_good(item, *open.known, name(references.bank));
     const bool too_old = references.view != nullptr && item.kind == ImaItem::Kind::file && may_be_too_old(references, item);
     if (good && !references.rules.may_refuse() && !too_old) {
       ++out.counters.ok;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "pipeline/lookup/known_templates.h"
 
 namespace gatehouse::pipeline {
 
@@ -64,93 +65,10 @@ class InsertOnlyTable {
   std::vector<Slot> slots_;
 };
 
-// Template digests and the names for which they are known. A slot is a line of the processor's cache and has all of the
-// digest: one that differs in a bit anywhere is another. As small as a core's cache to begin with, and twice as large
-// whenever it is half full; who still reads a smaller one finds there what was in it, so that one is kept.
-class KnownTemplates {
- public:
-  // The most that it takes in; a power of two.
-  explicit KnownTemplates(std::size_t most) : most_(most) { grow(std::min(most, std::size_t(4096))); }
-
-  // Brings what find() will look at first.
-  void prefetch(const Digest& key) const {
-    const Table& table = *current_.load(std::memory_order_acquire);
-    __builtin_prefetch(&table.slots[start(key) & table.mask]);
-  }
-  std::optional<std::string_view> find(const Digest& key) const {
-    const Table& table = *current_.load(std::memory_order_acquire);
-    for (std::size_t at = start(key) & table.mask;; at = (at + 1) & table.mask) {
-      const Slot& slot = table.slots[at];
-      const std::uint32_t length = slot.length_and_one.load(std::memory_order_acquire);
-      if (length == 0) return std::nullopt;
-      if (slot.holds(key)) return std::string_view(slot.name, length - 1);
-    }
-  }
-  // `name` lives as long as this. A digest that is longer than any that the references are indexed by isn't kept.
-  void insert(const Digest& key, std::string_view name) {
-    const std::lock_guard lock(mutex_);
-    if (key.size > Slot::longest || count_ == most_ || find(key)) return;
-    if (count_ == tables_.back()->capacity()) grow(2 * count_);
-    tables_.back()->put(key, name.data(), std::uint32_t(name.size() + 1));
-    ++count_;
-  }
-
- private:
-  struct alignas(64) Slot {
-    static constexpr std::size_t longest = 48;  // SHA-384
-    std::byte digest[longest] = {};
-    const char* name = nullptr;
-    std::atomic<std::uint32_t> length_and_one{0};  // of the name; 0: nothing is here
-    std::uint8_t size = 0;                         // of the digest
-
-    bool holds(const Digest& key) const {
-      if (size != key.size) return false;
-      // Nearly all are SHA-256: of a known length it is compared at once.
-      return std::memcmp(digest, key.bytes.data(), size == 32 ? 32 : size) == 0;
-    }
-  };
-  static_assert(sizeof(Slot) == 64);
-  struct Table {
-    explicit Table(std::size_t capacity) : mask(2 * capacity - 1), slots(2 * capacity) {}
-    std::size_t capacity() const { return slots.size() / 2; }
-    void put(const Digest& key, const char* name, std::uint32_t length_and_one) {
-      std::size_t at = start(key) & mask;
-      while (slots[at].length_and_one.load(std::memory_order_relaxed) != 0) at = (at + 1) & mask;
-      Slot& slot = slots[at];
-      std::memcpy(slot.digest, key.bytes.data(), key.size);
-      slot.size = key.size;
-      slot.name = name;
-      slot.length_and_one.store(length_and_one, std::memory_order_release);
-    }
-    std::size_t mask;
-    std::vector<Slot> slots;
-  };
-  // Digests are as random as any hash.
-  static std::size_t start(const Digest& key) {
-    std::size_t out;
-    std::memcpy(&out, key.bytes.data(), sizeof out);
-    return out;
-  }
-  void grow(std::size_t capacity) {
-    auto table = std::make_unique<Table>(capacity);
-    if (!tables_.empty())
-      for (const Slot& slot : tables_.back()->slots)
-        if (const std::uint32_t length = slot.length_and_one.load(std::memory_order_relaxed); length != 0)
-          table->put(Digest(Bytes(slot.digest, slot.size)), slot.name, length);
-    tables_.push_back(std::move(table));
-    current_.store(tables_.back().get(), std::memory_order_release);
-  }
-
-  const std::size_t most_;
-  std::atomic<const Table*> current_{nullptr};
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Table>> tables_;  // guarded by mutex_
-  std::size_t count_ = 0;                       // guarded by mutex_
-};
-
 class VerdictCache {
  public:
-  // Powers of two. A hit takes 256 to 512 bytes, smaller tables included: 64 MiB at most for these.
+  // Powers of two. A hit takes 16 to 64 bytes and what its digest and name are long: 72 MiB at most for these, and a third of
+  // it with ordinary names.
   explicit VerdictCache(std::size_t hits = 1 << 18, std::size_t misses = 1 << 15) : hits_(hits), misses_(misses) {}
 
   // Since when a newer version of its package is known (seconds since 1970; 0: none is). nullopt: nobody has looked.
@@ -169,8 +87,10 @@ class VerdictCache {
 
   // Ahead of find_hit(): the table is larger than a core's cache.
   void prefetch_hit(const Digest& key) const { hits_.prefetch(key); }
-  // The name for which the digest is known; it lives as long as the generation's view.
+  KnownTemplates::Guess guess_hit(const Digest& key) const { return hits_.guess(key); }
+  // The name for which the digest is known; it lives as long as this and the generation's view.
   std::optional<std::string_view> find_hit(const Digest& key) const { return hits_.find(key); }
+  std::optional<std::string_view> find_hit(const Digest& key, KnownTemplates::Guess guess) const { return hits_.find(key, guess); }
   void insert_hit(const Digest& key, std::string_view name) { hits_.insert(key, name); }
 
   // Why this digest under this name is unknown (a literal); the references know neither.

@@ -172,7 +172,10 @@ class PtTlsConnection final : public Connection, public SessionHost {
   void begin_session_for(Result<void> status) {
     SSL* const ssl = stream_.native();
     const std::string subject = peer_subject(ssl);
-    Peer peer{address_, subject, subject.empty() ? "" : "certificate", peer_certificate_names(ssl), channel_binding(ssl)};
+    const bool password = settings_.auth == Auth::sasl || settings_.auth == Auth::tls_and_sasl ||
+                          (settings_.auth == Auth::tls_or_sasl && subject.empty());
+    // A password alone is bound to the connection.
+    Peer peer{address_, subject, subject.empty() ? "" : "certificate", peer_certificate_names(ssl), password ? channel_binding(ssl) : ChannelBinding()};
     session_ = std::make_unique<Session>(*this, settings_, *server_->state, std::move(peer));
     log(LogLevel::info, "connection from " + address_ + ", " + SSL_get_version(ssl) + " with " + SSL_get_cipher_name(ssl));
     begin_trace(SSL_get_version(ssl), SSL_get_cipher_name(ssl), subject, subject.empty() ? "" : "certificate");
@@ -180,8 +183,6 @@ class PtTlsConnection final : public Connection, public SessionHost {
       log(LogLevel::warning, "the client's certificate is refused: " + status.error().text());
       return session_->refuse("the client's certificate doesn't count");
     }
-    const bool password = settings_.auth == Auth::sasl || settings_.auth == Auth::tls_and_sasl ||
-                          (settings_.auth == Auth::tls_or_sasl && subject.empty());
     if (!password) return after();
     const auto wait = next_attempt();
     if (!wait) {

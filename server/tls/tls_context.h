@@ -18,6 +18,7 @@
 namespace gatehouse::server {
 
 class TlsSessions;
+class VerifiedPaths;
 
 class TlsContext {
  public:
@@ -29,11 +30,14 @@ class TlsContext {
   SSL_CTX* native() const { return context_; }
   // Null: none may be resumed.
   TlsSessions* sessions() const { return sessions_.get(); }
+  // Null: no client is asked for a certificate.
+  const VerifiedPaths* paths() const { return paths_.get(); }
 
  private:
   TlsContext();
   SSL_CTX* context_ = nullptr;
   std::unique_ptr<TlsSessions> sessions_;
+  std::unique_ptr<VerifiedPaths> paths_;
 };
 
 // Subject of the verified client certificate, escaped; empty: none was given.

@@ -127,6 +127,7 @@ TEST(Lookup, AKnownTemplateHashWithOneBitChangedAnywhereIsAnother) {
       Digest changed = key;
       changed.bytes[bit / 8] ^= std::byte(1U << bit % 8);
       ASSERT_FALSE(cache.find_hit(changed)) << name(bank) << " bit " << bit;
+      ASSERT_FALSE(cache.find_hit(changed, cache.guess_hit(changed))) << name(bank) << " bit " << bit;
       ASSERT_FALSE(cache.find_miss(changed, "/usr/bin/known", "sha256")) << name(bank) << " bit " << bit;
     }
     --key.size;
@@ -175,6 +176,7 @@ TEST(Lookup, CacheGrowsUnderItsReaders) {
         if (cache.find_hit(key)) ++wrong;
         cache.prefetch_hit(key);
         cache.insert_hit(key, names[std::size_t(n)]);
+        if (cache.find_hit(key, cache.guess_hit(key)) != names[std::size_t(n)]) ++wrong;
         const std::string& earlier = names[std::size_t(t * each + (n - t * each) / 2)];
         if (cache.find_hit(content(earlier)) != earlier) ++wrong;
       }
@@ -182,6 +184,19 @@ TEST(Lookup, CacheGrowsUnderItsReaders) {
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(wrong, 0);
   for (const std::string& name : names) ASSERT_EQ(cache.find_hit(content(name)), name);
+}
+
+TEST(Lookup, CacheKnowsNamesOfAnyLength) {
+  pipeline::VerdictCache cache;
+  std::vector<std::string> names;
+  for (std::size_t size = 0; size < 400; ++size) names.push_back(std::string(size, 'n'));
+  names.push_back(std::string(4096, 'n'));
+  for (const std::string& name : names) cache.insert_hit(content(name), name);
+  for (const std::string& name : names) {
+    const Digest key = content(name);
+    ASSERT_EQ(cache.find_hit(key), name);
+    ASSERT_EQ(cache.find_hit(key, cache.guess_hit(key)), name);
+  }
 }
 
 TEST(Lookup, CacheTakesNoMoreThanItsMost) {

@@ -114,7 +114,11 @@ std::expected<const Message*, Refusal> Framer::next() {
   std::size_t wanted = h.length;
   if (!h.known() || h.kind() == Type::experimental) wanted = std::min<std::size_t>(wanted, max_copy);
   if (h.known() && h.kind() == Type::error) wanted = std::min(wanted, longest_error);
-  if (rest.size() < wanted) return nullptr;
+  if (rest.size() < wanted) {
+    // Of a batch of several records each is copied once, not with each growth; who sends little gets little.
+    if (buffer_.capacity() < at_ + std::min(wanted, 2 * rest.size())) buffer_.reserve(at_ + std::min(wanted, 4 * rest.size()));
+    return nullptr;
+  }
   return deliver(wanted);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/hex.h"
+#include "base/known_keys.h"
 #include "server/imv/trace_exchange.h"
 #include "wire/pts/errors.h"
 
@@ -406,7 +407,8 @@ Result<void> AttestationImv::on_aik(Reader& r) {
   const auto v = pts::parse_aik(r);
   if (!v) return std::unexpected(v.error());
   if (v->naked) {
-    auto key = PublicKey::from_spki(v->der);
+    static KnownKeys keys;
+    auto key = keys.from_spki(v->der);
     if (!key) key = PublicKey::from_pem(as_text(v->der));  // strongSwan's reader takes PEM here too
     if (!key) return std::unexpected(Error{Fault::malformed, "the AIK isn't a public key", "spec part 2 1.8", at_ + 1, {}, std::string(key.error().reason)});
     t->key = *key;
