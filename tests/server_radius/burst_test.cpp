@@ -9,7 +9,7 @@ namespace gatehouse::test {
 namespace {
 
 constexpr std::size_t many = 128;
-const Bytes secret = as_bytes(radius_secret);
+const Bytes burst_secret = as_bytes(radius_secret);
 
 // address; whether the kernel is asked to part what is sent
 class RadiusBurst : public RadiusTest, public testing::WithParamInterface<std::tuple<const char*, bool>> {
@@ -62,7 +62,7 @@ TEST_P(RadiusBurst, EachRequestHasItsOwnAnswer) {
     radius::Builder request(radius::Code::status_server, std::uint8_t(i));
     // Some are longer, so that not all of them are of one size.
     if (i % 7 == 0) request.add_text(radius::type::nas_identifier, std::string(i % 50, 'n'));
-    ByteVector bytes = *std::move(request).finish_request(random, secret);
+    ByteVector bytes = *std::move(request).finish_request(random, burst_secret);
     // One that isn't authentic has no answer, and costs no other its own.
     if (i % 50 == 49) bytes.back() ^= std::byte{1};
     else asked.emplace(std::uint8_t(i), random);
@@ -83,7 +83,7 @@ TEST_P(RadiusBurst, EachRequestHasItsOwnAnswer) {
     const auto at = asked.find(packet->identifier);
     ASSERT_NE(at, asked.end()) << "two answers, or none was asked for: " << int(packet->identifier);
     EXPECT_EQ(packet->code, radius::Code::access_accept);
-    EXPECT_TRUE(radius::authentic_answer(*packet, at->second, secret, true));
+    EXPECT_TRUE(radius::authentic_answer(*packet, at->second, burst_secret, true));
     asked.erase(at);
   }
 }
