@@ -15,7 +15,7 @@ namespace {
 TEST_F(ServerTest, AllowsAGoodEndpointInBothVersionsOfTls) {
   start();
   EXPECT_TRUE(allowed());
-  EXPECT_TRUE(log->has("TLSv1.3 with TLS_AES_256_GCM_SHA384"));
+  EXPECT_TRUE(log->has("TLSv1.3 with TLS_AES_128_GCM_SHA256"));
   EXPECT_TRUE(allowed(TLS1_2_VERSION));
   EXPECT_TRUE(log->has("TLSv1.2 with ECDHE-ECDSA-"));
   EXPECT_TRUE(log->has("endpoint authenticated by certificate as 'CN=client'"));
