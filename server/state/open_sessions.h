@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "server/state/state.h"
@@ -20,11 +21,15 @@ class OpenSessions {
 
   void add(Record record) {
     const std::lock_guard guard(mutex_);
+    by_device_.insert_or_assign(Key{record->intent.device, record->intent.session}, record);
     records_.insert_or_assign(record->intent.session, std::move(record));
   }
   void remove(const std::string& session) {
     const std::lock_guard guard(mutex_);
-    records_.erase(session);
+    const auto at = records_.find(session);
+    if (at == records_.end()) return;
+    by_device_.erase(Key{at->second->intent.device, session});
+    records_.erase(at);
   }
   // Null: it isn't open.
   Record find(std::string_view session) const {
@@ -36,14 +41,17 @@ class OpenSessions {
   std::vector<Record> of(std::string_view device) const {
     std::vector<Record> out;
     const std::lock_guard guard(mutex_);
-    for (const auto& [_, record] : records_)
-      if (device.empty() || record->intent.device == device) out.push_back(record);
+    auto at = by_device_.lower_bound(Key{std::string(device), {}});
+    for (; at != by_device_.end() && (device.empty() || at->first.first == device); ++at) out.push_back(at->second);
     return out;
   }
 
  private:
+  using Key = std::pair<std::string, std::string>;  // device, session
   mutable std::mutex mutex_;
   std::map<std::string, Record, std::less<>> records_;  // guarded by mutex_
+  // Guarded by mutex_. Each refusal that is watched after a switch asks for one device's, and ten thousand may be open.
+  std::map<Key, Record> by_device_;
 };
 
 }  // namespace gatehouse::server

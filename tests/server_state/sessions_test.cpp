@@ -82,6 +82,7 @@ TEST(Sessions, ThatAreOpenAreListedInTheirPlaces) {
     const std::vector<std::string> all = {"s5", "s4", "s3", "s2", "s1", "s0"};
     for (const std::size_t page : {1U, 2U, 5U, 6U, 7U}) EXPECT_EQ(listed(*state, "", page), all) << page;
     EXPECT_EQ(listed(*state, "low", 2), (std::vector<std::string>{"s2", "s1", "s0"}));
+    EXPECT_TRUE(listed(*state, "lo", 2).empty());
     EXPECT_EQ(state->sessions("", 1, {})->sessions.at(0).state, SessionState::complete);
     EXPECT_EQ(state->sessions("high", 10, {})->sessions.at(1).state, SessionState::open);
     EXPECT_EQ(state->audit({})->open, 3U);
