@@ -8,6 +8,7 @@
 
 #include <array>
 #include <future>
+#include <list>
 #include <random>
 
 #include "base/file.h"
@@ -102,15 +103,29 @@ struct Evidence {
   // One session's evidence; the messages are as they were afterwards.
   void run(std::vector<ByteVector>& bytes) const {
     pipeline::Judgement judgement(context(), cache);
-    for (ByteVector& one : bytes) {
-      pipeline::Segment segment;
-      segment.bytes = std::move(one);
-      const auto batch = judgement.parse(segment);
-      if (!batch) throw std::runtime_error(batch.error().text());
-      judgement.extend(**batch);
-      if (const auto judged = judgement.look_up(**batch); !judged) throw std::runtime_error(judged.error().text());
-      one = std::move((*batch)->evidence);
+    for (ByteVector& one : bytes) judge(judgement, one);
+  }
+  // That of several sessions, message by message in turn, to their verdicts.
+  void run(std::vector<std::vector<ByteVector>>& sessions) const {
+    pipeline::ChainPool chains;
+    std::list<pipeline::Judgement> judgements;
+    for (std::size_t s = 0; s < sessions.size(); ++s) judgements.emplace_back(context(), cache, nullptr, pipeline::Proved(), &chains);
+    for (std::size_t m = 0; m < messages.size(); ++m) {
+      auto judgement = judgements.begin();
+      for (auto& bytes : sessions) judge(*judgement++, bytes[m]);
     }
+    for (auto& judgement : judgements) benchmark::DoNotOptimize(judgement.conclude({}));
+  }
+
+ private:
+  static void judge(pipeline::Judgement& judgement, ByteVector& one) {
+    pipeline::Segment segment;
+    segment.bytes = std::move(one);
+    const auto batch = judgement.parse(segment);
+    if (!batch) throw std::runtime_error(batch.error().text());
+    judgement.extend(**batch);
+    if (const auto judged = judgement.look_up(**batch); !judged) throw std::runtime_error(judged.error().text());
+    one = std::move((*batch)->evidence);
   }
 };
 
@@ -146,6 +161,14 @@ void plane(benchmark::State& state) {
   state.SetItemsProcessed(std::int64_t(state.iterations()) * std::int64_t(e.entries));
 }
 BENCHMARK(plane)->Name("evidence_plane/verdicts")->ArgName("entries")->Arg(1732)->Arg(100'000)->Threads(1)->Threads(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
+
+void sessions(benchmark::State& state) {
+  const Evidence& e = evidence(std::size_t(state.range(0)));
+  std::vector<std::vector<ByteVector>> messages(sessions_at_once, e.messages);
+  for (auto _ : state) e.run(messages);
+  state.SetItemsProcessed(std::int64_t(state.iterations()) * std::int64_t(sessions_at_once * e.entries));
+}
+BENCHMARK(sessions)->Name("evidence_plane/sessions")->ArgName("entries")->Arg(1732)->Threads(1)->Threads(2)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 void graph(benchmark::State& state) {
   const Evidence& e = evidence(std::size_t(state.range(0)));

@@ -307,8 +307,11 @@ void Judgement::check_presence(Verdict& v, const Finish& finish, bool& refused) 
 
 Outcome Judgement::conclude(const Finish& finish) {
   using Clock = std::chrono::steady_clock;
-  const std::lock_guard lock(mutex_);
   Outcome out;
+  const auto begun = Clock::now();
+  settle_chain();
+  out.effort.extend = Clock::now() - begun;
+  const std::lock_guard lock(mutex_);
   Verdict& v = out.verdict;
   v.session = context_.session;
   v.device = context_.device;

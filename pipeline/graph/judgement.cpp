@@ -34,7 +34,7 @@ std::size_t cost(const Finding& f) {
 }  // namespace
 
 Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures,
-                     Proved proved)
+                     Proved proved, ChainPool* chains)
     : context_(std::move(context)),
       bank_(context_.bank.value_or(HashAlgorithm::sha256)),
       references_{context_.references, std::move(cache),
@@ -45,6 +45,7 @@ Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::
       sha1_hasher_(HashAlgorithm::sha1),
       log_checks_(bank_, context_.rules),
       extend_hasher_(bank_),
+      chains_(bank_ == HashAlgorithm::sha256 ? chains : nullptr),
       proved_(std::move(proved)) {
   std::memcpy(chain_.data(), &proved_.group, sizeof proved_.group);
 }
@@ -232,26 +233,51 @@ Result<void> Judgement::read_list(Batch& batch) {
   }
 }
 
-void Judgement::extend(const Batch& batch) {
-  auto claim = batch.claims.begin();
+void Judgement::extend(const Batch& batch, std::shared_ptr<Digest> value_after) {
+  const std::size_t size = digest_size(bank_);
+  ByteVector digests(batch.items.size() * size);  // those of PCR 10
+  std::byte* end = digests.data();
   for (const ImaItem& item : batch.items) {
     if (item.pcr != ima_pcr) {
       others_[item.pcr].push_back(item.template_hash);
       continue;
     }
-    if (!ima_pcr_) ima_pcr_ = initial_pcr(bank_, ima_pcr, 0);
+    GH_ASSERT(item.template_hash.size == size);
+    std::memcpy(end, item.template_hash.bytes.data(), size);
+    end += size;
+  }
+  digests.resize(std::size_t(end - digests.data()));
+  if (!batch.items.empty() && batch.items.front().on_wire) {  // and so are the others
+    const std::size_t kept = std::min<std::size_t>(max_wire_digests - wire_items_, digests.size() / size);
+    wire_digests_.insert(wire_digests_.end(), digests.begin(), digests.begin() + std::ptrdiff_t(kept * size));
+    wire_items_ += kept;
+  }
+  // Where the client claims values between entries, each has to be known.
+  if (chains_ != nullptr && batch.claims.empty() && (ima_chain_ || !digests.empty())) {
+    if (!ima_chain_) ima_chain_.emplace(*chains_, ima_pcr_ ? *ima_pcr_ : initial_pcr(bank_, ima_pcr, 0));
+    return ima_chain_->extend(std::move(digests), std::move(value_after));
+  }
+  settle_chain();
+  if (!ima_pcr_ && !digests.empty()) ima_pcr_ = initial_pcr(bank_, ima_pcr, 0);
+  auto claim = batch.claims.begin();
+  Bytes left = digests;
+  for (const ImaItem& item : batch.items) {
+    if (item.pcr != ima_pcr) continue;
     const bool claimed = claim != batch.claims.end() && claim->index == item.index;
     const bool before = !claimed || claim->before == *ima_pcr_;
-    extend_hasher_.extend(*ima_pcr_, item.template_hash.view());
-    if (claimed) {
-      if (!before || claim->after != *ima_pcr_) false_claims_.push_back(item.index);
-      ++claim;
-    }
-    if (item.on_wire && wire_items_ < max_wire_digests) {
-      wire_digests_.insert(wire_digests_.end(), item.template_hash.view().begin(), item.template_hash.view().end());
-      ++wire_items_;
-    }
+    extend_hasher_.extend(*ima_pcr_, left.first(size));
+    left = left.subspan(size);
+    if (!claimed) continue;
+    if (!before || claim->after != *ima_pcr_) false_claims_.push_back(item.index);
+    ++claim;
   }
+  if (value_after) *value_after = ima_pcr_.value_or(Digest());
+}
+
+void Judgement::settle_chain() {
+  if (!ima_chain_) return;
+  ima_pcr_ = ima_chain_->value();
+  ima_chain_.reset();
 }
 
 Result<void> Judgement::look_up(const Batch& batch) {
@@ -341,7 +367,10 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   Reader r(run, evidence_spec, base_offset);
   GH_CHECK(parse_evidence(r, batch));
   const auto parsed = Clock::now();
-  extend(batch);
+  // Untouched so far, and by this one: it stays so.
+  const bool touched = ima_pcr_ || ima_chain_ || std::any_of(batch.items.begin(), batch.items.end(), [](const ImaItem& i) { return i.pcr == ima_pcr; });
+  if (touched) out->ima_pcr.emplace();
+  extend(batch, touched ? std::shared_ptr<Digest>(out, &*out->ima_pcr) : nullptr);
   const auto extended = Clock::now();
   if (!batch.items.empty()) {
     GH_TRY(out->judged, judge(references_, batch));
@@ -365,7 +394,6 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
     out->aggregate_algorithm = aggregate_algorithm_;
   }
   if (!had_trouble) out->aggregate_trouble = aggregate_trouble_;
-  out->ima_pcr = ima_pcr_;
   out->false_claims = added(false_claims_, false_claims);
   out->wire_digests = added(wire_digests_, digests);
   out->wire_items = wire_items_ - wire_items;

@@ -12,6 +12,7 @@
 #include "pipeline/graph/proved_runs.h"
 #include "pipeline/lookup/lookup.h"
 #include "pipeline/quote/quote.h"
+#include "pipeline/replay/chain_pool.h"
 #include "pipeline/verdict/log_checks.h"
 #include "wire/eventlog/eventlog.h"
 #include "wire/ima/ima.h"
@@ -36,15 +37,16 @@ struct Proved {
 
 class Judgement {
  public:
-  // `signatures` may be null: then each signature is verified.
+  // `signatures` may be null: then each signature is verified; `chains`, too: then this one's are extended by themselves.
   Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures = nullptr,
-            Proved proved = {});
+            Proved proved = {}, ChainPool* chains = nullptr);
 
   // The list entries that the segment completed; null: none. Boot events stay inside.
   // Takes the segment's bytes, where entries are in them.
   Result<std::shared_ptr<Batch>> parse(Segment& segment);
   Result<std::shared_ptr<Batch>> parse_end();
-  void extend(const Batch& batch);
+  // `value_after`: gets PCR 10 after the batch, by conclude() at the latest; may be null.
+  void extend(const Batch& batch, std::shared_ptr<Digest> value_after = nullptr);
   Result<void> look_up(const Batch& batch);
   // Whether take_runs() is for this segment: in place of parse(), extend() and look_up(), where all that those were given is
   // done. Once it wasn't, it isn't any more.
@@ -52,7 +54,7 @@ class Judgement {
   Result<void> take_runs(const Segment& segment, Effort& effort);
   // After conclude() of a session whose quote verified: its runs may be found by others.
   void keep_runs();
-  // Of effort, its outcome has the quote's.
+  // Of effort, its outcome has the quote's, and of extension what was left of it.
   Outcome conclude(const Finish& finish);
   // Of all look-ups so far.
   IndexAnswers index_answers();
@@ -70,6 +72,7 @@ class Judgement {
   // `item` is the last of its batch.
   Result<void> add_item(ImaItem& item, std::size_t offset);
 
+  void settle_chain();
   void keep_worst();
 
   // conclusion.cpp
@@ -103,7 +106,9 @@ class Judgement {
 
   // The extend lane's.
   Hasher extend_hasher_;
-  std::optional<Digest> ima_pcr_;            // PCR 10; nullopt: untouched
+  ChainPool* const chains_;
+  std::optional<PooledChain> ima_chain_;     // PCR 10, where digests may be waiting
+  std::optional<Digest> ima_pcr_;            // PCR 10, where that isn't; nullopt: untouched
   OtherPcrs others_;
   std::vector<std::uint64_t> false_claims_;  // ascending
   ByteVector wire_digests_;                  // of the first items from the wire, for check_quote()

@@ -92,8 +92,8 @@ struct Sums {
 
 struct Session {
   Session(Context context, Completion done, std::shared_ptr<VerdictCache> cache,
-          std::shared_ptr<SignatureCache> signatures, Proved proved, Sums& all)
-      : judgement(std::move(context), std::move(cache), std::move(signatures), std::move(proved)), sums(all), completion(std::move(done)) {}
+          std::shared_ptr<SignatureCache> signatures, Proved proved, ChainPool& chains, Sums& all)
+      : judgement(std::move(context), std::move(cache), std::move(signatures), std::move(proved), &chains), sums(all), completion(std::move(done)) {}
 
   Judgement judgement;
   Sums& sums;
@@ -186,6 +186,7 @@ struct Pipeline::State {
   std::unique_ptr<flow::graph> graph_owner;
   flow::graph& graph;
   std::atomic<std::size_t> in_flight{0};
+  ChainPool chains;
   Sums sums;
   Handover handover;
   std::mutex cache_mutex;
@@ -354,10 +355,10 @@ struct Pipeline::State {
     Outcome outcome = s->judgement.conclude(s->finish);
     Effort& effort = outcome.effort;
     effort.parse = std::chrono::nanoseconds(s->parse_time.get());
-    effort.extend = std::chrono::nanoseconds(s->extend_time.get());
     effort.lookup = std::chrono::nanoseconds(s->lookup_time.get());
     if (outcome.quote) s->judgement.keep_runs();
-    effort.conclude = std::chrono::nanoseconds(watch.lap()) - effort.quote;
+    effort.conclude = std::chrono::nanoseconds(watch.lap()) - effort.quote - effort.extend;
+    effort.extend += std::chrono::nanoseconds(s->extend_time.get());
     s->complete(std::move(outcome));
   }
 
@@ -456,7 +457,7 @@ std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion)
   const bool verifies = signatures != nullptr;
   auto proved = state_->proved_for(context);
   auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures),
-                                           std::move(proved), state_->sums);
+                                           std::move(proved), state_->chains, state_->sums);
   State* const state = state_.get();
   return std::make_unique<EvidenceHandle>(
       std::move(session),
