@@ -125,19 +125,28 @@ Result<std::shared_ptr<Batch>> Judgement::parse_end() {
 Result<void> Judgement::parse_evidence(Reader& r, Batch& batch) {
   constexpr std::size_t usual_attribute = 112;  // with an ordinary name
   const std::uint16_t expected = pts::algorithm_bit(bank_);
+  Bytes last;  // the one before, if it was a file's
   while (!r.empty()) {
     patnc::Attribute attribute;
     if (const auto refusal = patnc::parse_attribute(r, attribute))
       return fail(Fault::malformed, refusal->reason, "RFC 5792 3.3", refusal->offset);
     if (!attribute.is(patnc::vendor_tcg, pts::type::simple_component_evidence)) continue;
     const std::size_t at = attribute.value_offset();
+    const auto refuse = [&](std::size_t field, std::string_view why) { return fail(Fault::protocol, why, evidence_spec, at + field); };
+    const auto refuse_size = [&] { return refuse(40, "measurement isn't as long as its algorithm's digest"); };
+    // Thousands differ in name and digest alone: what was found of the one before holds for them.
+    if (const auto alike = pts::parse_alike_evidence(attribute.value, last)) {
+      if (alike->measurement.size() != digest_size(bank_)) return refuse_size();
+      GH_CHECK(add_file(batch, alike->policy_uri, alike->measurement, at));
+      continue;
+    }
+    last = {};
     Reader value(attribute.value, "spec part 2 1.11", at);
     GH_TRY(const pts::SimpleComponentEvidence e, pts::parse_simple_component_evidence(value));
-    const auto refuse = [&](std::size_t field, std::string_view why) { return fail(Fault::protocol, why, evidence_spec, at + field); };
     if (e.depth != 0) return refuse(1, "sub-component evidence wasn't asked for");
     if (e.algorithm != expected) return refuse(16, "measurement in another algorithm than the negotiated one");
     if (e.transform != 1) return refuse(18, "PCR transform isn't 'as long as the PCR'");
-    if (e.measurement.size() != digest_size(bank_)) return refuse(40, "measurement isn't as long as its algorithm's digest");
+    if (e.measurement.size() != digest_size(bank_)) return refuse_size();
     if (e.has_pcr_values && (e.pcr_before.size() != digest_size(bank_))) return refuse(40, "PCR values aren't as long as the PCR");
     if (e.component == pts::component_boot) {
       if (!context_.boot_requested) return refuse(4, "firmware evidence wasn't asked for");
@@ -152,27 +161,35 @@ Result<void> Judgement::parse_evidence(Reader& r, Batch& batch) {
       if (list_) return refuse(4, twice);
       if (e.pcr != ima_pcr) return refuse(13, "IMA evidence for another PCR than 10");
       if (e.validation != pts::Validation::passed || e.policy_uri.empty()) return refuse(0, "IMA evidence without a file name");
-      const auto uri = pts::parse_ima_uri(e.policy_uri);
-      if (!uri) return refuse(42, uri.error().reason);
       ima_given_ = ima_on_wire_ = true;
       if (e.has_pcr_values) batch.claims.push_back({items_, e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
       if (batch.items.empty()) batch.items.reserve(r.remaining() / usual_attribute + 1);
-      ImaItem& item = batch.items.emplace_back();
-      item.pcr = e.pcr;
-      item.template_hash = Digest(e.measurement);
-      item.name = uri->name;
-      item.algorithm = uri->algorithm;
-      item.legacy = uri->legacy;
-      item.plain_ng = !uri->legacy;
-      item.on_wire = true;
-      // What a kernel extends for a violation (spec part 2 §7.5); no template hashes to it.
-      if (all_of_value(e.measurement, std::byte{0xFF})) item.kind = ImaItem::Kind::violation;
-      GH_CHECK(add_item(item, at));
-      if (items_ == 1 && !aggregate_) return refuse(42, "the first IMA measurement isn't boot_aggregate");
+      GH_CHECK(add_file(batch, e.policy_uri, e.measurement, at));
+      last = attribute.value;
     } else {
       return refuse(4, "evidence of a component that wasn't asked for");
     }
   }
+  return {};
+}
+
+// IMA evidence from the wire; `at`: of its attribute's value.
+Result<void> Judgement::add_file(Batch& batch, std::string_view uri, Bytes measurement, std::size_t at) {
+  const auto named = pts::parse_ima_uri(uri);
+  if (!named) return fail(Fault::protocol, named.error().reason, evidence_spec, at + pts::evidence_head + 2);
+  ImaItem& item = batch.items.emplace_back();
+  item.pcr = ima_pcr;
+  item.template_hash = Digest(measurement);
+  item.name = named->name;
+  item.algorithm = named->algorithm;
+  item.legacy = named->legacy;
+  item.plain_ng = !named->legacy;
+  item.on_wire = true;
+  // What a kernel extends for a violation (spec part 2 §7.5); no template hashes to it.
+  if (all_of_value(measurement, std::byte{0xFF})) item.kind = ImaItem::Kind::violation;
+  GH_CHECK(add_item(item, at));
+  if (items_ == 1 && !aggregate_)
+    return fail(Fault::protocol, "the first IMA measurement isn't boot_aggregate", evidence_spec, at + pts::evidence_head + 2);
   return {};
 }
 

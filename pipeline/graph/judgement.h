@@ -63,6 +63,7 @@ class Judgement {
   // judgement.cpp
   // Attributes up to the end of the reader, which a run or a message is.
   Result<void> parse_evidence(Reader& r, Batch& batch);
+  Result<void> add_file(Batch& batch, std::string_view uri, Bytes measurement, std::size_t at);
   Result<void> judge_run(Bytes run, std::size_t base_offset, const Fingerprint& fingerprint, Effort& effort);
   void take(const ProvedRun& run);
   void add(const Judged& judged, std::vector<Finding> findings);

@@ -198,6 +198,26 @@ TEST(PtsExamples, EvidenceOfFirmwareAndOfAFile) {
   EXPECT_EQ(name->algorithm, "sha256");
   EXPECT_EQ(name->name, "/usr/bin/hello_world");
   EXPECT_EQ(written(pts::append_simple_component_evidence, *f), file);
+
+  // Behind another one with the same head, what differs is the same; everything else is read in full.
+  const auto alike = pts::parse_alike_evidence(file_bytes, file_bytes);
+  ASSERT_TRUE(alike);
+  EXPECT_EQ(alike->policy_uri, f->policy_uri);
+  EXPECT_TRUE(equal(alike->measurement, f->measurement));
+  EXPECT_FALSE(pts::parse_alike_evidence(boot_bytes, boot_bytes)) << "it has no policy URI";
+  EXPECT_FALSE(pts::parse_alike_evidence(file_bytes, {}));
+  for (std::size_t i = 0; i < pts::evidence_head; ++i) {
+    ByteVector other = file_bytes;
+    other[i] ^= std::byte{1};
+    EXPECT_FALSE(pts::parse_alike_evidence(other, file_bytes)) << "byte " << i;
+  }
+  for (std::size_t size = 0; size < pts::evidence_head + 2 + f->policy_uri.size(); ++size)
+    EXPECT_FALSE(pts::parse_alike_evidence(Bytes(file_bytes).first(size), file_bytes)) << size << " bytes";
+  ByteVector with_pcrs = file_bytes, without_name = file_bytes;
+  with_pcrs[0] |= std::byte{0x80};
+  EXPECT_FALSE(pts::parse_alike_evidence(with_pcrs, with_pcrs));
+  without_name[41] = {};
+  EXPECT_FALSE(pts::parse_alike_evidence(without_name, file_bytes));
 }
 
 TEST(PtsExamples, TheKeyAsAnAttribute) {

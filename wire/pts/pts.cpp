@@ -9,7 +9,6 @@
 namespace gatehouse::pts {
 namespace {
 
-constexpr std::size_t evidence_head = 40;
 constexpr std::string_view not_enumeration = "functional name family isn't binary enumeration";
 
 // Whether each of eight characters is within its bounds, which are ASCII.
@@ -248,6 +247,16 @@ Result<SimpleComponentEvidence> parse_simple_component_evidence(Reader& r) {
   }
   GH_TRY(v.measurement, r.take(r.remaining()));
   return v;
+}
+
+std::optional<AlikeEvidence> parse_alike_evidence(Bytes value, Bytes first) {
+  constexpr std::size_t size = evidence_head + 2;
+  if (value.size() < size || first.size() < size || std::memcmp(value.data(), first.data(), evidence_head) != 0) return std::nullopt;
+  // No PCR values, and the validation passed: a policy URI, and nothing else before the measurement.
+  if ((value[0] & std::byte{0xE0}) != std::byte{std::to_underlying(Validation::passed) << 5}) return std::nullopt;
+  const std::size_t length = std::to_integer<std::size_t>(value[evidence_head]) << 8 | std::to_integer<std::size_t>(value[evidence_head + 1]);
+  if (length == 0 || length > value.size() - size) return std::nullopt;
+  return AlikeEvidence{as_text(value.subspan(size, length)), value.subspan(size + length)};
 }
 
 void append_simple_component_evidence(Writer& w, const SimpleComponentEvidence& v) {

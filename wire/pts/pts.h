@@ -135,6 +135,15 @@ struct SimpleComponentEvidence {
   Bytes measurement;
 };
 Result<SimpleComponentEvidence> parse_simple_component_evidence(Reader& r);
+// All before the policy URI. Of one component's measurements that follow each other it is mostly the same, bit by bit.
+inline constexpr std::size_t evidence_head = 40;
+// What differs between two whose heads don't, of which the first was read: policy URI and measurement. nullopt: `value` is
+// to be read in full, being another one, faulty, or one with PCR values.
+struct AlikeEvidence {
+  std::string_view policy_uri;
+  Bytes measurement;
+};
+std::optional<AlikeEvidence> parse_alike_evidence(Bytes value, Bytes first);
 void append_simple_component_evidence(Writer& w, const SimpleComponentEvidence& v);
 
 // What an IMA item's policy URI says (§2.4): "sha256:/usr/bin/ls", or a legacy name.
