@@ -12,7 +12,7 @@ namespace gatehouse::pipeline {
 namespace {
 
 constexpr std::string_view evidence_spec = "spec part 2 2.6";
-constexpr std::uint64_t max_wire_digests = 65'536;
+constexpr std::uint64_t max_wire_items = 65'536;  // so many are extended twice at most
 constexpr std::size_t max_signature =
     2'048;  // of RSA with 8,192 bits: 1,033 bytes; a longer field is none, however it is cut
 constexpr std::string_view twice = "both a raw log and Simple Component Evidence of one component";
@@ -232,7 +232,8 @@ Result<void> Judgement::read_list(Batch& batch) {
   }
 }
 
-void Judgement::extend(const Batch& batch) {
+void Judgement::extend_list(const Batch& batch) {
+  extended_ += batch.items.size();
   auto claim = batch.claims.begin();
   for (const ImaItem& item : batch.items) {
     if (item.pcr != ima_pcr) {
@@ -247,10 +248,55 @@ void Judgement::extend(const Batch& batch) {
       if (!before || claim->after != *ima_pcr_) false_claims_.push_back(item.index);
       ++claim;
     }
-    if (item.on_wire && wire_items_ < max_wire_digests) {
-      wire_digests_.insert(wire_digests_.end(), item.template_hash.view().begin(), item.template_hash.view().end());
-      ++wire_items_;
-    }
+  }
+}
+
+void Judgement::extend(const Batch& batch) {
+  const std::optional<Digest> before = ima_pcr_;
+  extend_list(batch);
+  keep_digests(batch, before);
+}
+
+void Judgement::extend_looked_up(const Batch& batch) {
+  const std::optional<Digest> before = ima_pcr_;
+  extend_list(batch);
+  const std::lock_guard lock(mutex_);
+  const bool all_looked_up = looked_up_ == extended_;
+  if (all_looked_up && zero_digests_.empty() && unsettled_.digests.empty()) {  // nearly always
+    if (!batch.items.empty() && batch.items.front().on_wire)
+      wire_items_ += std::min<std::uint64_t>(batch.items.size(), max_wire_items - wire_items_);
+    return;
+  }
+  keep_digests(batch, before);
+  if (all_looked_up) settle();
+}
+
+// A list comes over the wire or as it is, never both.
+void Judgement::keep_digests(const Batch& batch, const std::optional<Digest>& before) {
+  if (batch.items.empty() || !batch.items.front().on_wire || wire_items_ == max_wire_items) return;
+  if (unsettled_.digests.empty()) unsettled_ = {wire_items_, before ? *before : initial_pcr(bank_, ima_pcr, 0), {}};
+  const std::size_t some = std::size_t(std::min<std::uint64_t>(batch.items.size(), max_wire_items - wire_items_));
+  for (std::size_t n = 0; n < some; ++n) {
+    const Bytes digest = batch.items[n].template_hash.view();
+    unsettled_.digests.insert(unsettled_.digests.end(), digest.begin(), digest.end());
+  }
+  wire_items_ += some;
+}
+
+// The other replay of what was extended, now that all of it is looked up.
+void Judgement::settle() {
+  const Unsettled list = std::exchange(unsettled_, {});
+  const std::size_t size = digest_size(bank_), count = list.digests.size() / size;
+  const auto at_index = [](const Judged::ZeroDigest& z, std::uint64_t index) { return z.index < index; };
+  auto violation = std::lower_bound(zero_digests_.begin(), zero_digests_.end(), list.first, at_index);
+  const bool any = violation != zero_digests_.end() && violation->index < list.first + count;
+  if (count == 0 || (!any && !violated_pcr_)) return;
+  const Digest ones = Digest::filled(size, std::byte{0xFF});
+  if (!violated_pcr_) violated_pcr_ = list.before;
+  for (std::size_t n = 0; n < count; ++n) {
+    const bool is_violation = violation != zero_digests_.end() && violation->index == list.first + n;
+    if (is_violation) ++violation;
+    extend_hasher_.extend(*violated_pcr_, is_violation ? ones.view() : Bytes(list.digests).subspan(n * size, size));
   }
 }
 
@@ -277,7 +323,10 @@ void Judgement::add(const Judged& judged, std::vector<Finding> findings) {
   const std::size_t first = judged.first, end = first + judged.statuses.size();
   if (statuses_.size() < end) statuses_.resize(end, Status::absent);
   std::copy(judged.statuses.begin(), judged.statuses.end(), statuses_.begin() + std::ptrdiff_t(first));
-  zero_digests_.insert(zero_digests_.end(), judged.zero_digests.begin(), judged.zero_digests.end());
+  looked_up_ += judged.statuses.size();
+  if (!judged.zero_digests.empty())
+    zero_digests_.insert(std::lower_bound(zero_digests_.begin(), zero_digests_.end(), judged.zero_digests.front()),
+                         judged.zero_digests.begin(), judged.zero_digests.end());
   findings_total_ += findings.size();
   for (const Finding& f : findings) findings_bytes_ += cost(f);
   if (findings_.empty())
@@ -332,7 +381,7 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   using Clock = std::chrono::steady_clock;
   const bool kept = new_runs_bytes_ <= proved_.runs->most_of_session();
   auto out = std::make_shared<ProvedRun>();
-  const std::size_t boot = boot_.size(), claims = boot_claims_.size(), false_claims = false_claims_.size(), digests = wire_digests_.size();
+  const std::size_t boot = boot_.size(), claims = boot_claims_.size(), false_claims = false_claims_.size();
   const std::uint64_t items = items_, wire_items = wire_items_;
   const bool had_aggregate = aggregate_.has_value(), had_trouble = aggregate_trouble_.has_value();
 
@@ -341,15 +390,15 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   Reader r(run, evidence_spec, base_offset);
   GH_CHECK(parse_evidence(r, batch));
   const auto parsed = Clock::now();
-  extend(batch);
-  const auto extended = Clock::now();
   if (!batch.items.empty()) {
     GH_TRY(out->judged, judge(references_, batch));
     add(out->judged, kept ? out->judged.findings : std::move(out->judged.findings));
   }
+  const auto looked_up = Clock::now();
+  extend_looked_up(batch);
   effort.parse += parsed - begun;
-  effort.extend += extended - parsed;
-  effort.lookup += Clock::now() - extended;
+  effort.lookup += looked_up - parsed;
+  effort.extend += Clock::now() - looked_up;
 
   if (!kept) return {};
   const auto added = [](const auto& all, std::size_t before) {
@@ -366,8 +415,8 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   }
   if (!had_trouble) out->aggregate_trouble = aggregate_trouble_;
   out->ima_pcr = ima_pcr_;
+  out->violated_pcr = violated_pcr_;
   out->false_claims = added(false_claims_, false_claims);
-  out->wire_digests = added(wire_digests_, digests);
   out->wire_items = wire_items_ - wire_items;
   // The next session's answers come from here.
   out->judged.index = {.cached_hits = 0, .cached_misses = 0, .store_lookups = 0, .reused = out->judged.counters.processed};
@@ -391,8 +440,9 @@ void Judgement::take(const ProvedRun& run) {
   }
   if (run.aggregate_trouble) aggregate_trouble_ = run.aggregate_trouble;
   ima_pcr_ = run.ima_pcr;
+  violated_pcr_ = run.violated_pcr;
+  extended_ += run.items;
   false_claims_.insert(false_claims_.end(), run.false_claims.begin(), run.false_claims.end());
-  wire_digests_.insert(wire_digests_.end(), run.wire_digests.begin(), run.wire_digests.end());
   wire_items_ += run.wire_items;
   if (run.items != 0) add(run.judged, run.judged.findings);
 }

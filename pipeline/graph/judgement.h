@@ -1,5 +1,7 @@
 // One session's evidence between its first byte and its verdict. parse() and parse_end() run in submission order,
 // extend() in that order too but beside them, look_up() in any order and on any thread; conclude() runs when all are done.
+// Where all that was parsed before is extended, a batch may be looked up and then extended by extend_looked_up(): nothing of
+// it has to be kept then.
 #pragma once
 
 #include <atomic>
@@ -45,6 +47,7 @@ class Judgement {
   Result<std::shared_ptr<Batch>> parse(Segment& segment);
   Result<std::shared_ptr<Batch>> parse_end();
   void extend(const Batch& batch);
+  void extend_looked_up(const Batch& batch);
   Result<void> look_up(const Batch& batch);
   // Whether take_runs() is for this segment: in place of parse(), extend() and look_up(), where all that those were given is
   // done. Once it wasn't, it isn't any more.
@@ -70,6 +73,9 @@ class Judgement {
   // `item` is the last of its batch.
   Result<void> add_item(ImaItem& item, std::size_t offset);
 
+  void extend_list(const Batch& batch);
+  void keep_digests(const Batch& batch, const std::optional<Digest>& before);
+  void settle();  // with mutex_ held
   void keep_worst();
 
   // conclusion.cpp
@@ -106,8 +112,17 @@ class Judgement {
   std::optional<Digest> ima_pcr_;            // PCR 10; nullopt: untouched
   OtherPcrs others_;
   std::vector<std::uint64_t> false_claims_;  // ascending
-  ByteVector wire_digests_;                  // of the first items from the wire, for check_quote()
-  std::uint64_t wire_items_ = 0;
+  std::uint64_t extended_ = 0;               // list entries
+  std::uint64_t wire_items_ = 0;             // of those from the wire the first ones, that `violated_pcr_` covers
+  // PCR 10 if what is over a zero digest are violations (check_quote()); nullopt: so far nothing is.
+  std::optional<Digest> violated_pcr_;
+  // What was extended and isn't looked up yet, so nobody knows whether it has any: digests, one behind the other.
+  struct Unsettled {
+    std::uint64_t first = 0;       // its index in the list
+    std::optional<Digest> before;  // PCR 10 in front of it
+    ByteVector digests;
+  };
+  Unsettled unsettled_;
 
   // Of runs: all are the parse lane's.
   const Proved proved_;
@@ -125,7 +140,8 @@ class Judgement {
   std::size_t findings_bytes_ = 0;          // guarded by mutex_; of the verdict object
   std::uint64_t findings_total_ = 0;        // guarded by mutex_
   std::vector<Status> statuses_;            // guarded by mutex_; by entry
-  std::vector<Judged::ZeroDigest> zero_digests_;  // guarded by mutex_
+  std::uint64_t looked_up_ = 0;             // guarded by mutex_; list entries
+  std::vector<Judged::ZeroDigest> zero_digests_;  // guarded by mutex_; ascending
   std::uint64_t superseded_ = 0;                  // guarded by mutex_
 };
 

@@ -316,10 +316,10 @@ struct Pipeline::State {
   }
 
   void judge_here(const SessionPtr& s, const Batch& batch, Watch& watch) {
-    s->judgement.extend(batch);
-    s->extend_time.add(watch.lap());
     if (auto judged = s->judgement.look_up(batch); !judged) s->stop(std::move(judged).error());
     s->lookup_time.add(watch.lap());
+    s->judgement.extend_looked_up(batch);
+    s->extend_time.add(watch.lap());
   }
 
   void hand_on(const SessionPtr& s, std::shared_ptr<Batch> batch) {

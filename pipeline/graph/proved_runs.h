@@ -37,9 +37,8 @@ struct ProvedRun {
   std::optional<ImaItem> aggregate;  // the list's first entry; its texts are the next member's
   std::string aggregate_algorithm;
   std::optional<std::string> aggregate_trouble;
-  std::optional<Digest> ima_pcr;  // after the run
+  std::optional<Digest> ima_pcr, violated_pcr;  // after the run
   std::vector<std::uint64_t> false_claims;
-  ByteVector wire_digests;
   std::uint64_t wire_items = 0;
   Judged judged;
 
