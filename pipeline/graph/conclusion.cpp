@@ -311,7 +311,7 @@ Outcome Judgement::conclude(const Finish& finish) {
   v.boot_given = boot_given_;
   v.ima_given = ima_given_;
   v.boot.processed = boot_.size();
-  keep_worst();
+  findings_ = spell_findings();
 
   const auto before = Clock::now();
   QuoteResult quote = check_quote(finish);

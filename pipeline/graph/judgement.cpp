@@ -23,14 +23,6 @@ constexpr std::size_t max_bytes_in_runs = 131'072;
 // Of the findings in a verdict object: names are an endpoint's, up to 4,096 bytes each.
 constexpr std::size_t max_findings_bytes = std::size_t(8) << 20;
 
-// What a finding adds to the verdict object, roughly: a byte that isn't printable is written as four.
-std::size_t cost(const Finding& f) {
-  std::size_t bytes = 256 + f.reason.size();
-  for (const char c : f.path) bytes += c >= ' ' && c <= '~' ? 1 : 4;
-  for (const std::string& one : f.expected) bytes += one.size() + 4;
-  return bytes;
-}
-
 }  // namespace
 
 Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures,
@@ -303,11 +295,12 @@ void Judgement::settle() {
 Result<void> Judgement::look_up(const Batch& batch) {
   if (batch.items.empty()) return {};
   GH_TRY(Judged judged, judge(references_, batch));
-  add(judged, std::move(judged.findings));
+  auto findings = judged.findings.empty() ? nullptr : std::make_shared<PackedFindings>(std::move(judged.findings));
+  add(judged, std::move(findings));
   return {};
 }
 
-void Judgement::add(const Judged& judged, std::vector<Finding> findings) {
+void Judgement::add(const Judged& judged, std::shared_ptr<const PackedFindings> findings) {
   const std::lock_guard lock(mutex_);
   counters_.processed += judged.counters.processed;
   counters_.ok += judged.counters.ok;
@@ -327,14 +320,13 @@ void Judgement::add(const Judged& judged, std::vector<Finding> findings) {
   if (!judged.zero_digests.empty())
     zero_digests_.insert(std::lower_bound(zero_digests_.begin(), zero_digests_.end(), judged.zero_digests.front()),
                          judged.zero_digests.begin(), judged.zero_digests.end());
-  findings_total_ += findings.size();
-  for (const Finding& f : findings) findings_bytes_ += cost(f);
-  if (findings_.empty())
-    findings_ = std::move(findings);
-  else
-    findings_.insert(findings_.end(), std::move_iterator(findings.begin()), std::move_iterator(findings.end()));
+  if (findings == nullptr || findings->empty()) return;
+  findings_total_ += findings->size();
+  kept_count_ += findings->size();
+  kept_cost_ += findings->cost();
+  kept_.push_back(std::move(findings));
   // So many are shown at most; a list of a million unknown files needn't keep them all.
-  if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_worst();
+  if (kept_count_ > 4 * max_findings || kept_cost_ > 2 * max_findings_bytes) keep_worst();
 }
 
 bool Judgement::takes_runs(const Segment& segment) const {
@@ -367,7 +359,7 @@ Result<void> Judgement::take_runs(const Segment& segment, Effort& effort) {
     chain_ = proved_.runs->fingerprint(chain_, run);
     if (known_) {
       if (const ProvedRunPtr came = proved_.runs->find(chain_)) {
-        take(*came);
+        take(came);
         continue;
       }
       known_ = false;
@@ -392,7 +384,7 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   const auto parsed = Clock::now();
   if (!batch.items.empty()) {
     GH_TRY(out->judged, judge(references_, batch));
-    add(out->judged, kept ? out->judged.findings : std::move(out->judged.findings));
+    add(out->judged, {out, &out->judged.findings});
   }
   const auto looked_up = Clock::now();
   extend_looked_up(batch);
@@ -426,25 +418,25 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
 }
 
 // What judge_run() did, when it comes again behind the same runs.
-void Judgement::take(const ProvedRun& run) {
-  boot_.insert(boot_.end(), run.boot.begin(), run.boot.end());
-  boot_claims_.insert(boot_claims_.end(), run.boot_claims.begin(), run.boot_claims.end());
-  if (run.has_boot) boot_given_ = boot_on_wire_ = true;
-  if (run.has_list) ima_given_ = ima_on_wire_ = true;
-  items_ += run.items;
-  if (run.aggregate) {
-    aggregate_algorithm_ = run.aggregate_algorithm;
-    aggregate_ = run.aggregate;
+void Judgement::take(const ProvedRunPtr& run) {
+  boot_.insert(boot_.end(), run->boot.begin(), run->boot.end());
+  boot_claims_.insert(boot_claims_.end(), run->boot_claims.begin(), run->boot_claims.end());
+  if (run->has_boot) boot_given_ = boot_on_wire_ = true;
+  if (run->has_list) ima_given_ = ima_on_wire_ = true;
+  items_ += run->items;
+  if (run->aggregate) {
+    aggregate_algorithm_ = run->aggregate_algorithm;
+    aggregate_ = run->aggregate;
     aggregate_->name = ima::boot_aggregate;
     aggregate_->algorithm = aggregate_algorithm_;
   }
-  if (run.aggregate_trouble) aggregate_trouble_ = run.aggregate_trouble;
-  ima_pcr_ = run.ima_pcr;
-  violated_pcr_ = run.violated_pcr;
-  extended_ += run.items;
-  false_claims_.insert(false_claims_.end(), run.false_claims.begin(), run.false_claims.end());
-  wire_items_ += run.wire_items;
-  if (run.items != 0) add(run.judged, run.judged.findings);
+  if (run->aggregate_trouble) aggregate_trouble_ = run->aggregate_trouble;
+  ima_pcr_ = run->ima_pcr;
+  violated_pcr_ = run->violated_pcr;
+  extended_ += run->items;
+  false_claims_.insert(false_claims_.end(), run->false_claims.begin(), run->false_claims.end());
+  wire_items_ += run->wire_items;
+  if (run->items != 0) add(run->judged, {run, &run->judged.findings});
 }
 
 void Judgement::keep_runs() {
@@ -459,24 +451,39 @@ IndexAnswers Judgement::index_answers() {
 
 // What differs or failed, and then the lowest entries that are only unknown. Whatever was dropped before had so many
 // findings in front of it that it would be dropped now: the order in which batches are looked up makes no difference.
-// They are left in the order of their entries.
 void Judgement::keep_worst() {
+  using Packed = PackedFindings::Packed;
+  if (kept_count_ <= max_findings && kept_cost_ <= max_findings_bytes) return;
+  std::vector<Packed> all;
+  all.reserve(kept_count_);
+  for (const auto& some : kept_) {
+    const std::vector<Packed> of_these = some->all();
+    all.insert(all.end(), of_these.begin(), of_these.end());
+  }
+  const auto place = [](const Packed& f) { return std::pair(f.only_unknown(), f.index()); };
+  std::sort(all.begin(), all.end(), [&](const Packed& a, const Packed& b) { return place(a) < place(b); });
+  std::size_t left = 0, cost = 0;
+  while (left < all.size() && left < max_findings && cost + all[left].cost() <= max_findings_bytes) cost += all[left++].cost();
+  all.resize(left);
+  std::sort(all.begin(), all.end(), [](const Packed& a, const Packed& b) { return a.index() < b.index(); });
+  auto out = std::make_shared<PackedFindings>();
+  for (const Packed& f : all) out->add(f);
+  out->shrink();
+  kept_count_ = left;
+  kept_cost_ = cost;
+  kept_ = {std::move(out)};
+}
+
+// In the order of their entries.
+std::vector<Finding> Judgement::spell_findings() {
+  keep_worst();
+  std::vector<Finding> out;
+  out.reserve(kept_count_);
+  for (const auto& some : kept_) some->spell(bank_, out);
+  kept_ = {};
   const auto by_entry = [](const Finding& a, const Finding& b) { return a.entry < b.entry; };
-  if (findings_.size() <= max_findings && findings_bytes_ <= max_findings_bytes) {
-    if (!std::is_sorted(findings_.begin(), findings_.end(), by_entry)) std::sort(findings_.begin(), findings_.end(), by_entry);
-    return;
-  }
-  const auto place = [](const Finding& f) { return std::pair(only_unknown(f), f.entry); };
-  std::sort(findings_.begin(), findings_.end(), [&](const Finding& a, const Finding& b) { return place(a) < place(b); });
-  std::size_t kept = 0, bytes = 0;
-  for (; kept < findings_.size() && kept < max_findings; ++kept) {
-    const std::size_t one = cost(findings_[kept]);
-    if (bytes + one > max_findings_bytes) break;
-    bytes += one;
-  }
-  findings_.resize(kept);
-  findings_bytes_ = bytes;
-  std::sort(findings_.begin(), findings_.end(), by_entry);
+  if (!std::is_sorted(out.begin(), out.end(), by_entry)) std::sort(out.begin(), out.end(), by_entry);
+  return out;
 }
 
 }  // namespace gatehouse::pipeline

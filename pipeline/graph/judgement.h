@@ -65,8 +65,9 @@ class Judgement {
   // Attributes up to the end of the reader, which a run or a message is.
   Result<void> parse_evidence(Reader& r, Batch& batch);
   Result<void> judge_run(Bytes run, std::size_t base_offset, const Fingerprint& fingerprint, Effort& effort);
-  void take(const ProvedRun& run);
-  void add(const Judged& judged, std::vector<Finding> findings);
+  void take(const ProvedRunPtr& run);
+  // `findings`: the judged ones', which may be kept elsewhere, too.
+  void add(const Judged& judged, std::shared_ptr<const PackedFindings> findings);
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
@@ -77,6 +78,7 @@ class Judgement {
   void keep_digests(const Batch& batch, const std::optional<Digest>& before);
   void settle();  // with mutex_ held
   void keep_worst();
+  std::vector<Finding> spell_findings();
 
   // conclusion.cpp
   QuoteResult check_quote(const Finish& finish);
@@ -136,8 +138,9 @@ class Judgement {
   std::mutex mutex_;
   Counters counters_;                       // guarded by mutex_
   IndexAnswers index_answers_;              // guarded by mutex_
-  std::vector<Finding> findings_;           // guarded by mutex_; what differs or failed first
-  std::size_t findings_bytes_ = 0;          // guarded by mutex_; of the verdict object
+  std::vector<std::shared_ptr<const PackedFindings>> kept_;  // guarded by mutex_; of batches that have any
+  std::size_t kept_count_ = 0, kept_cost_ = 0;  // guarded by mutex_; findings, and their bytes in the verdict object
+  std::vector<Finding> findings_;           // those that were kept, in conclude()
   std::uint64_t findings_total_ = 0;        // guarded by mutex_
   std::vector<Status> statuses_;            // guarded by mutex_; by entry
   std::uint64_t looked_up_ = 0;             // guarded by mutex_; list entries
