@@ -113,20 +113,21 @@ void Judgement::take_as_violations() {
 // Exactly, per PCR and in order; several approved baselines may coexist (spec part 2 §8.6).
 void Judgement::check_baseline(Verdict& v, std::uint8_t locality, bool& refused) const {
   std::vector<Status> statuses(boot_.size(), Status::unknown);
-  const Baseline* nearest = nullptr;
-  bool matched = false;
-  if (context_.serve) {
+  std::optional<Baseline> nearest;
+  bool matched = approved_;
+  if (context_.serve && !matched) {
     const Baseline measured = baseline_of(bank_, boot_);
-    for (const Baseline& b : context_.baselines) {
-      if (b.bank != bank_) continue;
+    for (const PackedBaseline& packed : baselines_) {
+      if (packed.bank() != bank_) continue;
+      Baseline b = packed.unpacked();
       if (b == measured) matched = true;
-      if (nearest == nullptr) nearest = &b;
+      if (!nearest) nearest = std::move(b);
     }
     refused = refused || !matched;
   }
   if (matched) {
     std::fill(statuses.begin(), statuses.end(), Status::ok);
-  } else if (nearest != nullptr) {
+  } else if (nearest) {
     std::map<std::uint32_t, std::vector<Digest>> expected(nearest->events.begin(), nearest->events.end());
     std::map<std::uint32_t, std::size_t> seen;
     for (std::size_t i = 0; i < boot_.size(); ++i) {
@@ -310,6 +311,7 @@ Outcome Judgement::conclude(const Finish& finish) {
   if (context_.references) v.generation = context_.references->generation();
   v.boot_given = boot_given_;
   v.ima_given = ima_given_;
+  boot_ = packed_boot_.unpacked();
   v.boot.processed = boot_.size();
   findings_ = spell_findings();
 

@@ -23,11 +23,17 @@ constexpr std::size_t max_bytes_in_runs = 131'072;
 // Of the findings in a verdict object: names are an endpoint's, up to 4,096 bytes each.
 constexpr std::size_t max_findings_bytes = std::size_t(8) << 20;
 
+Context without_baselines(Context context) {
+  context.baselines = {};
+  return context;
+}
+
 }  // namespace
 
 Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures,
                      Proved proved)
-    : context_(std::move(context)),
+    : baselines_(context.baselines.begin(), context.baselines.end()),
+      context_(without_baselines(std::move(context))),
       bank_(context_.bank.value_or(HashAlgorithm::sha256)),
       references_{context_.references, std::move(cache),
                   context_.product,    bank_,
@@ -41,16 +47,27 @@ Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::
   std::memcpy(chain_.data(), &proved_.group, sizeof proved_.group);
 }
 
+// Where it comes over the wire it all comes before the list. What was approved is the same bytes then, nearly always, and
+// needn't be kept besides.
+void Judgement::firmware_is_complete() {
+  if (!boot_on_wire_) return;
+  packed_boot_.shrink();
+  const auto is_it = [&](const PackedBaseline& b) { return b.bank() == bank_ && b.is_of(packed_boot_); };
+  approved_ = context_.serve && std::any_of(baselines_.begin(), baselines_.end(), is_it);
+  if (approved_) baselines_ = {};
+}
+
 Result<void> Judgement::add_boot(std::uint32_t pcr, Digest digest, std::size_t offset) {
-  if (boot_.size() >= context_.max_boot_items)
+  if (packed_boot_.size() >= context_.max_boot_items)
     return fail(Fault::limit, "more firmware measurements than allowed", evidence_spec, offset);
-  boot_.push_back({pcr, digest});
+  packed_boot_.add({pcr, digest});
   return {};
 }
 
 Result<void> Judgement::add_item(ImaItem& item, std::size_t offset) {
   if (items_ >= context_.max_ima_items) return fail(Fault::limit, "more list entries than allowed", evidence_spec, offset);
   item.index = items_++;
+  if (item.index == 0) firmware_is_complete();
   if (item.name == ima::boot_aggregate && item.kind == ImaItem::Kind::file) {
     item.kind = ImaItem::Kind::aggregate;
     // A kernel started by kexec goes on with the list, from the same firmware (spec part 2 §7.9).
@@ -136,7 +153,7 @@ Result<void> Judgement::parse_evidence(Reader& r, Batch& batch) {
       if (ima_on_wire_) return refuse(4, "firmware evidence after IMA evidence");
       if (e.pcr > 15 || e.pcr == ima_pcr) return refuse(13, "firmware evidence for a PCR that firmware doesn't extend");
       boot_given_ = boot_on_wire_ = true;
-      if (e.has_pcr_values) boot_claims_.push_back({boot_.size(), e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
+      if (e.has_pcr_values) boot_claims_.push_back({packed_boot_.size(), e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
       GH_CHECK(add_boot(e.pcr, Digest(e.measurement), at));
     } else if (e.component == pts::component_ima) {
       if (!context_.ima_requested) return refuse(4, "IMA evidence wasn't asked for");
@@ -373,7 +390,8 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   using Clock = std::chrono::steady_clock;
   const bool kept = new_runs_bytes_ <= proved_.runs->most_of_session();
   auto out = std::make_shared<ProvedRun>();
-  const std::size_t boot = boot_.size(), claims = boot_claims_.size(), false_claims = false_claims_.size();
+  const PackedBoot::Mark boot = packed_boot_.end();
+  const std::size_t claims = boot_claims_.size(), false_claims = false_claims_.size();
   const std::uint64_t items = items_, wire_items = wire_items_;
   const bool had_aggregate = aggregate_.has_value(), had_trouble = aggregate_trouble_.has_value();
 
@@ -396,10 +414,10 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   const auto added = [](const auto& all, std::size_t before) {
     return std::remove_cvref_t<decltype(all)>(all.begin() + std::ptrdiff_t(before), all.end());
   };
-  out->boot = added(boot_, boot);
+  out->boot = packed_boot_.behind(boot);
   out->boot_claims = added(boot_claims_, claims);
   out->items = items_ - items;
-  out->has_boot = boot_.size() != boot;
+  out->has_boot = out->boot.size() != 0;
   out->has_list = items_ != items;
   if (aggregate_ && !had_aggregate) {
     out->aggregate = aggregate_;
@@ -419,11 +437,12 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
 
 // What judge_run() did, when it comes again behind the same runs.
 void Judgement::take(const ProvedRunPtr& run) {
-  boot_.insert(boot_.end(), run->boot.begin(), run->boot.end());
+  packed_boot_.add(run->boot);
   boot_claims_.insert(boot_claims_.end(), run->boot_claims.begin(), run->boot_claims.end());
   if (run->has_boot) boot_given_ = boot_on_wire_ = true;
   if (run->has_list) ima_given_ = ima_on_wire_ = true;
   items_ += run->items;
+  if (run->has_list && items_ == run->items) firmware_is_complete();
   if (run->aggregate) {
     aggregate_algorithm_ = run->aggregate_algorithm;
     aggregate_ = run->aggregate;

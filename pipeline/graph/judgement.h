@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "pipeline/graph/packed.h"
 #include "pipeline/graph/pipeline.h"
 #include "pipeline/graph/proved_runs.h"
 #include "pipeline/lookup/lookup.h"
@@ -70,6 +71,7 @@ class Judgement {
   void add(const Judged& judged, std::shared_ptr<const PackedFindings> findings);
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
+  void firmware_is_complete();
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
   // `item` is the last of its batch.
   Result<void> add_item(ImaItem& item, std::size_t offset);
@@ -91,6 +93,7 @@ class Judgement {
   void check_presence(Verdict& v, const Finish& finish, bool& refused) const;
   Finding* finding_of(std::uint64_t index);
 
+  std::vector<PackedBaseline> baselines_;  // in the place of the context's
   const Context context_;
   const HashAlgorithm bank_;
   References references_;
@@ -100,7 +103,9 @@ class Judgement {
   std::optional<eventlog::Cursor> log_;
   std::optional<ima::Cursor> list_;
   LogChecks log_checks_;
-  std::vector<BootItem> boot_;
+  PackedBoot packed_boot_;
+  bool approved_ = false;       // it is that of a baseline; those aren't kept any more
+  std::vector<BootItem> boot_;  // the same, in conclude()
   std::vector<PcrClaim> boot_claims_;
   bool boot_given_ = false, ima_given_ = false;
   bool boot_on_wire_ = false, ima_on_wire_ = false;  // as Simple Component Evidence

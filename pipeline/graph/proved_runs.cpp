@@ -3,7 +3,7 @@
 namespace gatehouse::pipeline {
 
 std::size_t ProvedRun::bytes() const {
-  std::size_t out = sizeof *this + boot.capacity() * sizeof(BootItem) + boot_claims.capacity() * sizeof(PcrClaim) +
+  std::size_t out = sizeof *this + boot.bytes() + boot_claims.capacity() * sizeof(PcrClaim) +
                     false_claims.capacity() * sizeof(std::uint64_t) + judged.statuses.capacity() +
                     judged.zero_digests.capacity() * sizeof(Judged::ZeroDigest) + judged.findings.bytes();
   return out + 64;  // of the table

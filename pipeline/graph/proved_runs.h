@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/fingerprint.h"
+#include "pipeline/graph/packed.h"
 #include "pipeline/lookup/lookup.h"
 #include "pipeline/quote/quote.h"
 
@@ -30,7 +31,7 @@ struct PcrClaim {
 
 // Consecutive Simple Component Evidence attributes of one message, and what they added to their session's judgement.
 struct ProvedRun {
-  std::vector<BootItem> boot;
+  PackedBoot boot;
   std::vector<PcrClaim> boot_claims;
   std::uint64_t items = 0;  // of the list
   bool has_boot = false, has_list = false;
