@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "pipeline/replay/replay.h"
+#include "tests/live_bytes.h"
 #include "tests/pipeline_graph/fake_view.h"
 #include "tests/pipeline_graph/recording.h"
 #include "tests/pipeline_quote/signer.h"
@@ -135,6 +136,26 @@ TEST(Graph, CountsWhatItTookAndWhoAnswered) {
   dropped->submit({Stream::ima, Format::pa_tnc, r.messages.front(), 0});
   dropped.reset();
   while (graph.totals().sessions != 3) std::this_thread::yield();
+}
+
+// Thousands of endpoints may wait half way at a time: what a session keeps of evidence isn't the evidence. There is the
+// firmware's part, a byte for each file, and what is to be said of 107 of them.
+TEST(Graph, ASessionThatWaitsTakesLittleMemory) {
+  constexpr std::size_t sessions = 64;
+  const auto view = references();
+  const Recording r = read_recording("sasl-rsa-32k");
+  pipeline::Pipeline graph({.threads = 1});
+  ASSERT_TRUE(judge(graph, serve_context(r, view), r));  // fills the caches
+  std::vector<std::unique_ptr<pipeline::Evidence>> all;
+  all.reserve(sessions);
+  const std::size_t before = test::live_bytes();
+  for (std::size_t n = 0; n < sessions; ++n) {
+    all.push_back(graph.open(serve_context(r, view), [](Result<Outcome>) {}));
+    for (const ByteVector& message : r.messages) all.back()->submit({Stream::ima, Format::pa_tnc, message, 0});
+    all.back()->wait_until_pending_at_most(0);
+  }
+  const std::size_t each = (test::live_bytes() - before) / sessions;
+  EXPECT_LE(each, 28U << 10);
 }
 
 TEST(Graph, CompletionThatThrowsEndsNothing) {
