@@ -74,6 +74,7 @@ Finding* Judgement::finding_of(std::uint64_t index) {
 // nothing of violations sends the template hash over a zero digest where the kernel extended all ones. Both values are
 // known in advance and the quote decides, so trying costs no safety (spec part 2 §7.5).
 QuoteResult Judgement::check_quote(const Finish& finish) {
+  follow_violations();
   const bool raw_log = log_.has_value();
   const auto verify = [&](const std::optional<Digest>& list) {
     return verify_quote({context_, finish, bank_, boot_, boot_given_, ima_given_, list, others_,
@@ -83,16 +84,7 @@ QuoteResult Judgement::check_quote(const Finish& finish) {
   const auto q7 = result.checks.find("Q7");
   const bool differs = q7 != result.checks.end() && q7->second == Status::failed;
   if (!differs || zero_digests_.empty() || wire_items_ != items_) return result;
-  std::sort(zero_digests_.begin(), zero_digests_.end());
-  const Digest ones = Digest::filled(digest_size(bank_), std::byte{0xFF});
-  Digest value = initial_pcr(bank_, ima_pcr, 0);
-  auto violation = zero_digests_.begin();
-  for (std::uint64_t i = 0; i < wire_items_; ++i) {
-    const bool is_violation = violation != zero_digests_.end() && violation->index == i;
-    if (is_violation) ++violation;
-    extend_hasher_.extend(value, is_violation ? ones.view() : Bytes(wire_digests_).subspan(std::size_t(i) * ones.size, ones.size));
-  }
-  QuoteResult retried = verify(value);
+  QuoteResult retried = verify(violated_pcr_);
   if (retried.checks["Q7"] != Status::ok) return result;
   take_as_violations();
   retried.warnings.push_back(std::to_string(zero_digests_.size()) +
@@ -121,20 +113,21 @@ void Judgement::take_as_violations() {
 // Exactly, per PCR and in order; several approved baselines may coexist (spec part 2 §8.6).
 void Judgement::check_baseline(Verdict& v, std::uint8_t locality, bool& refused) const {
   std::vector<Status> statuses(boot_.size(), Status::unknown);
-  const Baseline* nearest = nullptr;
-  bool matched = false;
-  if (context_.serve) {
+  std::optional<Baseline> nearest;
+  bool matched = approved_;
+  if (context_.serve && !matched) {
     const Baseline measured = baseline_of(bank_, boot_);
-    for (const Baseline& b : context_.baselines) {
-      if (b.bank != bank_) continue;
+    for (const PackedBaseline& packed : baselines_) {
+      if (packed.bank() != bank_) continue;
+      Baseline b = packed.unpacked();
       if (b == measured) matched = true;
-      if (nearest == nullptr) nearest = &b;
+      if (!nearest) nearest = std::move(b);
     }
     refused = refused || !matched;
   }
   if (matched) {
     std::fill(statuses.begin(), statuses.end(), Status::ok);
-  } else if (nearest != nullptr) {
+  } else if (nearest) {
     std::map<std::uint32_t, std::vector<Digest>> expected(nearest->events.begin(), nearest->events.end());
     std::map<std::uint32_t, std::size_t> seen;
     for (std::size_t i = 0; i < boot_.size(); ++i) {
@@ -321,8 +314,9 @@ Outcome Judgement::conclude(const Finish& finish) {
   if (context_.references) v.generation = context_.references->generation();
   v.boot_given = boot_given_;
   v.ima_given = ima_given_;
+  boot_ = packed_boot_.unpacked();
   v.boot.processed = boot_.size();
-  keep_worst();
+  findings_ = spell_findings();
 
   const auto before = Clock::now();
   QuoteResult quote = check_quote(finish);

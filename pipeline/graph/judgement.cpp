@@ -12,7 +12,7 @@ namespace gatehouse::pipeline {
 namespace {
 
 constexpr std::string_view evidence_spec = "spec part 2 2.6";
-constexpr std::uint64_t max_wire_digests = 65'536;
+constexpr std::uint64_t max_wire_items = 65'536;  // so many are extended twice at most
 constexpr std::size_t max_signature =
     2'048;  // of RSA with 8,192 bits: 1,033 bytes; a longer field is none, however it is cut
 constexpr std::string_view twice = "both a raw log and Simple Component Evidence of one component";
@@ -23,19 +23,17 @@ constexpr std::size_t max_bytes_in_runs = 131'072;
 // Of the findings in a verdict object: names are an endpoint's, up to 4,096 bytes each.
 constexpr std::size_t max_findings_bytes = std::size_t(8) << 20;
 
-// What a finding adds to the verdict object, roughly: a byte that isn't printable is written as four.
-std::size_t cost(const Finding& f) {
-  std::size_t bytes = 256 + f.reason.size();
-  for (const char c : f.path) bytes += c >= ' ' && c <= '~' ? 1 : 4;
-  for (const std::string& one : f.expected) bytes += one.size() + 4;
-  return bytes;
+Context without_baselines(Context context) {
+  context.baselines = {};
+  return context;
 }
 
 }  // namespace
 
 Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::shared_ptr<SignatureCache> signatures,
                      Proved proved, ChainPool* chains)
-    : context_(std::move(context)),
+    : baselines_(context.baselines.begin(), context.baselines.end()),
+      context_(without_baselines(std::move(context))),
       bank_(context_.bank.value_or(HashAlgorithm::sha256)),
       references_{context_.references, std::move(cache),
                   context_.product,    bank_,
@@ -50,16 +48,27 @@ Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::
   std::memcpy(chain_.data(), &proved_.group, sizeof proved_.group);
 }
 
+// Where it comes over the wire it all comes before the list. What was approved is the same bytes then, nearly always, and
+// needn't be kept besides.
+void Judgement::firmware_is_complete() {
+  if (!boot_on_wire_) return;
+  packed_boot_.shrink();
+  const auto is_it = [&](const PackedBaseline& b) { return b.bank() == bank_ && b.is_of(packed_boot_); };
+  approved_ = context_.serve && std::any_of(baselines_.begin(), baselines_.end(), is_it);
+  if (approved_) baselines_ = {};
+}
+
 Result<void> Judgement::add_boot(std::uint32_t pcr, Digest digest, std::size_t offset) {
-  if (boot_.size() >= context_.max_boot_items)
+  if (packed_boot_.size() >= context_.max_boot_items)
     return fail(Fault::limit, "more firmware measurements than allowed", evidence_spec, offset);
-  boot_.push_back({pcr, digest});
+  packed_boot_.add({pcr, digest});
   return {};
 }
 
 Result<void> Judgement::add_item(ImaItem& item, std::size_t offset) {
   if (items_ >= context_.max_ima_items) return fail(Fault::limit, "more list entries than allowed", evidence_spec, offset);
   item.index = items_++;
+  if (item.index == 0) firmware_is_complete();
   if (item.name == ima::boot_aggregate && item.kind == ImaItem::Kind::file) {
     item.kind = ImaItem::Kind::aggregate;
     // A kernel started by kexec goes on with the list, from the same firmware (spec part 2 §7.9).
@@ -154,7 +163,7 @@ Result<void> Judgement::parse_evidence(Reader& r, Batch& batch) {
       if (ima_on_wire_) return refuse(4, "firmware evidence after IMA evidence");
       if (e.pcr > 15 || e.pcr == ima_pcr) return refuse(13, "firmware evidence for a PCR that firmware doesn't extend");
       boot_given_ = boot_on_wire_ = true;
-      if (e.has_pcr_values) boot_claims_.push_back({boot_.size(), e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
+      if (e.has_pcr_values) boot_claims_.push_back({packed_boot_.size(), e.pcr, Digest(e.pcr_before), Digest(e.pcr_after)});
       GH_CHECK(add_boot(e.pcr, Digest(e.measurement), at));
     } else if (e.component == pts::component_ima) {
       if (!context_.ima_requested) return refuse(4, "IMA evidence wasn't asked for");
@@ -250,7 +259,8 @@ Result<void> Judgement::read_list(Batch& batch) {
   }
 }
 
-void Judgement::extend(const Batch& batch, std::shared_ptr<Digest> value_after) {
+void Judgement::extend_list(const Batch& batch, std::shared_ptr<Digest> value_after) {
+  extended_ += batch.items.size();
   const std::size_t size = digest_size(bank_);
   ByteVector digests(batch.items.size() * size);  // those of PCR 10
   std::byte* end = digests.data();
@@ -264,11 +274,6 @@ void Judgement::extend(const Batch& batch, std::shared_ptr<Digest> value_after) 
     end += size;
   }
   digests.resize(std::size_t(end - digests.data()));
-  if (!batch.items.empty() && batch.items.front().on_wire) {  // and so are the others
-    const std::size_t kept = std::min<std::size_t>(max_wire_digests - wire_items_, digests.size() / size);
-    wire_digests_.insert(wire_digests_.end(), digests.begin(), digests.begin() + std::ptrdiff_t(kept * size));
-    wire_items_ += kept;
-  }
   // Where the client claims values between entries, each has to be known.
   if (chains_ != nullptr && batch.claims.empty() && (ima_chain_ || !digests.empty())) {
     if (!ima_chain_) ima_chain_.emplace(*chains_, ima_pcr_ ? *ima_pcr_ : initial_pcr(bank_, ima_pcr, 0));
@@ -291,20 +296,79 @@ void Judgement::extend(const Batch& batch, std::shared_ptr<Digest> value_after) 
   if (value_after) *value_after = ima_pcr_.value_or(Digest());
 }
 
+// PCR 10 is known then.
 void Judgement::settle_chain() {
   if (!ima_chain_) return;
   ima_pcr_ = ima_chain_->value();
   ima_chain_.reset();
 }
 
+std::uint64_t Judgement::followed(const Batch& batch) const {
+  // A list comes over the wire or as it is, never both.
+  if (batch.items.empty() || !batch.items.front().on_wire) return 0;
+  return std::min<std::uint64_t>(batch.items.size(), max_wire_items - wire_items_);
+}
+
+void Judgement::extend(const Batch& batch) {
+  keep_digests(batch);
+  extend_list(batch, nullptr);
+}
+
+void Judgement::extend_looked_up(const Batch& batch, std::shared_ptr<Digest> value_after) {
+  {
+    const std::lock_guard lock(mutex_);
+    const bool all_looked_up = looked_up_ == extended_ + batch.items.size();
+    if (all_looked_up && zero_digests_.empty() && unsettled_.digests.empty()) {  // nearly always
+      wire_items_ += followed(batch);
+    } else {
+      keep_digests(batch);
+      if (all_looked_up) follow_violations();
+    }
+  }
+  extend_list(batch, std::move(value_after));
+}
+
+// Before it is extended.
+void Judgement::keep_digests(const Batch& batch) {
+  const std::size_t some = std::size_t(followed(batch));
+  if (some == 0) return;
+  if (unsettled_.digests.empty()) {
+    if (!violated_pcr_) settle_chain();
+    unsettled_ = {wire_items_, ima_pcr_ ? *ima_pcr_ : initial_pcr(bank_, ima_pcr, 0), {}};
+  }
+  for (std::size_t n = 0; n < some; ++n) {
+    const Bytes digest = batch.items[n].template_hash.view();
+    unsettled_.digests.insert(unsettled_.digests.end(), digest.begin(), digest.end());
+  }
+  wire_items_ += some;
+}
+
+// The other replay of what was kept, now that all of it is looked up.
+void Judgement::follow_violations() {
+  const Unsettled list = std::exchange(unsettled_, {});
+  const std::size_t size = digest_size(bank_), count = list.digests.size() / size;
+  const auto at_index = [](const Judged::ZeroDigest& z, std::uint64_t index) { return z.index < index; };
+  auto violation = std::lower_bound(zero_digests_.begin(), zero_digests_.end(), list.first, at_index);
+  const bool any = violation != zero_digests_.end() && violation->index < list.first + count;
+  if (count == 0 || (!any && !violated_pcr_)) return;
+  const Digest ones = Digest::filled(size, std::byte{0xFF});
+  if (!violated_pcr_) violated_pcr_ = list.before;
+  for (std::size_t n = 0; n < count; ++n) {
+    const bool is_violation = violation != zero_digests_.end() && violation->index == list.first + n;
+    if (is_violation) ++violation;
+    extend_hasher_.extend(*violated_pcr_, is_violation ? ones.view() : Bytes(list.digests).subspan(n * size, size));
+  }
+}
+
 Result<void> Judgement::look_up(const Batch& batch) {
   if (batch.items.empty()) return {};
   GH_TRY(Judged judged, judge(references_, batch));
-  add(judged, std::move(judged.findings));
+  auto findings = judged.findings.empty() ? nullptr : std::make_shared<PackedFindings>(std::move(judged.findings));
+  add(judged, std::move(findings));
   return {};
 }
 
-void Judgement::add(const Judged& judged, std::vector<Finding> findings) {
+void Judgement::add(const Judged& judged, std::shared_ptr<const PackedFindings> findings) {
   const std::lock_guard lock(mutex_);
   counters_.processed += judged.counters.processed;
   counters_.ok += judged.counters.ok;
@@ -320,15 +384,17 @@ void Judgement::add(const Judged& judged, std::vector<Finding> findings) {
   const std::size_t first = judged.first, end = first + judged.statuses.size();
   if (statuses_.size() < end) statuses_.resize(end, Status::absent);
   std::copy(judged.statuses.begin(), judged.statuses.end(), statuses_.begin() + std::ptrdiff_t(first));
-  zero_digests_.insert(zero_digests_.end(), judged.zero_digests.begin(), judged.zero_digests.end());
-  findings_total_ += findings.size();
-  for (const Finding& f : findings) findings_bytes_ += cost(f);
-  if (findings_.empty())
-    findings_ = std::move(findings);
-  else
-    findings_.insert(findings_.end(), std::move_iterator(findings.begin()), std::move_iterator(findings.end()));
+  looked_up_ += judged.statuses.size();
+  if (!judged.zero_digests.empty())
+    zero_digests_.insert(std::lower_bound(zero_digests_.begin(), zero_digests_.end(), judged.zero_digests.front()),
+                         judged.zero_digests.begin(), judged.zero_digests.end());
+  if (findings == nullptr || findings->empty()) return;
+  findings_total_ += findings->size();
+  kept_count_ += findings->size();
+  kept_cost_ += findings->cost();
+  kept_.push_back(std::move(findings));
   // So many are shown at most; a list of a million unknown files needn't keep them all.
-  if (findings_.size() > 4 * max_findings || findings_bytes_ > 2 * max_findings_bytes) keep_worst();
+  if (kept_count_ > 4 * max_findings || kept_cost_ > 2 * max_findings_bytes) keep_worst();
 }
 
 bool Judgement::takes_runs(const Segment& segment) const {
@@ -361,7 +427,7 @@ Result<void> Judgement::take_runs(const Segment& segment, Effort& effort) {
     chain_ = proved_.runs->fingerprint(chain_, run);
     if (known_) {
       if (const ProvedRunPtr came = proved_.runs->find(chain_)) {
-        take(*came);
+        take(came);
         continue;
       }
       known_ = false;
@@ -375,7 +441,8 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   using Clock = std::chrono::steady_clock;
   const bool kept = new_runs_bytes_ <= proved_.runs->most_of_session();
   auto out = std::make_shared<ProvedRun>();
-  const std::size_t boot = boot_.size(), claims = boot_claims_.size(), false_claims = false_claims_.size(), digests = wire_digests_.size();
+  const PackedBoot::Mark boot = packed_boot_.end();
+  const std::size_t claims = boot_claims_.size(), false_claims = false_claims_.size();
   const std::uint64_t items = items_, wire_items = wire_items_;
   const bool had_aggregate = aggregate_.has_value(), had_trouble = aggregate_trouble_.has_value();
 
@@ -384,35 +451,35 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   Reader r(run, evidence_spec, base_offset);
   GH_CHECK(parse_evidence(r, batch));
   const auto parsed = Clock::now();
+  if (!batch.items.empty()) {
+    GH_TRY(out->judged, judge(references_, batch));
+    add(out->judged, {out, &out->judged.findings});
+  }
+  const auto looked_up = Clock::now();
   // Untouched so far, and by this one: it stays so.
   const bool touched = ima_pcr_ || ima_chain_ || std::any_of(batch.items.begin(), batch.items.end(), [](const ImaItem& i) { return i.pcr == ima_pcr; });
   if (touched) out->ima_pcr.emplace();
-  extend(batch, touched ? std::shared_ptr<Digest>(out, &*out->ima_pcr) : nullptr);
-  const auto extended = Clock::now();
-  if (!batch.items.empty()) {
-    GH_TRY(out->judged, judge(references_, batch));
-    add(out->judged, kept ? out->judged.findings : std::move(out->judged.findings));
-  }
+  extend_looked_up(batch, touched ? std::shared_ptr<Digest>(out, &*out->ima_pcr) : nullptr);
   effort.parse += parsed - begun;
-  effort.extend += extended - parsed;
-  effort.lookup += Clock::now() - extended;
+  effort.lookup += looked_up - parsed;
+  effort.extend += Clock::now() - looked_up;
 
   if (!kept) return {};
   const auto added = [](const auto& all, std::size_t before) {
     return std::remove_cvref_t<decltype(all)>(all.begin() + std::ptrdiff_t(before), all.end());
   };
-  out->boot = added(boot_, boot);
+  out->boot = packed_boot_.behind(boot);
   out->boot_claims = added(boot_claims_, claims);
   out->items = items_ - items;
-  out->has_boot = boot_.size() != boot;
+  out->has_boot = out->boot.size() != 0;
   out->has_list = items_ != items;
   if (aggregate_ && !had_aggregate) {
     out->aggregate = aggregate_;
     out->aggregate_algorithm = aggregate_algorithm_;
   }
   if (!had_trouble) out->aggregate_trouble = aggregate_trouble_;
+  out->violated_pcr = violated_pcr_;
   out->false_claims = added(false_claims_, false_claims);
-  out->wire_digests = added(wire_digests_, digests);
   out->wire_items = wire_items_ - wire_items;
   // The next session's answers come from here.
   out->judged.index = {.cached_hits = 0, .cached_misses = 0, .store_lookups = 0, .reused = out->judged.counters.processed};
@@ -422,24 +489,26 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
 }
 
 // What judge_run() did, when it comes again behind the same runs.
-void Judgement::take(const ProvedRun& run) {
-  boot_.insert(boot_.end(), run.boot.begin(), run.boot.end());
-  boot_claims_.insert(boot_claims_.end(), run.boot_claims.begin(), run.boot_claims.end());
-  if (run.has_boot) boot_given_ = boot_on_wire_ = true;
-  if (run.has_list) ima_given_ = ima_on_wire_ = true;
-  items_ += run.items;
-  if (run.aggregate) {
-    aggregate_algorithm_ = run.aggregate_algorithm;
-    aggregate_ = run.aggregate;
+void Judgement::take(const ProvedRunPtr& run) {
+  packed_boot_.add(run->boot);
+  boot_claims_.insert(boot_claims_.end(), run->boot_claims.begin(), run->boot_claims.end());
+  if (run->has_boot) boot_given_ = boot_on_wire_ = true;
+  if (run->has_list) ima_given_ = ima_on_wire_ = true;
+  items_ += run->items;
+  if (run->has_list && items_ == run->items) firmware_is_complete();
+  if (run->aggregate) {
+    aggregate_algorithm_ = run->aggregate_algorithm;
+    aggregate_ = run->aggregate;
     aggregate_->name = ima::boot_aggregate;
     aggregate_->algorithm = aggregate_algorithm_;
   }
-  if (run.aggregate_trouble) aggregate_trouble_ = run.aggregate_trouble;
-  ima_pcr_ = run.ima_pcr;
-  false_claims_.insert(false_claims_.end(), run.false_claims.begin(), run.false_claims.end());
-  wire_digests_.insert(wire_digests_.end(), run.wire_digests.begin(), run.wire_digests.end());
-  wire_items_ += run.wire_items;
-  if (run.items != 0) add(run.judged, run.judged.findings);
+  if (run->aggregate_trouble) aggregate_trouble_ = run->aggregate_trouble;
+  ima_pcr_ = run->ima_pcr;
+  violated_pcr_ = run->violated_pcr;
+  extended_ += run->items;
+  false_claims_.insert(false_claims_.end(), run->false_claims.begin(), run->false_claims.end());
+  wire_items_ += run->wire_items;
+  if (run->items != 0) add(run->judged, {run, &run->judged.findings});
 }
 
 void Judgement::keep_runs() {
@@ -454,24 +523,39 @@ IndexAnswers Judgement::index_answers() {
 
 // What differs or failed, and then the lowest entries that are only unknown. Whatever was dropped before had so many
 // findings in front of it that it would be dropped now: the order in which batches are looked up makes no difference.
-// They are left in the order of their entries.
 void Judgement::keep_worst() {
+  using Packed = PackedFindings::Packed;
+  if (kept_count_ <= max_findings && kept_cost_ <= max_findings_bytes) return;
+  std::vector<Packed> all;
+  all.reserve(kept_count_);
+  for (const auto& some : kept_) {
+    const std::vector<Packed> of_these = some->all();
+    all.insert(all.end(), of_these.begin(), of_these.end());
+  }
+  const auto place = [](const Packed& f) { return std::pair(f.only_unknown(), f.index()); };
+  std::sort(all.begin(), all.end(), [&](const Packed& a, const Packed& b) { return place(a) < place(b); });
+  std::size_t left = 0, cost = 0;
+  while (left < all.size() && left < max_findings && cost + all[left].cost() <= max_findings_bytes) cost += all[left++].cost();
+  all.resize(left);
+  std::sort(all.begin(), all.end(), [](const Packed& a, const Packed& b) { return a.index() < b.index(); });
+  auto out = std::make_shared<PackedFindings>();
+  for (const Packed& f : all) out->add(f);
+  out->shrink();
+  kept_count_ = left;
+  kept_cost_ = cost;
+  kept_ = {std::move(out)};
+}
+
+// In the order of their entries.
+std::vector<Finding> Judgement::spell_findings() {
+  keep_worst();
+  std::vector<Finding> out;
+  out.reserve(kept_count_);
+  for (const auto& some : kept_) some->spell(bank_, out);
+  kept_ = {};
   const auto by_entry = [](const Finding& a, const Finding& b) { return a.entry < b.entry; };
-  if (findings_.size() <= max_findings && findings_bytes_ <= max_findings_bytes) {
-    if (!std::is_sorted(findings_.begin(), findings_.end(), by_entry)) std::sort(findings_.begin(), findings_.end(), by_entry);
-    return;
-  }
-  const auto place = [](const Finding& f) { return std::pair(only_unknown(f), f.entry); };
-  std::sort(findings_.begin(), findings_.end(), [&](const Finding& a, const Finding& b) { return place(a) < place(b); });
-  std::size_t kept = 0, bytes = 0;
-  for (; kept < findings_.size() && kept < max_findings; ++kept) {
-    const std::size_t one = cost(findings_[kept]);
-    if (bytes + one > max_findings_bytes) break;
-    bytes += one;
-  }
-  findings_.resize(kept);
-  findings_bytes_ = bytes;
-  std::sort(findings_.begin(), findings_.end(), by_entry);
+  if (!std::is_sorted(out.begin(), out.end(), by_entry)) std::sort(out.begin(), out.end(), by_entry);
+  return out;
 }
 
 }  // namespace gatehouse::pipeline

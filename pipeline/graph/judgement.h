@@ -1,5 +1,7 @@
 // One session's evidence between its first byte and its verdict. parse() and parse_end() run in submission order,
 // extend() in that order too but beside them, look_up() in any order and on any thread; conclude() runs when all are done.
+// Where all that was parsed before is extended, a batch may be looked up and then extended by extend_looked_up(): nothing of
+// it has to be kept then.
 #pragma once
 
 #include <atomic>
@@ -8,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "pipeline/graph/packed.h"
 #include "pipeline/graph/pipeline.h"
 #include "pipeline/graph/proved_runs.h"
 #include "pipeline/lookup/lookup.h"
@@ -45,8 +48,9 @@ class Judgement {
   // Takes the segment's bytes, where entries are in them.
   Result<std::shared_ptr<Batch>> parse(Segment& segment);
   Result<std::shared_ptr<Batch>> parse_end();
+  void extend(const Batch& batch);
   // `value_after`: gets PCR 10 after the batch, by conclude() at the latest; may be null.
-  void extend(const Batch& batch, std::shared_ptr<Digest> value_after = nullptr);
+  void extend_looked_up(const Batch& batch, std::shared_ptr<Digest> value_after = nullptr);
   Result<void> look_up(const Batch& batch);
   // Whether take_runs() is for this segment: in place of parse(), extend() and look_up(), where all that those were given is
   // done. Once it wasn't, it isn't any more.
@@ -65,16 +69,23 @@ class Judgement {
   Result<void> parse_evidence(Reader& r, Batch& batch);
   Result<void> add_file(Batch& batch, std::string_view uri, Bytes measurement, std::size_t at);
   Result<void> judge_run(Bytes run, std::size_t base_offset, const Fingerprint& fingerprint, Effort& effort);
-  void take(const ProvedRun& run);
-  void add(const Judged& judged, std::vector<Finding> findings);
+  void take(const ProvedRunPtr& run);
+  // `findings`: the judged ones', which may be kept elsewhere, too.
+  void add(const Judged& judged, std::shared_ptr<const PackedFindings> findings);
   Result<void> read_eventlog();
   Result<void> read_list(Batch& batch);
+  void firmware_is_complete();
   Result<void> add_boot(std::uint32_t pcr, Digest digest, std::size_t offset);
   // `item` is the last of its batch.
   Result<void> add_item(ImaItem& item, std::size_t offset);
 
+  void extend_list(const Batch& batch, std::shared_ptr<Digest> value_after);
   void settle_chain();
+  std::uint64_t followed(const Batch& batch) const;
+  void keep_digests(const Batch& batch);
+  void follow_violations();  // with mutex_ held
   void keep_worst();
+  std::vector<Finding> spell_findings();
 
   // conclusion.cpp
   QuoteResult check_quote(const Finish& finish);
@@ -87,6 +98,7 @@ class Judgement {
   void check_presence(Verdict& v, const Finish& finish, bool& refused) const;
   Finding* finding_of(std::uint64_t index);
 
+  std::vector<PackedBaseline> baselines_;  // in the place of the context's
   const Context context_;
   const HashAlgorithm bank_;
   References references_;
@@ -96,7 +108,9 @@ class Judgement {
   std::optional<eventlog::Cursor> log_;
   std::optional<ima::Cursor> list_;
   LogChecks log_checks_;
-  std::vector<BootItem> boot_;
+  PackedBoot packed_boot_;
+  bool approved_ = false;       // it is that of a baseline; those aren't kept any more
+  std::vector<BootItem> boot_;  // the same, in conclude()
   std::vector<PcrClaim> boot_claims_;
   bool boot_given_ = false, ima_given_ = false;
   bool boot_on_wire_ = false, ima_on_wire_ = false;  // as Simple Component Evidence
@@ -112,8 +126,17 @@ class Judgement {
   std::optional<Digest> ima_pcr_;            // PCR 10, where that isn't; nullopt: untouched
   OtherPcrs others_;
   std::vector<std::uint64_t> false_claims_;  // ascending
-  ByteVector wire_digests_;                  // of the first items from the wire, for check_quote()
-  std::uint64_t wire_items_ = 0;
+  std::uint64_t extended_ = 0;               // list entries
+  std::uint64_t wire_items_ = 0;             // of those from the wire the first ones, that `violated_pcr_` covers
+  // PCR 10 if what is over a zero digest are violations (check_quote()); nullopt: so far nothing is.
+  std::optional<Digest> violated_pcr_;
+  // What was extended and isn't looked up yet, so nobody knows whether it has any: digests, one behind the other.
+  struct Unsettled {
+    std::uint64_t first = 0;       // its index in the list
+    std::optional<Digest> before;  // PCR 10 in front of it
+    ByteVector digests;
+  };
+  Unsettled unsettled_;
 
   // Of runs: all are the parse lane's.
   const Proved proved_;
@@ -127,11 +150,13 @@ class Judgement {
   std::mutex mutex_;
   Counters counters_;                       // guarded by mutex_
   IndexAnswers index_answers_;              // guarded by mutex_
-  std::vector<Finding> findings_;           // guarded by mutex_; what differs or failed first
-  std::size_t findings_bytes_ = 0;          // guarded by mutex_; of the verdict object
+  std::vector<std::shared_ptr<const PackedFindings>> kept_;  // guarded by mutex_; of batches that have any
+  std::size_t kept_count_ = 0, kept_cost_ = 0;  // guarded by mutex_; findings, and their bytes in the verdict object
+  std::vector<Finding> findings_;           // those that were kept, in conclude()
   std::uint64_t findings_total_ = 0;        // guarded by mutex_
   std::vector<Status> statuses_;            // guarded by mutex_; by entry
-  std::vector<Judged::ZeroDigest> zero_digests_;  // guarded by mutex_
+  std::uint64_t looked_up_ = 0;             // guarded by mutex_; list entries
+  std::vector<Judged::ZeroDigest> zero_digests_;  // guarded by mutex_; ascending
   std::uint64_t superseded_ = 0;                  // guarded by mutex_
 };
 

@@ -3,14 +3,9 @@
 namespace gatehouse::pipeline {
 
 std::size_t ProvedRun::bytes() const {
-  std::size_t out = sizeof *this + boot.capacity() * sizeof(BootItem) + boot_claims.capacity() * sizeof(PcrClaim) +
-                    false_claims.capacity() * sizeof(std::uint64_t) + wire_digests.capacity() + judged.statuses.capacity() +
-                    judged.zero_digests.capacity() * sizeof(Judged::ZeroDigest) + judged.findings.capacity() * sizeof(Finding);
-  for (const Finding& f : judged.findings) {
-    for (const std::string* text : {&f.component, &f.path, &f.reason, &f.package, &f.version, &f.measured_template, &f.measured_file})
-      if (text->capacity() > 15) out += text->capacity() + 17;  // beyond what a string has inside
-    for (const std::string& one : f.expected) out += sizeof one + one.capacity() + 17;
-  }
+  std::size_t out = sizeof *this + boot.bytes() + boot_claims.capacity() * sizeof(PcrClaim) +
+                    false_claims.capacity() * sizeof(std::uint64_t) + judged.statuses.capacity() +
+                    judged.zero_digests.capacity() * sizeof(Judged::ZeroDigest) + judged.findings.bytes();
   return out + 64;  // of the table
 }
 

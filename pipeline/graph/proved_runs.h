@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/fingerprint.h"
+#include "pipeline/graph/packed.h"
 #include "pipeline/lookup/lookup.h"
 #include "pipeline/quote/quote.h"
 
@@ -30,16 +31,15 @@ struct PcrClaim {
 
 // Consecutive Simple Component Evidence attributes of one message, and what they added to their session's judgement.
 struct ProvedRun {
-  std::vector<BootItem> boot;
+  PackedBoot boot;
   std::vector<PcrClaim> boot_claims;
   std::uint64_t items = 0;  // of the list
   bool has_boot = false, has_list = false;
   std::optional<ImaItem> aggregate;  // the list's first entry; its texts are the next member's
   std::string aggregate_algorithm;
   std::optional<std::string> aggregate_trouble;
-  std::optional<Digest> ima_pcr;  // after the run
+  std::optional<Digest> ima_pcr, violated_pcr;  // after the run
   std::vector<std::uint64_t> false_claims;
-  ByteVector wire_digests;
   std::uint64_t wire_items = 0;
   Judged judged;
 

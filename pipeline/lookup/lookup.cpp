@@ -25,18 +25,19 @@ std::string_view TextArena::keep(std::string_view text) {
 
 namespace {
 
-Finding finding_for(const ImaItem& item, Status status, std::string_view reason, HashAlgorithm bank) {
-  Finding f;
-  f.component = "ima";
-  f.entry = item.index;
-  f.pcr = item.pcr;
-  f.path = item.name;
-  f.status = status;
-  f.reason = reason;
-  if (item.kind != ImaItem::Kind::violation && item.template_hash.size != 0)
-    f.measured_template = std::string(name(bank)) + ":" + item.template_hash.hex();
-  if (item.file_digest.size != 0) f.measured_file = std::string(item.algorithm) + ":" + item.file_digest.hex();
-  return f;
+void keep(PackedFindings& findings, const ImaItem& item, Status status, const Finding& finding) {
+  const bool has_template = item.kind != ImaItem::Kind::violation;
+  findings.add({.index = item.index,
+                .pcr = item.pcr,
+                .status = status,
+                .path = item.name,
+                .reason = finding.reason,
+                .package = finding.package,
+                .version = finding.version,
+                .expected = status == Status::differ ? std::span<const std::string>(finding.expected) : std::span<const std::string>(),
+                .measured_template = has_template ? item.template_hash.view() : Bytes(),
+                .measured_algorithm = item.file_digest.size != 0 ? item.algorithm : std::string_view(),
+                .measured_file = item.file_digest.view()});
 }
 
 constexpr std::string_view no_reference = "no reference of this path";
@@ -305,6 +306,7 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
   GH_CHECK(ask_index(references, items, left, out.index));
   out.counters.processed = out.counters.ok + left.size();
   Hasher hasher(references.bank);
+  Finding finding;  // reason, package, version and what was expected, of one after the other
   for (const Open& open : left) {
     const ImaItem& item = items[open.at];
     const bool same_name = open.known && *open.known == item.name;
@@ -314,7 +316,10 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
       ++out.counters.ok;
       continue;
     }
-    Finding finding = finding_for(item, Status::unknown, {}, references.bank);
+    finding.reason.clear();
+    finding.package.clear();
+    finding.version.clear();
+    finding.expected.clear();
     Status status = Status::unknown;
     if (!item.contradiction.empty()) {
       status = Status::failed;
@@ -350,11 +355,9 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     if (of_references && status == Status::ok && too_old) GH_CHECK(judge_age(references, item, hasher, status, finding, out));
     count(out.counters, status);
     out.statuses[open.at] = status;
-    if (status == Status::ok) continue;
-    finding.status = status;
-    if (status != Status::differ) finding.expected.clear();
-    out.findings.push_back(std::move(finding));
+    if (status != Status::ok) keep(out.findings, item, status, finding);
   }
+  out.findings.shrink();
   return out;
 }
 

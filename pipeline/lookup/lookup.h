@@ -11,6 +11,7 @@
 #include "pipeline/lookup/file_rules.h"
 #include "pipeline/lookup/ima_rules.h"
 #include "pipeline/lookup/verdict_cache.h"
+#include "pipeline/verdict/packed_findings.h"
 #include "pipeline/verdict/verdict.h"
 
 namespace gatehouse::pipeline {
@@ -63,7 +64,7 @@ struct IndexAnswers {
 struct Judged {
   Counters counters;
   IndexAnswers index;
-  std::vector<Finding> findings;  // by entry
+  PackedFindings findings;        // by entry
   std::uint64_t first = 0;        // entry of the next member's first
   std::vector<Status> statuses;   // of items[i]; absent: a boot_aggregate, which isn't counted
   // Entries from the wire that are the template hash over a zero digest: a violation, recorded by a kernel that extended

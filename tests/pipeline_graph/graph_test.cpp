@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "pipeline/replay/replay.h"
+#include "tests/live_bytes.h"
 #include "tests/pipeline_graph/fake_view.h"
 #include "tests/pipeline_graph/recording.h"
 #include "tests/pipeline_quote/signer.h"
@@ -135,6 +136,26 @@ TEST(Graph, CountsWhatItTookAndWhoAnswered) {
   dropped->submit({Stream::ima, Format::pa_tnc, r.messages.front(), 0});
   dropped.reset();
   while (graph.totals().sessions != 3) std::this_thread::yield();
+}
+
+// Thousands of endpoints may wait half way at a time: what a session keeps of evidence isn't the evidence. There is the
+// firmware's part, a byte for each file, and what is to be said of 107 of them.
+TEST(Graph, ASessionThatWaitsTakesLittleMemory) {
+  constexpr std::size_t sessions = 64;
+  const auto view = references();
+  const Recording r = read_recording("sasl-rsa-32k");
+  pipeline::Pipeline graph({.threads = 1});
+  ASSERT_TRUE(judge(graph, serve_context(r, view), r));  // fills the caches
+  std::vector<std::unique_ptr<pipeline::Evidence>> all;
+  all.reserve(sessions);
+  const std::size_t before = test::live_bytes();
+  for (std::size_t n = 0; n < sessions; ++n) {
+    all.push_back(graph.open(serve_context(r, view), [](Result<Outcome>) {}));
+    for (const ByteVector& message : r.messages) all.back()->submit({Stream::ima, Format::pa_tnc, message, 0});
+    all.back()->wait_until_pending_at_most(0);
+  }
+  const std::size_t each = (test::live_bytes() - before) / sessions;
+  EXPECT_LE(each, 28U << 10);
 }
 
 TEST(Graph, CompletionThatThrowsEndsNothing) {
@@ -272,7 +293,12 @@ class Wire : public ::testing::Test {
     f.ak.trusted = true;
     f.nonce = nonce;
     f.quote = pipeline::FinalQuote{std::move(w).take(), 0};
-    return judge(graph, std::move(c), {{Stream::ima, Format::pa_tnc, message_of(items), 0}}, std::move(f));
+    std::vector<pipeline::Segment> segments;
+    for (std::size_t at = 0; at < items.size(); at += in_message) {
+      const std::vector<Item> some(items.begin() + std::ptrdiff_t(at), items.begin() + std::ptrdiff_t(std::min(items.size(), at + in_message)));
+      segments.push_back({Stream::ima, Format::pa_tnc, message_of(some), 0});
+    }
+    return judge(*by, std::move(c), std::move(segments), std::move(f));
   }
   Result<Outcome> run(const std::vector<Item>& items) { return run(items, context()); }
   static const Signer& signer() {
@@ -311,6 +337,8 @@ class Wire : public ::testing::Test {
   }
   std::shared_ptr<FakeView> view = std::make_shared<FakeView>();
   pipeline::Pipeline graph{pipeline::Limits{.threads = 2}};
+  pipeline::Pipeline* by = &graph;
+  std::size_t in_message = 1'000'000;  // items
 };
 
 TEST_F(Wire, RulesOfAcceptance) {
@@ -483,6 +511,33 @@ TEST_F(Wire, ViolationSentAsHashOverAZeroDigest) {
   outcome = run(items, context(), one);
   EXPECT_EQ(outcome->verdict.quote.status, pipeline::Status::failed);
   EXPECT_EQ(outcome->verdict.ima.violations, 0U);
+}
+
+// The replay in which they are violations goes on beside the other one, however the list comes: small messages are looked
+// up first, of large ones both goes on at once, and evidence that came before isn't extended at all.
+TEST_F(Wire, ViolationsAreFoundHoweverTheListIsCut) {
+  const ByteVector zeros(32, std::byte{0}), ones(32, std::byte{0xFF});
+  auto items = start();
+  std::vector<ByteVector> kernel(1);
+  for (std::size_t n = 0; n < 3'000; ++n) {
+    const bool violation = n == 700 || n % 911 == 910;
+    items.push_back(file_item("/srv/" + std::to_string(n), violation ? zeros : to_vector(content("x").view())));
+    kernel.push_back(violation ? ones : ByteVector());
+  }
+  std::vector<ByteVector> other = kernel;  // one of them was none
+  other[701].clear();
+  const std::string good = to_json(run(items, context(), kernel)->verdict), bad = to_json(run(items, context(), other)->verdict);
+  EXPECT_NE(good.find(" measurements over a zero digest are violations"), std::string::npos);
+  EXPECT_EQ(bad.find(" measurements over a zero digest are violations"), std::string::npos);
+  pipeline::Pipeline proving{pipeline::Limits{.threads = 2, .proved_bytes = std::size_t(64) << 20}};
+  for (pipeline::Pipeline* const one : {&graph, &proving, &proving})
+    for (const std::size_t cut : {1UL, 50UL, 701UL, 1'500UL, 2'900UL, 1'000'000UL}) {
+      by = one;
+      in_message = cut;
+      EXPECT_EQ(to_json(run(items, context(), kernel)->verdict), good) << cut;
+      EXPECT_EQ(to_json(run(items, context(), other)->verdict), bad) << cut;
+    }
+  EXPECT_GT(proving.totals().reused, 6'000U);
 }
 
 // More findings than a verdict shows, with claims on every item: linear, and the lowest entries are kept.

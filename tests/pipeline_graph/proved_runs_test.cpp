@@ -154,7 +154,7 @@ TEST_F(ProvedRunsOfRecordings, ASessionHoldsNoMoreThanItMay) {
 
 pipeline::ProvedRunPtr run_of(std::size_t bytes) {
   auto run = std::make_shared<pipeline::ProvedRun>();
-  run->wire_digests.resize(bytes);
+  run->judged.statuses.resize(bytes);
   return run;
 }
 

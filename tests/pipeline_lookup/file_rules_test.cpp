@@ -74,7 +74,7 @@ class FileRules : public ::testing::Test {
     const auto out = pipeline::judge(references, ImaBatch{{item}});
     EXPECT_TRUE(out);
     if (!out) return Status::absent;
-    finding_ = out->findings.empty() ? pipeline::Finding() : out->findings[0];
+    finding_ = out->findings.empty() ? pipeline::Finding() : spelled(out->findings)[0];
     superseded_ = out->superseded;
     EXPECT_EQ(out->counters.ok + out->counters.unknown + out->counters.differ + out->counters.failed, 1U);
     EXPECT_EQ(out->findings.empty(), out->statuses[0] == Status::ok);

@@ -73,7 +73,7 @@ class ImaRules : public ::testing::Test {
         view_, nullptr, "p", HashAlgorithm::sha256, {}, pipeline::ImaRuleChecks(std::move(all), cache_)};
     const auto out = pipeline::judge(references, ImaBatch{{item}});
     EXPECT_TRUE(out);
-    reason_ = out->findings.empty() ? "" : out->findings[0].reason;
+    reason_ = out->findings.empty() ? "" : spelled(out->findings)[0].reason;
     EXPECT_EQ(out->counters.ok + out->counters.unknown + out->counters.differ + out->counters.failed, 1U);
     EXPECT_EQ(out->findings.empty(), out->statuses[0] == Status::ok);
     return out->statuses[0];

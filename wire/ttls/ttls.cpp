@@ -1,6 +1,7 @@
 #include "wire/ttls/ttls.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace gatehouse::ttls {
 namespace {
@@ -64,22 +65,38 @@ Result<std::optional<ByteVector>> Reassembler::add(const Packet& p) {
   if (p.length && (*p.length < p.data.size() || *p.length > max_message)) return refuse("message length out of its range");
   if (p.more && p.data.empty()) return refuse("empty fragment");
   if (!pending_) {
-    message_.clear();
+    pieces_.clear();
+    size_ = 0;
     if (p.more && !p.length) return refuse("first fragment without the message's length");
     expected_ = p.length.value_or(std::uint32_t(p.data.size()));
   } else if (p.length && *p.length != expected_) {
     return refuse("fragments with different message lengths");
   }
-  if (p.data.size() > expected_ - message_.size()) return refuse("fragments exceed the message's length");
-  // In steps: many wait half way, and none is to take more than what it has sent.
-  constexpr std::size_t step = 8'192;
-  if (message_.capacity() - message_.size() < p.data.size())
-    message_.reserve(std::min<std::size_t>(expected_, message_.size() + p.data.size() + step));
-  message_.insert(message_.end(), p.data.begin(), p.data.end());
+  if (p.data.size() > expected_ - size_) return refuse("fragments exceed the message's length");
   pending_ = p.more;
-  if (p.more) return std::nullopt;
-  if (message_.size() != expected_) return refuse("fragments fall short of the message's length");
-  return std::optional(std::exchange(message_, {}));
+  if (p.more) {
+    keep(p.data);
+    return std::nullopt;
+  }
+  if (size_ + p.data.size() != expected_) return refuse("fragments fall short of the message's length");
+  ByteVector whole;
+  whole.reserve(expected_);
+  for (const ByteVector& piece : std::exchange(pieces_, {})) whole.insert(whole.end(), piece.begin(), piece.end());
+  whole.insert(whole.end(), p.data.begin(), p.data.end());
+  return std::optional(std::move(whole));
+}
+
+// Many wait half way, and none is to take more than what it has sent.
+void Reassembler::keep(Bytes data) {
+  constexpr std::size_t piece = 2'048;
+  size_ += data.size();
+  while (!data.empty()) {
+    if (pieces_.empty() || pieces_.back().size() == piece) pieces_.emplace_back().reserve(piece);
+    ByteVector& last = pieces_.back();
+    const Bytes some = data.first(std::min(data.size(), piece - last.size()));
+    last.insert(last.end(), some.begin(), some.end());
+    data = data.subspan(some.size());
+  }
 }
 
 Result<Avps> parse_avps(Bytes bytes) {

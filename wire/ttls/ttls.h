@@ -53,8 +53,10 @@ class Reassembler {
   bool pending() const { return pending_; }
 
  private:
-  ByteVector message_;
-  std::size_t expected_ = 0;
+  void keep(Bytes data);
+
+  std::vector<ByteVector> pieces_;  // of a message that isn't whole; each but the last is full
+  std::size_t size_ = 0, expected_ = 0;
   bool pending_ = false;
 };
 
