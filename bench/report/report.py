@@ -267,17 +267,19 @@ def row_of_verdicts(verdicts):
 
 def rows_of_state(state, server):
     """What gatehouse-state-bench measured, held against the attestations of the same run."""
-    share = Row('state', 'state store, CPU for a session ÷ server CPU for a first attestation', ('at most', 0.05))
+    share = Row('state', 'policy and state store, CPU for a session ÷ server CPU for a first attestation', ('at most', 0.05))
     answers = Row('answers', 'device show, session show, session list of a device with 1,000,000 devices and 10,000,000 results: the slowest 99th percentile', ('at most', 50), 'ms')
     if not state:
         return [row.not_measured('gatehouse-state-bench has not run') for row in (share, answers)]
-    session = state['session']
+    session, policy = state['session'], state['policy']
+    store_us, policy_us, site_us = (statistics.median(us) for us in (session['cpu_us'], policy['cpu_us'], policy['site_cpu_us']))
+    parts = 'store %.0f us, policy %.1f us (%.1f us with %d groups)' % (store_us, policy_us, site_us, policy['site_groups'])
     if rounds := server.get('cost'):
         whole = statistics.median(r['mutual_us'] for r in rounds)
-        share.rounds((us / whole for us in session['cpu_us']), '%.0f us ÷ %.0f us; %d sessions at a time share writes' %
-                     (statistics.median(session['cpu_us']), whole, session['at_once']))
+        share.rounds(((store + rules) / whole for store, rules in zip(session['cpu_us'], policy['cpu_us'])), '%s ÷ %.0f us; %d sessions at a time share writes' %
+                     (parts, whole, session['at_once']))
     else:
-        share.not_measured('bench/server has not run; the store alone: %.0f us' % statistics.median(session['cpu_us']))
+        share.not_measured('bench/server has not run; alone: %s' % parts)
     if many := state.get('many'):
         asked = {name: many[name]['p99_ms'] for name in ('device_show', 'session_show', 'session_list')}
         answers.one(round(max(asked.values()), 2), '%s devices, %s results; %s; opened in %.0f ms' %

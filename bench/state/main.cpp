@@ -1,5 +1,5 @@
-// gatehouse-state-bench: what the state store costs a session, and what it answers an operator when it holds very many
-// devices and results. Sessions are copies of one real one: the seed's workload judged by the session core, under names,
+// gatehouse-state-bench: what the state store and the policy cost a session, and what the store answers an operator when it
+// holds very many devices and results. Sessions are copies of one real one: the seed's workload judged by the session core, under names,
 // keys and clocks of their own.
 #include <sys/resource.h>
 #include <time.h>
@@ -16,6 +16,7 @@
 #include <mutex>
 #include <random>
 
+#include "bench/state/policy.h"
 #include "server/control/control.h"
 #include "tests/server_session/conversation.h"
 
@@ -168,8 +169,7 @@ class Sessions {
   std::deque<std::pair<std::unique_ptr<server::SessionResult>, Result<void>>> ready_;  // null: it ended
 };
 
-json::object measure_sessions(const Options& o) {
-  const server::SessionResult pattern = real_result();
+json::object measure_sessions(const Options& o, const server::SessionResult& pattern) {
   const std::string folder = o.folder + "/sessions";
   fs::remove_all(folder);
   const auto state = needed(server::State::open({.path = folder, .create = true}));
@@ -271,11 +271,10 @@ json::object ask(server::State& state, const std::function<json::object(std::uin
   return {{"median_ms", median(ms)}, {"p99_ms", ms[ms.size() * 99 / 100]}, {"most_ms", ms.back()}};
 }
 
-json::object measure_many(const Options& o) {
+json::object measure_many(const Options& o, const server::SessionResult& pattern) {
   const std::string folder = o.folder + "/many";
   json::object out{{"devices", o.devices}, {"results", o.results}};
   if (!fs::exists(folder + "/filled")) {
-    const server::SessionResult pattern = real_result();
     fs::remove_all(folder);
     fill(folder, o, pattern, out);
     std::fclose(std::fopen((folder + "/filled").c_str(), "w"));
@@ -297,7 +296,7 @@ json::object measure_many(const Options& o) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Measures the state store: what a session costs it, and how fast it answers with very many devices and results."};
+  CLI::App app{"Measures the state store and the policy: what a session costs them, and how fast the store answers with very many devices and results."};
   app.set_version_flag("--version", "gatehouse-state-bench " GATEHOUSE_VERSION);
   Options o;
   bool keep = false;
@@ -316,8 +315,9 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;  // contract, exit codes
   }
   fs::create_directories(o.folder);
-  json::object out{{"session", measure_sessions(o)}};
-  if (o.devices != 0) out["many"] = measure_many(o);
+  const server::SessionResult pattern = real_result();
+  json::object out{{"session", measure_sessions(o, pattern)}, {"policy", bench::measure_policy(pattern, o.sessions, o.rounds)}};
+  if (o.devices != 0) out["many"] = measure_many(o, pattern);
   std::printf("%s\n", json::serialize(out).c_str());
   fs::remove_all(o.folder + "/sessions");
   if (!keep) fs::remove_all(o.folder + "/many");

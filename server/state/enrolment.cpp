@@ -137,7 +137,7 @@ Result<void> State::Impl::activate(Batch& batch, const Activation& activation) {
   // The operator's word about who speaks for the device holds for its TPM, too.
   if (!offer && !stored->device.identities.empty() && std::find(stored->device.identities.begin(), stored->device.identities.end(), activation.identity) == stored->device.identities.end())
     return refused("the device is bound to another identity", id);
-  GH_TRY(const KeyJudgement standing, judge(batch, id, stored, ak));
+  GH_TRY(const KeyJudgement standing, judge(batch, id, stored ? &*stored : nullptr, ak));
   if (standing.standing == KeyStanding::revoked) return refused("this AK was revoked", id);
   if (standing.standing == KeyStanding::other_device) return refused("this AK is enrolled for another device", id, standing.owner);
 

@@ -152,6 +152,8 @@ struct State::Impl {
 
 // Shared by reads and changes.
 Result<std::optional<layout::DeviceValue>> read_device(const StoreView& view, std::string_view id);
+// The same without a copy; null: there is none.
+Result<std::shared_ptr<const layout::DeviceValue>> look_up_device(const StoreView& view, std::string_view id);
 Result<std::optional<layout::HeadValue>> read_head(const StoreView& view, std::string_view device);
 Result<EvidenceTotals> read_evidence_totals(const StoreView& view);
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device);
@@ -161,8 +163,8 @@ Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const la
 Result<void> each_baseline(const StoreView& view, const layout::DeviceValue& device,
                            const std::function<Result<void>(std::uint64_t number, std::string_view record)>& visit);
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key);
-// The same where the device itself was read.
-Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const std::optional<layout::DeviceValue>& itself, const PublicKey& key);
+// The same where the device itself was read; null: there is none.
+Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const layout::DeviceValue* itself, const PublicKey& key);
 // Of a session that begins.
 SessionRecord open_record(SessionIntent intent);
 // The session's record as it is kept; on the thread that hands the result over.

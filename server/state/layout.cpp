@@ -1,8 +1,9 @@
 #include "server/state/layout.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 
-#include "base/hex.h"
 #include "server/state/codec.h"
 #include "server/state/pieces.h"
 #include "server/state/store.h"
@@ -27,11 +28,30 @@ DeviceState state_by_keys(const Device& device) {
   return any(KeyState::revoked) && !any(KeyState::pending) ? DeviceState::revoked : DeviceState::pending;
 }
 
-std::string raw(std::string_view hex) {
-  const auto bytes = from_hex(hex);
-  return bytes ? std::string(as_text(*bytes)) : std::string();
+constexpr auto digits = [] {
+  std::array<std::int8_t, 256> out{};
+  out.fill(-1);
+  for (int i = 0; i < 10; ++i) out[std::size_t('0' + i)] = std::int8_t(i);
+  for (int i = 0; i < 6; ++i) out[std::size_t('a' + i)] = out[std::size_t('A' + i)] = std::int8_t(10 + i);
+  return out;
+}();
+
+std::string joined(char kind, std::string_view text) {
+  std::string out;
+  out.reserve(1 + text.size());
+  out.push_back(kind);
+  return out.append(text);
 }
-std::string joined(char kind, std::string_view text) { return std::string(1, kind).append(text); }
+// The same of text in hex; of other text the letter alone. A session makes ten such keys.
+std::string joined_raw(char kind, std::string_view hex) {
+  std::string out(hex.size() % 2 == 0 ? 1 + hex.size() / 2 : 1, kind);
+  for (std::size_t i = 1; i < out.size(); ++i) {
+    const int high = digits[std::uint8_t(hex[2 * i - 2])], low = digits[std::uint8_t(hex[2 * i - 1])];
+    if (high < 0 || low < 0) return std::string(1, kind);
+    out[i] = char(high << 4 | low);
+  }
+  return out;
+}
 
 Result<HashAlgorithm> get_algorithm(Reader& r) {
   GH_TRY(const auto id, r.get<std::uint16_t>());
@@ -104,11 +124,11 @@ std::uint64_t read_number64(std::string_view eight_bytes) {
 }
 
 std::string device_key(std::string_view device) { return joined('d', device); }
-std::string key_id_prefix(std::string_view key_id) { return joined('k', raw(key_id)) + '\0'; }
-std::string shared_key(std::string_view key_id) { return joined('S', raw(key_id)); }
-std::string revoked_pin_key(std::string_view pin) { return joined('x', raw(pin)); }
-std::string revoked_id_key(std::string_view key_id) { return joined('X', raw(key_id)); }
-std::string quote_key(std::string_view pin) { return joined('q', raw(pin)); }
+std::string key_id_prefix(std::string_view key_id) { return joined_raw('k', key_id) + '\0'; }
+std::string shared_key(std::string_view key_id) { return joined_raw('S', key_id); }
+std::string revoked_pin_key(std::string_view pin) { return joined_raw('x', pin); }
+std::string revoked_id_key(std::string_view key_id) { return joined_raw('X', key_id); }
+std::string quote_key(std::string_view pin) { return joined_raw('q', pin); }
 std::string history_prefix(std::string_view device) { return joined('D', device) + '\0'; }
 std::string history_key(std::string_view device, std::uint64_t number) { return history_prefix(device) + number64(number); }
 std::string attested_key(std::string_view device) { return joined('a', device); }
@@ -119,9 +139,9 @@ std::string model_prefix(std::string_view model) { return joined('G', model) + '
 std::string model_key(std::string_view model, std::string_view device) { return model_prefix(model).append(device); }
 std::string announcement_prefix(std::string_view model) { return joined(announcement_letter, model) + '\0'; }
 std::string announcement_key(std::string_view model, std::uint64_t number) { return announcement_prefix(model) + number64(number); }
-std::string offer_key(std::string_view id) { return joined(offer_letter, raw(id)); }
+std::string offer_key(std::string_view id) { return joined_raw(offer_letter, id); }
 std::string bound_ek_key(std::string_view device) { return joined('J', device); }
-std::string ek_owner_key(std::string_view pin) { return joined('K', raw(pin)); }
+std::string ek_owner_key(std::string_view pin) { return joined_raw('K', pin); }
 std::string baseline_prefix(std::string_view device) { return joined('b', device) + '\0'; }
 std::string baseline_key(std::string_view device, std::uint64_t number) {
   return baseline_prefix(device) + number64(number);
@@ -350,6 +370,25 @@ std::string baseline_content(const pipeline::Baseline& baseline) {
   return taken(std::move(w));
 }
 
+bool is_content_of(std::string_view content, const pipeline::Baseline& baseline) {
+  const auto take = [&](std::string_view bytes) {
+    const bool same = content.starts_with(bytes);
+    if (same) content.remove_prefix(bytes.size());
+    return same;
+  };
+  const auto take_number = [&](auto number) {
+    if constexpr (std::endian::native == std::endian::little) number = std::byteswap(number);
+    return take({reinterpret_cast<const char*>(&number), sizeof number});
+  };
+  if (!take_number(std::uint16_t(baseline.bank)) || !take_number(std::uint16_t(baseline.events.size()))) return false;
+  for (const auto& [pcr, digests] : baseline.events) {
+    if (!take_number(pcr) || !take_number(std::uint32_t(digests.size()))) return false;
+    for (const Digest& digest : digests)
+      if (!take(as_text(digest.view()))) return false;
+  }
+  return content.empty();
+}
+
 Result<BaselineHead> decode_baseline_head(std::string_view value, std::uint64_t number) {
   Reader r(as_bytes(value), document);
   BaselineHead out;
@@ -407,24 +446,41 @@ Result<pipeline::LastQuote> decode_quote(std::string_view value) {
   return out;
 }
 
-std::string encode(const SessionRecord& value) {
+namespace {
+
+std::string encode(SessionState state, const SessionIntent& intent, std::string_view device, std::int64_t finished, std::string_view verdict,
+                   const std::optional<SessionTiming>& timing, bool enforced) {
+  const std::string packed = compressed_around(as_bytes(verdict), findings_in(verdict));
+  const std::string_view texts[] = {intent.session,  device,               intent.product, intent.peer,
+                                    intent.identity, intent.identity_type, intent.key_pin, intent.policy};
+  constexpr std::size_t around_the_texts = 256;
   Writer w;
-  const SessionIntent& intent = value.intent;
+  std::size_t size = packed.size() + around_the_texts;
+  for (const std::string_view text : texts) size += text.size();
+  w.reserve_bytes(size);
   w.put(packed_session_version);
-  w.put(std::uint8_t(value.state));
-  for (const std::string* text : {&intent.session, &intent.device, &intent.product, &intent.peer, &intent.identity,
-                                  &intent.identity_type, &intent.key_pin, &intent.policy})
-    put_text(w, *text);
+  w.put(std::uint8_t(state));
+  for (const std::string_view text : texts) put_text(w, text);
   w.put(std::uint8_t(intent.generation ? 1 : 0));
   w.put(intent.generation.value_or(0));
   w.put(std::uint64_t(intent.started));
-  w.put(std::uint64_t(value.finished));
-  put_text(w, compressed_around(as_bytes(value.verdict), findings_in(value.verdict)));
-  w.put(std::uint8_t(value.timing ? 1 : 0));
-  if (value.timing)
-    for (const std::chrono::nanoseconds spent : value.timing->spent) w.put(std::uint64_t(spent.count()));
-  w.put(std::uint8_t(value.enforced ? 1 : 0));
+  w.put(std::uint64_t(finished));
+  put_text(w, packed);
+  w.put(std::uint8_t(timing ? 1 : 0));
+  if (timing)
+    for (const std::chrono::nanoseconds spent : timing->spent) w.put(std::uint64_t(spent.count()));
+  w.put(std::uint8_t(enforced ? 1 : 0));
   return taken(std::move(w));
+}
+
+}  // namespace
+
+std::string encode(const SessionRecord& value) {
+  return encode(value.state, value.intent, value.intent.device, value.finished, value.verdict, value.timing, value.enforced);
+}
+
+std::string encode_complete(const SessionResult& result, std::string_view device) {
+  return encode(SessionState::complete, result.intent, device, result.finished, result.verdict, result.timing, result.enforced);
 }
 
 Result<SessionRecord> decode_session(std::string_view value) {

@@ -78,6 +78,8 @@ std::string encode(const DeviceValue& value);
 std::string encode(const StoredBaseline& value);
 std::string encode(const pipeline::LastQuote& value);
 std::string encode(const SessionRecord& value);
+// The same of a complete one, without its copy. `device`: as it is recorded, in place of the intent's.
+std::string encode_complete(const SessionResult& result, std::string_view device);
 std::string encode(const HistoryEntry& value);
 std::string encode(const Attested& value);
 std::string encode(const Announcement& value);
@@ -94,6 +96,8 @@ struct BaselineHead {
 };
 Result<BaselineHead> decode_baseline_head(std::string_view value, std::uint64_t number);
 std::string baseline_content(const pipeline::Baseline& baseline);
+// Whether this is what baseline_content() would have of it.
+bool is_content_of(std::string_view content, const pipeline::Baseline& baseline);
 Result<HistoryEntry> decode_history(std::string_view value, std::uint64_t number);
 Result<Attested> decode_attested(std::string_view value);
 Result<Announcement> decode_announcement(std::string_view value, std::uint64_t number);

@@ -35,11 +35,12 @@ bool append_frame(std::string& out, Bytes content) {
   thread_local const Compressor compressor;
   if (compressor.context == nullptr) return false;
   const std::size_t before = out.size();
-  out.resize(before + ZSTD_compressBound(content.size()));
-  const std::size_t size =
-      ZSTD_compressCCtx(compressor.context, out.data() + before, out.size() - before, content.data(), content.size(), level);
-  const bool good = ZSTD_isError(size) == 0 && size < content.size();
-  out.resize(before + (good ? size : 0));
+  bool good = false;
+  out.resize_and_overwrite(before + ZSTD_compressBound(content.size()), [&](char* to, std::size_t room) {
+    const std::size_t size = ZSTD_compressCCtx(compressor.context, to + before, room - before, content.data(), content.size(), level);
+    good = ZSTD_isError(size) == 0 && size < content.size();
+    return before + (good ? size : 0);
+  });
   return good;
 }
 
@@ -114,17 +115,23 @@ std::string compressed_around(Bytes content, Bytes common) {
   const auto at = std::size_t(common.data() - content.data());
   static Frames frames;
   const auto inner = frames.of(common);
-  std::string rest(as_text(content.first(at)));
-  rest.append(as_text(content.subspan(at + common.size())));
-  std::string outer;
-  if (!inner || !append_frame(outer, as_bytes(rest))) return compressed(content);
+  if (!inner) return compressed(content);
+  std::string rest;
+  rest.reserve(content.size() - common.size());
+  rest.append(as_text(content.first(at))).append(as_text(content.subspan(at + common.size())));
   Writer w;
   w.put(std::uint64_t(content.size()));
   w.put(zstd_around);
   w.put(std::uint64_t(rest.size()));
   w.put(std::uint64_t(at));
-  w.put(std::uint64_t(outer.size()));
-  return layout::taken(std::move(w)).append(outer).append(*inner);
+  const auto outer_size = w.reserve<std::uint64_t>();
+  std::string out;
+  out.reserve(w.size() + ZSTD_compressBound(rest.size()) + inner->size());
+  out.append(as_text(w.view()));
+  if (!append_frame(out, as_bytes(rest))) return compressed(content);
+  w.fill(outer_size, std::uint64_t(out.size() - w.size()));
+  out.replace(0, w.size(), as_text(w.view()));
+  return out.append(*inner);
 }
 
 Result<ByteVector> decompressed(std::string_view value, std::size_t most) {

@@ -7,11 +7,13 @@ namespace {
 // (docs/formats/state.md): those that sessions read by their whole key.
 constexpr std::string_view kept_letters = "dSxXbaqJfQhu";
 constexpr std::size_t largest = 32'768;
-constexpr std::size_t overhead = 128;  // of an entry, roughly
+constexpr std::size_t overhead = 256;  // of an entry, roughly
 // Names are the peers' to choose, and so are the places of their rows: more in one place aren't kept.
 constexpr std::size_t most_in_a_place = 16;
 
-std::size_t size_of(std::string_view key, const RowCache::Row& row) { return key.size() + overhead + (row ? row->size() : 0); }
+// Those that are decoded, devices, take some times their text.
+std::size_t size_of(std::string_view key, std::size_t text) { return key.size() + overhead + text * (key.front() == 'd' ? 4 : 1); }
+std::size_t size_of(std::string_view key, const RowPtr& row) { return size_of(key, row && row->text() ? row->text()->size() : 0); }
 
 }  // namespace
 
@@ -43,48 +45,46 @@ std::optional<RowCache::Entry> RowCache::take(Shard& shard, std::string_view key
   return std::nullopt;
 }
 
-std::optional<RowCache::Row> RowCache::find(std::string_view key, std::uint64_t& ticket) {
+RowPtr RowCache::find(std::string_view key, std::uint64_t& ticket) {
   Shard& shard = of(key);
   const std::lock_guard guard(shard.mutex);
   auto at = shard.recent.find(key);
   if (at == shard.recent.end()) {
     std::optional<Entry> entry = take(shard, key);
-    if (!entry) entry = Entry{std::nullopt, ++shard.tickets};
+    if (!entry) entry = Entry{nullptr, ++shard.tickets};
     ticket = entry->ticket;
-    std::optional<Row> row;
-    if (ticket == 0) row = entry->row;
+    RowPtr row = entry->row;
     add(shard, key, *std::move(entry));
     return row;
   }
   // With another reader's ticket: until it is handed over both read the same row, or it is written meanwhile.
   ticket = at->second.ticket;
-  if (ticket != 0) return std::nullopt;
   return at->second.row;
 }
 
-void RowCache::keep(std::string_view key, std::uint64_t ticket, const Row& row) {
+void RowCache::keep(std::string_view key, std::uint64_t ticket, const RowPtr& row) {
   Shard& shard = of(key);
   const std::lock_guard guard(shard.mutex);
   std::optional<Entry> entry = take(shard, key);
   if (!entry) return;
-  if (entry->ticket == ticket && (!row || row->size() <= largest)) entry = Entry{row, 0};
+  if (!entry->row && entry->ticket == ticket && (!row->text() || row->text()->size() <= largest)) entry = Entry{row, 0};
   add(shard, key, *std::move(entry));
 }
 
 void RowCache::written(std::string_view key, std::string_view value) {
   Shard& shard = of(key);
   const std::lock_guard guard(shard.mutex);
-  if (const auto at = shard.recent.find(key); at != shard.recent.end() && at->second.ticket == 0 && value.size() <= largest) {
+  if (const auto at = shard.recent.find(key); at != shard.recent.end() && at->second.row && value.size() <= largest) {
     const std::size_t others = shard.bytes - size_of(key, at->second.row);
-    if (others + key.size() + overhead + value.size() <= most_) {
-      at->second.row = std::string(value);
+    if (others + size_of(key, value.size()) <= most_) {
+      at->second.row = std::make_shared<const KeptRow>(std::string(value));
       shard.bytes = others + size_of(key, at->second.row);
       return;
     }
   }
   const std::optional<Entry> entry = take(shard, key);
   // Who waits for its row may have the old one.
-  if (entry && entry->ticket == 0 && value.size() <= largest) add(shard, key, {std::string(value), 0});
+  if (entry && entry->row && value.size() <= largest) add(shard, key, {std::make_shared<const KeptRow>(std::string(value)), 0});
 }
 
 void RowCache::forget(std::string_view key) {

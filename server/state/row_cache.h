@@ -7,27 +7,59 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
 
 namespace gatehouse::server {
 
+// A row as it was read at one moment; its text is decoded once for all who read it.
+class KeptRow {
+ public:
+  explicit KeptRow(std::optional<std::string> text = std::nullopt) : text_(std::move(text)) {}
+  KeptRow(const KeptRow&) = delete;
+  KeptRow& operator=(const KeptRow&) = delete;
+
+  // Absent: the database has none.
+  const std::optional<std::string>& text() const { return text_; }
+  // Of text that is there. `decode`: Result<T>(std::string_view), the same for a row in all calls.
+  template <class T, class Decode>
+  Result<std::shared_ptr<const T>> decoded(const Decode& decode) const {
+    {
+      const std::lock_guard guard(mutex_);
+      if (decoded_) return std::static_pointer_cast<const T>(decoded_);
+    }
+    GH_TRY(T value, decode(std::string_view(*text_)));
+    const auto made = std::make_shared<const T>(std::move(value));
+    const std::lock_guard guard(mutex_);
+    decoded_ = made;
+    return made;
+  }
+
+ private:
+  const std::optional<std::string> text_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const void> decoded_;  // guarded by mutex_
+};
+using RowPtr = std::shared_ptr<const KeptRow>;
+
 class RowCache {
  public:
-  using Row = std::optional<std::string>;  // absent: the database has none
-
   // `most`: bytes of keys and values.
   explicit RowCache(std::size_t most) : most_(most / shards / 2) {}
 
   // Whether rows with such keys are kept at all.
   static bool keeps(std::string_view key);
-  // Absent: it is to be read from the database, and handed over with `ticket`.
-  std::optional<Row> find(std::string_view key, std::uint64_t& ticket);
+  // Null: it is to be read from the database, and handed over with `ticket`.
+  RowPtr find(std::string_view key, std::uint64_t& ticket);
   // What the database had after `find` gave the ticket; kept unless the row was written meanwhile.
-  void keep(std::string_view key, std::uint64_t ticket, const Row& row);
+  void keep(std::string_view key, std::uint64_t ticket, const RowPtr& row);
   // The database has this now.
   void written(std::string_view key, std::string_view value);
   // What the database has of it changed; without a key: of all.
@@ -36,8 +68,8 @@ class RowCache {
 
  private:
   struct Entry {
-    Row row;
-    std::uint64_t ticket = 0;  // of the reader whose row it waits for; 0: the row is here
+    RowPtr row;                // null: it waits for the row of a reader
+    std::uint64_t ticket = 0;  // of that reader
   };
   struct Hash {
     using is_transparent = void;

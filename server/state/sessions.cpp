@@ -27,9 +27,7 @@ bool follows(const pipeline::LastQuote& a, const pipeline::LastQuote& b) {
 
 std::string packed_record(const SessionResult& result) {
   if (result.verdict.size() > layout::max_verdict_bytes) return {};  // it is refused
-  SessionRecord record{SessionState::complete, result.intent, result.finished, result.verdict, result.timing, result.enforced};
-  record.intent.device = recorded_device(result.intent.device);
-  return layout::encode(record);
+  return layout::encode_complete(result, recorded_device(result.intent.device));
 }
 
 bool acceptable_session_id(std::string_view id) {
@@ -40,7 +38,7 @@ bool acceptable_session_id(std::string_view id) {
 }
 
 bool acceptable_device_id(std::string_view id) {
-  return !id.empty() && id.size() <= 256 && escaped(id, 256) == id;
+  return !id.empty() && id.size() <= 256 && is_printable(id);
 }
 
 bool PendingRate::take(std::int64_t now_ms) {
@@ -71,7 +69,13 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (result.verdict.size() > layout::max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
   SessionIntent intent = result.intent;
   intent.device = recorded_device(result.intent.device);
-  GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
+  // One that is open has none but of this write: that was asked when it began, and it is open no longer once a write gave it one.
+  const std::string place = layout::session_key(intent.session);
+  bool known = batch.puts(place);
+  if (!known && (store->failed() || !open_sessions.find(intent.session))) {
+    GH_TRY(const auto recorded, batch.read(place));
+    known = recorded.has_value();
+  }
   if (known) return fail(Fault::internal, "the session has a result already");
   batch.erase(layout::open_key(intent.session));
   std::optional<layout::DeviceValue> device;
@@ -165,7 +169,7 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result, std::
   const std::string& id = result.intent.device;
   if (result.quote_key) {
     const PublicKey& key = *result.quote_key;
-    GH_TRY(const KeyJudgement now, judge(batch, id, device, key));
+    GH_TRY(const KeyJudgement now, judge(batch, id, device ? &*device : nullptr, key));
     const bool certified = result.key_certified &&
                            (now.standing == KeyStanding::unknown || now.standing == KeyStanding::pending);
     if (now.standing != KeyStanding::trusted && !certified)
@@ -177,7 +181,7 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result, std::
   if (!result.quote_key) return {};
   const PublicKey& key = *result.quote_key;
   if (device) {
-    const layout::DeviceValue before = *device;
+    const std::uint64_t changes = device->device.changes, next_baseline = device->next_baseline;
     for (DeviceKey& recorded : device->device.keys) {
       if (recorded.key_id != key.key_id() || !recorded.pin.empty() || recorded.state != KeyState::trusted) continue;
       recorded.pin = key.pin();
@@ -185,17 +189,19 @@ Result<void> State::Impl::learn(Batch& batch, const SessionResult& result, std::
       note(batch, *device, by_session(result), "AK " + recorded.key_id + " pinned by its first quote");
     }
     if (result.proposed_baseline) GH_CHECK(propose(batch, *device, result));
-    if (device->device != before.device || device->next_baseline != before.next_baseline) GH_CHECK(put_device(batch, *device));
+    // What is noted of it counts as a change.
+    if (device->device.changes != changes || device->next_baseline != next_baseline) GH_CHECK(put_device(batch, *device));
   }
   if (result.quote) {
-    GH_TRY(const auto value, batch.read(layout::quote_key(key.pin())));
+    std::string last_place = layout::quote_key(key.pin());
+    GH_TRY(const RowPtr row, batch.look_up(last_place));
     bool newer = true;
-    if (value) {
-      GH_TRY(const auto last, layout::decode_quote(*value));
+    if (row->text()) {
+      GH_TRY(const auto last, layout::decode_quote(*row->text()));
       newer = follows(last, *result.quote);
     }
     // Sessions of one key may end in another order than their quotes were made.
-    if (newer) batch.put(layout::quote_key(key.pin()), layout::encode(*result.quote));
+    if (newer) batch.put(std::move(last_place), layout::encode(*result.quote));
   }
   return {};
 }
@@ -216,29 +222,28 @@ Result<void> State::Impl::note_items(Batch& batch, const SessionResult& result) 
     if (result.quote_key) stored.key_pin = result.quote_key->pin();
     // A grace period begins with the first result that isn't compliant, whoever it came from; only who is authenticated
     // ends one.
-    const std::string place = layout::item_result_key(intent.device, item.policy);
-    GH_TRY(const auto value, batch.read(place));
-    if (value) {
-      GH_TRY(const StoredItemResult before, layout::decode_item_result(*value));
+    std::string place = layout::item_result_key(intent.device, item.policy);
+    GH_TRY(const RowPtr row, batch.look_up(place));
+    if (row->text()) {
+      GH_TRY(const StoredItemResult before, layout::decode_item_result(*row->text()));
       stored.failing_since = before.failing_since;
     }
     const bool bad = item.evaluation == pipeline::Evaluation::minor || item.evaluation == pipeline::Evaluation::major;
     if (bad && !stored.failing_since) stored.failing_since = stored.time;
     if (item.evaluation == pipeline::Evaluation::compliant && (!intent.identity_type.empty() || result.quote_key)) stored.failing_since.reset();
-    batch.put(place, layout::encode(stored));
+    batch.put(std::move(place), layout::encode(stored));
   }
   return {};
 }
 
 Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, const SessionResult& result) {
   const std::string& id = device.device.id;
-  const std::string content = layout::baseline_content(*result.proposed_baseline);
   std::optional<StoredBaseline> same;
   std::vector<std::uint64_t> candidates;
   GH_CHECK(each_baseline(batch, device, [&](std::uint64_t number, std::string_view record) -> Result<void> {
     GH_TRY(auto head, layout::decode_baseline_head(record, number));
     if (head.record.state == BaselineState::candidate) candidates.push_back(number);
-    if (head.content == content) same = std::move(head.record);
+    if (layout::is_content_of(head.content, *result.proposed_baseline)) same = std::move(head.record);
     return {};
   }));
   bool announced = false;
@@ -265,7 +270,7 @@ Result<void> State::Impl::propose(Batch& batch, layout::DeviceValue& device, con
 Result<void> State::Impl::note_pending(Batch& batch, const SessionResult& result, const SeenKey& seen, std::optional<layout::DeviceValue>& device) {
   const std::string& id = result.intent.device;
   if (!acceptable_device_id(id)) return {};
-  GH_TRY(const KeyJudgement now, judge(batch, id, device, seen.key));
+  GH_TRY(const KeyJudgement now, judge(batch, id, device ? &*device : nullptr, seen.key));
   if (now.standing != KeyStanding::unknown) return {};
   if (device) {
     const auto& keys = device->device.keys;

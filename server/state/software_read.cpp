@@ -314,9 +314,9 @@ Result<std::vector<StoredTag>> State::software_tags(std::string_view software_id
 }
 
 Result<std::optional<StoredItemResult>> State::item_result(std::string_view device, std::string_view policy) const {
-  GH_TRY(const auto value, impl_->store->view().read(layout::item_result_key(device, policy)));
-  if (!value) return std::nullopt;
-  GH_TRY(auto out, layout::decode_item_result(*value));
+  GH_TRY(const RowPtr row, impl_->store->view().look_up(layout::item_result_key(device, policy)));
+  if (!row->text()) return std::nullopt;
+  GH_TRY(auto out, layout::decode_item_result(*row->text()));
   return out;
 }
 

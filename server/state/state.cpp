@@ -271,11 +271,16 @@ const std::string& State::path() const { return impl_->options.path; }
 
 // --- reading
 
+Result<std::shared_ptr<const layout::DeviceValue>> look_up_device(const StoreView& view, std::string_view id) {
+  GH_TRY(const RowPtr row, view.look_up(layout::device_key(id)));
+  if (!row->text()) return nullptr;
+  return row->decoded<layout::DeviceValue>(layout::decode_device);
+}
+
 Result<std::optional<layout::DeviceValue>> read_device(const StoreView& view, std::string_view id) {
-  GH_TRY(const auto value, view.read(layout::device_key(id)));
-  if (!value) return std::nullopt;
-  GH_TRY(layout::DeviceValue device, layout::decode_device(*value));
-  return device;
+  GH_TRY(const auto device, look_up_device(view, id));
+  if (!device) return std::nullopt;
+  return *device;
 }
 
 Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::string_view device) {
@@ -296,22 +301,22 @@ Result<std::vector<StoredBaseline>> read_baselines(const StoreView& view, std::s
 }
 
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const PublicKey& key) {
-  std::optional<layout::DeviceValue> itself;
+  std::shared_ptr<const layout::DeviceValue> itself;
   if (!device.empty()) {
-    GH_TRY(itself, read_device(view, device));
+    GH_TRY(itself, look_up_device(view, device));
   }
-  return judge(view, device, itself, key);
+  return judge(view, device, itself.get(), key);
 }
 
-Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const std::optional<layout::DeviceValue>& itself, const PublicKey& key) {
+Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const layout::DeviceValue* itself, const PublicKey& key) {
   KeyJudgement out;
   // Every device for which a key with this key id is recorded: mostly this one alone, then nothing is searched.
   std::vector<std::string> holders;
   const std::string id = key.key_id();
-  bool alone = itself && std::any_of(itself->device.keys.begin(), itself->device.keys.end(), [&](const DeviceKey& k) { return k.key_id == id; });
+  bool alone = itself != nullptr && std::any_of(itself->device.keys.begin(), itself->device.keys.end(), [&](const DeviceKey& k) { return k.key_id == id; });
   if (alone) {
-    GH_TRY(const auto shared, view.read(layout::shared_key(id)));
-    alone = !shared;
+    GH_TRY(const RowPtr shared, view.look_up(layout::shared_key(id)));
+    alone = !shared->text();
   }
   if (alone) {
     holders.emplace_back(device);
@@ -322,17 +327,17 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
       return true;
     }));
   }
-  GH_TRY(const auto gone_pin, view.read(layout::revoked_pin_key(key.pin())));
-  GH_TRY(const auto gone_id, view.read(layout::revoked_id_key(key.key_id())));
-  bool revoked = gone_pin.has_value() || gone_id.has_value();
+  GH_TRY(const RowPtr gone_pin, view.look_up(layout::revoked_pin_key(key.pin())));
+  GH_TRY(const RowPtr gone_id, view.look_up(layout::revoked_id_key(key.key_id())));
+  bool revoked = gone_pin->text() || gone_id->text();
   bool other_pin = false;
   for (const std::string& holder : holders) {
-    std::optional<layout::DeviceValue> another;
+    std::shared_ptr<const layout::DeviceValue> another;
     if (holder != device) {
-      GH_TRY(another, read_device(view, holder));
+      GH_TRY(another, look_up_device(view, holder));
     }
-    const std::optional<layout::DeviceValue>& value = holder == device ? itself : another;
-    if (!value) continue;
+    const layout::DeviceValue* const value = holder == device ? itself : another.get();
+    if (value == nullptr) continue;
     for (const DeviceKey& recorded : value->device.keys) {
       if (recorded.key_id != key.key_id()) continue;
       const bool same = recorded.pin == key.pin();
@@ -347,7 +352,7 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
       }
     }
   }
-  const DeviceState life = itself ? itself->device.state : DeviceState::pending;
+  const DeviceState life = itself != nullptr ? itself->device.state : DeviceState::pending;
   if (revoked) {
     out.standing = KeyStanding::revoked;
     out.reason = "the AK was revoked";
@@ -378,9 +383,9 @@ KeyJudgement State::judge_key(std::string_view device, const PublicKey& key) con
 }
 
 Result<std::optional<Device>> State::device(std::string_view id) const {
-  GH_TRY(auto value, read_device(impl_->store->view(), id));
+  GH_TRY(const auto value, look_up_device(impl_->store->view(), id));
   if (!value) return std::nullopt;
-  return std::move(value->device);
+  return value->device;
 }
 
 Result<std::vector<Device>> State::devices(std::string_view after, std::size_t most) const {
@@ -420,8 +425,8 @@ Result<void> each_baseline(const StoreView& view, const layout::DeviceValue& dev
     return good;
   }
   for (std::uint64_t number = 1; number < device.next_baseline; ++number) {
-    GH_TRY(const auto one, view.read(layout::baseline_key(device.device.id, number)));
-    if (one) GH_CHECK(visit(number, *one));
+    GH_TRY(const RowPtr one, view.look_up(layout::baseline_key(device.device.id, number)));
+    if (one->text()) GH_CHECK(visit(number, *one->text()));
   }
   return {};
 }
@@ -438,7 +443,7 @@ Result<std::vector<StoredBaseline>> baselines_of(const StoreView& view, const la
 
 Result<std::vector<HashAlgorithm>> State::approved_banks(std::string_view device) const {
   const StoreView view = impl_->store->view();
-  GH_TRY(const auto value, read_device(view, device));
+  GH_TRY(const auto value, look_up_device(view, device));
   std::vector<HashAlgorithm> out;
   if (!value) return out;
   GH_CHECK(each_baseline(view, *value, [&](std::uint64_t number, std::string_view record) -> Result<void> {
@@ -451,7 +456,7 @@ Result<std::vector<HashAlgorithm>> State::approved_banks(std::string_view device
 
 Result<std::vector<pipeline::Baseline>> State::approved_baselines(std::string_view device) const {
   const StoreView view = impl_->store->view();
-  GH_TRY(const auto value, read_device(view, device));
+  GH_TRY(const auto value, look_up_device(view, device));
   if (!value) return std::vector<pipeline::Baseline>();
   GH_TRY(std::vector<StoredBaseline> all, baselines_of(view, *value));
   GH_TRY(std::vector<pipeline::Baseline> out, expected_baselines(view, value->device.model, impl_->now(), all));
@@ -461,9 +466,9 @@ Result<std::vector<pipeline::Baseline>> State::approved_baselines(std::string_vi
 }
 
 Result<std::optional<pipeline::LastQuote>> State::last_quote(const PublicKey& key) const {
-  GH_TRY(const auto value, impl_->store->view().read(layout::quote_key(key.pin())));
-  if (!value) return std::nullopt;
-  GH_TRY(const auto quote, layout::decode_quote(*value));
+  GH_TRY(const RowPtr row, impl_->store->view().look_up(layout::quote_key(key.pin())));
+  if (!row->text()) return std::nullopt;
+  GH_TRY(const auto quote, layout::decode_quote(*row->text()));
   return quote;
 }
 

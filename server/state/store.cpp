@@ -109,20 +109,38 @@ void StoreView::pin() {
   options_.snapshot = snapshot_.get();
 }
 
-Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
-  if (families_.db == nullptr) return not_open();
+const std::optional<std::string>* StoreView::changed(std::string_view key) const {
   for (const Rows* const rows : {&fresh_, &late_, rows_})
     if (rows != nullptr && !rows->empty())
-      if (const auto found = rows->find(key); found != rows->end()) return found->second;
+      if (const auto found = rows->find(key); found != rows->end()) return &found->second;
+  return nullptr;
+}
+
+Result<std::optional<std::string>> StoreView::stored(std::string_view key) const {
+  std::string value;
+  const rocksdb::Status status = families_.db->Get(options_, families_.of(key), slice(key), &value);
+  if (status.ok()) return value;
+  if (status.IsNotFound()) return std::nullopt;
+  return fail_store("state can't be read", status);
+}
+
+Result<std::optional<std::string>> StoreView::read(std::string_view key) const {
+  if (families_.db == nullptr) return not_open();
+  if (const auto* const row = changed(key)) return *row;
+  if (cache_ == nullptr || !RowCache::keeps(key)) return stored(key);
+  GH_TRY(const RowPtr row, look_up(key));
+  return row->text();
+}
+
+Result<RowPtr> StoreView::look_up(std::string_view key) const {
+  if (families_.db == nullptr) return not_open();
+  if (const auto* const row = changed(key)) return std::make_shared<const KeptRow>(*row);
   std::uint64_t ticket = 0;
   const bool kept = cache_ != nullptr && RowCache::keeps(key);
   if (kept)
-    if (auto row = cache_->find(key, ticket)) return *std::move(row);
-  std::string value;
-  const rocksdb::Status status = families_.db->Get(options_, families_.of(key), slice(key), &value);
-  if (!status.ok() && !status.IsNotFound()) return fail_store("state can't be read", status);
-  RowCache::Row row;
-  if (status.ok()) row = std::move(value);
+    if (RowPtr row = cache_->find(key, ticket)) return row;
+  GH_TRY(auto value, stored(key));
+  const auto row = std::make_shared<const KeptRow>(std::move(value));
   if (kept) cache_->keep(key, ticket, row);
   return row;
 }
@@ -179,15 +197,20 @@ Result<void> StoreView::each_backwards(std::string_view prefix, std::string_view
   return {};
 }
 
-void Batch::set(std::string_view key, std::optional<std::string> value) {
+void Batch::set(std::string key, std::optional<std::string> value) {
   bytes_ += key.size() + (value ? value->size() : 0);
   auto at = rows_.lower_bound(key);
   if (at != rows_.end() && at->first == key) {
     undo_.push_back({at, false, std::exchange(at->second, std::move(value))});
   } else {
-    at = rows_.emplace_hint(at, key, std::move(value));
+    at = rows_.emplace_hint(at, std::move(key), std::move(value));
     undo_.push_back({at, true, std::nullopt});
   }
+}
+
+bool Batch::puts(std::string_view key) const {
+  const auto at = rows_.find(key);
+  return at != rows_.end() && at->second;
 }
 
 void Batch::keep() {
@@ -394,7 +417,7 @@ Result<void> Store::write_batch(const Batch& batch, Safety safety) {
   how.sync = safety == Safety::machine;
   status = db_->Write(how, &ordered);
   if (!status.ok()) {
-    broken_ = true;
+    broken_ = failed_ = true;
     return fail_store("state can't be written", status);
   }
   tell_cache(batch);

@@ -60,6 +60,8 @@ class StoreView {
   // From now on reads see this one moment.
   void pin();
   Result<std::optional<std::string>> read(std::string_view key) const;
+  // The same without a copy; never null.
+  Result<RowPtr> look_up(std::string_view key) const;
   // Keys from `from` on that begin with `prefix`, in order; or from `from` backwards (`from` itself left out). An empty
   // prefix has the keys that are neither of software nor of evidence; not of a batch.
   Result<void> each(std::string_view prefix, std::string_view from, const Visit& visit) const;
@@ -74,6 +76,10 @@ class StoreView {
     rocksdb::DB* db;
     void operator()(const rocksdb::Snapshot* snapshot) const { db->ReleaseSnapshot(snapshot); }
   };
+  // What the batch makes of it, null: nothing; else the row is looked for in the database.
+  const std::optional<std::string>* changed(std::string_view key) const;
+  // What the database has.
+  Result<std::optional<std::string>> stored(std::string_view key) const;
   std::shared_lock<std::shared_mutex> open_;
   const Rows* rows_;  // of a batch
   RowCache* cache_;  // null: rows are read from the database
@@ -85,8 +91,12 @@ class StoreView {
 class Batch : public StoreView {
  public:
   Batch(Families families, RowCache* cache, Tallies counted) : StoreView(families, &rows_, cache), tallies(counted) {}
-  void put(std::string_view key, std::string value) { set(key, std::move(value)); }
-  void erase(std::string_view key) { set(key, std::nullopt); }
+  void put(std::string&& key, std::string value) { set(std::move(key), std::move(value)); }
+  void put(std::string_view key, std::string value) { set(std::string(key), std::move(value)); }
+  void erase(std::string&& key) { set(std::move(key), std::nullopt); }
+  void erase(std::string_view key) { set(std::string(key), std::nullopt); }
+  // Whether this write has a value for the key so far, whatever the database has.
+  bool puts(std::string_view key) const;
   // For rows that nearly every change writes: they are written once, at the end of the write. `read` sees them before,
   // `each` doesn't.
   void put_late(std::string_view key, std::string value) { fresh_.insert_or_assign(std::string(key), std::move(value)); }
@@ -110,7 +120,7 @@ class Batch : public StoreView {
     bool added = false;
     std::optional<std::string> before;
   };
-  void set(std::string_view key, std::optional<std::string> value);
+  void set(std::string key, std::optional<std::string> value);
   // The change under way is done, or is taken back.
   void keep();
   void take_back();
@@ -138,6 +148,8 @@ class Store {
   Result<void> submit_blocking(Change change);
   StoreView view() const;
   std::size_t waiting() const;
+  // Of the writing thread: a write has failed, of which all may be in the database nevertheless.
+  bool failed() const { return failed_; }
   // A database in `folder`, which must not exist, with all that is on disk now.
   Result<void> copy_to(const std::string& folder) const;
   // Before the first change.
@@ -170,7 +182,8 @@ class Store {
   Families families_;
   mutable RowCache cache_{std::size_t(32) << 20};
   Tallies tallies_;            // of the writing thread
-  bool broken_ = false;        // of the writing thread: a write failed
+  bool broken_ = false;        // of the writing thread: a write failed, and the database wasn't opened anew since
+  bool failed_ = false;        // of the writing thread: one failed ever
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Waiting> queue_;  // guarded by mutex_

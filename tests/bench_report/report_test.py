@@ -125,16 +125,16 @@ class Report(unittest.TestCase):
         self.assertEqual((row['value'], row['met']), (1, False))
         self.assertIsNone(self.rows({'verdicts': dict(verdicts, attestations=5000)})['verdicts']['met'])
 
-    def test_the_state_store_is_held_against_attestations(self):
+    def test_policy_and_state_store_are_held_against_attestations(self):
         asked = {'median_ms': 0.1, 'p99_ms': 0.4, 'most_ms': 3.0}
-        state = {'session': {'cpu_us': [240.0, 120.0, 108.0], 'at_once': 16},
+        state = {'session': {'cpu_us': [236.0, 115.0, 106.0], 'at_once': 16}, 'policy': {'cpu_us': [4.0, 5.0, 2.0], 'site_cpu_us': [20.0, 21.0, 22.0], 'site_groups': 100},
                  'many': {'devices': 1_000_000, 'results': 10_000_000, 'open_ms': 20.0, 'device_show': asked, 'session_show': dict(asked, p99_ms=60.0), 'session_list': asked}}
         rows = self.rows({'server': SERVER, 'state': state})
         self.assertEqual((rows['state']['value'], rows['state']['met']), (0.046, True))
         self.assertEqual((rows['answers']['value'], rows['answers']['met']), (60.0, False))
         state['many'].update(results=100_000, session_show=asked)
         rows = self.rows({'state': state})
-        self.assertIn('120 us', rows['state']['not_measured'])
+        self.assertIn('store 115 us, policy 4.0 us (21.0 us with 100 groups)', rows['state']['not_measured'])
         self.assertEqual((rows['answers']['value'], rows['answers']['met']), (0.4, None))
 
     def test_the_evidence_plane_by_the_numbers_in_the_names(self):

@@ -97,6 +97,32 @@ layout::ChangeValue sample_change() {
   return out;
 }
 
+TEST(Layout, ABaselineIsHeldAgainstOneThatIsStored) {
+  const pipeline::Baseline one = baseline(1);
+  const std::string content = layout::baseline_content(one);
+  EXPECT_TRUE(layout::is_content_of(content, one));
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    std::string other = content;
+    other[i] = char(other[i] ^ 1);
+    EXPECT_FALSE(layout::is_content_of(other, one)) << i;
+    EXPECT_FALSE(layout::is_content_of(std::string_view(content).substr(0, i), one)) << i;
+  }
+  EXPECT_FALSE(layout::is_content_of(content + '\0', one));
+  pipeline::Baseline less = one, more = one;
+  less.events.pop_back();
+  more.events.back().second.push_back(Digest::filled(32, std::byte{2}));
+  EXPECT_FALSE(layout::is_content_of(content, less));
+  EXPECT_FALSE(layout::is_content_of(content, more));
+}
+
+TEST(Layout, KeysOfWhatIsNamedInHexHaveItsBytes) {
+  const std::string bytes("\x00\x9a\xfF", 3);
+  EXPECT_EQ(layout::quote_key("009aff"), "q" + bytes);
+  EXPECT_EQ(layout::quote_key("009AFF"), "q" + bytes);
+  EXPECT_EQ(layout::key_id_prefix("009aff"), "k" + bytes + '\0');
+  for (const char* const text : {"", "0", "009af", "009afg", "/09aff", "00:aff", "\xff\xff"}) EXPECT_EQ(layout::shared_key(text), "S") << text;
+}
+
 TEST(Layout, ReadsBackWhatItWrote) {
   const auto device = layout::decode_device(layout::encode(sample_device()));
   ASSERT_TRUE(device);

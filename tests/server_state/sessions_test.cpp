@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <latch>
@@ -66,6 +67,24 @@ TEST(Sessions, AnIntentBecomesAResultOrIsInterrupted) {
   EXPECT_FALSE(commit(*state, result_of(intent("s2", "d1", 2000))));
   EXPECT_FALSE(*state->session("s3"));
   EXPECT_FALSE(begin(*state, intent("a/b", "d1", 1))) << "not a session id";
+}
+
+TEST(Sessions, HaveOneResultHoweverManyAreHandedOverAtOnce) {
+  const Folder folder;
+  const auto state = open_state(folder / "state");
+  for (int i = 0; i < 20; ++i) {
+    const SessionIntent one = intent("s" + std::to_string(i), "d", 1000 + i);
+    if (i % 2 == 0) {
+      ASSERT_TRUE(begin(*state, one));
+    }
+    std::array<std::promise<Result<void>>, 4> done;
+    for (auto& promise : done) state->commit_result(result_of(one), [&](Result<void> outcome) { promise.set_value(std::move(outcome)); });
+    std::vector<bool> good;
+    for (auto& promise : done) good.push_back(promise.get_future().get().has_value());
+    EXPECT_EQ(good, (std::vector<bool>{true, false, false, false})) << one.session;
+  }
+  EXPECT_EQ(state->audit({})->records, 20U);
+  EXPECT_EQ(state->audit({})->problems_total, 0U);
 }
 
 TEST(Sessions, ThatAreOpenAreListedInTheirPlaces) {
