@@ -473,5 +473,17 @@ TEST_F(RadiusGatewayTest, SecretsThatOthersCanReadAreRefusedAtTheStart) {
   EXPECT_FALSE(server::Server::check(config));
 }
 
+TEST_F(RadiusGatewayTest, ACertificateThatIsntThereIsNamedAsThat) {
+  for (std::string* const file : {&config.radius.certificate, &config.radius.key}) {
+    const std::string before = std::exchange(*file, folder + "/absent.pem");
+    const auto checked = server::Server::check(config);
+    ASSERT_FALSE(checked);
+    EXPECT_NE(checked.error().text().find("absent.pem"), std::string::npos) << checked.error().text();
+    EXPECT_NE(checked.error().text().find("No such file or directory"), std::string::npos) << checked.error().text();
+    *file = before;
+  }
+  EXPECT_TRUE(server::Server::check(config));
+}
+
 }  // namespace
 }  // namespace gatehouse::test
