@@ -106,7 +106,15 @@ TEST_F(Inside, LengthsThatCantBeEndInFailure) {
     const auto one = peer_of();
     ASSERT_TRUE(one->handshake()) << name;
     ASSERT_TRUE(one->authenticate()) << name;
-    (void)one->answer(eap::type::pt_eap, pteap::message(batch));
+    const auto refused = one->answer(eap::type::pt_eap, pteap::message(batch));
+    ASSERT_TRUE(refused) << name;
+    const auto said = pteap::parse_message(refused->data);
+    ASSERT_TRUE(said) << name;
+    const auto close = pbtnc::parse_batch(said->batch, false);
+    ASSERT_TRUE(close) << name;
+    EXPECT_EQ(close->type, pbtnc::BatchType::close) << name;
+    ASSERT_EQ(close->messages.size(), 1U) << name;
+    EXPECT_EQ(pbtnc::pb_error(close->messages.front()).code, std::uint16_t(pbtnc::ErrorCode::invalid_parameter)) << name;
     EXPECT_TRUE(one->ends_in_refusal()) << name;
   }
   EXPECT_TRUE(allowed({}));
