@@ -6,8 +6,11 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <memory>
+#include <system_error>
 
 #include "base/der.h"
 #include "base/hex.h"
@@ -86,7 +89,10 @@ Owned<EVP_PKEY, EVP_PKEY_free> key_of(const std::string& file) {
 }
 
 std::unexpected<Error> bad(std::string_view why, const std::string& file) {
-  return fail(Error{Fault::environment, why, {}, 0, file, tls_error()});
+  std::string detail = tls_error();
+  // Of a file that isn't there OpenSSL says "system lib".
+  if (!file.empty() && ::access(file.c_str(), R_OK) != 0) detail = std::generic_category().message(errno);
+  return fail(Error{Fault::environment, why, {}, 0, file, std::move(detail)});
 }
 
 }  // namespace

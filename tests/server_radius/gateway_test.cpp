@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include "base/hex.h"
+#include "server/state/state.h"
 #include "tests/server_metrics/http_client.h"
 #include "tests/server_metrics/text.h"
 #include "tests/server_radius/peer.h"
@@ -76,6 +77,33 @@ TEST_F(RadiusGatewayTest, WhatIsntAuthenticIsDroppedCountedAndLogged) {
   EXPECT_TRUE(log->has("no client of this address"));
   EXPECT_FALSE(log->has(radius_secret));
   EXPECT_TRUE(allowed({}));
+}
+
+// Whoever floods a server fills a counter and not its log.
+TEST_F(RadiusGatewayTest, WhatIsDroppedIsLoggedAtABoundedRate) {
+  start();
+  const auto began = std::chrono::steady_clock::now();
+  const UdpPeer udp(server->radius_port()), stranger(server->radius_port(), "127.0.0.9");
+  constexpr int many = 1'000, at_once = 50;  // as many as the socket holds in any case
+  for (int n = 0; n < many; n += at_once) {
+    for (int i = 0; i < at_once; ++i) {
+      udp.send(status_request(std::uint8_t(i), as_bytes("another secret of 22 l")));
+      stranger.send(status_request(std::uint8_t(i), secret));
+    }
+    await_dropped("unauthenticated", n + at_once);
+    await_dropped("client", n + at_once);
+  }
+  const auto lines = [&](std::string_view what) {
+    std::size_t count = 0;
+    const std::string text = log->text();
+    for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  const auto most = 1 + std::size_t((std::chrono::steady_clock::now() - began) / std::chrono::seconds(10));
+  for (const std::string_view what : {"Message-Authenticator missing or wrong", "no client of this address"}) {
+    EXPECT_GE(lines(what), 1U) << what;
+    EXPECT_LE(lines(what), most) << what;
+  }
 }
 
 TEST_F(RadiusGatewayTest, ARepeatedRequestGetsTheSameOctetsAndCountsOnce) {
@@ -338,6 +366,32 @@ TEST_F(RadiusGatewayTest, WhatBeginsInTheMiddleTakesNoPlace) {
   EXPECT_TRUE(allowed({}));
 }
 
+// Nobody comes any more: its place is free after the deadline, and what it began is a session without a verdict.
+TEST_F(RadiusGatewayTest, AnEndpointThatVanishesIsForgotten) {
+  config.radius.idle_deadline = std::chrono::seconds(3);
+  config.radius.max_conversations = 1;
+  start();
+  const auto gone = made({});
+  for (int n = 0; n < 100 && !log->has("PT-EAP with "); ++n) ASSERT_TRUE(gone->step());
+  while (metric("gatehouse_eap_conversations") != 0) {
+  }
+  EXPECT_EQ(metric("gatehouse_eap_conversations_expired_total"), 1);
+  ASSERT_TRUE(gone->step());
+  EXPECT_EQ(gone->answer()->code, radius::Code::access_reject);
+  EXPECT_TRUE(allowed({}));
+  stop();
+  auto state = server::State::open({.path = config.state});
+  ASSERT_TRUE(state);
+  const auto page = (*state)->sessions({}, 100);
+  ASSERT_TRUE(page);
+  std::vector<pipeline::Recommendation> told;  // the newest first
+  for (const server::SessionRecord& one : page->sessions)
+    if (one.intent.identity == "carol") told.push_back(pipeline::verdict_from_json(one.verdict)->recommendation);
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0], pipeline::Recommendation::allow);
+  EXPECT_NE(told[1], pipeline::Recommendation::allow);
+}
+
 TEST_F(RadiusGatewayTest, AGatewayThatRestartsHalfWayBeginsAnew) {
   config.grace = std::chrono::seconds(0);
   start();
@@ -349,11 +403,11 @@ TEST_F(RadiusGatewayTest, AGatewayThatRestartsHalfWayBeginsAnew) {
 }
 
 TEST_F(RadiusGatewayTest, AServerThatRestartsHalfWayIsAskedAnew) {
+  config.grace = std::chrono::seconds(0);
   start();
   const auto port = server->radius_port();
   const auto one = made({});
   for (int n = 0; n < 12; ++n) ASSERT_TRUE(one->step());
-  config.grace = std::chrono::seconds(0);
   stop();
   config.radius.listen = {"127.0.0.1:" + std::to_string(port)};
   start();
@@ -417,6 +471,18 @@ TEST_F(RadiusGatewayTest, SecretsThatOthersCanReadAreRefusedAtTheStart) {
   EXPECT_TRUE(server::Server::check(config));
   std::filesystem::permissions(folder + "/passwords", std::filesystem::perms::others_read, std::filesystem::perm_options::add);
   EXPECT_FALSE(server::Server::check(config));
+}
+
+TEST_F(RadiusGatewayTest, ACertificateThatIsntThereIsNamedAsThat) {
+  for (std::string* const file : {&config.radius.certificate, &config.radius.key}) {
+    const std::string before = std::exchange(*file, folder + "/absent.pem");
+    const auto checked = server::Server::check(config);
+    ASSERT_FALSE(checked);
+    EXPECT_NE(checked.error().text().find("absent.pem"), std::string::npos) << checked.error().text();
+    EXPECT_NE(checked.error().text().find("No such file or directory"), std::string::npos) << checked.error().text();
+    *file = before;
+  }
+  EXPECT_TRUE(server::Server::check(config));
 }
 
 }  // namespace

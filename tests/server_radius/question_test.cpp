@@ -167,5 +167,45 @@ TEST(MethodsElsewhere, Md5IsAskedAboutAsChap) {
   EXPECT_TRUE(std::holds_alternative<EapMethod::Rejected>(method->respond(data, 9, 10)));
 }
 
+// A right answer in each method counts; cut anywhere, with a length of another size, or with more behind it, none does.
+TEST(Methods, OnlyAnAnswerOfTheRightShapeCounts) {
+  const StoredPassword stored{Secret(as_bytes("clientPass")), *nt_hash("clientPass")};
+  const auto counts = [&](std::uint8_t type, const ByteVector& challenge, Bytes data) {
+    const auto method = make_eap_method(type, "User", &stored, challenge, false);
+    method->begin(7);
+    return !std::holds_alternative<EapMethod::Rejected>(method->respond(data, 7, 8));
+  };
+  constexpr std::uint8_t md5_challenge = 4, gtc = 6, mschap_v2 = 26;
+  const ByteVector challenge(16, std::byte{0x2A});
+  const std::byte id{7};
+  const Md5 value = md5({Bytes(&id, 1), as_bytes("clientPass"), challenge});
+  ByteVector md5_data{std::byte{16}};
+  md5_data.insert(md5_data.end(), value.begin(), value.end());
+  EXPECT_TRUE(counts(md5_challenge, challenge, md5_data));
+  const ByteVector chap2 = ms_chap_response_data(ms_chap(), "User");
+  EXPECT_TRUE(counts(mschap_v2, ms_chap().challenge, chap2));
+  // The whole shape of the first; of the other everything but the name, which its length takes in.
+  for (std::size_t n = 0; n < md5_data.size(); ++n) EXPECT_FALSE(counts(md5_challenge, challenge, Bytes(md5_data).first(n))) << n;
+  for (std::size_t n = 0; n < chap2.size(); ++n) EXPECT_FALSE(counts(mschap_v2, ms_chap().challenge, Bytes(chap2).first(n))) << n;
+  for (int size = 0; size < 256; ++size) {
+    if (size == 16) continue;
+    md5_data[0] = std::byte(size);
+    EXPECT_FALSE(counts(md5_challenge, challenge, md5_data)) << size;
+  }
+  for (const std::size_t at : {std::size_t(2), std::size_t(3), std::size_t(4)})  // MS-Length, value size
+    for (const int other : {0, 1, 255}) {
+      ByteVector wrong = chap2;
+      if (wrong[at] == std::byte(other)) continue;
+      wrong[at] = std::byte(other);
+      EXPECT_FALSE(counts(mschap_v2, ms_chap().challenge, wrong)) << at << ": " << other;
+    }
+  ByteVector longer = chap2;
+  longer.push_back(std::byte{'x'});
+  EXPECT_FALSE(counts(mschap_v2, ms_chap().challenge, longer));
+  EXPECT_FALSE(counts(gtc, challenge, {}));
+  EXPECT_TRUE(counts(gtc, challenge, ByteVector(1'024, std::byte{'p'})));
+  EXPECT_FALSE(counts(gtc, challenge, ByteVector(1'025, std::byte{'p'})));
+}
+
 }  // namespace
 }  // namespace gatehouse::server

@@ -1,6 +1,7 @@
 // After Access-Accept: what accounting tells, and that a gateway is asked to take back what it was told.
 #include <future>
 
+#include "base/md5.h"
 #include "server/radius/admitted.h"
 #include "server/state/state.h"
 #include "tests/server_radius/taken_back.h"
@@ -41,6 +42,52 @@ TEST_F(TakenBack, ARevokedDeviceIsCutOffAndItsConnectionKnownUntilThen) {
   // Its stop finds nothing any more, and is answered as any.
   account(radius::AcctStatus::stop, marks);
   EXPECT_EQ(metric("gatehouse_radius_connected"), 0);
+}
+
+// Who could say that a connection is gone, or that it was cut off, would keep a revoked device connected.
+TEST_F(TakenBack, WhatIsForgedForgetsNobody) {
+  start();
+  const auto one = made({.accounting = "a-1"});
+  ASSERT_TRUE(one->run());
+  ASSERT_TRUE(one->accepted()) << log->text();
+  const auto marks = classes(*one);
+  ASSERT_EQ(marks.size(), 1U);
+  account(radius::AcctStatus::start, marks);
+  const Bytes another = as_bytes("another secret of 22 l");
+  const UdpPeer udp(server->radius_ports().accounting);
+  double dropped = 0;
+  for (const radius::AcctStatus status : {radius::AcctStatus::stop, radius::AcctStatus::on}) {
+    radius::Builder b(radius::Code::accounting_request, 200);
+    b.add_number(radius::type::acct_status_type, std::uint32_t(status));
+    b.add_text(radius::type::acct_session_id, "a-1");
+    b.add_text(radius::type::nas_identifier, "gatehouse-endpoint");
+    b.add_text(radius::type::class_, marks.front());
+    const ByteVector with = *std::move(b).finish_signed_request(another);
+    udp.send(with);
+    await("gatehouse_radius_dropped_total{reason=\"unauthenticated\"}", ++dropped);
+    // Most gateways send accounting without a Message-Authenticator, which comes first here.
+    constexpr std::size_t first = 18;
+    ByteVector bare(with.begin(), with.begin() + radius::header_size);
+    bare.insert(bare.end(), with.begin() + radius::header_size + first, with.end());
+    bare[2] = std::byte(bare.size() >> 8);
+    bare[3] = std::byte(bare.size());
+    std::fill_n(bare.begin() + 4, sizeof(Md5), std::byte{0});
+    const Md5 made = md5({bare, another});
+    std::copy(made.begin(), made.end(), bare.begin() + 4);
+    udp.send(bare);
+    await("gatehouse_radius_dropped_total{reason=\"unauthenticated\"}", ++dropped);
+  }
+  EXPECT_FALSE(udp.has_answer());
+  EXPECT_EQ(metric("gatehouse_radius_connected"), 1);
+  EXPECT_FALSE(control({{"command", "device.revoke"}, {"device", device}}).contains("error"));
+  const radius::Packet cut = asked(radius::Code::disconnect_request);
+  const ByteVector asked_first = request_;
+  gateway.answer(*radius::Builder(radius::Code::disconnect_ack, cut.identifier).finish_answer(cut.authenticator, another));
+  EXPECT_EQ(gateway.receive(), asked_first);  // it is asked again
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 1);
+  answer(cut, radius::Code::disconnect_ack);
+  await("gatehouse_radius_dynamic_total{kind=\"disconnect\",result=\"ack\"}", 1);
+  EXPECT_EQ(metric("gatehouse_radius_admitted"), 0);
 }
 
 // --- across a restart of the server, and until leases end

@@ -48,9 +48,9 @@ gatehouse_of vpn device add "$device" --ak "$work/ak.pem" --product "$product" -
 
 # tunnel EXPECTED [WORD…]: the endpoint connects; complains where its verdict or what passes isn't so. EXPECTED: allow, isolate,
 # block, closed (ended by an error, which is recorded) or refused (no session at all). Words: sessions=N: so many assessments;
-# --log TEXT: of the endpoint's log; others are expectations of the verdict object.
+# --log TEXT: of the endpoint's log; --server TEXT: of what the server's says meanwhile; others are expectations of the verdict object.
 tunnel() {
-  local up=yes started before after sessions=1 log texts=() wants=()
+  local up=yes started before after already sessions=1 log texts=() told=() wants=()
   case $1 in
     closed) wants=(recommendation!=allow evaluation=error);;
     refused) sessions=0;;
@@ -62,18 +62,22 @@ tunnel() {
     case $1 in
       sessions=*) local "$1";;
       --log) texts+=("$2"); shift;;
+      --server) told+=("$2"); shift;;
       *) wants+=("$1");;
     esac
     shift
   done
   log=$(mktemp "$logs/endpoint-XXXX.log")
   before=$(recorded vpn | wc -l)
+  already=$(wc -l <"$logs/vpn.log")
   started=$EPOCHREALTIME
   connect_vpn endpoint "$log" || up=no
   echo "$expected $up $(awk "BEGIN { print $EPOCHREALTIME - $started }")" >>"$logs/seconds"
   recorded vpn >"$work/sessions.json"
   [ "$sessions" = 0 ] || "${data[@]}" session "$work/sessions.json" 1 "${wants[@]}" || true
   lacks "$log" "${texts[@]}"
+  tail -n "+$((already + 1))" "$logs/vpn.log" >"$work/told.log"
+  lacks "$work/told.log" "${told[@]}"
   case $expected in
     allow)
       [ $up = yes ] || echo "there is no tunnel: $log"

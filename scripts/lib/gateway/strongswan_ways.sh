@@ -52,10 +52,17 @@ way "by certificate alone, TLS 1.2" allow libtls.version_max=1.2 -- --log 'negot
 cp "$vpn/swanctl.conf" "$vpn/endpoint/swanctl.conf"
 
 if [ -e "$collectors/imc-test.so" ]; then
-  scenario='scenario 4 (tnccs-20-client-retry): '
+  scenario='scenario 2 (tnccs-20): '
   cp "$vpn/endpoint/tnc_config" "$vpn/tnc_config"
   echo "IMC \"Test\" $collectors/imc-test.so" >>"$vpn/endpoint/tnc_config"
   imc_test=libimcv.plugins.imc-test
+  way "carol over TLS 1.3" allow libtls.suites=TLS_AES_128_GCM_SHA256 $imc_test.command=allow -- \
+    --log 'negotiated TLS 1.3 using suite TLS_AES_128_GCM_SHA256' --log 'server requested EAP_MD5 authentication' \
+    --log "PB-TNC access recommendation is 'Access Allowed'" --log 'EAP method EAP_TTLS succeeded, MSK established' "${allowed[@]}"
+  way "dave over TLS 1.2" isolate libtls.version_max=1.2 $imc_test.command=isolate -- --log 'negotiated TLS 1.2' \
+    --log 'server requested EAP_MD5 authentication' --log "PB-TNC access recommendation is 'Quarantined'" \
+    --log 'EAP method EAP_TTLS succeeded, MSK established'
+  scenario='scenario 4 (tnccs-20-client-retry): '
   way "another assessment in the same tunnel, after isolation" allow $imc_test.command=isolate $imc_test.retry=yes \
     $imc_test.retry_command=allow -- sessions=2 --log 'sending PB-TNC CRETRY batch' "${allowed[@]}"
   way "another one, and isolated again" isolate $imc_test.command=isolate $imc_test.retry=yes -- sessions=2 \
@@ -72,8 +79,19 @@ if [ -e "$collectors/imc-test.so" ]; then
   cp "$vpn/tnc_config" "$vpn/endpoint/tnc_config"
 fi
 scenario='scenario 6 (tnccs-20-fail-init): '
-way "it sends version 3" closed $tnccs.tests.pb_tnc_version=3 -- --log 'received EAP_FAILURE'
+way "it sends version 3" closed $tnccs.tests.pb_tnc_version=3 -- --log 'received EAP_FAILURE' \
+  --server 'PB-TNC Version Not Supported at offset 0' --log "received fatal PB-TNC error 'Version Not Supported' caused by bad version 0x03"
 way "it sends a message that nobody knows and that may not be skipped" closed $tnccs.tests.pb_tnc_noskip=yes -- \
-  --log 'received EAP_FAILURE'
+  --server 'PB-TNC Unsupported Mandatory Message' --log 'received EAP_FAILURE'
+# The protocol before PB-TNC, XML in PT-EAP: a version that isn't spoken here. To its client an answer in PB-TNC isn't XML.
+if [ -e "$plugins/libstrongswan-tnccs-11.so" ]; then
+  tnccs_11=(charon.plugins.eap-tnc.protocol=tnccs-1.1 "charon.load=$(sed -n 's/^ *load = //p' "$vpn/strongswan.conf" | sed 's/tnccs-20/tnccs-11/')")
+  refused_tnccs_11=(--log 'assigned TNCCS Connection ID' --log 'received EAP_FAILURE' --server 'PB-TNC Version Not Supported at offset 0')
+  scenario='scenario 1 (tnccs-11): '
+  way "carol over TLS 1.3" closed "${tnccs_11[@]}" -- --log 'negotiated TLS 1.3' "${refused_tnccs_11[@]}"
+  way "dave over TLS 1.2" closed "${tnccs_11[@]}" libtls.version_max=1.2 -- --log 'negotiated TLS 1.2' "${refused_tnccs_11[@]}"
+  scenario='scenario 19 (tnccs-dynamic), the half that is TNCCS 1.1: '
+  way "carol, of the server that allows dave's PB-TNC" closed "${tnccs_11[@]}" -- "${refused_tnccs_11[@]}"
+fi
 scenario=''
 cp "$vpn/strongswan.conf" "$vpn/endpoint/strongswan.conf"
