@@ -7,14 +7,10 @@
 #include "base/sha256_chains.h"
 
 namespace gatehouse::pipeline {
-namespace {
-
-// As many as the widest kernel advances.
-constexpr std::size_t company = 16;
-// Of one chain: what a session holds until its end, and what it may make another one wait.
-constexpr std::size_t most_waiting = 512 * sha256_size;
-
-}  // namespace
+std::size_t ChainPool::waiting() {
+  const std::lock_guard lock(mutex_);
+  return listed_.size();
+}
 
 PooledChain::PooledChain(ChainPool& pool, const Digest& initial) : pool_(pool), self_{this}, place_(self_.begin()), value_(initial) {
   GH_ASSERT(initial.size == sha256_size);
@@ -37,7 +33,7 @@ void PooledChain::extend(ByteVector digests, std::shared_ptr<Digest> value_after
     pool_.listed_.splice(pool_.listed_.end(), self_);
     listed_ = true;
   }
-  if (waiting_bytes_ > most_waiting) settle(lock);
+  if (waiting_bytes_ > ChainPool::most_waiting || (listed_ && pool_.listed_.size() >= ChainPool::company)) settle(lock);
 }
 
 Digest PooledChain::value() {
@@ -49,10 +45,10 @@ Digest PooledChain::value() {
 void PooledChain::settle(std::unique_lock<std::mutex>& lock) {
   pool_.returned_.wait(lock, [this] { return !taken_; });
   if (waiting_.empty()) return;
-  std::array<Lane, company> lanes;
+  std::array<Lane, ChainPool::company> lanes;
   std::size_t count = 0;
   lanes[count++] = take();
-  while (count < company && !pool_.listed_.empty()) lanes[count++] = pool_.listed_.front()->take();
+  while (count < ChainPool::company && !pool_.listed_.empty()) lanes[count++] = pool_.listed_.front()->take();
   lock.unlock();
   extend_first(std::span(lanes).first(count));
   lock.lock();
@@ -90,7 +86,7 @@ void PooledChain::extend_first(std::span<Lane> lanes) {
       lane.pieces.pop_front();
     }
   };
-  std::array<Lane*, company> going;
+  std::array<Lane*, ChainPool::company> going;
   std::size_t count = 0;
   for (Lane& lane : lanes) {
     drop_done(lane);
@@ -105,7 +101,7 @@ void PooledChain::extend_first(std::span<Lane> lanes) {
                         [&](const Lane* a, const Lane* b) { return left(*a) > left(*b); });
     std::size_t bytes = left(*going[0]);
     for (std::size_t i = 1; i < width; ++i) bytes = std::min(bytes, left(*going[i]));
-    std::array<Sha256Chain, company> chains;
+    std::array<Sha256Chain, ChainPool::company> chains;
     for (std::size_t i = 0; i < width; ++i) {
       const Piece& piece = going[i]->pieces.front();
       chains[i] = {going[i]->chain->value_.bytes.data(), Bytes(piece.digests).subspan(piece.done)};

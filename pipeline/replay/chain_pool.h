@@ -1,7 +1,7 @@
 // PCR extension for many sessions side by side. A chain alone is bound by the latency of its rounds; several fill a core's
-// SHA unit, or its vector lanes (base/sha256_chains.h). So digests wait with their chain, and whoever needs a value, or has
-// too much waiting, takes along what waits with chains of other sessions: those get on for little more, and nobody waits
-// for company that may not come.
+// SHA unit, or its vector lanes (base/sha256_chains.h). So digests wait with their chain, and whoever needs a value, has too
+// much waiting or is the sixteenth with any, takes along what waits with chains of other sessions: those get on for little
+// more, nobody waits for company that may not come, and however many sessions there are, few have anything waiting.
 //
 //   ChainPool pool;
 //   PooledChain chain(pool, initial_pcr(HashAlgorithm::sha256, 10, 0));
@@ -27,6 +27,14 @@ class PooledChain;
 
 // Safe for concurrent use; outlives its chains.
 class ChainPool {
+ public:
+  // As many as the widest kernel advances: so many have digests waiting at most, but for a moment.
+  static constexpr std::size_t company = 16;
+  // Of one chain, in bytes: what a session holds beside the piece that it adds, and what it may make another one wait.
+  static constexpr std::size_t most_waiting = std::size_t(512) * 32;
+  // Chains that have digests waiting.
+  std::size_t waiting();
+
  private:
   friend class PooledChain;
   using Chains = std::list<PooledChain*>;

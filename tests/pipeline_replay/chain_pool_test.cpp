@@ -99,6 +99,21 @@ TEST(ChainPool, AChainThatIsAbandonedLeavesTheOthersAlone) {
   one.expect_all();
 }
 
+// Of however many sessions that stop half way, few keep digests.
+TEST(ChainPool, FewHaveAnythingWaiting) {
+  const Sample sample(5, 20, 100);
+  ChainPool pool;
+  std::list<Running> all;
+  for (int n = 0; n < 100; ++n) {
+    all.emplace_back(pool, sample).step();
+    EXPECT_LT(pool.waiting(), ChainPool::company);
+  }
+  for (Running& one : all)
+    while (one.step()) EXPECT_LT(pool.waiting(), ChainPool::company);
+  for (Running& one : all) one.expect_all();
+  EXPECT_EQ(pool.waiting(), 0U);
+}
+
 TEST(ChainPool, SessionsOnManyThreads) {
   ChainPool pool;
   std::vector<std::thread> threads;
