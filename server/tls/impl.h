@@ -31,6 +31,7 @@
 #include "server/tls/server.h"
 #include "server/tls/rehearsal.h"
 #include "server/tls/switch_guard.h"
+#include "server/tls/rest.h"
 #include "server/tls/tls_context.h"
 #include "server/trace/recorder.h"
 
@@ -131,7 +132,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::optional<std::uint64_t> approved_generation;  // guarded by mutex: the same
   std::jthread rehearsal;                            // on `own`; joined before what it judges with goes
   std::atomic<bool> guarding{false};                 // the guard watches
-  unsigned probes_until_trim = 0;                    // on `own`; 0: there is nothing to give back
+  Rest rest;                                         // on `own`
   std::size_t connections_then = 0;                  // on `own`; when that was looked at last
   std::atomic<bool> behind{false};                   // the machine, with those it has
   std::atomic<bool> turning{false};                  // the threads have begun
@@ -182,7 +183,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void begin_next();
   void refuse(const boost::asio::ip::tcp::endpoint& remote, Admission::Refusal why);
   void await_probe(std::chrono::steady_clock::duration interval);
-  void give_back(bool busy);
+  void give_back(bool some_left);
   void await_signal();
   void await_refresh();
   void await_checkpoint();

@@ -9,6 +9,7 @@
 #include <boost/asio.hpp>
 #include <condition_variable>
 #include <csignal>
+#include <ctime>
 #include <filesystem>
 #include <thread>
 #include <utility>
@@ -358,29 +359,27 @@ void Server::Impl::await_probe(std::chrono::steady_clock::duration interval) {
     // Also where nobody went: a handshake may have had its time.
     self->begin_next();
     std::size_t connections = 0;
-    bool at_work = false;
     {
       const std::lock_guard lock(self->mutex);
       connections = self->admission.connections();
-      at_work = !self->assessments.empty();
     }
-    const bool some_left = connections < std::exchange(self->connections_then, connections);
-    self->give_back(at_work || some_left);
+    self->give_back(connections < std::exchange(self->connections_then, connections));
     const bool idle = connections == 0 && (!self->radius || self->radius->conversations() == 0);
     self->await_probe(idle ? idle_probe_interval : probe_interval);
   });
 }
 
 // What a crowd's evidence and connections took, the C library keeps for the next crowd. Endpoints that stay connected may
-// be silent for hours: once nobody has been assessed, and nobody has gone, for a second or so (more where nobody is
-// left), the system gets it back.
-void Server::Impl::give_back(bool busy) {
-  constexpr unsigned probes = 40;
-  if (busy) {
-    probes_until_trim = probes;
-  } else if (probes_until_trim != 0 && --probes_until_trim == 0) {
-    ::malloc_trim(0);
-  }
+// be silent for hours, and conversations stop half way: once the server rests, the system gets it back.
+void Server::Impl::give_back(bool some_left) {
+  const auto used = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  };
+  if (!rest.begun(std::chrono::steady_clock::now(), used(), some_left)) return;
+  ::malloc_trim(0);
+  rest.except(used());
 }
 
 void Server::Impl::await_signal() {
