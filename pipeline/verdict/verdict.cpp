@@ -57,15 +57,24 @@ bool is_plain(std::string_view text) {
   constexpr std::uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
   // The high bit of a byte says that it is below n, at most 128, or that a byte before it is.
   const auto below = [](std::uint64_t word, std::uint64_t n) { return (word - ones * n) & ~word & high; };
-  std::uint64_t bad = 0;
-  while (!text.empty()) {
-    std::uint64_t word = ones * ' ';
-    const std::size_t size = std::min(text.size(), sizeof word);
-    std::memcpy(&word, text.data(), size);
-    text.remove_prefix(size);
-    bad |= (word & high) | below(word, ' ') | below(word ^ ones * '"', 1) | below(word ^ ones * '\\', 1) | below(word ^ ones * 0x7F, 1);
+  const auto bad = [&](std::uint64_t word) {
+    return (word & high) | below(word, ' ') | below(word ^ ones * '"', 1) | below(word ^ ones * '\\', 1) | below(word ^ ones * 0x7F, 1);
+  };
+  std::uint64_t any = 0, word;
+  const char* at = text.data();
+  std::size_t left = text.size();
+  for (; left >= sizeof word; left -= sizeof word, at += sizeof word) {
+    std::memcpy(&word, at, sizeof word);
+    any |= bad(word);
   }
-  return bad == 0;
+  if (left == 0) return any == 0;
+  if (text.size() >= sizeof word) {  // the last eight, some of them once more
+    std::memcpy(&word, at + left - sizeof word, sizeof word);
+  } else {
+    word = ones * ' ';
+    for (std::size_t i = 0; i < left; ++i) word = word << 8 | std::uint8_t(at[i]);
+  }
+  return (any | bad(word)) == 0;
 }
 
 // JSON as it comes, without a tree of it first: a verdict may have thousands of texts.

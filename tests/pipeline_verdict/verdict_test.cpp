@@ -78,6 +78,20 @@ TEST(Verdict, IsWrittenAsALibraryWritesIt) {
     EXPECT_EQ(boost::json::serialize(boost::json::parse(text)), text);
   }
 }
+
+// Wherever in a text of whatever length it is.
+TEST(Verdict, WhatHasToBeEscapedIsFound) {
+  Verdict v;
+  for (std::size_t size = 1; size <= 24; ++size)
+    for (std::size_t at = 0; at < size; ++at)
+      for (const char c : {'\x01', '\x1f', '"', '\\', '\x7f', '\x80', '\xff', ' ', '!', '~', '['}) {
+        v.summary = std::string(size, 'a');
+        v.summary[at] = c;
+        const std::string text = to_json(v);
+        ASSERT_EQ(boost::json::serialize(boost::json::parse(text)), text) << size << ' ' << at << ' ' << int(c);
+      }
+}
+
 TEST(Verdict, AbsentPartsSaySo) {
   const auto o = boost::json::parse(to_json(Verdict{})).as_object();
   EXPECT_EQ(o.at("boot").as_string(), "absent");
