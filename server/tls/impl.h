@@ -132,7 +132,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::optional<std::uint64_t> approved_generation;  // guarded by mutex: the same
   std::jthread rehearsal;                            // on `own`; joined before what it judges with goes
   std::atomic<bool> guarding{false};                 // the guard watches
-  Rest rest;                                         // on `own`
+  Rest resting;                                      // on `own`
   std::size_t connections_then = 0;                  // on `own`; when that was looked at last
   std::atomic<bool> behind{false};                   // the machine, with those it has
   std::atomic<bool> turning{false};                  // the threads have begun

@@ -377,9 +377,9 @@ void Server::Impl::give_back(bool some_left) {
     ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
   };
-  if (!rest.begun(std::chrono::steady_clock::now(), used(), some_left)) return;
+  if (!resting.begun(std::chrono::steady_clock::now(), used(), some_left)) return;
   ::malloc_trim(0);
-  rest.except(used());
+  resting.except(used());
 }
 
 void Server::Impl::await_signal() {
