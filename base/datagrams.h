@@ -77,7 +77,7 @@ class DatagramReceiver {
   DatagramReceiver();
 
   // What is there, without waiting: take(datagram, from) for each, in their order. How many times the kernel handed something over: below
-  // at_once, there was no more. Each datagram is there until take() returns.
+  // at_once, there was no more. Each datagram is there until the next receive().
   template <class Take>
   unsigned receive(int socket, Take&& take) {
     const unsigned count = fill(socket);

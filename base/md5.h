@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
+#include <string_view>
 
 #include "base/bytes.h"
 
@@ -27,8 +29,26 @@ class HmacMd5 {
   Md5 operator()(std::initializer_list<Bytes> pieces) const;
 
  private:
+  friend struct HmacMd5Lanes;
   using State = std::array<std::uint32_t, 4>;  // MD5's, after one block
   State inner_{}, outer_{};
 };
+
+// Of several messages at once, each with its own key. MD5 is bound by the latency of its steps: where a processor has wide
+// vectors, sixteen messages side by side take about as long as one. Any thread.
+struct HmacMd5Job {
+  const HmacMd5* key = nullptr;
+  Bytes message{};
+  Md5 digest{};
+};
+void hmac_md5(std::span<HmacMd5Job> jobs);
+
+// For tests and measurements: those that this processor has; the first takes one message at a time.
+struct HmacMd5Kernel {
+  std::string_view name;
+  std::size_t lanes;
+  void (*run)(std::span<HmacMd5Job> jobs);  // any number
+};
+std::span<const HmacMd5Kernel> hmac_md5_kernels();
 
 }  // namespace gatehouse

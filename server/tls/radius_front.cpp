@@ -345,6 +345,7 @@ void RadiusFront::receive(Socket& socket) {
   const auto settings = this->settings();
   const int fd = socket.socket.native_handle();
   Outbox outbox(fd, socket.sender);
+  std::vector<Arrived> arrived;
   for (std::size_t taken = 0; taken < enough;) {
     const unsigned count = socket.receiver.receive(fd, [&](Bytes datagram, const DatagramAddress& address) {
       ++taken;
@@ -352,13 +353,31 @@ void RadiusFront::receive(Socket& socket) {
       if (address.size > from.capacity()) return;
       std::memcpy(from.data(), &address.as, address.size);
       from.resize(address.size);
-      take(socket, settings, datagram.first(std::min(datagram.size(), radius::max_packet + 1)), from);
+      if (auto one = read(socket, settings, datagram.first(std::min(datagram.size(), radius::max_packet + 1)), from)) arrived.push_back(*std::move(one));
+      if (arrived.size() == enough) take_authentic(arrived, !socket.accounting);
     });
+    take_authentic(arrived, !socket.accounting);
     if (count == 0) return;
   }
 }
 
-void RadiusFront::take(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const udp::endpoint& from) {
+// In their order; none is left.
+void RadiusFront::take_authentic(std::vector<Arrived>& arrived, bool access) {
+  std::vector<radius::CheckedRequest> checked;
+  checked.reserve(arrived.size());
+  for (const Arrived& one : arrived)
+    if (one.packet.code != radius::Code::accounting_request) checked.push_back({&one.packet, one.request->client->keyed.get()});
+  radius::check_requests(checked);
+  auto next = checked.begin();
+  for (Arrived& one : arrived) {
+    if (one.packet.code != radius::Code::accounting_request && !next++->authentic) note_drop(RadiusDrop::unauthenticated, one.request->from);
+    else take(std::move(one), access);
+  }
+  arrived.clear();
+}
+
+std::optional<RadiusFront::Arrived> RadiusFront::read(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram,
+                                                      const udp::endpoint& from) {
   auto request = std::make_unique<RadiusRequest>();
   request->settings = settings;
   request->key.address = address_bytes(from.address());
@@ -366,7 +385,7 @@ void RadiusFront::take(Socket& socket, const std::shared_ptr<const RadiusSetting
   request->key.socket = socket.number;
   request->from = from;
   request->client = settings->clients->find(request->key.address);
-  (void)take(std::move(request), datagram, !socket.accounting, socket.accounting);
+  return read(std::move(request), datagram, !socket.accounting, socket.accounting);
 }
 
 bool RadiusFront::take(const std::shared_ptr<RadiusStream>& stream, Bytes packet) {
@@ -382,50 +401,57 @@ bool RadiusFront::take(const std::shared_ptr<RadiusStream>& stream, Bytes packet
   request->client = stream->secured() ? request->settings->clients->of_subject(stream->subject()) : request->settings->clients->find(request->key.address);
   request->stream = stream;
   request->streamed = true;
-  return take(std::move(request), packet, true, true);
+  auto arrived = read(std::move(request), packet, true, true);
+  if (!arrived) return false;
+  if (arrived->packet.code != radius::Code::accounting_request && !radius::authentic_request(arrived->packet, *arrived->request->client->keyed)) {
+    note_drop(RadiusDrop::unauthenticated, arrived->request->from);
+    return false;
+  }
+  take(*std::move(arrived), true);
+  return true;
 }
 
-bool RadiusFront::take(std::unique_ptr<RadiusRequest> request, Bytes bytes, bool access, bool accounting) {
-  const udp::endpoint& from = request->from;
+std::optional<RadiusFront::Arrived> RadiusFront::read(std::unique_ptr<RadiusRequest> request, Bytes bytes, bool access, bool accounting) {
   const auto drop = [&](RadiusDrop why) {
-    note_drop(why, from);
-    return false;
+    note_drop(why, request->from);
+    return std::nullopt;
   };
   if (request->client == nullptr) return drop(RadiusDrop::client);
-  const auto packet = radius::parse_packet(bytes);
+  auto packet = radius::parse_packet(bytes);
   if (!packet) return drop(RadiusDrop::malformed);
   const bool status = packet->code == radius::Code::status_server, told = packet->code == radius::Code::accounting_request;
   if (!status && !(access && packet->code == radius::Code::access_request) && !(accounting && told)) return drop(RadiusDrop::code);
-  const Bytes secret = request->client->secret.reveal();
-  if (!(told ? radius::authentic_accounting(*packet, secret) : radius::authentic_request(*packet, *request->client->keyed))) return drop(RadiusDrop::unauthenticated);
+  if (told && !radius::authentic_accounting(*packet, request->client->secret.reveal())) return drop(RadiusDrop::unauthenticated);
+  return Arrived{std::move(request), *std::move(packet)};
+}
+
+// An authentic one. `access`: where it came is asked for access, too.
+void RadiusFront::take(Arrived arrived, bool access) {
+  auto& request = arrived.request;
+  const radius::Packet* const packet = &arrived.packet;
+  const udp::endpoint from = request->from;
   request->key.identifier = packet->identifier;
   request->authenticator = packet->authenticator;
-  if (told) {
-    account(*request, *packet);
-    return true;
-  }
+  if (packet->code == radius::Code::accounting_request) return account(*request, *packet);
   for (const radius::Attribute& a : packet->attributes)
     if (a.type == radius::type::proxy_state) request->proxy_states.push_back(to_vector(a.value));
-  if (status) {
+  if (packet->code == radius::Code::status_server) {
     server_->counted.radius_status_requests.add();
     // RFC 5997 section 4.2: nothing but that we are there. Never remembered, never of a conversation.
     const auto code = access ? radius::Code::access_accept : radius::Code::accounting_response;
-    auto alive = radius::Builder(code, packet->identifier).finish_answer(packet->authenticator, secret);
+    auto alive = radius::Builder(code, packet->identifier).finish_answer(packet->authenticator, request->client->secret.reveal());
     if (alive) send(*request, *std::move(alive));
-    return true;
+    return;
   }
   auto seen = cache_.take(request->key, packet->authenticator, AnswerCache::Clock::now());
   if (std::holds_alternative<AnswerCache::AtWork>(seen)) {
-    note_drop(RadiusDrop::repeated, from);
-    return true;
+    return note_drop(RadiusDrop::repeated, from);
   }
   if (auto* answered = std::get_if<AnswerCache::Answered>(&seen)) {
     server_->counted.radius_repeated.add();
-    send(*request, std::move(answered->packet));
-    return true;
+    return send(*request, std::move(answered->packet));
   }
   this->access(std::move(request), *packet);
-  return true;
 }
 
 // Taken note of; a repeated one changes nothing, so it is answered like the first.

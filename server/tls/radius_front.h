@@ -130,9 +130,16 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   void accept(Listener& listener);
   void await(Socket& socket);
   void receive(Socket& socket);
-  void take(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
+  // A request that is read and, but for accounting, not yet known to be authentic.
+  struct Arrived {
+    std::unique_ptr<RadiusRequest> request;
+    radius::Packet packet;
+  };
+  std::optional<Arrived> read(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
+  std::optional<Arrived> read(std::unique_ptr<RadiusRequest> request, Bytes packet, bool access, bool accounting);
+  void take_authentic(std::vector<Arrived>& arrived, bool access);
   // Whether it was authentic, and of a kind that is served here.
-  bool take(std::unique_ptr<RadiusRequest> request, Bytes packet, bool access, bool accounting);
+  void take(Arrived arrived, bool access);
   void account(const RadiusRequest& request, const radius::Packet& packet);
   std::optional<Admitted::Entry> recall(std::string_view session) const;
   void access(std::unique_ptr<RadiusRequest> request, const radius::Packet& packet);

@@ -1,6 +1,10 @@
 // MD5, HMAC-MD5 and MSCHAPv2 against the vectors of their RFCs.
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <random>
+#include <vector>
+
 #include "base/hex.h"
 #include "base/md5.h"
 #include "base/ms_chap.h"
@@ -35,6 +39,38 @@ TEST(Md5, OneKeyServesManyMessages) {
   for (int n = 0; n < 2; ++n)
     EXPECT_EQ(to_hex(keyed({as_bytes("what do ya want for "), as_bytes("nothing?")})), "750c783e6ab0b503eaa86e310a5db738");
   EXPECT_NE(keyed({}), keyed({as_bytes("x")}));
+}
+
+// Each kernel that this processor has, with messages of all lengths around a block's, as many as fill lanes and one more.
+TEST(Md5, SideBySideIsAsOneByOne) {
+  std::mt19937 random(1);
+  std::vector<std::unique_ptr<HmacMd5>> keys;
+  for (const std::size_t size : {0U, 1U, 16U, 63U, 64U, 65U, 200U}) {
+    ByteVector key(size);
+    for (std::byte& b : key) b = std::byte(random());
+    keys.push_back(std::make_unique<HmacMd5>(key));
+  }
+  for (const HmacMd5Kernel& kernel : hmac_md5_kernels()) {
+    SCOPED_TRACE(kernel.name);
+    for (std::size_t count = 0; count <= 2 * kernel.lanes + 1; ++count) {
+      std::vector<ByteVector> messages(count);
+      std::vector<HmacMd5Job> jobs;
+      for (ByteVector& message : messages) {
+        message.resize(random() % (random() % 4 == 0 ? 1300 : 130));
+        for (std::byte& b : message) b = std::byte(random());
+        jobs.push_back({keys[random() % keys.size()].get(), message, {}});
+      }
+      kernel.run(jobs);
+      for (const HmacMd5Job& job : jobs) EXPECT_EQ(job.digest, (*job.key)({job.message})) << job.message.size() << " bytes";
+    }
+    for (std::size_t size = 0; size <= 200; ++size) {
+      const ByteVector message(size, std::byte{7});
+      HmacMd5Job jobs[] = {{keys[2].get(), message, {}}, {keys[3].get(), {}, {}}};
+      kernel.run(std::span(jobs));
+      EXPECT_EQ(jobs[0].digest, (*keys[2])({message})) << size << " bytes";
+      EXPECT_EQ(jobs[1].digest, (*keys[3])({}));
+    }
+  }
 }
 
 // RFC 2759 section 9.2

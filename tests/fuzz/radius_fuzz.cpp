@@ -17,7 +17,11 @@ void look_at(const radius::Packet& p) {
   std::size_t bytes = radius::header_size;
   for (const radius::Attribute& a : p.attributes) bytes += a.value.size() + 2;
   expect(bytes == p.whole.size());
-  (void)radius::authentic_request(p, secret);
+  const HmacMd5 keyed(secret), other(as_bytes("another"));
+  radius::CheckedRequest together[] = {{&p, &keyed}, {&p, &other}, {&p, &keyed}};
+  radius::check_requests(together);
+  expect(together[0].authentic == radius::authentic_request(p, secret) && together[2].authentic == together[0].authentic);
+  expect(together[1].authentic == radius::authentic_request(p, other));
   (void)radius::authentic_accounting(p, secret);
   (void)radius::authentic_answer(p, p.authenticator, secret, true);
   (void)radius::authentic_answer(p, p.authenticator, secret, false);

@@ -1,6 +1,9 @@
 // RADIUS packets against the worked examples (spec part 1a §6.4), and what malformed ones get.
 #include <gtest/gtest.h>
 
+#include <tuple>
+#include <vector>
+
 #include "base/hash.h"
 #include "base/hex.h"
 #include "wire/radius/radius.h"
@@ -149,6 +152,29 @@ TEST(Radius, UserPasswordAsInTheRfc) {
 TEST(Radius, EachTruncationIsRefused) {
   for (const ByteVector& whole : {request_bytes, challenge_bytes, accept_bytes, reject_bytes, disconnect_bytes})
     for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_FALSE(parse_packet(Bytes(whole).first(n))) << n;
+}
+
+// Each by itself, whatever is beside it.
+TEST(Radius, RequestsThatCameTogetherAreToldApart) {
+  const HmacMd5 right(secret), wrong(as_bytes("gv6URkSt"));
+  ByteVector changed = request_bytes;
+  changed.back() ^= std::byte{1};
+  ByteVector bare(request_bytes.begin(), request_bytes.begin() + header_size);
+  bare[2] = {};
+  bare[3] = std::byte{header_size};
+  const auto good = parse_packet(request_bytes), bad = parse_packet(changed), none = parse_packet(bare);
+  ASSERT_TRUE(good && bad && none);
+  std::vector<CheckedRequest> requests;
+  std::vector<bool> expected;
+  for (int n = 0; n < 7; ++n)
+    for (const auto& [packet, key, authentic] :
+         {std::tuple(&*good, &right, true), std::tuple(&*bad, &right, false), std::tuple(&*none, &right, false), std::tuple(&*good, &wrong, false)}) {
+      requests.push_back({packet, key});
+      expected.push_back(authentic);
+    }
+  check_requests(requests);
+  for (std::size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(requests[i].authentic, expected[i]) << i;
+  check_requests({});
 }
 
 TEST(Radius, PaddingBehindThePacketIsIgnored) {
