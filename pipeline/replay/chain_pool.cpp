@@ -7,6 +7,7 @@
 #include "base/sha256_chains.h"
 
 namespace gatehouse::pipeline {
+
 std::size_t ChainPool::waiting() {
   const std::lock_guard lock(mutex_);
   return listed_.size();
@@ -43,17 +44,19 @@ Digest PooledChain::value() {
 }
 
 void PooledChain::settle(std::unique_lock<std::mutex>& lock) {
-  pool_.returned_.wait(lock, [this] { return !taken_; });
-  if (waiting_.empty()) return;
-  std::array<Lane, ChainPool::company> lanes;
-  std::size_t count = 0;
-  lanes[count++] = take();
-  while (count < ChainPool::company && !pool_.listed_.empty()) lanes[count++] = pool_.listed_.front()->take();
-  lock.unlock();
-  extend_first(std::span(lanes).first(count));
-  lock.lock();
-  for (std::size_t i = 0; i < count; ++i) lanes[i].chain->give_back(lanes[i].pieces);
-  pool_.returned_.notify_all();
+  for (;;) {
+    pool_.returned_.wait(lock, [this] { return !taken_; });
+    if (waiting_.empty()) return;
+    std::array<Lane, ChainPool::company> lanes;
+    std::size_t count = 0;
+    lanes[count++] = take();
+    while (count < ChainPool::company && !pool_.listed_.empty()) lanes[count++] = pool_.listed_.front()->take();
+    lock.unlock();
+    extend_first(std::span(lanes).first(count));
+    lock.lock();
+    for (std::size_t i = 0; i < count; ++i) lanes[i].chain->give_back(lanes[i].pieces);
+    pool_.returned_.notify_all();
+  }
 }
 
 // What waits, for who extends it; with the lock.
@@ -77,7 +80,8 @@ void PooledChain::give_back(Pieces& left) {
   listed_ = true;
 }
 
-// To the end of the first lane's, and of the others' as far as that takes them.
+// To the end of the first lane's, or so far that the others, whose sessions may ask for them, aren't kept for long; and of the
+// others' as far as that takes them.
 void PooledChain::extend_first(std::span<Lane> lanes) {
   const auto left = [](const Lane& lane) { return lane.pieces.front().digests.size() - lane.pieces.front().done; };
   const auto drop_done = [&](Lane& lane) {
@@ -92,14 +96,15 @@ void PooledChain::extend_first(std::span<Lane> lanes) {
     drop_done(lane);
     if (!lane.pieces.empty()) going[count++] = &lane;
   }
-  while (count != 0 && going[0] == &lanes.front()) {
+  std::size_t room = ChainPool::most_waiting;
+  while (room != 0 && count != 0 && going[0] == &lanes.front()) {
     const Sha256Kernel& kernel = sha256_kernel_for(count);
     const std::size_t width = std::min(kernel.width, count);
     // Who has the most to go keeps the first one company longest.
     if (width < count)
       std::partial_sort(going.begin() + 1, going.begin() + std::ptrdiff_t(width), going.begin() + std::ptrdiff_t(count),
                         [&](const Lane* a, const Lane* b) { return left(*a) > left(*b); });
-    std::size_t bytes = left(*going[0]);
+    std::size_t bytes = std::min(room, left(*going[0]));
     for (std::size_t i = 1; i < width; ++i) bytes = std::min(bytes, left(*going[i]));
     std::array<Sha256Chain, ChainPool::company> chains;
     for (std::size_t i = 0; i < width; ++i) {
@@ -107,6 +112,7 @@ void PooledChain::extend_first(std::span<Lane> lanes) {
       chains[i] = {going[i]->chain->value_.bytes.data(), Bytes(piece.digests).subspan(piece.done)};
     }
     kernel.advance(chains.data(), width, bytes / sha256_size);
+    room -= bytes;
     for (std::size_t i = 0; i < width; ++i) {
       going[i]->pieces.front().done += bytes;
       drop_done(*going[i]);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <thread>
 #include <vector>
@@ -70,6 +71,18 @@ TEST(ChainPool, AValueIsTheSameWhoeverElseIsThere) {
     }
     for (Running& one : all) one.expect_all();
   }
+}
+
+// More at once than others are taken along for.
+TEST(ChainPool, APieceMayBeOfAnyLength) {
+  const Sample large(1, 9, 5000), beside(7, 40, 100);
+  ASSERT_TRUE(std::ranges::any_of(large.pieces, [](const ByteVector& piece) { return piece.size() > 2 * ChainPool::most_waiting; }));
+  ChainPool pool;
+  Running one(pool, large), other(pool, beside);
+  while (other.step()) {}
+  while (one.step()) {}
+  one.expect_all();
+  other.expect_all();
 }
 
 TEST(ChainPool, AValueCanBeAskedForAtAnyTime) {
