@@ -28,7 +28,7 @@ constexpr std::size_t max_queued_bytes = std::size_t(8) << 20;
 class PtTlsConnection final : public Connection, public SessionHost {
  public:
   PtTlsConnection(std::shared_ptr<Server::Impl> server, Admission::Id id, tcp::socket socket, std::string address, std::string host)
-      : SessionHost(std::move(server), socket.get_executor(), std::move(address), std::move(host)), id_(id),
+      : SessionHost(std::move(server), strand_of(socket), std::move(address), std::move(host)), id_(id),
         tls_(server_->current(server_->tls)), stream_(std::move(socket), tls_->native()), timer_(strand_) {}
   ~PtTlsConnection() override {
     const std::lock_guard lock(server_->mutex);
@@ -127,6 +127,13 @@ class PtTlsConnection final : public Connection, public SessionHost {
   }
 
  private:
+  // Its socket was accepted on one.
+  static Strand strand_of(tcp::socket& socket) {
+    const auto executor = socket.get_executor();
+    const auto* const strand = executor.target<Strand>();
+    GH_ASSERT(strand != nullptr);
+    return *strand;
+  }
   std::shared_ptr<PtTlsConnection> shared_from_this() {
     return std::static_pointer_cast<PtTlsConnection>(SessionHost::shared_from_this());
   }

@@ -41,7 +41,7 @@ std::string whereabouts(const RadiusRequest& request) {
 }  // namespace
 
 EapPeer::EapPeer(std::shared_ptr<RadiusFront> front, std::shared_ptr<Server::Impl> server, std::uint64_t id, const RadiusRequest& first)
-    : SessionHost(server, server->io.get_executor(), whereabouts(first), first.from.address().to_string()),
+    : SessionHost(server, boost::asio::make_strand(server->io), whereabouts(first), first.from.address().to_string()),
       front_(std::move(front)), id_(id), radius_(first.settings), client_(first.client->name), station_(first.station),
       eap_(*this, first.client->attestation ? radius_->eap : radius_->eap_without_attestation, make_tls_tunnel(radius_->tls)), timer_(strand_), turn_timer_(strand_), began_(std::chrono::steady_clock::now()) {
   settings_.auth = Auth::none;

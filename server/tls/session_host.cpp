@@ -31,9 +31,9 @@ log::Level native(LogLevel level) {
 
 }  // namespace
 
-SessionHost::SessionHost(std::shared_ptr<Server::Impl> server, const asio::any_io_executor& executor, std::string address, std::string host)
+SessionHost::SessionHost(std::shared_ptr<Server::Impl> server, Strand strand, std::string address, std::string host)
     : server_(std::move(server)), settings_(*server_->current(server_->settings)), users_(server_->current(server_->users)),
-      view_(server_->current(server_->view)), work_(server_->io.get_executor()), strand_(executor),
+      view_(server_->current(server_->view)), work_(server_->io.get_executor()), strand_(std::move(strand)),
       room_timer_(strand_), address_(std::move(address)), host_(std::move(host)) {}
 
 SessionHost::~SessionHost() {

@@ -2,7 +2,6 @@
 // The base of a peer's PT-TLS connection and of a peer behind a gateway. All on the peer's strand, but doing_now().
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -46,9 +45,10 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   void trace_fact(std::string_view fact, Bytes value) override;
 
  protected:
-  using Strand = boost::asio::strand<boost::asio::any_io_executor>;
-  // The strand is one on `executor`. `address`: with its port; `host`: without.
-  SessionHost(std::shared_ptr<Server::Impl> server, const boost::asio::any_io_executor& executor, std::string address, std::string host);
+  // By its type, and not any executor: whatever goes on it would be made one anew, which allocates.
+  using Strand = boost::asio::strand<boost::asio::io_context::executor_type>;
+  // `address`: with its port; `host`: without.
+  SessionHost(std::shared_ptr<Server::Impl> server, Strand strand, std::string address, std::string host);
 
   // After anything that may have changed what the session wants.
   virtual void after() = 0;
