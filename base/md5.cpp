@@ -85,7 +85,7 @@ Md5 HmacMd5::operator()(std::initializer_list<Bytes> pieces) const {
 }
 
 // Messages side by side: word i of each in a row, one lane each.
-struct HmacMd5Lanes {
+struct Md5Lanes {
   static_assert(std::endian::native == std::endian::little, "MD5's words are little-endian");
   template <std::size_t lanes>
   struct Rows {
@@ -96,15 +96,15 @@ struct HmacMd5Lanes {
   using Block = void (*)(Rows<lanes>& state, const Rows<lanes>& words);  // of the state the first four rows
 
   template <std::size_t lanes, Block<lanes> block_of_each>
-  static void run(std::span<HmacMd5Job> jobs) {
+  static void run(std::span<Md5Job> jobs) {
     while (!jobs.empty()) {
       const std::size_t count = std::min(lanes, jobs.size());
       group<lanes, block_of_each>(jobs.first(count));
       jobs = jobs.subspan(count);
     }
   }
-  static void one_by_one(std::span<HmacMd5Job> jobs) {
-    for (HmacMd5Job& job : jobs) job.digest = (*job.key)({job.message});
+  static void one_by_one(std::span<Md5Job> jobs) {
+    for (Md5Job& job : jobs) job.digest = job.key != nullptr ? (*job.key)({job.message}) : md5({job.message});
   }
 
   template <class Vector, std::size_t lanes>
@@ -147,21 +147,22 @@ struct HmacMd5Lanes {
   }
 
  private:
-  // The end of a message: what doesn't fill a block, the mark, and the length in bits with the key's block in front.
+  // The end of a message: what doesn't fill a block, the mark, and the length in bits.
   struct Tail {
     std::array<std::byte, 2 * block> bytes{};
     std::size_t blocks = 0;
-    void end(Bytes rest, std::size_t size) {
+    void end(Bytes rest, std::size_t size) {  // of all, a key's block included
       if (!rest.empty()) std::memcpy(bytes.data(), rest.data(), rest.size());
       bytes[rest.size()] = std::byte{0x80};
       blocks = rest.size() + 1 + sizeof(std::uint64_t) <= block ? 1 : 2;
-      const std::uint64_t bits = 8 * std::uint64_t(block + size);
+      const std::uint64_t bits = 8 * std::uint64_t(size);
       std::memcpy(bytes.data() + blocks * block - sizeof bits, &bits, sizeof bits);
     }
   };
 
   template <std::size_t lanes, Block<lanes> block_of_each>
-  static void group(std::span<HmacMd5Job> jobs) {
+  static void group(std::span<Md5Job> jobs) {
+    constexpr HmacMd5::State fresh{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
     Rows<lanes> state{}, words{};
     std::array<Tail, lanes> tails;
     std::array<std::size_t, lanes> whole{};  // blocks
@@ -182,8 +183,8 @@ struct HmacMd5Lanes {
     for (std::size_t l = 0; l < jobs.size(); ++l) {
       const Bytes message = jobs[l].message;
       whole[l] = message.size() / block;
-      tails[l].end(message.subspan(whole[l] * block), message.size());
-      begin(l, jobs[l].key->inner_);
+      tails[l].end(message.subspan(whole[l] * block), message.size() + (jobs[l].key != nullptr ? block : 0));
+      begin(l, jobs[l].key != nullptr ? jobs[l].key->inner_ : fresh);
       most = std::max(most, whole[l] + tails[l].blocks);
     }
     for (std::size_t n = 0; n < most; ++n) {
@@ -195,14 +196,19 @@ struct HmacMd5Lanes {
       for (std::size_t l = 0; l < jobs.size(); ++l)
         if (n + 1 == whole[l] + tails[l].blocks) digest(l);  // what its lane does from here on is nobody's
     }
+    bool keyed = false;
     for (std::size_t l = 0; l < jobs.size(); ++l) {
+      if (jobs[l].key == nullptr) continue;
+      keyed = true;
       Tail outer;
-      outer.end(jobs[l].digest, sizeof(Md5));
+      outer.end(jobs[l].digest, block + sizeof(Md5));
       load(l, outer.bytes.data());
       begin(l, jobs[l].key->outer_);
     }
+    if (!keyed) return;
     block_of_each(state, words);
-    for (std::size_t l = 0; l < jobs.size(); ++l) digest(l);
+    for (std::size_t l = 0; l < jobs.size(); ++l)
+      if (jobs[l].key != nullptr) digest(l);
   }
 };
 
@@ -211,21 +217,21 @@ namespace {
 #ifdef __x86_64__
 using Eight = std::uint32_t __attribute__((vector_size(32)));
 using Sixteen = std::uint32_t __attribute__((vector_size(64)));
-__attribute__((target("avx2"))) void block_of_eight(HmacMd5Lanes::Rows<8>& state, const HmacMd5Lanes::Rows<8>& words) {
-  HmacMd5Lanes::rounds<Eight>(state, words);
+__attribute__((target("avx2"))) void block_of_eight(Md5Lanes::Rows<8>& state, const Md5Lanes::Rows<8>& words) {
+  Md5Lanes::rounds<Eight>(state, words);
 }
-__attribute__((target("avx512f"))) void block_of_sixteen(HmacMd5Lanes::Rows<16>& state, const HmacMd5Lanes::Rows<16>& words) {
-  HmacMd5Lanes::rounds<Sixteen>(state, words);
+__attribute__((target("avx512f"))) void block_of_sixteen(Md5Lanes::Rows<16>& state, const Md5Lanes::Rows<16>& words) {
+  Md5Lanes::rounds<Sixteen>(state, words);
 }
 #endif
 
 struct Kernels {
-  std::array<HmacMd5Kernel, 3> all{{{"one message at a time", 1, HmacMd5Lanes::one_by_one}}};
+  std::array<Md5Kernel, 3> all{{{"one message at a time", 1, Md5Lanes::one_by_one}}};
   std::size_t count = 1;
   Kernels() {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2")) all[count++] = {"AVX2, 8 messages in lanes", 8, HmacMd5Lanes::run<8, block_of_eight>};
-    if (__builtin_cpu_supports("avx512f")) all[count++] = {"AVX-512, 16 messages in lanes", 16, HmacMd5Lanes::run<16, block_of_sixteen>};
+    if (__builtin_cpu_supports("avx2")) all[count++] = {"AVX2, 8 messages in lanes", 8, Md5Lanes::run<8, block_of_eight>};
+    if (__builtin_cpu_supports("avx512f")) all[count++] = {"AVX-512, 16 messages in lanes", 16, Md5Lanes::run<16, block_of_sixteen>};
 #endif
   }
 };
@@ -236,9 +242,9 @@ const Kernels& kernels() {
 
 }  // namespace
 
-std::span<const HmacMd5Kernel> hmac_md5_kernels() { return {kernels().all.data(), kernels().count}; }
+std::span<const Md5Kernel> md5_kernels() { return {kernels().all.data(), kernels().count}; }
 
-void hmac_md5(std::span<HmacMd5Job> jobs) {
+void md5_each(std::span<Md5Job> jobs) {
   const Kernels& have = kernels();
   // A block of all lanes takes as long as one or two of one message.
   const bool few = jobs.size() < 3;

@@ -29,26 +29,26 @@ class HmacMd5 {
   Md5 operator()(std::initializer_list<Bytes> pieces) const;
 
  private:
-  friend struct HmacMd5Lanes;
+  friend struct Md5Lanes;
   using State = std::array<std::uint32_t, 4>;  // MD5's, after one block
   State inner_{}, outer_{};
 };
 
-// Of several messages at once, each with its own key. MD5 is bound by the latency of its steps: where a processor has wide
-// vectors, sixteen messages side by side take about as long as one. Any thread.
-struct HmacMd5Job {
-  const HmacMd5* key = nullptr;
+// Of several messages at once. MD5 is bound by the latency of its steps: where a processor has wide vectors, sixteen messages
+// side by side take about as long as one. Any thread.
+struct Md5Job {
+  const HmacMd5* key = nullptr;  // null: of the message alone
   Bytes message{};
   Md5 digest{};
 };
-void hmac_md5(std::span<HmacMd5Job> jobs);
+void md5_each(std::span<Md5Job> jobs);
 
 // For tests and measurements: those that this processor has; the first takes one message at a time.
-struct HmacMd5Kernel {
+struct Md5Kernel {
   std::string_view name;
   std::size_t lanes;
-  void (*run)(std::span<HmacMd5Job> jobs);  // any number
+  void (*run)(std::span<Md5Job> jobs);  // any number
 };
-std::span<const HmacMd5Kernel> hmac_md5_kernels();
+std::span<const Md5Kernel> md5_kernels();
 
 }  // namespace gatehouse

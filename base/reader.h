@@ -66,10 +66,11 @@ class Reader {
     if (!rest_.empty()) return fail("trailing bytes");
     return {};
   }
-  std::unexpected<Error> fail(std::string_view why) const {
+  // Cold, so that what succeeds is inlined: making an error is most of the code.
+  [[gnu::cold, gnu::noinline]] std::unexpected<Error> fail(std::string_view why) const {
     return std::unexpected(Error{Fault::malformed, why, spec_, at_, {}, {}});
   }
-  std::unexpected<Error> fail(Fault fault, std::string_view why) const {
+  [[gnu::cold, gnu::noinline]] std::unexpected<Error> fail(Fault fault, std::string_view why) const {
     return std::unexpected(Error{fault, why, spec_, at_, {}, {}});
   }
 

@@ -73,14 +73,14 @@ Result<ByteVector> EapClient::on_ttls(std::uint8_t, Bytes data) {
     // It waits for what we may have to say.
   } else {
     GH_TRY(const auto message, in_.add(p));
-    if (!message) return ttls::acknowledgement();
+    if (!message) return to_vector(ttls::acknowledgement);
     if (auto taken = on_tls(*message); !taken) {
       if (!error_) error_ = std::move(taken).error();
     }
   }
   ByteVector tls = tunnel_->output();
   // Also where TLS has failed: the server's Failure follows.
-  if (tls.empty()) return ttls::acknowledgement();
+  if (tls.empty()) return to_vector(ttls::acknowledgement);
   out_.begin(std::move(tls));
   return out_.next();
 }

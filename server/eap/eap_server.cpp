@@ -13,13 +13,20 @@ EapServer::EapServer(EapHost& host, const Config& config, std::unique_ptr<EapTun
     : host_(host), config_(config), tunnel_(std::move(tunnel)),
       identifier_(std::uint8_t(host.random_bytes_of(1).front())), out_(config.fragment_size) {}
 
-std::optional<ByteVector> EapServer::take_packet() { return std::exchange(packet_, std::nullopt); }
+std::optional<Bytes> EapServer::take_packet() {
+  if (!std::exchange(unsaid_, false)) return std::nullopt;
+  return packet_;
+}
 
 void EapServer::say(std::uint8_t type, Bytes data) {
   ++identifier_;
   asked_ = true;
-  packet_ = eap::packet(eap::Code::request, identifier_, type, data);
-  bytes_ += packet_->size();
+  // Most packets acknowledge a fragment: their memory is kept, and no more than that, since many wait.
+  constexpr std::size_t kept = 64;
+  if (packet_.capacity() > kept) packet_ = {};
+  eap::make_packet(packet_, eap::Code::request, identifier_, type, data);
+  unsaid_ = true;
+  bytes_ += packet_.size();
 }
 
 void EapServer::say_fragment() { say(eap::type::ttls, out_.next()); }
@@ -29,6 +36,7 @@ void EapServer::conclude(std::optional<pipeline::Recommendation> verdict) {
   stage_ = Stage::over;
   const bool admitted = verdict == pipeline::Recommendation::allow || verdict == pipeline::Recommendation::isolate;
   packet_ = admitted ? eap::success(answered_) : eap::failure(answered_);
+  unsaid_ = true;
 }
 
 void EapServer::fail_with(std::string_view why) {
@@ -45,7 +53,7 @@ bool EapServer::transport_only(Bytes packet) const {
 
 Result<void> EapServer::receive(Bytes bytes) {
   if (stage_ == Stage::over) return drop("the conversation is over");
-  if (packet_ || stage_ == Stage::status || (inner_ && inner_->waiting())) return drop("a response while the last one isn't answered");
+  if (unsaid_ || stage_ == Stage::status || (inner_ && inner_->waiting())) return drop("a response while the last one isn't answered");
   if (bytes.empty()) {
     if (stage_ != Stage::identity || asked_) return drop("EAP-Start in a conversation");
     say(eap::type::identity, {});
@@ -66,7 +74,7 @@ Result<void> EapServer::receive(Bytes bytes) {
     stage_ = Stage::handshake;
     // The gateway's request had this identifier, if it wasn't ours.
     if (!asked_) identifier_ = p.identifier;
-    say(eap::type::ttls, ttls::start());
+    say(eap::type::ttls, ttls::start);
     return {};
   }
   if (p.type == eap::type::nak) {
@@ -104,7 +112,7 @@ Result<void> EapServer::on_ttls(Bytes data) {
   }
   GH_TRY(const auto message, in_.add(p));
   if (!message) {
-    say(eap::type::ttls, ttls::acknowledgement());
+    say(eap::type::ttls, ttls::acknowledgement);
     return {};
   }
   on_message(*message);
@@ -193,7 +201,7 @@ void EapServer::advance() {
   }
   if (inner_ && inner_->waiting()) return;
   // It is the client's turn, but it can't speak unless it is asked.
-  say(eap::type::ttls, ttls::acknowledgement());
+  say(eap::type::ttls, ttls::acknowledgement);
 }
 
 void EapServer::on_password(bool good) {

@@ -47,8 +47,8 @@ class EapServer {
   void on_batch(Bytes batch);
   void on_assessed(std::optional<pipeline::Recommendation> verdict);
 
-  // The next request, or Success or Failure once over(). nullopt: the host is at work.
-  std::optional<ByteVector> take_packet();
+  // The next request, or Success or Failure once over(), once; until the next call. nullopt: the host is at work.
+  std::optional<Bytes> take_packet();
   bool over() const { return stage_ == Stage::over; }
   // Once over; block and none: the client was told so.
   std::optional<pipeline::Recommendation> verdict() const { return verdict_; }
@@ -95,7 +95,8 @@ class EapServer {
   ttls::Reassembler in_;
   std::size_t packets_ = 0, bytes_ = 0;
   std::string outer_identity_;
-  std::optional<ByteVector> packet_;
+  ByteVector packet_;         // the last one
+  bool unsaid_ = false;       // it is to be taken
   std::optional<pipeline::Recommendation> verdict_;
   std::string_view failure_;
   std::string detail_;

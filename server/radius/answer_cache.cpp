@@ -31,12 +31,31 @@ std::size_t AnswerCache::Hash::operator()(const Key& key) const {
 
 AnswerCache::AnswerCache(Limits limits) : limits_(limits), entries_(0, Hash{random_seed()}) {}
 
+AnswerCache::Entry& AnswerCache::place(const Key& key) {
+  if (spare_.empty()) {
+    const auto at = entries_.try_emplace(key).first;
+    at->second.key = &at->first;
+    return at->second;
+  }
+  Map::node_type node = std::move(spare_.back());
+  spare_.pop_back();
+  node.key() = key;
+  return entries_.insert(std::move(node)).position->second;
+}
+
 void AnswerCache::erase(Map::iterator at) {
-  const Entry& e = at->second;
+  Entry& e = at->second;
   (e.before != nullptr ? e.before->after : oldest_) = e.after;
   (e.after != nullptr ? e.after->before : newest_) = e.before;
   bytes_ -= e.packet.size();
-  entries_.erase(at);
+  // Most answers acknowledge a fragment: so much is kept of those, and of no more than are on the way at one time.
+  constexpr std::size_t most = 256, largest = 256;
+  if (spare_.size() < most && e.packet.capacity() <= largest) {
+    e.packet.clear();
+    spare_.push_back(entries_.extract(at));
+  } else {
+    entries_.erase(at);
+  }
 }
 
 void AnswerCache::trim(Clock::time_point now) {
@@ -56,9 +75,11 @@ std::variant<AnswerCache::New, AnswerCache::AtWork, AnswerCache::Answered> Answe
     }
     erase(at);
   }
-  const auto at = entries_.emplace(key, Entry{authenticator, now, {}, nullptr, newest_, nullptr}).first;
-  Entry& e = at->second;
-  e.key = &at->first;
+  Entry& e = place(key);
+  e.authenticator = authenticator;
+  e.since = now;
+  e.before = newest_;
+  e.after = nullptr;
   (newest_ != nullptr ? newest_->after : oldest_) = &e;
   newest_ = &e;
   trim(now);
@@ -69,7 +90,7 @@ void AnswerCache::answer(const Key& key, const radius::Authenticator& authentica
   const std::lock_guard lock(mutex_);
   const auto at = entries_.find(key);
   if (at == entries_.end() || at->second.authenticator != authenticator || !at->second.packet.empty()) return;
-  at->second.packet = to_vector(packet);
+  at->second.packet.assign(packet.begin(), packet.end());
   bytes_ += packet.size();
 }
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <unordered_map>
 #include <variant>
+#include <vector>
 
 #include "base/bytes.h"
 #include "server/config/address_prefix.h"
@@ -64,12 +65,14 @@ class AnswerCache {
     std::size_t operator()(const Key& key) const;
   };
   using Map = std::unordered_map<Key, Entry, Hash>;
+  Entry& place(const Key& key);
   void erase(Map::iterator at);
   void trim(Clock::time_point now);
 
   const Limits limits_;
   mutable std::mutex mutex_;
   Map entries_;                                   // guarded by mutex_
+  std::vector<Map::node_type> spare_;             // guarded by mutex_: what was forgotten gives its memory to who comes
   Entry *oldest_ = nullptr, *newest_ = nullptr;   // guarded by mutex_
   std::size_t bytes_ = 0;                         // guarded by mutex_
 };

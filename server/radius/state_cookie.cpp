@@ -1,16 +1,18 @@
 #include "server/radius/state_cookie.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
 
 #include "base/hash.h"
 #include "base/reader.h"
-#include "base/writer.h"
 
 namespace gatehouse::server {
 namespace {
 
 constexpr std::uint8_t version = 1;
-constexpr std::size_t body_size = 17;
+constexpr std::size_t conversation_at = 5, body_size = 17;
 
 }  // namespace
 
@@ -23,16 +25,26 @@ StateCookies::Tag StateCookies::tag(Bytes body, const IpAddress& client, Bytes s
   return out;
 }
 
-ByteVector StateCookies::seal(const Place& place, const IpAddress& client, Bytes secret) const {
+StateCookies::Cookie StateCookies::seal(const Place& place, const IpAddress& client, Bytes secret) const {
   static_assert(body_size + tag_size == size);
-  Writer w;
-  w.reserve_bytes(size);
-  w.put(version);
-  w.put(node_);
-  w.put(place.conversation);
-  w.put(place.round);
-  w.put_bytes(tag(w.view(), client, secret));
-  return std::move(w).take();
+  Cookie out;
+  std::byte* at = out.data();
+  const auto put = [&at](auto value) {
+    if constexpr (sizeof value > 1) value = std::byteswap(value);
+    std::memcpy(std::exchange(at, at + sizeof value), &value, sizeof value);
+  };
+  put(version);
+  put(node_);
+  put(place.conversation);
+  put(place.round);
+  const Tag made = tag(Bytes(out).first(body_size), client, secret);
+  std::copy(made.begin(), made.end(), at);
+  return out;
+}
+
+std::optional<std::uint64_t> StateCookies::conversation(Bytes state) {
+  if (state.size() != size) return std::nullopt;
+  return *Reader(state.subspan(conversation_at), "State").get<std::uint64_t>();
 }
 
 std::optional<StateCookies::Place> StateCookies::open(Bytes state, const IpAddress& client, Bytes secret) const {

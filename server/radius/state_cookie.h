@@ -4,6 +4,7 @@
 //   version (1) | node (4) | conversation (8) | round (4) | HMAC-SHA-256 over these, the address and the secret (first 16)
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -25,9 +26,12 @@ class StateCookies {
 
   // With a key and a node of its own, from the generator: what another run of the program made, this one doesn't know.
   StateCookies();
-  ByteVector seal(const Place& place, const IpAddress& client, Bytes secret) const;
+  using Cookie = std::array<std::byte, size>;
+  Cookie seal(const Place& place, const IpAddress& client, Bytes secret) const;
   // nullopt: it isn't ours, or not for this client.
   std::optional<Place> open(Bytes state, const IpAddress& client, Bytes secret) const;
+  // Whose it would be, if it is one: whoever made it.
+  static std::optional<std::uint64_t> conversation(Bytes state);
 
  private:
   static constexpr std::size_t tag_size = 16;

@@ -56,7 +56,7 @@ EapPeer::~EapPeer() {
 
 // Most packets are fragments, whose answer is a few bytes that are known at once: those are answered where they were received, unless
 // something else goes on in this conversation. What means work goes to whichever thread is free.
-void EapPeer::take(std::unique_ptr<RadiusRequest> request) {
+void EapPeer::take(RadiusRequest::Pointer request) {
   asio::dispatch(strand_, [self = self(), request = std::move(request)]() mutable {
     if (self->eap_.transport_only(request->eap)) return self->go_on(std::move(request));
     asio::post(self->strand_, [self, request = std::move(request)]() mutable { self->go_on(std::move(request)); });
@@ -67,9 +67,21 @@ void EapPeer::cut() {
   asio::post(strand_, [self = self()] { self->end(); });
 }
 
-void EapPeer::go_on(std::unique_ptr<RadiusRequest> request) {
+// Whether its State is the one that was given last, to the same client: nothing else could tell it, so it needs no other proof. Where
+// the settings were read again since, the State's own tag decides.
+bool EapPeer::answers_last(const RadiusRequest& request) const {
+  if (!request.state) return round_ == 0;
+  return round_ != 0 && request.settings == radius_ && given_.by == radius_.get() && given_.client == request.client && given_.to == request.key.address &&
+         equal_constant_time(given_.state, *request.state);
+}
+
+void EapPeer::go_on(RadiusRequest::Pointer request) {
   if (gone_) return front_->drop(*request, RadiusDrop::replayed);
-  if (request->round != round_) return front_->drop(*request, RadiusDrop::replayed);
+  if (!answers_last(*request)) {
+    const std::optional<std::uint32_t> round = request->state ? front_->round(*request) : std::optional(0U);
+    if (!round) return front_->refuse_unknown(*request);
+    if (*round != round_) return front_->drop(*request, RadiusDrop::replayed);
+  }
   if (request_) return front_->drop(*request, RadiusDrop::repeated);
   if (request->framed_mtu && *request->framed_mtu >= smallest_mtu) eap_.limit_fragments(*request->framed_mtu - link_header);
   const Result<void> taken = eap_.receive(request->eap);
@@ -118,18 +130,19 @@ void EapPeer::after() {
 
 void EapPeer::reply() {
   if (!request_) return;
-  if (auto packet = eap_.take_packet()) conclude(*std::move(packet));
+  if (const auto packet = eap_.take_packet()) conclude(*packet);
 }
 
 // Challenge, Accept or Reject.
-void EapPeer::conclude(ByteVector packet) {
-  const std::unique_ptr<RadiusRequest> held = std::exchange(request_, nullptr);
+void EapPeer::conclude(Bytes packet) {
+  const RadiusRequest::Pointer held = std::exchange(request_, nullptr);
   const RadiusRequest& request = *held;
   if (!eap_.over()) {
     last_.emplace(request.key, request.authenticator);
     radius::Builder challenge(radius::Code::access_challenge, request.key.identifier);
     challenge.add_eap(packet);
-    challenge.add(radius::type::state, front_->state(id_, ++round_, request));
+    given_ = {front_->state(id_, ++round_, request), request.key.address, request.settings.get(), request.client};
+    challenge.add(radius::type::state, given_.state);
     return front_->answer(request, std::move(challenge));
   }
   const auto verdict = eap_.verdict();
@@ -141,7 +154,7 @@ void EapPeer::conclude(ByteVector packet) {
     reply.session_timeout = lease;
   // Not beyond the end of the lease.
   if (lease_left_ && (reply.session_timeout.count() == 0 || reply.session_timeout > *lease_left_)) reply.session_timeout = *lease_left_;
-  Answering last{request, std::move(packet), std::move(reply), verdict, admits(config, verdict) && eap_.keys(), {}, 0};
+  Answering last{request, to_vector(packet), std::move(reply), verdict, admits(config, verdict) && eap_.keys(), {}, 0};
   if (!eap_.failure().empty()) last.why = ": " + std::string(eap_.failure());
   // First it is noted, then looked at again: whoever ends its trust meanwhile finds it, or it is seen here.
   if (!last.good || !admit(last, *verdict)) finish(std::move(last));

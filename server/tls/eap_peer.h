@@ -15,7 +15,7 @@ class EapPeer final : public SessionHost, public EapHost {
   ~EapPeer() override;
 
   // Any thread.
-  void take(std::unique_ptr<RadiusRequest> request);
+  void take(RadiusRequest::Pointer request);
   void cut();
   const std::string& client() const { return client_; }
 
@@ -56,7 +56,8 @@ class EapPeer final : public SessionHost, public EapHost {
   void on_password(bool good) override;
   void on_certificate(const Result<void>& good);
   Succession succeeds(const Admitted::Entry& entry) override;
-  void go_on(std::unique_ptr<RadiusRequest> request);
+  void go_on(RadiusRequest::Pointer request);
+  bool answers_last(const RadiusRequest& request) const;
   void assessed(std::optional<pipeline::Recommendation> verdict);
   CertificateNames certificate_of(const EapIdentity& identity) const;
   Leases::Standing standing(const std::string& device, const std::string& key_pin, const std::string& identity) const;
@@ -72,7 +73,7 @@ class EapPeer final : public SessionHost, public EapHost {
   bool holds(pipeline::Recommendation verdict) const;
   void take_back();
   void reply();
-  void conclude(ByteVector packet);
+  void conclude(Bytes packet);
   void finish(Answering answering);
   void arm(std::chrono::milliseconds from_now);
   void wait();
@@ -88,10 +89,18 @@ class EapPeer final : public SessionHost, public EapHost {
   std::chrono::steady_clock::time_point deadline_;
   std::optional<std::chrono::steady_clock::time_point> timed_;  // when the timer ends, deadline_ or earlier; nullopt: there is none
   const std::chrono::steady_clock::time_point began_;
-  std::unique_ptr<RadiusRequest> request_;  // that waits for its answer
+  RadiusRequest::Pointer request_;        // that waits for its answer
   std::optional<Answering> answering_;    // waits for its record
   std::optional<std::pair<AnswerCache::Key, radius::Authenticator>> last_;  // that has its answer
   std::uint32_t round_ = 0;
+  // The State of the last challenge, and to whom it was given.
+  struct Given {
+    StateCookies::Cookie state{};
+    IpAddress to{};
+    const RadiusSettings* by = nullptr;
+    const RadiusClient* client = nullptr;
+  };
+  Given given_;
   std::optional<ByteVector> batch_;  // of the session, for the endpoint
   std::optional<std::optional<pipeline::Recommendation>> verdict_;  // for the EAP conversation
   std::optional<std::chrono::seconds> lease_left_;  // the verdict is that of a lease

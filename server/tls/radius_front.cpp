@@ -65,30 +65,64 @@ struct RadiusFront::Socket {
   bool accounting = false;  // what it is for
   DatagramReceiver receiver;
   DatagramSender sender;
+  // While something is being received: kept for the next time.
+  std::vector<Arrived> arrived;
+  std::vector<std::vector<radius::Attribute>> rooms;  // for attributes
+  std::vector<radius::CheckedRequest> checked;
+  struct Answer {
+    udp::endpoint to;
+    AnswerCache::Key key;
+    radius::Authenticator authenticator{};
+  };
+  std::vector<Answer> answers;  // that leave together
+  std::vector<radius::UnsealedAnswer> unsealed;  // of answers
 };
 
-// Answers that this thread makes while it takes what came on a socket: they leave together.
+// Answers that this thread makes while it takes what came on a socket: they are sealed and leave together.
 class RadiusFront::Outbox {
  public:
-  Outbox(int socket, DatagramSender& sender) : socket_(socket), sender_(sender) { current = this; }
+  // `settings`: whose secrets are there for as long as it is.
+  Outbox(AnswerCache& cache, Socket& socket, const RadiusSettings& settings) : cache_(cache), socket_(socket), settings_(settings) { current = this; }
   ~Outbox() {
     current = nullptr;
-    if (!sender_.empty()) sender_.send(socket_);
+    send();
   }
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
-  // Of this thread and this socket; null: there is none.
-  static Outbox* of(int socket) { return current != nullptr && current->socket_ == socket ? current : nullptr; }
+  // Of this thread and this request's socket; null: there is none.
+  static Outbox* of(const RadiusRequest& request) {
+    return current != nullptr && !request.streamed && current->socket_.number == request.key.socket ? current : nullptr;
+  }
 
+  bool seals(const RadiusRequest& request) const { return request.settings.get() == &settings_; }
+  // Only what it seals.
+  void add_unsealed(const RadiusRequest& request, ByteVector packet) {
+    socket_.answers.push_back({request.from, request.key, request.authenticator});
+    socket_.unsealed.push_back({std::move(packet), request.client->secret.reveal(), request.client->keyed.get()});
+    if (socket_.answers.size() == DatagramSender::most) send();
+  }
   void add(const udp::endpoint& to, ByteVector packet) {
-    if (sender_.full()) sender_.send(socket_);
-    sender_.add(DatagramAddress(to.data(), to.size()), std::move(packet));
+    if (socket_.sender.full()) socket_.sender.send(socket_.socket.native_handle());
+    socket_.sender.add(DatagramAddress(to.data(), to.size()), std::move(packet));
   }
 
  private:
+  void send() {
+    radius::seal_answers(socket_.unsealed);
+    for (std::size_t i = 0; i < socket_.answers.size(); ++i) {
+      const Socket::Answer& one = socket_.answers[i];
+      cache_.answer(one.key, one.authenticator, socket_.unsealed[i].packet);
+      add(one.to, std::move(socket_.unsealed[i].packet));
+    }
+    socket_.answers.clear();
+    socket_.unsealed.clear();
+    if (!socket_.sender.empty()) socket_.sender.send(socket_.socket.native_handle());
+  }
+
   static thread_local Outbox* current;
-  const int socket_;
-  DatagramSender& sender_;
+  AnswerCache& cache_;
+  Socket& socket_;
+  const RadiusSettings& settings_;
 };
 thread_local RadiusFront::Outbox* RadiusFront::Outbox::current = nullptr;
 
@@ -98,6 +132,34 @@ struct RadiusFront::Listener {
   asio::steady_timer pause;
   bool tls = false;
 };
+
+namespace {
+// Of a thread. As many as may arrive at one time.
+constexpr std::size_t most_spare = 64;
+std::vector<std::unique_ptr<RadiusRequest>>& spare_requests() {
+  static thread_local std::vector<std::unique_ptr<RadiusRequest>> spare;
+  return spare;
+}
+}  // namespace
+
+RadiusRequest::Pointer RadiusRequest::make() {
+  auto& spare = spare_requests();
+  if (spare.empty()) return Pointer(new RadiusRequest);
+  Pointer out(spare.back().release());
+  spare.pop_back();
+  return out;
+}
+
+void RadiusRequest::Recycle::operator()(RadiusRequest* request) const {
+  std::unique_ptr<RadiusRequest> one(request);
+  auto& spare = spare_requests();
+  if (spare.size() >= most_spare) return;
+  ByteVector eap = std::move(one->eap);
+  eap.clear();
+  *one = RadiusRequest();
+  one->eap = std::move(eap);
+  spare.push_back(std::move(one));
+}
 
 RadiusFront::RadiusFront(std::shared_ptr<Server::Impl> server) : server_(std::move(server)) {}
 RadiusFront::~RadiusFront() = default;
@@ -344,8 +406,8 @@ void RadiusFront::receive(Socket& socket) {
   constexpr std::size_t enough = 64;
   const auto settings = this->settings();
   const int fd = socket.socket.native_handle();
-  Outbox outbox(fd, socket.sender);
-  std::vector<Arrived> arrived;
+  Outbox outbox(cache_, socket, *settings);
+  std::vector<Arrived>& arrived = socket.arrived;
   for (std::size_t taken = 0; taken < enough;) {
     const unsigned count = socket.receiver.receive(fd, [&](Bytes datagram, const DatagramAddress& address) {
       ++taken;
@@ -354,44 +416,50 @@ void RadiusFront::receive(Socket& socket) {
       std::memcpy(from.data(), &address.as, address.size);
       from.resize(address.size);
       if (auto one = read(socket, settings, datagram.first(std::min(datagram.size(), radius::max_packet + 1)), from)) arrived.push_back(*std::move(one));
-      if (arrived.size() == enough) take_authentic(arrived, !socket.accounting);
+      if (arrived.size() == enough) take_authentic(socket, arrived);
     });
-    take_authentic(arrived, !socket.accounting);
+    take_authentic(socket, arrived);
     if (count == 0) return;
   }
 }
 
 // In their order; none is left.
-void RadiusFront::take_authentic(std::vector<Arrived>& arrived, bool access) {
-  std::vector<radius::CheckedRequest> checked;
-  checked.reserve(arrived.size());
+void RadiusFront::take_authentic(Socket& socket, std::vector<Arrived>& arrived) {
+  std::vector<radius::CheckedRequest>& checked = socket.checked;
   for (const Arrived& one : arrived)
     if (one.packet.code != radius::Code::accounting_request) checked.push_back({&one.packet, one.request->client->keyed.get()});
   radius::check_requests(checked);
   auto next = checked.begin();
   for (Arrived& one : arrived) {
     if (one.packet.code != radius::Code::accounting_request && !next++->authentic) note_drop(RadiusDrop::unauthenticated, one.request->from);
-    else take(std::move(one), access);
+    else take(one, !socket.accounting);
+    socket.rooms.push_back(std::move(one.packet.attributes));
   }
   arrived.clear();
+  checked.clear();
 }
 
 std::optional<RadiusFront::Arrived> RadiusFront::read(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram,
                                                       const udp::endpoint& from) {
-  auto request = std::make_unique<RadiusRequest>();
+  auto request = RadiusRequest::make();
   request->settings = settings;
   request->key.address = address_bytes(from.address());
   request->key.port = from.port();
   request->key.socket = socket.number;
   request->from = from;
   request->client = settings->clients->find(request->key.address);
-  return read(std::move(request), datagram, !socket.accounting, socket.accounting);
+  std::vector<radius::Attribute> room;
+  if (!socket.rooms.empty()) {
+    room = std::move(socket.rooms.back());
+    socket.rooms.pop_back();
+  }
+  return read(std::move(request), datagram, !socket.accounting, socket.accounting, std::move(room));
 }
 
 bool RadiusFront::take(const std::shared_ptr<RadiusStream>& stream, Bytes packet) {
   // A connection is told apart from datagrams, and from others by its port.
   constexpr std::uint8_t of_tcp = 254, of_tls = 255;
-  auto request = std::make_unique<RadiusRequest>();
+  auto request = RadiusRequest::make();
   request->settings = settings();
   const auto& peer = stream->peer();
   request->key.address = address_bytes(peer.address());
@@ -407,17 +475,17 @@ bool RadiusFront::take(const std::shared_ptr<RadiusStream>& stream, Bytes packet
     note_drop(RadiusDrop::unauthenticated, arrived->request->from);
     return false;
   }
-  take(*std::move(arrived), true);
+  take(*arrived, true);
   return true;
 }
 
-std::optional<RadiusFront::Arrived> RadiusFront::read(std::unique_ptr<RadiusRequest> request, Bytes bytes, bool access, bool accounting) {
+std::optional<RadiusFront::Arrived> RadiusFront::read(RadiusRequest::Pointer request, Bytes bytes, bool access, bool accounting, std::vector<radius::Attribute> room) {
   const auto drop = [&](RadiusDrop why) {
     note_drop(why, request->from);
     return std::nullopt;
   };
   if (request->client == nullptr) return drop(RadiusDrop::client);
-  auto packet = radius::parse_packet(bytes);
+  auto packet = radius::parse_packet(bytes, std::move(room));
   if (!packet) return drop(RadiusDrop::malformed);
   const bool status = packet->code == radius::Code::status_server, told = packet->code == radius::Code::accounting_request;
   if (!status && !(access && packet->code == radius::Code::access_request) && !(accounting && told)) return drop(RadiusDrop::code);
@@ -425,8 +493,7 @@ std::optional<RadiusFront::Arrived> RadiusFront::read(std::unique_ptr<RadiusRequ
   return Arrived{std::move(request), *std::move(packet)};
 }
 
-// An authentic one. `access`: where it came is asked for access, too.
-void RadiusFront::take(Arrived arrived, bool access) {
+void RadiusFront::take(Arrived& arrived, bool access) {
   auto& request = arrived.request;
   const radius::Packet* const packet = &arrived.packet;
   const udp::endpoint from = request->from;
@@ -484,16 +551,15 @@ std::optional<Admitted::Entry> RadiusFront::recall(std::string_view session) con
 }
 
 // New and authentic.
-void RadiusFront::access(std::unique_ptr<RadiusRequest> request, const radius::Packet& packet) {
+void RadiusFront::access(RadiusRequest::Pointer request, const radius::Packet& packet) {
   server_->counted.radius_access_requests.add();
-  auto eap = radius::eap_message(packet);
-  if (!eap) return drop(*request, RadiusDrop::malformed);
-  if (!*eap) {
+  const auto tunnelled = radius::eap_message(packet, request->eap);
+  if (!tunnelled) return drop(*request, RadiusDrop::malformed);
+  if (!*tunnelled) {
     // PAP or CHAP without a tunnel: nothing that could prove a state.
     radius::Builder answer(radius::Code::access_reject, request->key.identifier);
     return this->answer(*request, std::move(answer));
   }
-  request->eap = **std::move(eap);
   request->framed_mtu = packet.number(radius::type::framed_mtu);
   request->user = packet.text(radius::type::user_name);
   request->station = packet.text(radius::type::calling_station_id);
@@ -509,14 +575,20 @@ void RadiusFront::access(std::unique_ptr<RadiusRequest> request, const radius::P
     if (!peer) return drop(*request, RadiusDrop::limit);
     return peer->take(std::move(request));
   }
-  const auto place = cookies_.open(*state, request->key.address, request->client->secret.reveal());
-  const auto peer = place ? find(place->conversation) : nullptr;
+  // Whether it is authentic is for the conversation to see, which knows what it gave last.
+  const auto conversation = StateCookies::conversation(*state);
+  const auto peer = conversation ? find(*conversation) : nullptr;
   if (!peer) return refuse_unknown(*request);
-  request->round = place->round;
+  std::copy(state->begin(), state->end(), request->state.emplace().begin());
   peer->take(std::move(request));
 }
 
-// Forged, of another run of the program, or of a conversation that is over (spec part 1a §3.3).
+std::optional<std::uint32_t> RadiusFront::round(const RadiusRequest& request) const {
+  const auto place = cookies_.open(*request.state, request.key.address, request.client->secret.reveal());
+  if (!place) return std::nullopt;
+  return place->round;
+}
+
 void RadiusFront::refuse_unknown(const RadiusRequest& request) {
   radius::Builder answer(radius::Code::access_reject, request.key.identifier);
   const auto packet = eap::parse_packet(request.eap);
@@ -600,13 +672,13 @@ void RadiusFront::close() {
   for (const auto& stream : streams) stream->close("the server stops");
 }
 
-ByteVector RadiusFront::state(std::uint64_t conversation, std::uint32_t round, const RadiusRequest& request) const {
+StateCookies::Cookie RadiusFront::state(std::uint64_t conversation, std::uint32_t round, const RadiusRequest& request) const {
   return cookies_.seal({conversation, round}, request.key.address, request.client->secret.reveal());
 }
 
 void RadiusFront::answer(const RadiusRequest& request, radius::Builder answer) {
   for (const ByteVector& proxy : request.proxy_states) answer.add(radius::type::proxy_state, proxy);
-  auto packet = std::move(answer).finish_answer(request.authenticator, request.client->secret.reveal(), *request.client->keyed);
+  auto packet = std::move(answer).finish_unsealed(request.authenticator);
   if (!packet) {
     log::write(log::Level::error, {}, "RADIUS answer to " + text(request.from) + ": " + packet.error().text());
     cache_.forget(request.key, request.authenticator);
@@ -617,8 +689,11 @@ void RadiusFront::answer(const RadiusRequest& request, radius::Builder answer) {
     case radius::Code::access_challenge: server_->counted.radius_challenges.add(); break;
     default: server_->counted.radius_rejects.add(); break;
   }
-  cache_.answer(request.key, request.authenticator, *packet);
-  send(request, *std::move(packet));
+  if (Outbox* const outbox = Outbox::of(request); outbox != nullptr && outbox->seals(request)) return outbox->add_unsealed(request, *std::move(packet));
+  radius::UnsealedAnswer one{*std::move(packet), request.client->secret.reveal(), request.client->keyed.get()};
+  radius::seal_answers({&one, 1});
+  cache_.answer(request.key, request.authenticator, one.packet);
+  send(request, std::move(one.packet));
 }
 
 void RadiusFront::drop(const RadiusRequest& request, RadiusDrop why) {
@@ -633,8 +708,8 @@ void RadiusFront::send(const RadiusRequest& request, ByteVector packet) {
     if (const auto stream = request.stream.lock()) stream->send(std::move(packet));
     return;
   }
+  if (Outbox* const outbox = Outbox::of(request)) return outbox->add(request.from, std::move(packet));
   const int socket = sockets_[request.key.socket]->socket.native_handle();
-  if (Outbox* const outbox = Outbox::of(socket)) return outbox->add(request.from, std::move(packet));
   (void)::sendto(socket, packet.data(), packet.size(), MSG_DONTWAIT, request.from.data(), socklen_t(request.from.size()));
 }
 

@@ -68,7 +68,15 @@ struct RadiusRequest {
   std::optional<std::uint32_t> nas_port;
   std::weak_ptr<RadiusStream> stream;  // that it came on, where it isn't UDP
   bool streamed = false;
-  std::uint32_t round = 0;             // of its State
+  // Its State, of this conversation if it is one of this server's; nullopt: a conversation begins.
+  std::optional<StateCookies::Cookie> state;
+
+  // One comes with each packet, and its memory goes to the next.
+  struct Recycle {
+    void operator()(RadiusRequest* request) const;
+  };
+  using Pointer = std::unique_ptr<RadiusRequest, Recycle>;
+  static Pointer make();
 };
 
 class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
@@ -83,7 +91,11 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   void drop(const RadiusRequest& request, metrics::RadiusDrop why);
   // The answer to this one has arrived.
   void forget(const AnswerCache::Key& key, const radius::Authenticator& authenticator) { cache_.forget(key, authenticator); }
-  ByteVector state(std::uint64_t conversation, std::uint32_t round, const RadiusRequest& request) const;
+  StateCookies::Cookie state(std::uint64_t conversation, std::uint32_t round, const RadiusRequest& request) const;
+  // Of its State; nullopt: this client wasn't given that.
+  std::optional<std::uint32_t> round(const RadiusRequest& request) const;
+  // Its State is forged, of another run of the program, or of a conversation that is over (spec part 1a §3.3).
+  void refuse_unknown(const RadiusRequest& request);
   // The conversation is over.
   void remove(std::uint64_t conversation);
 
@@ -132,18 +144,17 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   void receive(Socket& socket);
   // A request that is read and, but for accounting, not yet known to be authentic.
   struct Arrived {
-    std::unique_ptr<RadiusRequest> request;
+    RadiusRequest::Pointer request;
     radius::Packet packet;
   };
   std::optional<Arrived> read(Socket& socket, const std::shared_ptr<const RadiusSettings>& settings, Bytes datagram, const boost::asio::ip::udp::endpoint& from);
-  std::optional<Arrived> read(std::unique_ptr<RadiusRequest> request, Bytes packet, bool access, bool accounting);
-  void take_authentic(std::vector<Arrived>& arrived, bool access);
-  // Whether it was authentic, and of a kind that is served here.
-  void take(Arrived arrived, bool access);
+  std::optional<Arrived> read(RadiusRequest::Pointer request, Bytes packet, bool access, bool accounting, std::vector<radius::Attribute> room = {});
+  void take_authentic(Socket& socket, std::vector<Arrived>& arrived);
+  // An authentic one. `access`: where it came is asked for access, too.
+  void take(Arrived& arrived, bool access);
   void account(const RadiusRequest& request, const radius::Packet& packet);
   std::optional<Admitted::Entry> recall(std::string_view session) const;
-  void access(std::unique_ptr<RadiusRequest> request, const radius::Packet& packet);
-  void refuse_unknown(const RadiusRequest& request);
+  void access(RadiusRequest::Pointer request, const radius::Packet& packet);
   void send(const RadiusRequest& request, ByteVector packet);
   void note_drop(metrics::RadiusDrop why, const boost::asio::ip::udp::endpoint& from);
   std::shared_ptr<EapPeer> find(std::uint64_t conversation);

@@ -50,25 +50,27 @@ TEST(Md5, SideBySideIsAsOneByOne) {
     for (std::byte& b : key) b = std::byte(random());
     keys.push_back(std::make_unique<HmacMd5>(key));
   }
-  for (const HmacMd5Kernel& kernel : hmac_md5_kernels()) {
+  for (const Md5Kernel& kernel : md5_kernels()) {
     SCOPED_TRACE(kernel.name);
     for (std::size_t count = 0; count <= 2 * kernel.lanes + 1; ++count) {
       std::vector<ByteVector> messages(count);
-      std::vector<HmacMd5Job> jobs;
+      std::vector<Md5Job> jobs;
       for (ByteVector& message : messages) {
         message.resize(random() % (random() % 4 == 0 ? 1300 : 130));
         for (std::byte& b : message) b = std::byte(random());
-        jobs.push_back({keys[random() % keys.size()].get(), message, {}});
+        // Some of the message alone.
+        jobs.push_back({random() % 3 == 0 ? nullptr : keys[random() % keys.size()].get(), message, {}});
       }
       kernel.run(jobs);
-      for (const HmacMd5Job& job : jobs) EXPECT_EQ(job.digest, (*job.key)({job.message})) << job.message.size() << " bytes";
+      for (const Md5Job& job : jobs) EXPECT_EQ(job.digest, job.key != nullptr ? (*job.key)({job.message}) : md5({job.message})) << job.message.size() << " bytes";
     }
     for (std::size_t size = 0; size <= 200; ++size) {
       const ByteVector message(size, std::byte{7});
-      HmacMd5Job jobs[] = {{keys[2].get(), message, {}}, {keys[3].get(), {}, {}}};
+      Md5Job jobs[] = {{keys[2].get(), message, {}}, {keys[3].get(), {}, {}}, {nullptr, message, {}}};
       kernel.run(std::span(jobs));
       EXPECT_EQ(jobs[0].digest, (*keys[2])({message})) << size << " bytes";
       EXPECT_EQ(jobs[1].digest, (*keys[3])({}));
+      EXPECT_EQ(jobs[2].digest, md5({message})) << size << " bytes";
     }
   }
 }

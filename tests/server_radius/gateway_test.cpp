@@ -201,7 +201,7 @@ TEST_F(RadiusGatewayTest, AStateThatIsntTheClientsOwnIsRejected) {
     radius::Authenticator random{};
     fill_random(random);
     radius::Builder b(radius::Code::access_request, identifier);
-    b.add_eap(eap::packet(eap::Code::response, 77, eap::type::ttls, ttls::acknowledgement()));
+    b.add_eap(eap::packet(eap::Code::response, 77, eap::type::ttls, ttls::acknowledgement));
     b.add(radius::type::state, with_state);
     udp.send(*std::move(b).finish_request(random, secret));
     const ByteVector bytes = udp.receive();
@@ -288,7 +288,7 @@ TEST_F(RadiusGatewayTest, FragmentsThatOverlapOrNeverEndEndInFailure) {
     }
     // An alert may come first.
     for (int n = 0; n < 3 && !one->over(); ++n) {
-      one->next() = eap::packet(eap::Code::response, std::uint8_t(one->answer()->eap[1]), eap::type::ttls, ttls::acknowledgement());
+      one->next() = eap::packet(eap::Code::response, std::uint8_t(one->answer()->eap[1]), eap::type::ttls, ttls::acknowledgement);
       ASSERT_TRUE(one->step());
     }
     ASSERT_TRUE(one->over()) << to_hex(row.back());

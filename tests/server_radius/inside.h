@@ -72,7 +72,7 @@ class InsidePeer {
         BIO_write(in_, (*whole)->data(), int((*whole)->size()));
         return **whole;
       }
-      data = ttls::acknowledgement();
+      data = to_vector(ttls::acknowledgement);
     }
     return std::nullopt;
   }
@@ -107,7 +107,7 @@ class InsidePeer {
   // The server says no more than it has to, an alert at most; then it refuses, and gives nothing away with that.
   testing::AssertionResult ends_in_refusal() {
     for (int n = 0; n < 3 && !over(); ++n)
-      if (!ask(eap::packet(eap::Code::response, identifier(), eap::type::ttls, ttls::acknowledgement()))) break;
+      if (!ask(eap::packet(eap::Code::response, identifier(), eap::type::ttls, ttls::acknowledgement))) break;
     if (!over()) return testing::AssertionFailure() << "the conversation goes on";
     if (answer_->code != radius::Code::access_reject) return testing::AssertionFailure() << "no Access-Reject";
     if (answer_->eap.empty() || answer_->eap.front() != std::byte(eap::Code::failure)) return testing::AssertionFailure() << "no EAP-Failure";

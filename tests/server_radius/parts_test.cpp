@@ -121,14 +121,14 @@ TEST(StateCookies, NobodyElseCanMakeOne) {
   const StateCookies ours, others;
   const IpAddress client = ip("192.0.2.7");
   const Bytes secret = as_bytes("a secret");
-  const ByteVector state = ours.seal({7, 3}, client, secret);
+  const StateCookies::Cookie state = ours.seal({7, 3}, client, secret);
   EXPECT_EQ(state.size(), StateCookies::size);
   EXPECT_EQ(ours.open(state, client, secret), (StateCookies::Place{7, 3}));
   EXPECT_FALSE(others.open(state, client, secret));
   EXPECT_FALSE(ours.open(state, ip("192.0.2.8"), secret));
   EXPECT_FALSE(ours.open(state, client, as_bytes("b secret")));
   for (std::size_t bit = 0; bit < state.size() * 8; ++bit) {
-    ByteVector forged = state;
+    ByteVector forged = to_vector(state);
     forged[bit / 8] ^= std::byte(1U << (bit % 8));
     EXPECT_FALSE(ours.open(forged, client, secret)) << bit;
   }

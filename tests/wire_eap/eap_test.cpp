@@ -18,8 +18,8 @@ ByteVector hex(std::string_view text) {
 }
 
 TEST(Eap, TheWorkedPacketsAreWhatWeWriteAndRead) {
-  EXPECT_EQ(eap::packet(eap::Code::request, 1, eap::type::ttls, ttls::start()), hex("01 01 00 06 15 20"));
-  EXPECT_EQ(eap::packet(eap::Code::response, 0x5c, eap::type::ttls, ttls::acknowledgement()), hex("02 5c 00 06 15 00"));
+  EXPECT_EQ(eap::packet(eap::Code::request, 1, eap::type::ttls, ttls::start), hex("01 01 00 06 15 20"));
+  EXPECT_EQ(eap::packet(eap::Code::response, 0x5c, eap::type::ttls, ttls::acknowledgement), hex("02 5c 00 06 15 00"));
   EXPECT_EQ(eap::packet(eap::Code::request, 0x5c, eap::type::pt_eap, pteap::start()), hex("01 5c 00 06 36 81"));
   EXPECT_EQ(ttls::eap_avp(hex("01 5c 00 06 36 81")), hex("00 00 00 4f 40 00 00 0e 01 5c 00 06 36 81 00 00"));
   EXPECT_EQ(eap::packet(eap::Code::response, 0x5c, eap::type::pt_eap, pteap::message(hex("02 00 00 01 00 00 00 08"))),

@@ -49,16 +49,21 @@ Result<Packet> parse_packet(Bytes bytes) {
   return out;
 }
 
-ByteVector packet(Code code, std::uint8_t identifier, std::uint8_t type, Bytes data) {
+void make_packet(ByteVector& out, Code code, std::uint8_t identifier, std::uint8_t type, Bytes data) {
   GH_ASSERT(data.size() <= max_packet - typed_header_size);
-  Writer w;
-  w.reserve_bytes(typed_header_size + data.size());
-  w.put(std::uint8_t(code));
-  w.put(identifier);
-  w.put(std::uint16_t(typed_header_size + data.size()));
-  w.put(type);
-  w.put_bytes(data);
-  return std::move(w).take();
+  const std::size_t size = typed_header_size + data.size();
+  const std::array header{std::byte(code), std::byte(identifier), std::byte(size >> 8), std::byte(size), std::byte(type)};
+  static_assert(header.size() == typed_header_size);
+  out.clear();
+  out.reserve(size);
+  out.insert(out.end(), header.begin(), header.end());
+  out.insert(out.end(), data.begin(), data.end());
+}
+
+ByteVector packet(Code code, std::uint8_t identifier, std::uint8_t type, Bytes data) {
+  ByteVector out;
+  make_packet(out, code, identifier, type, data);
+  return out;
 }
 
 ByteVector success(std::uint8_t identifier) { return verdict(Code::success, identifier); }

@@ -32,6 +32,8 @@ struct Packet {
 Result<Packet> parse_packet(Bytes bytes);
 // Data up to 65,530 bytes.
 ByteVector packet(Code code, std::uint8_t identifier, std::uint8_t type, Bytes data);
+// The same into memory that is there.
+void make_packet(ByteVector& into, Code code, std::uint8_t identifier, std::uint8_t type, Bytes data);
 ByteVector success(std::uint8_t identifier);
 ByteVector failure(std::uint8_t identifier);
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view spec = "RFC 2865 3", spec_eap = "RFC 3579 3.1", spec_keys = "RFC 2548 2.4";
 constexpr std::size_t authenticator_at = 4, block = 16, message_authenticator_size = 18;
+constexpr std::size_t message_authenticator_at = header_size + 2;  // of what is built here: it is the first attribute's value
 constexpr Authenticator zeros{};
 
 std::size_t count(const Packet& packet, std::uint8_t type) {
@@ -66,7 +67,7 @@ std::optional<std::uint32_t> Packet::number(std::uint8_t wanted) const {
   return *Reader(*value, spec).get<std::uint32_t>();
 }
 
-Result<Packet> parse_packet(Bytes datagram) {
+Result<Packet> parse_packet(Bytes datagram, std::vector<Attribute> room) {
   Reader all(datagram.first(std::min(datagram.size(), max_packet)), spec);
   Packet out;
   GH_TRY(const auto code, all.get<std::uint8_t>());
@@ -78,7 +79,9 @@ Result<Packet> parse_packet(Bytes datagram) {
   std::copy(authenticator.begin(), authenticator.end(), out.authenticator.begin());
   GH_TRY(Reader attributes, all.sub(length - header_size));
   out.whole = datagram.first(length);
-  out.attributes.reserve(32);
+  room.clear();
+  room.reserve(32);
+  out.attributes = std::move(room);
   bool authenticated = false;
   while (!attributes.empty()) {
     Attribute a;
@@ -104,7 +107,7 @@ bool authentic_request(const Packet& packet, Bytes secret) { return authentic_re
 void check_requests(std::span<CheckedRequest> requests) {
   // As they are but for zeros in Message-Authenticator's place, one behind the other.
   ByteVector covered;
-  std::vector<HmacMd5Job> jobs;
+  std::vector<Md5Job> jobs;
   std::vector<CheckedRequest*> asked;
   std::size_t size = 0;
   for (const CheckedRequest& one : requests) size += one.packet->whole.size();
@@ -122,7 +125,7 @@ void check_requests(std::span<CheckedRequest> requests) {
     jobs.push_back({one.secret, Bytes(covered).subspan(begin), {}});
     asked.push_back(&one);
   }
-  hmac_md5(jobs);
+  md5_each(jobs);
   for (std::size_t i = 0; i < jobs.size(); ++i)
     asked[i]->authentic = equal_constant_time(jobs[i].digest, *asked[i]->packet->find(type::message_authenticator));
 }
@@ -139,23 +142,30 @@ bool authentic_answer(const Packet& packet, const Authenticator& request, Bytes 
 }
 
 Result<std::optional<ByteVector>> eap_message(const Packet& packet) {
+  ByteVector out;
+  GH_TRY(const bool there, eap_message(packet, out));
+  if (!there) return std::nullopt;
+  return out;
+}
+
+Result<bool> eap_message(const Packet& packet, ByteVector& out) {
+  out.clear();
   const auto is_eap = [](const Attribute& a) { return a.type == type::eap_message; };
   const auto first = std::find_if(packet.attributes.begin(), packet.attributes.end(), is_eap);
-  if (first == packet.attributes.end()) return std::nullopt;
+  if (first == packet.attributes.end()) return false;
   const auto last = std::find_if_not(first, packet.attributes.end(), is_eap);
   if (std::any_of(last, packet.attributes.end(), is_eap))
     return fail(Fault::malformed, "EAP-Message attributes aren't consecutive", spec_eap);
   std::size_t size = 0;
   for (auto a = first; a != last; ++a) size += a->value.size();
-  ByteVector out;
   out.reserve(size);
   for (auto a = first; a != last; ++a) out.insert(out.end(), a->value.begin(), a->value.end());
   constexpr std::size_t eap_header = 4;
-  if (out.empty()) return out;
+  if (out.empty()) return true;
   if (out.size() < eap_header) return fail(Fault::malformed, "EAP packet shorter than its header", spec_eap);
   if (*Reader(Bytes(out).subspan(2), spec_eap).get<std::uint16_t>() != out.size())
     return fail(Fault::malformed, "EAP-Message attributes aren't as long as the EAP packet", spec_eap);
-  return out;
+  return true;
 }
 
 Builder::Builder(Code code, std::uint8_t identifier) {
@@ -208,32 +218,57 @@ void Builder::add_eap(Bytes packet) {
   }
 }
 
-Result<ByteVector> Builder::finish(const Authenticator& for_message, const HmacMd5& secret) {
+Result<ByteVector> Builder::finish_unsealed(const Authenticator& request) && {
   if (!good_ || w_.size() > max_packet) return fail(Fault::limit, "RADIUS packet longer than it may be", spec);
   ByteVector out = std::move(w_).take();
   out[2] = std::byte(out.size() >> 8);
   out[3] = std::byte(out.size());
-  std::copy(for_message.begin(), for_message.end(), out.begin() + authenticator_at);
-  const Md5 made = secret({out});
-  std::copy(made.begin(), made.end(), out.begin() + header_size + 2);
+  std::copy(request.begin(), request.end(), out.begin() + authenticator_at);
   return out;
 }
 
 Result<ByteVector> Builder::finish_answer(const Authenticator& request, Bytes secret) && {
-  return std::move(*this).finish_answer(request, secret, HmacMd5(secret));
+  GH_TRY(ByteVector out, std::move(*this).finish_unsealed(request));
+  const HmacMd5 keyed(secret);
+  UnsealedAnswer one{std::move(out), secret, &keyed};
+  seal_answers({&one, 1});
+  return std::move(one.packet);
 }
 
-Result<ByteVector> Builder::finish_answer(const Authenticator& request, Bytes secret, const HmacMd5& keyed) && {
-  GH_TRY(ByteVector out, finish(request, keyed));
-  const Md5 made = md5({out, secret});
-  std::copy(made.begin(), made.end(), out.begin() + authenticator_at);
+Result<ByteVector> Builder::finish_request(const Authenticator& random, Bytes secret) && {
+  GH_TRY(ByteVector out, std::move(*this).finish_unsealed(random));
+  const Md5 made = hmac_md5(secret, {out});
+  std::copy(made.begin(), made.end(), out.begin() + message_authenticator_at);
   return out;
 }
 
-Result<ByteVector> Builder::finish_request(const Authenticator& random, Bytes secret) && { return finish(random, HmacMd5(secret)); }
-
 Result<ByteVector> Builder::finish_signed_request(Bytes secret) && {
   return std::move(*this).finish_answer(zeros, secret);
+}
+
+void seal_answers(std::span<UnsealedAnswer> answers) {
+  constexpr std::size_t at_once = 64;
+  for (; !answers.empty(); answers = answers.subspan(std::min(answers.size(), at_once))) {
+    const auto these = answers.first(std::min(answers.size(), at_once));
+    std::array<Md5Job, at_once> room;
+    const std::span<Md5Job> jobs(room.data(), these.size());
+    for (std::size_t i = 0; i < these.size(); ++i) jobs[i] = {these[i].keyed, these[i].packet, {}};
+    md5_each(jobs);
+    for (std::size_t i = 0; i < these.size(); ++i) {
+      UnsealedAnswer& one = these[i];
+      std::copy(jobs[i].digest.begin(), jobs[i].digest.end(), one.packet.begin() + message_authenticator_at);
+      // The response authenticator is over the secret behind the packet, which stays there for no longer than that.
+      one.packet.insert(one.packet.end(), one.secret.begin(), one.secret.end());
+      jobs[i] = {nullptr, one.packet, {}};
+    }
+    md5_each(jobs);
+    for (std::size_t i = 0; i < these.size(); ++i) {
+      UnsealedAnswer& one = these[i];
+      wipe(std::span(one.packet).last(one.secret.size()));
+      one.packet.resize(one.packet.size() - one.secret.size());
+      std::copy(jobs[i].digest.begin(), jobs[i].digest.end(), one.packet.begin() + authenticator_at);
+    }
+  }
 }
 
 ByteVector hide_key(Bytes key, std::uint16_t salt, const Authenticator& request, Bytes secret) {

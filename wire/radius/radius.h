@@ -8,6 +8,8 @@
 //   answer.add_eap(request);
 //   answer.add(radius::type::state, state);
 //   send(*std::move(answer).finish_answer(packet->authenticator, secret));
+//
+// Where many come together, their authenticators are checked and made side by side: check_requests(), seal_answers().
 #pragma once
 
 #include <array>
@@ -78,8 +80,9 @@ struct Packet {
 };
 
 // Length 20 to 4,096 and within the datagram, whose rest is padding; each attribute 2 bytes or more and inside;
-// Message-Authenticator 18 bytes and there once at most; State at least 3. Any code.
-Result<Packet> parse_packet(Bytes datagram);
+// Message-Authenticator 18 bytes and there once at most; State at least 3. Any code. `room`: for the attributes, from an earlier
+// packet: what was in it is gone.
+Result<Packet> parse_packet(Bytes datagram, std::vector<Attribute> room = {});
 
 // Access-Request and Status-Server: exactly one Message-Authenticator, and right (spec part 1a §3.2: in every request,
 // whatever it asks for). Constant time.
@@ -102,6 +105,8 @@ bool authentic_answer(const Packet& packet, const Authenticator& request, Bytes 
 // EAP-Message attributes, put together: nullopt where there are none. They have to be consecutive, and as long as the EAP
 // packet says (RFC 3579 section 3.1); of an EAP-Start, which has no packet, the result is empty.
 Result<std::optional<ByteVector>> eap_message(const Packet& packet);
+// The same into memory that is there; false: there are none.
+Result<bool> eap_message(const Packet& packet, ByteVector& into);
 
 // Builds a packet with Message-Authenticator as its first attribute. What doesn't fit makes finish_…() fail.
 class Builder {
@@ -117,19 +122,25 @@ class Builder {
 
   // Fault::limit: it would be longer than a packet may be.
   Result<ByteVector> finish_answer(const Authenticator& request, Bytes secret) &&;
-  // `keyed`: of the same secret.
-  Result<ByteVector> finish_answer(const Authenticator& request, Bytes secret, const HmacMd5& keyed) &&;
+  // The answer but for its authenticators, which seal_answers() makes.
+  Result<ByteVector> finish_unsealed(const Authenticator& request) &&;
   // An Access-Request or Status-Server with a random authenticator.
   Result<ByteVector> finish_request(const Authenticator& random, Bytes secret) &&;
   // A request whose authenticator is made with the secret: Disconnect, CoA, accounting.
   Result<ByteVector> finish_signed_request(Bytes secret) &&;
 
  private:
-  Result<ByteVector> finish(const Authenticator& for_message, const HmacMd5& secret);
-
   Writer w_;
   bool good_ = true;
 };
+
+struct UnsealedAnswer {
+  ByteVector packet;  // of Builder::finish_unsealed(); sealed afterwards
+  Bytes secret;
+  const HmacMd5* keyed = nullptr;  // of the same secret
+};
+// Message-Authenticator and the response authenticator of each (RFC 3579 section 3.2, RFC 2865 section 3).
+void seal_answers(std::span<UnsealedAnswer> answers);
 
 // RFC 2548 section 2.4: the attribute's value behind vendor type and length. `salt`: its first bit is set here; each salt of
 // a packet has to be another one.

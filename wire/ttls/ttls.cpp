@@ -29,9 +29,6 @@ Result<Packet> parse_packet(Bytes data) {
   return out;
 }
 
-ByteVector start() { return {std::byte(start_flag)}; }
-ByteVector acknowledgement() { return {std::byte{0}}; }
-
 void Fragmenter::begin(ByteVector message) {
   GH_ASSERT(!pending());
   message_ = std::move(message);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -24,8 +25,7 @@ struct Packet {
 };
 // Version 0. Errors: protocol for another one.
 Result<Packet> parse_packet(Bytes data);
-ByteVector start();
-ByteVector acknowledgement();
+inline constexpr std::array<std::byte, 1> start{std::byte{0x20}}, acknowledgement{};
 
 // Cuts a message into packets of at most `largest` bytes with their EAP header. Length is said in every first packet.
 class Fragmenter {
