@@ -104,7 +104,13 @@ struct Md5Lanes {
     }
   }
   static void one_by_one(std::span<Md5Job> jobs) {
-    for (Md5Job& job : jobs) job.digest = job.key != nullptr ? (*job.key)({job.message}) : md5({job.message});
+    static constexpr Md5 zeros{};
+    for (Md5Job& job : jobs) {
+      const bool hole = job.zeros_at != Md5Job::none;
+      const std::size_t at = hole ? job.zeros_at : job.message.size();
+      const auto pieces = {job.message.first(at), Bytes(zeros).first(hole ? zeros.size() : 0), job.message.subspan(at + (hole ? zeros.size() : 0))};
+      job.digest = job.key != nullptr ? (*job.key)(pieces) : md5(pieces);
+    }
   }
 
   template <class Vector, std::size_t lanes>
@@ -170,6 +176,12 @@ struct Md5Lanes {
     const auto begin = [&](std::size_t lane, const HmacMd5::State& from) {
       for (std::size_t i = 0; i < from.size(); ++i) state.of[i][lane] = from[i];
     };
+    // `at`: in the message.
+    const auto fill_zeros = [&](const Md5Job& job, std::size_t at, std::span<std::byte> bytes) {
+      if (job.zeros_at == Md5Job::none) return;
+      const std::size_t first = std::max(job.zeros_at, at), last = std::min(job.zeros_at + sizeof(Md5), at + bytes.size());
+      if (first < last) std::memset(bytes.data() + (first - at), 0, last - first);
+    };
     const auto load = [&](std::size_t lane, const std::byte* from) {
       std::uint32_t all[16];
       std::memcpy(all, from, sizeof all);
@@ -184,13 +196,18 @@ struct Md5Lanes {
       const Bytes message = jobs[l].message;
       whole[l] = message.size() / block;
       tails[l].end(message.subspan(whole[l] * block), message.size() + (jobs[l].key != nullptr ? block : 0));
+      fill_zeros(jobs[l], whole[l] * block, std::span(tails[l].bytes).first(message.size() % block));
       begin(l, jobs[l].key != nullptr ? jobs[l].key->inner_ : fresh);
       most = std::max(most, whole[l] + tails[l].blocks);
     }
     for (std::size_t n = 0; n < most; ++n) {
       for (std::size_t l = 0; l < jobs.size(); ++l) {
-        if (n < whole[l]) load(l, jobs[l].message.data() + n * block);
-        else if (n < whole[l] + tails[l].blocks) load(l, tails[l].bytes.data() + (n - whole[l]) * block);
+        if (n < whole[l]) {
+          std::array<std::byte, block> bytes;
+          std::memcpy(bytes.data(), jobs[l].message.data() + n * block, block);
+          fill_zeros(jobs[l], n * block, bytes);
+          load(l, bytes.data());
+        } else if (n < whole[l] + tails[l].blocks) load(l, tails[l].bytes.data() + (n - whole[l]) * block);
       }
       block_of_each(state, words);
       for (std::size_t l = 0; l < jobs.size(); ++l)

@@ -37,8 +37,10 @@ class HmacMd5 {
 // Of several messages at once. MD5 is bound by the latency of its steps: where a processor has wide vectors, sixteen messages
 // side by side take about as long as one. Any thread.
 struct Md5Job {
+  static constexpr std::size_t none = std::size_t(-1);
   const HmacMd5* key = nullptr;  // null: of the message alone
   Bytes message{};
+  std::size_t zeros_at = none;   // sixteen bytes of it that count as zeros: where a digest stands that isn't covered by itself
   Md5 digest{};
 };
 void md5_each(std::span<Md5Job> jobs);

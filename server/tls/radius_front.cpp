@@ -560,15 +560,34 @@ void RadiusFront::access(RadiusRequest::Pointer request, const radius::Packet& p
     radius::Builder answer(radius::Code::access_reject, request->key.identifier);
     return this->answer(*request, std::move(answer));
   }
-  request->framed_mtu = packet.number(radius::type::framed_mtu);
-  request->user = packet.text(radius::type::user_name);
-  request->station = packet.text(radius::type::calling_station_id);
-  request->gateway = packet.text(radius::type::nas_identifier);
-  request->accounting = packet.text(radius::type::acct_session_id);
-  request->nas_port = packet.number(radius::type::nas_port);
-  for (const std::uint8_t type : {radius::type::nas_ip_address, radius::type::nas_ipv6_address})
-    if (const auto address = packet.find(type); address && request->nas_address.empty()) request->nas_address = to_vector(*address);
-  const auto state = packet.find(radius::type::state);
+  std::optional<Bytes> state;
+  Bytes address;
+  // The first of each counts.
+  const auto text = [](std::string& to, Bytes value) {
+    if (to.empty()) to = as_text(value);
+  };
+  const auto number = [](std::optional<std::uint32_t>& to, Bytes value) {
+    if (!to && value.size() == 4) to = *Reader(value, "RFC 2865 5").get<std::uint32_t>();
+  };
+  for (const auto& [type, value] : packet.attributes) {
+    switch (type) {
+      case radius::type::state:
+        if (!state) state = value;
+        break;
+      case radius::type::framed_mtu: number(request->framed_mtu, value); break;
+      case radius::type::nas_port: number(request->nas_port, value); break;
+      case radius::type::user_name: text(request->user, value); break;
+      case radius::type::calling_station_id: text(request->station, value); break;
+      case radius::type::nas_identifier: text(request->gateway, value); break;
+      case radius::type::acct_session_id: text(request->accounting, value); break;
+      case radius::type::nas_ip_address: address = value; break;
+      case radius::type::nas_ipv6_address:
+        if (address.empty()) address = value;
+        break;
+      default: break;
+    }
+  }
+  request->nas_address = to_vector(address);
   if (!state) {
     if (draining_ || server_->behind) return drop(*request, RadiusDrop::load);
     const auto peer = begin(*request);

@@ -84,17 +84,23 @@ Result<Packet> parse_packet(Bytes datagram, std::vector<Attribute> room) {
   out.attributes = std::move(room);
   bool authenticated = false;
   while (!attributes.empty()) {
-    Attribute a;
-    GH_TRY(a.type, attributes.get<std::uint8_t>());
-    GH_TRY(const std::size_t size, attributes.get<std::uint8_t>());
-    if (size < 2) return attributes.fail("attribute shorter than its header");
-    GH_TRY(a.value, attributes.take(size - 2));
-    if (a.type == type::message_authenticator) {
+    // Of each packet a dozen: looked at where they are, before the reader passes them.
+    const Bytes rest = attributes.rest();
+    const std::size_t size = rest.size() < 2 ? 0 : std::size_t(rest[1]);
+    if (size < 2) {
+      GH_CHECK(attributes.skip(std::min<std::size_t>(rest.size(), 1)));
+      GH_CHECK(attributes.skip(1));
+      return attributes.fail("attribute shorter than its header");
+    }
+    const auto kind = std::uint8_t(rest[0]);
+    attributes.pass(2);
+    GH_TRY(const Bytes value, attributes.take(size - 2));
+    if (kind == type::message_authenticator) {
       if (size != message_authenticator_size) return attributes.fail("Message-Authenticator isn't 18 bytes");
       if (std::exchange(authenticated, true)) return attributes.fail("more than one Message-Authenticator");
     }
-    if (a.type == type::state && a.value.empty()) return attributes.fail("empty State");
-    out.attributes.push_back(a);
+    if (kind == type::state && value.empty()) return attributes.fail("empty State");
+    out.attributes.push_back({kind, value});
   }
   return out;
 }
@@ -105,29 +111,24 @@ bool authentic_request(const Packet& packet, const HmacMd5& secret) {
 bool authentic_request(const Packet& packet, Bytes secret) { return authentic_request(packet, HmacMd5(secret)); }
 
 void check_requests(std::span<CheckedRequest> requests) {
-  // As they are but for zeros in Message-Authenticator's place, one behind the other.
-  ByteVector covered;
-  std::vector<Md5Job> jobs;
-  std::vector<CheckedRequest*> asked;
-  std::size_t size = 0;
-  for (const CheckedRequest& one : requests) size += one.packet->whole.size();
-  covered.reserve(size);  // so that nothing moves
-  jobs.reserve(requests.size());
-  asked.reserve(requests.size());
-  for (CheckedRequest& one : requests) {
-    one.authentic = false;
-    const Bytes whole = one.packet->whole;
-    const auto value = one.packet->find(type::message_authenticator);
-    if (!value || value->size() != block) continue;
-    const std::size_t begin = covered.size();
-    covered.insert(covered.end(), whole.begin(), whole.end());
-    std::memset(covered.data() + begin + (value->data() - whole.data()), 0, block);
-    jobs.push_back({one.secret, Bytes(covered).subspan(begin), {}});
-    asked.push_back(&one);
+  constexpr std::size_t at_once = 64;
+  for (; !requests.empty(); requests = requests.subspan(std::min(requests.size(), at_once))) {
+    const auto these = requests.first(std::min(requests.size(), at_once));
+    std::array<Md5Job, at_once> jobs;
+    std::array<CheckedRequest*, at_once> asked{};
+    std::size_t count = 0;
+    for (CheckedRequest& one : these) {
+      one.authentic = false;
+      const Bytes whole = one.packet->whole;
+      const auto value = one.packet->find(type::message_authenticator);
+      if (!value || value->size() != block) continue;
+      jobs[count] = {one.secret, whole, std::size_t(value->data() - whole.data()), {}};
+      asked[count++] = &one;
+    }
+    md5_each(std::span(jobs).first(count));
+    for (std::size_t i = 0; i < count; ++i)
+      asked[i]->authentic = equal_constant_time(jobs[i].digest, jobs[i].message.subspan(jobs[i].zeros_at, block));
   }
-  md5_each(jobs);
-  for (std::size_t i = 0; i < jobs.size(); ++i)
-    asked[i]->authentic = equal_constant_time(jobs[i].digest, *asked[i]->packet->find(type::message_authenticator));
 }
 
 bool authentic_accounting(const Packet& packet, Bytes secret) {
@@ -252,14 +253,14 @@ void seal_answers(std::span<UnsealedAnswer> answers) {
     const auto these = answers.first(std::min(answers.size(), at_once));
     std::array<Md5Job, at_once> room;
     const std::span<Md5Job> jobs(room.data(), these.size());
-    for (std::size_t i = 0; i < these.size(); ++i) jobs[i] = {these[i].keyed, these[i].packet, {}};
+    for (std::size_t i = 0; i < these.size(); ++i) jobs[i] = {these[i].keyed, these[i].packet};
     md5_each(jobs);
     for (std::size_t i = 0; i < these.size(); ++i) {
       UnsealedAnswer& one = these[i];
       std::copy(jobs[i].digest.begin(), jobs[i].digest.end(), one.packet.begin() + message_authenticator_at);
       // The response authenticator is over the secret behind the packet, which stays there for no longer than that.
       one.packet.insert(one.packet.end(), one.secret.begin(), one.secret.end());
-      jobs[i] = {nullptr, one.packet, {}};
+      jobs[i] = {nullptr, one.packet};
     }
     md5_each(jobs);
     for (std::size_t i = 0; i < these.size(); ++i) {
