@@ -6,6 +6,7 @@
 //   w.fill(length, std::uint32_t(w.size()));
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <cstdint>
@@ -26,7 +27,11 @@ class Writer {
   Bytes view() const { return out_; }
   ByteVector take() && { return std::move(out_); }
   void clear() { out_.clear(); }  // keeps its memory
-  void reserve_bytes(std::size_t n) { out_.reserve(out_.size() + n); }
+  // As often as one likes: what is written behind one another is moved no more often than without.
+  void reserve_bytes(std::size_t n) {
+    const std::size_t needed = out_.size() + n;
+    if (needed > out_.capacity()) out_.reserve(std::max(needed, out_.size() == 0 ? needed : 2 * out_.capacity()));
+  }
 
   template <std::unsigned_integral T, std::endian Order = std::endian::big>
   void put(T v) {

@@ -74,7 +74,7 @@ Result<ByteVector> EapClient::on_ttls(std::uint8_t, Bytes data) {
   } else {
     GH_TRY(const auto message, in_.add(p));
     if (!message) return to_vector(ttls::acknowledgement);
-    if (auto taken = on_tls(*message); !taken) {
+    if (auto taken = on_tls(message->joined()); !taken) {
       if (!error_) error_ = std::move(taken).error();
     }
   }

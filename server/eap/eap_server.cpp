@@ -119,7 +119,7 @@ Result<void> EapServer::on_ttls(Bytes data) {
   return {};
 }
 
-void EapServer::on_message(Bytes tls) {
+void EapServer::on_message(const ttls::Reassembler::Message& tls) {
   auto taken = tunnel_->receive(tls);
   if (taken && stage_ == Stage::handshake && tunnel_->established()) on_established();
   if (stage_ == Stage::over || stage_ == Stage::status) return;

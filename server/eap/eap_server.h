@@ -73,7 +73,7 @@ class EapServer {
     over,
   };
   Result<void> on_ttls(Bytes data);
-  void on_message(Bytes tls);
+  void on_message(const ttls::Reassembler::Message& tls);
   void on_established();
   void begin_inner();
   Result<void> hear();

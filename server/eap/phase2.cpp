@@ -50,13 +50,20 @@ Result<void> EapPhase2::receive(Bytes plaintext) {
   }
   GH_TRY(const ttls::Avps avps, ttls::parse_avps(plaintext));
   if (avps.used != plaintext.size()) return refuse("an AVP isn't whole");
-  ByteVector eap;
+  Bytes eap;
+  ByteVector joined;  // of several; one is taken where it lies
   std::optional<std::string> user;
   std::optional<Secret> password;
   for (const ttls::Avp& a : avps.all) {
     if (a.vendor == 0 && a.code == ttls::avp::eap_message) {
       if (eap.size() + a.data.size() > eap::max_packet) return refuse("EAP packet in AVPs longer than it may be");
-      eap.insert(eap.end(), a.data.begin(), a.data.end());
+      if (eap.empty()) {
+        eap = a.data;
+        continue;
+      }
+      if (joined.empty()) joined = to_vector(eap);
+      joined.insert(joined.end(), a.data.begin(), a.data.end());
+      eap = joined;
     } else if (a.vendor == 0 && a.code == ttls::avp::user_name && !user) {
       user = std::string(as_text(a.data));
     } else if (a.vendor == 0 && a.code == ttls::avp::user_password && !password) {

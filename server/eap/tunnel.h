@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "base/x509.h"
 #include "server/eap/resumption.h"
+#include "wire/ttls/ttls.h"
 
 namespace gatehouse::server {
 
@@ -20,7 +21,7 @@ class EapTunnel {
   virtual ~EapTunnel() = default;
   // A whole message of the peer's; the handshake goes as far as it can. Errors are final, and what output() has then is an
   // alert for the peer.
-  virtual Result<void> receive(Bytes tls) = 0;
+  virtual Result<void> receive(const ttls::Reassembler::Message& tls) = 0;
   virtual bool established() const = 0;
   // All plaintext that has come.
   virtual Result<ByteVector> read() = 0;

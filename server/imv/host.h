@@ -79,6 +79,8 @@ class Host {
   // For traces (docs/formats/trace.md); nothing is made of them where nobody listens. Each PT-TLS message in order, with
   // its header; of one that is refused or that nobody reads, as much of it as there is. Facts may be secret.
   virtual void trace_message(Direction, Bytes) {}
+  // Whether it is; where not, nobody need make a message for it.
+  virtual bool traces() const { return true; }
   virtual void trace_fact(std::string_view, Bytes) {}
   void trace_fact(std::string_view fact, std::string_view text) { trace_fact(fact, as_bytes(text)); }
 };

@@ -86,12 +86,11 @@ std::variant<AnswerCache::New, AnswerCache::AtWork, AnswerCache::Answered> Answe
   return New{};
 }
 
-void AnswerCache::answer(const Key& key, const radius::Authenticator& authenticator, Bytes packet) {
-  const std::lock_guard lock(mutex_);
-  const auto at = entries_.find(key);
-  if (at == entries_.end() || at->second.authenticator != authenticator || !at->second.packet.empty()) return;
+void AnswerCache::Answers::add(const Key& key, const radius::Authenticator& authenticator, Bytes packet) {
+  const auto at = cache_.entries_.find(key);
+  if (at == cache_.entries_.end() || at->second.authenticator != authenticator || !at->second.packet.empty()) return;
   at->second.packet.assign(packet.begin(), packet.end());
-  bytes_ += packet.size();
+  cache_.bytes_ += packet.size();
 }
 
 void AnswerCache::forget(const Key& key, const radius::Authenticator& authenticator) {

@@ -44,7 +44,17 @@ class AnswerCache {
 
   // A new one is at work from now on; one with another authenticator takes the place of the one before.
   std::variant<New, AtWork, Answered> take(const Key& key, const radius::Authenticator& authenticator, Clock::time_point now);
-  void answer(const Key& key, const radius::Authenticator& authenticator, Bytes packet);
+  void answer(const Key& key, const radius::Authenticator& authenticator, Bytes packet) { Answers(*this).add(key, authenticator, packet); }
+  // Several at one time: others wait while it is there.
+  class Answers {
+   public:
+    explicit Answers(AnswerCache& cache) : cache_(cache), lock_(cache.mutex_) {}
+    void add(const Key& key, const radius::Authenticator& authenticator, Bytes packet);
+
+   private:
+    AnswerCache& cache_;
+    const std::lock_guard<std::mutex> lock_;
+  };
   // It won't be answered, or its answer has arrived.
   void forget(const Key& key, const radius::Authenticator& authenticator);
   std::size_t requests() const;

@@ -53,6 +53,7 @@ void Session::pump() {
 
 // Traces have batches in PT-TLS messages, whatever carried them.
 void Session::send_message(pttls::Type type, Bytes value) {
+  if (carrier_ == Carrier::pt_eap && !host_.traces()) return host_.send(to_vector(value));
   Writer w;
   pttls::append_message(w, type, next_identifier_++, value);
   host_.trace_message(Direction::server_to_client, w.view());
@@ -62,9 +63,11 @@ void Session::send_message(pttls::Type type, Bytes value) {
 
 void Session::take_batch(Bytes batch) {
   GH_ASSERT(carrier_ == Carrier::pt_eap && wants_data());
-  Writer w;
-  pttls::append_message(w, pttls::Type::pb_tnc_batch, next_received_++, batch);
-  host_.trace_message(Direction::client_to_server, w.view());
+  if (host_.traces()) {
+    Writer w;
+    pttls::append_message(w, pttls::Type::pb_tnc_batch, next_received_++, batch);
+    host_.trace_message(Direction::client_to_server, w.view());
+  }
   on_batch(batch);
 }
 

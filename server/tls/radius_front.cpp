@@ -109,11 +109,12 @@ class RadiusFront::Outbox {
  private:
   void send() {
     radius::seal_answers(socket_.unsealed);
-    for (std::size_t i = 0; i < socket_.answers.size(); ++i) {
-      const Socket::Answer& one = socket_.answers[i];
-      cache_.answer(one.key, one.authenticator, socket_.unsealed[i].packet);
-      add(one.to, std::move(socket_.unsealed[i].packet));
+    // First they are remembered: what is sent again meets them.
+    if (!socket_.answers.empty()) {
+      AnswerCache::Answers answers(cache_);
+      for (std::size_t i = 0; i < socket_.answers.size(); ++i) answers.add(socket_.answers[i].key, socket_.answers[i].authenticator, socket_.unsealed[i].packet);
     }
+    for (std::size_t i = 0; i < socket_.answers.size(); ++i) add(socket_.answers[i].to, std::move(socket_.unsealed[i].packet));
     socket_.answers.clear();
     socket_.unsealed.clear();
     if (!socket_.sender.empty()) socket_.sender.send(socket_.socket.native_handle());

@@ -42,6 +42,7 @@ class SessionHost : public Host, public std::enable_shared_from_this<SessionHost
   void error(Direction direction, std::optional<pttls::ErrorCode> code) override;
   void error(Direction direction, std::optional<pbtnc::ErrorCode> code) override;
   void trace_message(Direction direction, Bytes whole) override;
+  bool traces() const override { return recording_ != nullptr; }
   void trace_fact(std::string_view fact, Bytes value) override;
 
  protected:

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
+#include <utility>
 
 #include "base/hash.h"
 #include "server/tls/tls_sessions.h"
@@ -18,20 +20,48 @@ constexpr std::size_t keys_size = 128;
 // TLS reads out of the message that has come and writes into the one that goes out, without anything in between: OpenSSL's own memory
 // BIOs copy both ways, and keep the size of the largest message for the rest of the conversation.
 struct Wire {
-  Bytes in;
+  Bytes in, last;                      // what is being read, and what comes last
+  std::span<const ByteVector> pieces;  // between them
   ByteVector out;
+
+  void begin(const ttls::Reassembler::Message& message) {
+    in = {};
+    pieces = message.kept;
+    last = message.last;
+  }
+  bool empty() const { return left() == 0; }
+  std::size_t left() const {
+    std::size_t size = in.size() + last.size();
+    for (const ByteVector& piece : pieces) size += piece.size();
+    return size;
+  }
+  std::size_t read(std::span<std::byte> to) {
+    std::size_t done = 0;
+    while (done < to.size()) {
+      if (in.empty() && !pieces.empty()) {
+        in = pieces.front();
+        pieces = pieces.subspan(1);
+      } else if (in.empty()) {
+        in = std::exchange(last, {});
+        if (in.empty()) break;
+      }
+      const Bytes some = in.first(std::min(in.size(), to.size() - done));
+      if (!some.empty()) std::memcpy(to.data() + done, some.data(), some.size());
+      done += some.size();
+      in = in.subspan(some.size());
+    }
+    return done;
+  }
 };
 
 int read_wire(BIO* bio, char* to, std::size_t size, std::size_t* done) {
   Wire& wire = *static_cast<Wire*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
-  *done = std::min(size, wire.in.size());
+  *done = wire.read(std::as_writable_bytes(std::span(to, size)));
   if (*done == 0) {
     BIO_set_retry_read(bio);
     return 0;
   }
-  std::memcpy(to, wire.in.data(), *done);
-  wire.in = wire.in.subspan(*done);
   return 1;
 }
 
@@ -77,12 +107,12 @@ class TlsTunnel final : public EapTunnel {
   TlsTunnel& operator=(const TlsTunnel&) = delete;
 
   // TLS takes all of it, unless it fails: what there is of a record that isn't whole is in buffers of its own.
-  Result<void> receive(Bytes tls) override {
+  Result<void> receive(const ttls::Reassembler::Message& tls) override {
     if (!ssl_) return fail(Fault::environment, "TLS can't begin");
-    wire_.in = tls;
+    wire_.begin(tls);
     auto taken = established_ ? Result<void>() : shake_hands();
     if (taken && established_ && read_) read_ = read_now();
-    wire_.in = {};
+    wire_.begin({});
     return taken;
   }
   bool established() const override { return established_; }
@@ -147,8 +177,8 @@ class TlsTunnel final : public EapTunnel {
   Result<ByteVector> read_now() {
     constexpr std::size_t smallest = 64, largest = 16'384;  // to read at once; largest: of a record
     ByteVector out = std::move(*read_);
-    out.reserve(out.size() + wire_.in.size() + smallest);  // plaintext is shorter
-    while (!wire_.in.empty() || SSL_has_pending(ssl_.get()) == 1) {
+    out.reserve(out.size() + wire_.left() + smallest);  // plaintext is shorter
+    while (!wire_.empty() || SSL_has_pending(ssl_.get()) == 1) {
       const std::size_t at = out.size(), room = std::clamp(out.capacity() - at, smallest, largest);
       out.resize(at + room);
       ERR_clear_error();

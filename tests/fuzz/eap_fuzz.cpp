@@ -43,14 +43,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto message = in.add(*p);
     if (!message) break;
     if (*message) {
-      expect((*message)->size() <= ttls::max_message);
-      if ((*message)->empty()) continue;
+      const ByteVector joined = (*message)->joined();
+      expect(joined.size() <= ttls::max_message);
+      if (joined.empty()) continue;
       ttls::Fragmenter out(64);
       ttls::Reassembler back;
-      out.begin(**message);
+      out.begin(joined);
       std::optional<ByteVector> whole;
-      while (out.pending()) whole = *back.add(*ttls::parse_packet(out.next()));
-      expect(whole && *whole == **message);
+      while (out.pending()) {
+        const ByteVector fragment = out.next();
+        if (const auto got = *back.add(*ttls::parse_packet(fragment))) whole = got->joined();
+      }
+      expect(whole && *whole == joined);
     }
   }
   return 0;

@@ -1,9 +1,12 @@
 // Many requests of one gateway's at once, which the kernel hands over together where it can: each has its answer.
+#include <algorithm>
 #include <map>
 
 #include "base/datagrams.h"
 #include "base/descriptor.h"
 #include "tests/server_radius/peer.h"
+#include "wire/eap/eap.h"
+#include "wire/ttls/ttls.h"
 
 namespace gatehouse::test {
 namespace {
@@ -59,7 +62,14 @@ TEST_P(RadiusBurst, EachRequestHasItsOwnAnswer) {
   for (std::size_t i = 0; i < many; ++i) {
     radius::Authenticator random{};
     fill_random(random);
-    radius::Builder request(radius::Code::status_server, std::uint8_t(i));
+    // Some ask for access with a State that nobody gave: their refusals are sealed side by side.
+    const bool forged = i % 3 != 0;
+    radius::Builder request(forged ? radius::Code::access_request : radius::Code::status_server, std::uint8_t(i));
+    if (forged) {
+      request.add_eap(eap::packet(eap::Code::response, std::uint8_t(i), eap::type::ttls, ttls::acknowledgement));
+      request.add(radius::type::state, ByteVector(33, std::byte(i)));
+      for (std::size_t n = 0; n < i % 4; ++n) request.add_text(radius::type::proxy_state, std::string(1 + 20 * n, 'p'));
+    }
     // Some are longer, so that not all of them are of one size.
     if (i % 7 == 0) request.add_text(radius::type::nas_identifier, std::string(i % 50, 'n'));
     ByteVector bytes = *std::move(request).finish_request(random, burst_secret);
@@ -82,7 +92,14 @@ TEST_P(RadiusBurst, EachRequestHasItsOwnAnswer) {
     EXPECT_EQ(packet->whole.size(), answer.size());
     const auto at = asked.find(packet->identifier);
     ASSERT_NE(at, asked.end()) << "two answers, or none was asked for: " << int(packet->identifier);
-    EXPECT_EQ(packet->code, radius::Code::access_accept);
+    const bool forged = packet->identifier % 3 != 0;
+    EXPECT_EQ(packet->code, forged ? radius::Code::access_reject : radius::Code::access_accept);
+    if (forged) {
+      const auto eap = radius::eap_message(*packet);
+      ASSERT_TRUE(eap && *eap);
+      EXPECT_EQ(**eap, eap::failure(packet->identifier));
+      EXPECT_EQ(std::count_if(packet->attributes.begin(), packet->attributes.end(), [](const auto& a) { return a.type == radius::type::proxy_state; }), packet->identifier % 4);
+    }
     EXPECT_TRUE(radius::authentic_answer(*packet, at->second, burst_secret, true));
     asked.erase(at);
   }

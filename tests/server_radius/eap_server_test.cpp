@@ -32,9 +32,10 @@ class EapConversation : public testing::Test {
     return listen();
   }
   std::optional<ByteVector> listen() {
-    auto packet = server->take_packet();
-    if (packet) identifier = std::uint8_t((*packet)[1]);
-    return packet;
+    const auto packet = server->take_packet();
+    if (!packet) return std::nullopt;
+    identifier = std::uint8_t((*packet)[1]);
+    return to_vector(*packet);
   }
   // Inside the tunnel.
   std::optional<eap::Packet> tell(Bytes avps) {

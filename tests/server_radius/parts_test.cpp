@@ -132,7 +132,11 @@ TEST(StateCookies, NobodyElseCanMakeOne) {
     forged[bit / 8] ^= std::byte(1U << (bit % 8));
     EXPECT_FALSE(ours.open(forged, client, secret)) << bit;
   }
-  for (std::size_t n = 0; n < state.size(); ++n) EXPECT_FALSE(ours.open(Bytes(state).first(n), client, secret));
+  for (std::size_t n = 0; n < state.size(); ++n) {
+    EXPECT_FALSE(ours.open(Bytes(state).first(n), client, secret));
+    EXPECT_FALSE(StateCookies::conversation(Bytes(state).first(n)));
+  }
+  EXPECT_EQ(StateCookies::conversation(state), 7U);
 }
 
 TEST(AnswerCache, TellsNewAtWorkAndAnsweredApart) {

@@ -15,7 +15,8 @@ class PlainTunnel final : public server::EapTunnel {
  public:
   explicit PlainTunnel(std::string subject = {}, bool good = true, std::shared_ptr<server::Resumable> before = nullptr, std::shared_ptr<server::Resumable>* kept = nullptr)
       : subject_(std::move(subject)), good_(good), before_(std::move(before)), kept_(kept) {}
-  Result<void> receive(Bytes tls) override {
+  Result<void> receive(const ttls::Reassembler::Message& message) override {
+    const ByteVector tls = message.joined();
     if (!good_) {
       out_ = to_vector(as_bytes("alert"));
       return fail(Fault::denied, "TLS handshake failed");

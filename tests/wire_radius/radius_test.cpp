@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <tuple>
+#include <memory>
 #include <vector>
 
 #include "base/hash.h"
@@ -175,6 +176,30 @@ TEST(Radius, RequestsThatCameTogetherAreToldApart) {
   check_requests(requests);
   for (std::size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(requests[i].authentic, expected[i]) << i;
   check_requests({});
+}
+
+// As each by itself, for clients with different secrets.
+TEST(Radius, AnswersAreSealedSideBySide) {
+  const ByteVector secrets[] = {to_vector(secret), ByteVector(100, std::byte{3}), ByteVector{}};
+  std::vector<std::unique_ptr<HmacMd5>> keys;
+  for (const ByteVector& one : secrets) keys.push_back(std::make_unique<HmacMd5>(one));
+  std::vector<UnsealedAnswer> answers;
+  std::vector<ByteVector> expected;
+  for (std::size_t i = 0; i < 150; ++i) {
+    const auto made = [i] {
+      Builder b(Code::access_challenge, std::uint8_t(i));
+      b.add_eap(ByteVector(i * 7, std::byte(i)));
+      return b;
+    };
+    const Authenticator of{std::byte(i), std::byte{1}};
+    const std::size_t whose = i % std::size(secrets);
+    expected.push_back(*made().finish_answer(of, secrets[whose]));
+    answers.push_back({*made().finish_unsealed(of), secrets[whose], keys[whose].get()});
+    EXPECT_TRUE(authentic_answer(*parse_packet(expected.back()), of, secrets[whose], true));
+  }
+  seal_answers(answers);
+  for (std::size_t i = 0; i < answers.size(); ++i) EXPECT_EQ(answers[i].packet, expected[i]) << i;
+  seal_answers({});
 }
 
 TEST(Radius, PaddingBehindThePacketIsIgnored) {

@@ -114,6 +114,7 @@ bool Builder::add(std::uint8_t flags, std::uint32_t vendor, std::uint32_t type, 
   for (const Bytes part : parts) size += part.size();
   if (limit_ < message_header_size || size > limit_ - message_header_size) return false;
   if (size > room()) close();
+  open_.reserve_bytes((open_.size() == 0 ? message_header_size : 0) + size);
   if (open_.size() == 0) {
     open_.put(std::uint8_t{1});
     open_.put24(0);

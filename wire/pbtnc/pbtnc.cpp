@@ -179,6 +179,7 @@ std::string description(const PbError& e) {
 }
 
 void append_message(Writer& w, bool noskip, std::uint32_t vendor, std::uint32_t kind, Bytes value) {
+  w.reserve_bytes(message_header_size + value.size());
   w.put(std::uint8_t(noskip ? 0x80 : 0));
   w.put24(vendor);
   w.put(kind);

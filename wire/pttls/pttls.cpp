@@ -151,6 +151,7 @@ Ruling rule(Role receiver, Phase phase, const Header& h) {
 }
 
 void append_message(Writer& w, Type type, std::uint32_t identifier, Bytes value) {
+  w.reserve_bytes(header_size + value.size());
   w.put(std::uint8_t{0});
   w.put24(0);
   w.put(std::uint32_t(type));

@@ -56,7 +56,7 @@ ByteVector Fragmenter::next() {
 
 // A message may be said to be longer than it is only once, and no fragment may be empty: a peer that sends those never
 // ends.
-Result<std::optional<ByteVector>> Reassembler::add(const Packet& p) {
+Result<std::optional<Reassembler::Message>> Reassembler::add(const Packet& p) {
   const auto refuse = [](std::string_view why) { return fail(Fault::protocol, why, spec); };
   if (p.start) return refuse("Start from the client");
   if (p.length && (*p.length < p.data.size() || *p.length > max_message)) return refuse("message length out of its range");
@@ -76,11 +76,14 @@ Result<std::optional<ByteVector>> Reassembler::add(const Packet& p) {
     return std::nullopt;
   }
   if (size_ + p.data.size() != expected_) return refuse("fragments fall short of the message's length");
-  ByteVector whole;
-  whole.reserve(expected_);
-  for (const ByteVector& piece : std::exchange(pieces_, {})) whole.insert(whole.end(), piece.begin(), piece.end());
-  whole.insert(whole.end(), p.data.begin(), p.data.end());
-  return std::optional(std::move(whole));
+  return Message{std::exchange(pieces_, {}), p.data};
+}
+
+ByteVector Reassembler::Message::joined() const {
+  ByteVector out;
+  for (const ByteVector& piece : kept) out.insert(out.end(), piece.begin(), piece.end());
+  out.insert(out.end(), last.begin(), last.end());
+  return out;
 }
 
 // Many wait half way, and none is to take more than what it has sent.

@@ -48,8 +48,14 @@ class Fragmenter {
 // Puts the peer's fragments together, in bounds. Errors are final.
 class Reassembler {
  public:
+  // In its pieces, which are read one behind the other.
+  struct Message {
+    std::vector<ByteVector> kept;
+    Bytes last;  // of the packet that ended it
+    ByteVector joined() const;
+  };
   // nullopt: more fragments are to come, and this one is to be acknowledged. Not for acknowledgements.
-  Result<std::optional<ByteVector>> add(const Packet& packet);
+  Result<std::optional<Message>> add(const Packet& packet);
   bool pending() const { return pending_; }
 
  private:
