@@ -69,8 +69,9 @@ class InsidePeer {
       const auto whole = answer.add(*packet);
       if (!whole) return std::nullopt;
       if (*whole) {
-        BIO_write(in_, (*whole)->data(), int((*whole)->size()));
-        return **whole;
+        ByteVector tls = (*whole)->joined();
+        BIO_write(in_, tls.data(), int(tls.size()));
+        return tls;
       }
       data = to_vector(ttls::acknowledgement);
     }

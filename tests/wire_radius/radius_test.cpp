@@ -1,8 +1,8 @@
 // RADIUS packets against the worked examples (spec part 1a §6.4), and what malformed ones get.
 #include <gtest/gtest.h>
 
-#include <tuple>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "base/hash.h"
