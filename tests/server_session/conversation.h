@@ -36,6 +36,9 @@ ByteVector bytes(std::initializer_list<unsigned> list);
 class World {
  public:
   explicit World(unsigned threads = 2, std::size_t proved_bytes = std::size_t(64) << 20);
+  // Whose state store, in folder/state, is somebody else's.
+  struct WithoutState {};
+  explicit World(WithoutState, unsigned threads = 2, std::size_t proved_bytes = std::size_t(64) << 20);
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
