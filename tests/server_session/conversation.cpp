@@ -414,9 +414,13 @@ void Machine::reboot(ByteVector other) {
 }
 
 Machine machine(endpoint::KeyAlgorithm kind) {
-  Machine m;
-  auto key = endpoint::SigningKey::generate(kind);
+  const auto key = [kind]() -> Result<std::shared_ptr<const endpoint::SigningKey>> {
+    if (kind == endpoint::KeyAlgorithm::ecc) return endpoint::SigningKey::generate(kind);
+    static const auto rsa = endpoint::SigningKey::generate(endpoint::KeyAlgorithm::rsassa);
+    return rsa ? endpoint::SigningKey::from_pem((*rsa)->pem(), kind) : rsa;
+  }();
   EXPECT_TRUE(key);
+  Machine m;
   m.tpm = std::make_unique<endpoint::SoftwareTpm>(*key);
   m.log = file(interop("evidence/base/binary_bios_measurements"));
   m.reboot(file(interop("evidence/base/binary_runtime_measurements")));

@@ -131,6 +131,7 @@ struct Machine {
   // Another boot with this list.
   void reboot(ByteVector other);
 };
+// Each has a key of its own, but those with RSA: making one takes longer than a conversation, so a program has one.
 Machine machine(endpoint::KeyAlgorithm kind = endpoint::KeyAlgorithm::ecc);
 
 // A reference of the recorded evidence: its path and SHA-256.
