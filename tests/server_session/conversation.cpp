@@ -12,6 +12,7 @@
 #include "refdb/store/builder.h"
 #include "refdb/store/open.h"
 #include "server/evidence/again.h"
+#include "tests/folder.h"
 
 namespace gatehouse::test {
 
@@ -32,7 +33,7 @@ ByteVector bytes(std::initializer_list<unsigned> list) {
 namespace {
 
 // The rows of the recorded evidence, as one package for each package name.
-std::shared_ptr<const refdb::View> references_in(const std::string& path) {
+void make_references(const std::string& path) {
   auto builder = refdb::Builder::open(path);
   EXPECT_TRUE(builder) << builder.error().text();
   std::map<std::string, refdb::ReferencePackage> packages;
@@ -55,21 +56,52 @@ std::shared_ptr<const refdb::View> references_in(const std::string& path) {
   }
   for (auto& [_, p] : packages) EXPECT_TRUE(builder->add(std::move(p)));
   EXPECT_TRUE(builder->publish());
+}
+// Made once: each world has a copy of its own, which costs a tenth.
+std::shared_ptr<const refdb::View> references_in(const std::string& path) {
+  static const Folder made;
+  static const std::string original = [] {
+    make_references(made / "refdb");
+    return made / "refdb";
+  }();
+  std::filesystem::copy(original, path, std::filesystem::copy_options::recursive);
   auto view = refdb::open_view(path);
   EXPECT_TRUE(view) << view.error().text();
   return view ? *view : nullptr;
 }
 
+// What is made of a log or a list, once for each that comes again: most tests have the same ones.
+template <class Made>
+class MadeOnce {
+ public:
+  explicit MadeOnce(Made (*make)(Bytes)) : make_(make) {}
+  Made operator()(Bytes bytes) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [of, made] : made_)
+      if (equal(of, bytes)) return made;
+    if (made_.size() == 8) made_.pop_front();
+    return made_.emplace_back(to_vector(bytes), make_(bytes)).second;
+  }
+
+ private:
+  Made (*make_)(Bytes);
+  std::mutex mutex_;
+  std::deque<std::pair<ByteVector, Made>> made_;
+};
+
 }  // namespace
 
-World::World(unsigned threads, std::size_t proved_bytes) {
+World::World(unsigned threads, std::size_t proved_bytes) : World(WithoutState(), threads, proved_bytes) {
+  auto opened = server::State::open({.path = folder / "state", .create = true});
+  EXPECT_TRUE(opened) << opened.error().text();
+  state = std::move(*opened);
+}
+
+World::World(WithoutState, unsigned threads, std::size_t proved_bytes) {
   static std::atomic<int> count{0};
   folder = std::filesystem::temp_directory_path() / ("gatehouse-session-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
   std::filesystem::create_directories(folder);
   references = references_in(folder / "refdb");
-  auto opened = server::State::open({.path = folder / "state", .create = true});
-  EXPECT_TRUE(opened) << opened.error().text();
-  state = std::move(*opened);
   pipeline = std::make_unique<pipeline::Pipeline>(pipeline::Limits{.threads = threads, .proved_bytes = proved_bytes});
   settings.auth = server::Auth::none;
   settings.keep = server::Keep::all;
@@ -244,8 +276,9 @@ std::optional<ByteVector> with_attributes(const ByteVector& message, const std::
 }
 
 Client::Client(const Machine& m, const ClientOptions& options) {
-  auto boot = endpoint::firmware_evidence(m.log, HashAlgorithm::sha256, {});
-  auto list = endpoint::ima_evidence(m.list, HashAlgorithm::sha256, {});
+  static MadeOnce<Result<endpoint::SharedEvidence>> firmware([](Bytes log) { return endpoint::firmware_evidence(log, HashAlgorithm::sha256, {}); });
+  static MadeOnce<Result<endpoint::SharedEvidence>> ima([](Bytes list) { return endpoint::ima_evidence(list, HashAlgorithm::sha256, {}); });
+  const auto boot = firmware(m.log), list = ima(m.list);
   EXPECT_TRUE(boot && list);
   evidence_.emplace(*boot, *list, std::uint8_t{3},
                     std::vector<endpoint::SymlinkTarget>{{"/bin", "/usr/bin"}, {"/lib", "/usr/lib"}});
@@ -361,18 +394,33 @@ ByteVector signed_list() {
 
 void Machine::reboot(ByteVector other) {
   list = std::move(other);
-  tpm->startup(3);
-  EXPECT_TRUE(tpm->extend_event_log(log));
-  EXPECT_TRUE(tpm->extend_ima_list(list));
+  static MadeOnce<std::shared_ptr<const endpoint::SoftwareTpm>> booted([](Bytes log_and_list) {
+    auto made = std::make_shared<endpoint::SoftwareTpm>(*endpoint::SigningKey::generate(endpoint::KeyAlgorithm::ecc));
+    Reader r(log_and_list, "test");
+    const Bytes log_bytes = *r.take(*r.get<std::uint32_t>());
+    made->startup(3);
+    EXPECT_TRUE(made->extend_event_log(log_bytes));
+    EXPECT_TRUE(made->extend_ima_list(r.rest()));
+    return std::shared_ptr<const endpoint::SoftwareTpm>(std::move(made));
+  });
+  Writer both;
+  both.put(std::uint32_t(log.size()));
+  both.put_bytes(log);
+  both.put_bytes(list);
+  tpm->set_pcrs(*booted(both.view()));
   tpm::ClockInfo clock = tpm->clock();
   ++clock.reset_count;
   tpm->set_clock(clock);
 }
 
 Machine machine(endpoint::KeyAlgorithm kind) {
-  Machine m;
-  auto key = endpoint::SigningKey::generate(kind);
+  const auto key = [kind]() -> Result<std::shared_ptr<const endpoint::SigningKey>> {
+    if (kind == endpoint::KeyAlgorithm::ecc) return endpoint::SigningKey::generate(kind);
+    static const auto rsa = endpoint::SigningKey::generate(endpoint::KeyAlgorithm::rsassa);
+    return rsa ? endpoint::SigningKey::from_pem((*rsa)->pem(), kind) : rsa;
+  }();
   EXPECT_TRUE(key);
+  Machine m;
   m.tpm = std::make_unique<endpoint::SoftwareTpm>(*key);
   m.log = file(interop("evidence/base/binary_bios_measurements"));
   m.reboot(file(interop("evidence/base/binary_runtime_measurements")));

@@ -36,6 +36,9 @@ ByteVector bytes(std::initializer_list<unsigned> list);
 class World {
  public:
   explicit World(unsigned threads = 2, std::size_t proved_bytes = std::size_t(64) << 20);
+  // Whose state store, in folder/state, is somebody else's.
+  struct WithoutState {};
+  explicit World(WithoutState, unsigned threads = 2, std::size_t proved_bytes = std::size_t(64) << 20);
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -128,6 +131,7 @@ struct Machine {
   // Another boot with this list.
   void reboot(ByteVector other);
 };
+// Each has a key of its own, but those with RSA: making one takes longer than a conversation, so a program has one.
 Machine machine(endpoint::KeyAlgorithm kind = endpoint::KeyAlgorithm::ecc);
 
 // A reference of the recorded evidence: its path and SHA-256.

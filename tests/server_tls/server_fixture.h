@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "server/tls/server.h"
+#include "tests/folder.h"
 #include "tests/server_session/conversation.h"
 #include "tests/server_tls/certificates.h"
 #include "tests/server_tls/tls_peer.h"
@@ -43,6 +44,31 @@ class Captured {
   int saved_;
 };
 
+// A machine whose key is trusted and whose firmware is approved, and the state store that says so: made once in a program.
+class Known {
+ public:
+  static const Known& machine_and_state() {
+    static const Known made;
+    return made;
+  }
+  // To be changed by who has it.
+  Machine copy() const { return {std::make_unique<endpoint::SoftwareTpm>(*machine_.tpm), machine_.log, machine_.list}; }
+  void copy_state(const std::string& path) const { std::filesystem::copy(folder_ / "state", path, std::filesystem::copy_options::recursive); }
+
+ private:
+  Known() : machine_(machine()) {
+    World world;
+    const std::string device = machine_.tpm->ak().key_id();
+    world.enrol(machine_.tpm->ak(), device);
+    converse(world, machine_);
+    world.approve(device);
+    world.state.reset();
+    std::filesystem::copy(world.folder / "state", folder_ / "state", std::filesystem::copy_options::recursive);
+  }
+  Folder folder_;
+  Machine machine_;
+};
+
 class ServerTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -59,12 +85,8 @@ class ServerTest : public testing::Test {
     config.control_socket = folder + "/control.sock";
     config.threads = 2;
     config.grace = std::chrono::seconds(20);
-    endpoint.emplace(machine());
-    const std::string device = endpoint->tpm->ak().key_id();
-    world.enrol(endpoint->tpm->ak(), device);
-    converse(world, *endpoint);
-    world.approve(device);
-    world.state.reset();  // the server's from now on
+    endpoint.emplace(Known::machine_and_state().copy());
+    Known::machine_and_state().copy_state(config.state);
     log.emplace(folder + "/log");
     log::configure(log::Level::debug, LogFormat::text);
   }
@@ -112,7 +134,7 @@ class ServerTest : public testing::Test {
     return testing::AssertionSuccess();
   }
 
-  World world;
+  World world{World::WithoutState()};  // the server's
   std::string folder;
   std::optional<Authority> authority;
   std::optional<Machine> endpoint;

@@ -44,13 +44,12 @@ TEST(Mutations, EveryValueOfEveryByteGivesAnErrorOrAMessageThatIsWrittenAgain) {
           EXPECT_LE(first.error().offset, message.size()) << example.name << " " << at << " " << value;
           continue;
         }
+        if (equal(*first, message)) continue;  // the same bytes again
+        ASSERT_NE(std::byte(value), original) << example.name << " " << at << ": an example is written as it was";
         // What was left out is reserved or surplus; written once, it stays.
         const auto second = rewrite(*first);
         ASSERT_TRUE(second) << example.name << " " << at << " " << value << ": " << second.error().text();
         ASSERT_TRUE(equal(*second, *first)) << example.name << " " << at << " " << value;
-        if (std::byte(value) == original) {
-          ASSERT_TRUE(equal(*first, message));
-        }
       }
       message[at] = original;
     }
