@@ -220,7 +220,7 @@ Result<std::string> Verdicts::unpack(const StoreView& view, std::string_view sto
   GH_TRY(const auto frame_size, r.get<std::uint64_t>());
   GH_TRY(const Bytes frame, r.take(std::size_t(frame_size)));
   const Bytes inner = r.rest();
-  if ((findings == Findings::apart) != !inner.empty()) return r.fail("findings of a verdict in an unknown form");
+  if ((findings == Findings::apart) != !inner.empty() || (findings == Findings::not_apart && at != 0)) return r.fail("findings of a verdict in an unknown form");
   GH_TRY(const auto base, find(view, *id));
   std::string own;
   if (findings == Findings::apart) GH_CHECK(decompress_frame_into(own, inner, std::size_t(size)));
