@@ -588,17 +588,16 @@ TEST(Opening, TheStoreOfFormat6IsTakenOver) {
 // Its sessions that were open are rows of the database; since format 8 they are in a file.
 TEST(Opening, TheStoreOfFormat7IsTakenOver) {
   const Folder folder;
-  for (int time = 0; time < 2; ++time) {
-    const auto state = time == 0 ? open_fixture(folder, "v7") : *State::open({.path = folder / "state"});
-    expect_living_fixture(state);
-    EXPECT_EQ(as_text(*read_file(folder / "state/format", 64)), "gatehouse-state 8\n");
-    EXPECT_TRUE(std::filesystem::exists(folder / "state/open"));
-    const std::string session = "s-new-" + std::to_string(time);
-    ASSERT_TRUE(commit(*state, result_of(intent(session, "d-new", 1'000 + time))));
+  expect_living_fixture(open_fixture(folder, "v7"));
+  EXPECT_EQ(as_text(*read_file(folder / "state/format", 64)), "gatehouse-state 8\n");
+  EXPECT_EQ(Behind(folder / "state").count("o"), 0U);
+  for (const std::string session : {"s-new", "s-newer"}) {
+    const auto state = open_state(folder / "state");
+    ASSERT_TRUE(commit(*state, result_of(intent(session, "d-new", 1'000))));
     EXPECT_EQ((**state->session(session)).verdict, result_of(intent(session, "", 0)).verdict);
+    EXPECT_EQ((**state->session("s-good")).verdict, result_of(intent("s-good", "", 0)).verdict);
     EXPECT_EQ(state->audit({})->problems_total, 0U);
   }
-  EXPECT_EQ(Behind(folder / "state").count("o"), 0U);
 }
 
 TEST(Opening, TheStoreOfFormat8IsRead) {
