@@ -299,7 +299,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Measures the state store and the policy: what a session costs them, and how fast the store answers with very many devices and results."};
   app.set_version_flag("--version", "gatehouse-state-bench " GATEHOUSE_VERSION);
   Options o;
-  bool keep = false;
+  bool keep = false, policy = true;
   o.folder = (fs::temp_directory_path() / "gatehouse-state-bench").string();
   app.add_option("--folder", o.folder, "where; a filled store that --keep left there is used again");
   app.add_option("--sessions", o.sessions, "in a round")->check(CLI::Range(100, 10'000'000));
@@ -307,6 +307,7 @@ int main(int argc, char** argv) {
   app.add_option("--at-once", o.at_once, "sessions")->check(CLI::Range(1, 10'000));
   app.add_option("--devices", o.devices, "to fill a store with; 0: none is filled")->check(CLI::Range(0, 100'000'000));
   app.add_option("--results", o.results, "to fill it with")->check(CLI::Range(1, 1'000'000'000));
+  app.add_flag("!--no-policy", policy, "leave out what the policy costs");
   app.add_flag("--keep", keep, "leave the filled store");
   app.footer("Example:\n  gatehouse-state-bench --devices 1000000 --results 10000000\nPrints one JSON object.");
   try {
@@ -316,7 +317,8 @@ int main(int argc, char** argv) {
   }
   fs::create_directories(o.folder);
   const server::SessionResult pattern = real_result();
-  json::object out{{"session", measure_sessions(o, pattern)}, {"policy", bench::measure_policy(pattern, o.sessions, o.rounds)}};
+  json::object out{{"session", measure_sessions(o, pattern)}};
+  if (policy) out["policy"] = bench::measure_policy(pattern, o.sessions, o.rounds);
   if (o.devices != 0) out["many"] = measure_many(o, pattern);
   std::printf("%s\n", json::serialize(out).c_str());
   fs::remove_all(o.folder + "/sessions");

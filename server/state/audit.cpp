@@ -5,6 +5,7 @@
 #include <bit>
 #include <charconv>
 #include <map>
+#include <set>
 
 #include "base/base64.h"
 #include "base/hex.h"
@@ -277,10 +278,26 @@ class Audit {
       else if (leaf_of(Kind::result, *record) != entry.leaf)
         trouble({"changed", index, entry.text, "the session's record isn't what was logged"});
       else
-        ++out_.records;
+        GH_CHECK(look_for_base(index, entry.text, *record));
     }
     tree_.append(entry.leaf);
     hold_against_checkpoints();
+    return {};
+  }
+
+  // What the record's verdict is kept against: its digest is part of the record.
+  Result<void> look_for_base(std::uint64_t index, const std::string& session, std::string_view record) {
+    const auto stored = layout::decode_stored_session(record);
+    const auto base = stored && stored->packed ? Verdicts::base_of(*stored->packed) : std::nullopt;
+    if (base && !whole_bases_.contains(*base)) {
+      GH_TRY(const bool whole, has_base(view_, *base));
+      if (!whole) {
+        trouble({"changed", index, session, "what the session's verdict is kept against isn't what was logged"});
+        return {};
+      }
+      whole_bases_.insert(*base);
+    }
+    ++out_.records;
     return {};
   }
 
@@ -291,7 +308,8 @@ class Audit {
     const std::string prefix = layout::session_key("");
     GH_CHECK(view_.each(prefix, prefix, [&](std::string_view key, std::string_view value) {
       good = [&]() -> Result<void> {
-        GH_TRY(const SessionRecord record, layout::decode_session(value));
+        GH_TRY(const layout::StoredSession stored, layout::decode_stored_session(value));
+        const SessionRecord& record = stored.record;
         GH_TRY(const bool logged, has_entry(view_, key.substr(1), record.intent.started));
         if (logged) return {};
         const std::int64_t ended = record.state == SessionState::complete ? record.finished : record.intent.started;
@@ -304,8 +322,6 @@ class Audit {
       return good.has_value();
     }));
     GH_CHECK(good);
-    const std::string open = layout::open_key("");
-    GH_CHECK(view_.each(open, open, [&](auto, auto) { return ++out_.open, true; }));
     if (without > head.before)
       trouble({"added", {}, {}, "more records claim to be from before the log than there were"});
     return {};
@@ -314,6 +330,7 @@ class Audit {
   const StoreView& view_;
   std::multimap<std::uint64_t, AuditCheckpoint> by_size_;
   MerkleTree tree_;
+  std::set<Digest> whole_bases_;
   std::vector<AuditRestore> restores_;
   std::vector<AuditCheckpoint> unlike_;
   AuditReport out_;
@@ -382,7 +399,7 @@ Result<void> State::Impl::begin_log(Batch& batch) {
   const std::string prefix = layout::session_key("");
   GH_CHECK(batch.each(prefix, prefix, [&](auto, std::string_view value) {
     // Those that are open get an entry when they end.
-    if (const auto record = layout::decode_session(value); record && record->state != SessionState::open) ++head.before;
+    if (const auto stored = layout::decode_stored_session(value); stored && stored->record.state != SessionState::open) ++head.before;
     return true;
   }));
   batch.put_late(head_key, encode(head));
@@ -455,6 +472,7 @@ Result<AuditReport> State::audit(std::vector<AuditCheckpoint> checkpoints) const
   Audit audit(moment.view, std::move(checkpoints));
   GH_TRY(AuditReport report, audit.run());
   audit.explain(report);
+  report.open = impl_->open_sessions.count();
   return report;
 }
 

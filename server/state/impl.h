@@ -8,10 +8,12 @@
 
 #include "server/state/layout.h"
 #include "server/state/lock.h"
+#include "server/state/open_file.h"
 #include "server/state/open_sessions.h"
 #include "server/state/software_layout.h"
 #include "server/state/state.h"
 #include "server/state/store.h"
+#include "server/state/verdicts.h"
 
 namespace gatehouse::server {
 
@@ -70,16 +72,20 @@ struct State::Impl {
   std::set<std::string> applying;         // of the writing thread: devices whose software is being changed
   std::uint64_t numbers = 0;              // of the writing thread: the last number that was given to anything staged
   OpenSessions open_sessions;             // of this process, as far as they are written
+  OpenFile open_file;                     // of the writing thread: their records
+  mutable Verdicts verdicts;
   std::unique_ptr<Store> store;         // last: its thread ends before the rest does
 
   std::int64_t now() const { return options.now(); }
+  std::string open_path() const { return options.path + "/open"; }
   Result<void> check_format(bool fresh);
   Result<void> begin_life();
   // What a store of an earlier format lacks, but for its number; may be done again.
   Result<void> take_over();
 
   // Changes; each runs on the writing thread and leaves nothing behind where it returns an error.
-  Result<void> begin(Batch& batch, const SessionRecord& record);
+  // Nothing of the batch changes: what is written is on record. Where.
+  Result<std::uint64_t> begin(const Batch& batch, const SessionRecord& record);
   Result<void> finish(Batch& batch, const SessionResult& result);
   Result<void> keep_evidence(Batch& batch, const SessionIntent& intent, const PackedEvidence& evidence);
   Result<void> forget_evidence(Batch& batch, std::string_view session);
@@ -133,7 +139,8 @@ struct State::Impl {
   // A store that has no audit log yet gets one, which begins here.
   Result<void> begin_log(Batch& batch);
   // A session that has ended, and where it is found: its record, its places by age and of its device, its entry in the log.
-  Result<void> put_ended(Batch& batch, char session_class, const SessionIntent& intent, const std::string& record);
+  Result<void> put_ended(Batch& batch, char session_class, const SessionIntent& intent, const std::string& record,
+                         const VerdictBase* base = nullptr);
   // In the audit log (server/state/audit.cpp): the session's record as it is kept, at this place; and that it went.
   Result<std::uint64_t> log_result(Batch& batch, const std::string& session, std::string_view record);
   // `place`: what its row by age says; nothing: it is from before format 7.
@@ -167,8 +174,8 @@ Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const
 Result<KeyJudgement> judge(const StoreView& view, std::string_view device, const layout::DeviceValue* itself, const PublicKey& key);
 // Of a session that begins.
 SessionRecord open_record(SessionIntent intent);
-// The session's record as it is kept; on the thread that hands the result over.
-std::string packed_record(const SessionResult& result);
+// Makes the session's record as it is kept, in place of its verdict; on the thread that hands the result over.
+void pack_record(Verdicts& verdicts, SessionResult& result);
 Result<void> put_device(Batch& batch, const layout::DeviceValue& value);
 Result<std::optional<Attested>> read_attested(const StoreView& view, std::string_view device);
 Result<std::vector<Announcement>> read_announcements(const StoreView& view, std::string_view model);

@@ -97,14 +97,6 @@ Result<DeviceKey> get_key(Reader& r) {
   return key;
 }
 
-// What machines with the same software have in common of a verdict, and most of its bytes.
-Bytes findings_in(std::string_view verdict) {
-  constexpr std::string_view begin = R"("findings":[)", end = R"(],"findings_total":)";
-  const std::size_t from = verdict.find(begin), to = verdict.rfind(end);
-  if (from == verdict.npos || to == verdict.npos || to < from + begin.size()) return {};
-  return as_bytes(verdict.substr(from + begin.size(), to - from - begin.size()));
-}
-
 }  // namespace
 
 std::string number32(std::uint32_t n) {
@@ -448,9 +440,8 @@ Result<pipeline::LastQuote> decode_quote(std::string_view value) {
 
 namespace {
 
-std::string encode(SessionState state, const SessionIntent& intent, std::string_view device, std::int64_t finished, std::string_view verdict,
+std::string encode(SessionState state, const SessionIntent& intent, std::string_view device, std::int64_t finished, std::string_view packed,
                    const std::optional<SessionTiming>& timing, bool enforced) {
-  const std::string packed = compressed_around(as_bytes(verdict), findings_in(verdict));
   const std::string_view texts[] = {intent.session,  device,               intent.product, intent.peer,
                                     intent.identity, intent.identity_type, intent.key_pin, intent.policy};
   constexpr std::size_t around_the_texts = 256;
@@ -476,16 +467,26 @@ std::string encode(SessionState state, const SessionIntent& intent, std::string_
 }  // namespace
 
 std::string encode(const SessionRecord& value) {
-  return encode(value.state, value.intent, value.intent.device, value.finished, value.verdict, value.timing, value.enforced);
+  return encode(value.state, value.intent, value.intent.device, value.finished, compressed(as_bytes(value.verdict)), value.timing, value.enforced);
 }
 
-std::string encode_complete(const SessionResult& result, std::string_view device) {
-  return encode(SessionState::complete, result.intent, device, result.finished, result.verdict, result.timing, result.enforced);
+std::string encode_complete(const SessionResult& result, std::string_view device, std::string_view packed_verdict) {
+  return encode(SessionState::complete, result.intent, device, result.finished, packed_verdict, result.timing, result.enforced);
 }
 
 Result<SessionRecord> decode_session(std::string_view value) {
+  GH_TRY(StoredSession stored, decode_stored_session(value));
+  if (stored.packed) {
+    GH_TRY(const ByteVector verdict, decompressed(*stored.packed, max_verdict_bytes));
+    stored.record.verdict = as_text(verdict);
+  }
+  return std::move(stored.record);
+}
+
+Result<StoredSession> decode_stored_session(std::string_view value) {
   Reader r(as_bytes(value), document);
-  SessionRecord out;
+  StoredSession stored;
+  SessionRecord& out = stored.record;
   SessionIntent& intent = out.intent;
   GH_TRY(const auto version, r.get<std::uint8_t>());
   if (version < layout_version || version > packed_session_version) return r.fail("record of another layout version");
@@ -499,11 +500,12 @@ Result<SessionRecord> decode_session(std::string_view value) {
   if (has_generation) intent.generation = generation;
   GH_TRY(intent.started, get_time(r));
   GH_TRY(out.finished, get_time(r));
-  GH_TRY(out.verdict, get_text(r));
-  if (version >= packed_session_version) {
-    GH_TRY(const ByteVector verdict, decompressed(out.verdict, max_verdict_bytes));
+  GH_TRY(const auto verdict_size, r.get<std::uint32_t>());
+  GH_TRY(const Bytes verdict, r.take(verdict_size));
+  if (version >= packed_session_version)
+    stored.packed = as_text(verdict);
+  else
     out.verdict = as_text(verdict);
-  }
   if (version >= timed_session_version) {
     GH_TRY(const bool has_timing, get_bool(r));
     if (has_timing) {
@@ -518,7 +520,7 @@ Result<SessionRecord> decode_session(std::string_view value) {
     GH_TRY(out.enforced, get_bool(r));
   }
   GH_CHECK(r.finish());
-  return out;
+  return stored;
 }
 
 }  // namespace gatehouse::server::layout

@@ -78,8 +78,9 @@ std::string encode(const DeviceValue& value);
 std::string encode(const StoredBaseline& value);
 std::string encode(const pipeline::LastQuote& value);
 std::string encode(const SessionRecord& value);
-// The same of a complete one, without its copy. `device`: as it is recorded, in place of the intent's.
-std::string encode_complete(const SessionResult& result, std::string_view device);
+// The same of a complete one, without its copy. `device`: as it is recorded, in place of the intent's; `packed_verdict`: as a
+// piece is kept, against a base or alone (server/state/verdicts.h).
+std::string encode_complete(const SessionResult& result, std::string_view device, std::string_view packed_verdict);
 std::string encode(const HistoryEntry& value);
 std::string encode(const Attested& value);
 std::string encode(const Announcement& value);
@@ -104,6 +105,13 @@ Result<Announcement> decode_announcement(std::string_view value, std::uint64_t n
 Result<EnrolmentOffer> decode_offer(std::string_view value, std::string id);
 Result<BoundEk> decode_bound_ek(std::string_view value);
 Result<pipeline::LastQuote> decode_quote(std::string_view value);
+// A record as far as it says by itself what it has.
+struct StoredSession {
+  SessionRecord record;                     // without the verdict, where it is packed
+  std::optional<std::string_view> packed;  // of the value; nothing: it is from before format 6, and the record has its verdict
+};
+Result<StoredSession> decode_stored_session(std::string_view value);
+// With its verdict, which isn't kept against another one.
 Result<SessionRecord> decode_session(std::string_view value);
 
 }  // namespace gatehouse::server::layout

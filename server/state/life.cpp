@@ -172,7 +172,7 @@ Result<std::optional<Attested>> read_attested(const StoreView& view, std::string
 namespace {
 
 // Of devices that haven't been assessed since their store was taken over from a format before 5: what their sessions say.
-Result<std::optional<Attested>> last_proved(const StoreView& view, const Device& device) {
+Result<std::optional<Attested>> last_proved(const StoreView& view, Verdicts& verdicts, const Device& device) {
   GH_TRY(const auto recorded, read_attested(view, device.id));
   if (recorded) return recorded;
   constexpr int most = 16;
@@ -187,7 +187,7 @@ Result<std::optional<Attested>> last_proved(const StoreView& view, const Device&
     read = [&]() -> Result<void> {
       GH_TRY(const auto value, view.read(layout::session_key(key.substr(prefix.size() + 8))));
       if (!value) return {};
-      GH_TRY(const SessionRecord record, layout::decode_session(*value));
+      GH_TRY(const SessionRecord record, verdicts.decode(view, *value));
       if (record.state != SessionState::complete || record.intent.key_pin.empty()) return {};
       const auto verdict = pipeline::verdict_from_json(record.verdict);
       if (!verdict || verdict->quote.status != pipeline::Status::ok) return {};
@@ -206,7 +206,7 @@ Result<std::optional<Attested>> State::attested(std::string_view device) const {
   const Moment moment(*impl_->store);
   GH_TRY(const auto value, read_device(moment.view, device));
   if (!value) return std::nullopt;
-  return last_proved(moment.view, value->device);
+  return last_proved(moment.view, impl_->verdicts, value->device);
 }
 
 Result<void> State::Impl::note_attested(Batch& batch, const layout::DeviceValue& value, const SessionResult& result) {
@@ -286,7 +286,7 @@ Result<std::vector<OverdueDevice>> State::overdue(std::chrono::milliseconds leas
       Device& device = stored.device;
       last_id = device.id;
       if (device.state != DeviceState::trusted) return {};
-      GH_TRY(const auto last, last_proved(moment.view, device));
+      GH_TRY(const auto last, last_proved(moment.view, impl_->verdicts, device));
       const std::int64_t since = last ? last->time : device.state_since;
       if (lease_holds(since, lease.count(), clock)) return {};
       out.push_back({.device = std::move(device), .last = last, .due = since + lease.count()});

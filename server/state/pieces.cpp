@@ -4,12 +4,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <set>
-#include <unordered_map>
 
 #include "base/digest_memo.h"
-#include "base/fingerprint.h"
 #include "server/state/codec.h"
 #include "server/state/layout.h"
 
@@ -19,75 +16,17 @@ namespace {
 constexpr int level = 1;  // a third of the size for an eighth of the time of the default
 constexpr std::size_t smallest = 64;
 constexpr std::uint8_t as_it_is = 0, zstd = 1, zstd_around = 2;
-// Of what is compressed by itself, to be found again: less isn't worth a frame, and more would push out too much.
-constexpr std::size_t smallest_common = 2'048, largest_common = 256 << 10;
 
-struct Compressor {
-  ZSTD_CCtx* context = ZSTD_createCCtx();
-  Compressor() = default;
-  Compressor(const Compressor&) = delete;
-  Compressor& operator=(const Compressor&) = delete;
-  ~Compressor() { ZSTD_freeCCtx(context); }
+template <class T, T* (*make)(), std::size_t (*end)(T*)>
+struct Context {
+  T* context = make();
+  Context() = default;
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context() { end(context); }
 };
-
-// Appends a frame; false, and nothing appended, where there is none that is shorter.
-bool append_frame(std::string& out, Bytes content) {
-  thread_local const Compressor compressor;
-  if (compressor.context == nullptr) return false;
-  const std::size_t before = out.size();
-  bool good = false;
-  out.resize_and_overwrite(before + ZSTD_compressBound(content.size()), [&](char* to, std::size_t room) {
-    const std::size_t size = ZSTD_compressCCtx(compressor.context, to + before, room - before, content.data(), content.size(), level);
-    good = ZSTD_isError(size) == 0 && size < content.size();
-    return before + (good ? size : 0);
-  });
-  return good;
-}
-
-// Frames of content that came before, by its fingerprint. Hostile content that never comes again pushes others out, and costs
-// what it costs without.
-class Frames {
- public:
-  // Null: the content has no frame that is shorter.
-  std::shared_ptr<const std::string> of(Bytes content) {
-    const Fingerprint print = fingerprint_(content);
-    if (auto found = find(print)) return found;
-    std::string frame;
-    if (!append_frame(frame, content)) return nullptr;
-    frame.shrink_to_fit();
-    auto made = std::make_shared<const std::string>(std::move(frame));
-    const std::lock_guard lock(mutex_);
-    keep(print, made);
-    return made;
-  }
-
- private:
-  using Known = std::unordered_map<Fingerprint, std::shared_ptr<const std::string>, FingerprintHash>;
-  static constexpr std::size_t most = 4 << 20;  // bytes of frames in each of both
-
-  std::shared_ptr<const std::string> find(const Fingerprint& print) {
-    const std::lock_guard lock(mutex_);
-    if (const auto at = recent_.find(print); at != recent_.end()) return at->second;
-    const auto at = earlier_.find(print);
-    if (at == earlier_.end()) return nullptr;
-    auto found = at->second;
-    keep(print, found);
-    return found;
-  }
-  void keep(const Fingerprint& print, const std::shared_ptr<const std::string>& frame) {
-    if (bytes_ >= most) {
-      earlier_ = std::move(recent_);
-      recent_ = {};
-      bytes_ = 0;
-    }
-    if (recent_.emplace(print, frame).second) bytes_ += frame->size();
-  }
-
-  const Fingerprinter fingerprint_;
-  std::mutex mutex_;
-  Known recent_, earlier_;  // guarded by mutex_: when `recent_` is full, it is what was earlier
-  std::size_t bytes_ = 0;   // guarded by mutex_: of the frames in recent_
-};
+using Compressor = Context<ZSTD_CCtx, ZSTD_createCCtx, ZSTD_freeCCtx>;
+using Decompressor = Context<ZSTD_DCtx, ZSTD_createDCtx, ZSTD_freeDCtx>;
 
 // A frame says how large its content is, too: nothing is reserved that it won't fill.
 bool has_frame_of(Bytes frame, std::uint64_t size) { return ZSTD_getFrameContentSize(frame.data(), frame.size()) == size; }
@@ -96,6 +35,84 @@ bool decompress_frame(Bytes frame, std::span<std::byte> out) {
 }
 
 }  // namespace
+
+struct Dictionary::Impl {
+  ZSTD_CDict* compressing;
+  ZSTD_DDict* decompressing;
+};
+
+// Of text: it doesn't begin as one of zstd's own dictionaries.
+Dictionary::Dictionary(Bytes common) : impl_(new Impl{ZSTD_createCDict(common.data(), common.size(), level), ZSTD_createDDict(common.data(), common.size())}) {}
+Dictionary::~Dictionary() {
+  ZSTD_freeCDict(impl_->compressing);
+  ZSTD_freeDDict(impl_->decompressing);
+}
+
+bool append_frame(std::string& out, Bytes content, const Dictionary* dictionary) {
+  thread_local const Compressor compressor;
+  if (compressor.context == nullptr || (dictionary != nullptr && dictionary->impl_->compressing == nullptr)) return false;
+  const std::size_t before = out.size();
+  bool good = false;
+  out.resize_and_overwrite(before + ZSTD_compressBound(content.size()), [&](char* to, std::size_t room) {
+    const std::size_t size = dictionary != nullptr
+                                 ? ZSTD_compress_usingCDict(compressor.context, to + before, room - before, content.data(), content.size(), dictionary->impl_->compressing)
+                                 : ZSTD_compressCCtx(compressor.context, to + before, room - before, content.data(), content.size(), level);
+    good = ZSTD_isError(size) == 0 && size < content.size();
+    return before + (good ? size : 0);
+  });
+  return good;
+}
+
+Result<void> decompress_frame_into(std::string& out, Bytes frame, std::size_t most, const Dictionary* dictionary) {
+  thread_local const Decompressor decompressor;
+  const unsigned long long size = ZSTD_getFrameContentSize(frame.data(), frame.size());
+  const auto damaged = [] { return fail(Fault::malformed, "compressed content is damaged", layout::document); };
+  if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > most) return damaged();
+  if (decompressor.context == nullptr || (dictionary != nullptr && dictionary->impl_->decompressing == nullptr)) return damaged();
+  bool good = false;
+  out.resize_and_overwrite(std::size_t(size), [&](char* to, std::size_t room) {
+    const std::size_t got = dictionary != nullptr ? ZSTD_decompress_usingDDict(decompressor.context, to, room, frame.data(), frame.size(), dictionary->impl_->decompressing)
+                                                  : ZSTD_decompressDCtx(decompressor.context, to, room, frame.data(), frame.size());
+    good = got == room;
+    return good ? room : 0;
+  });
+  if (!good) return damaged();
+  return {};
+}
+
+std::shared_ptr<const std::string> CommonFrames::of(Bytes content, bool& again) {
+  const Fingerprint print = fingerprint_(content);
+  if (auto found = find(print)) {
+    again = true;
+    return found;
+  }
+  std::string frame;
+  if (!append_frame(frame, content)) return nullptr;
+  frame.shrink_to_fit();
+  auto made = std::make_shared<const std::string>(std::move(frame));
+  const std::lock_guard lock(mutex_);
+  keep(print, made);
+  return made;
+}
+
+std::shared_ptr<const std::string> CommonFrames::find(const Fingerprint& print) {
+  const std::lock_guard lock(mutex_);
+  if (const auto at = recent_.find(print); at != recent_.end()) return at->second;
+  const auto at = earlier_.find(print);
+  if (at == earlier_.end()) return nullptr;
+  auto found = at->second;
+  keep(print, found);
+  return found;
+}
+
+void CommonFrames::keep(const Fingerprint& print, const std::shared_ptr<const std::string>& frame) {
+  if (bytes_ >= most) {
+    earlier_ = std::move(recent_);
+    recent_ = {};
+    bytes_ = 0;
+  }
+  if (recent_.emplace(print, frame).second) bytes_ += frame->size();
+}
 
 std::string compressed(Bytes content) {
   Writer w;
@@ -108,30 +125,6 @@ std::string compressed(Bytes content) {
   }
   out.back() = char(as_it_is);
   return out.append(as_text(content));
-}
-
-std::string compressed_around(Bytes content, Bytes common) {
-  if (common.size() < smallest_common || common.size() > largest_common) return compressed(content);
-  const auto at = std::size_t(common.data() - content.data());
-  static Frames frames;
-  const auto inner = frames.of(common);
-  if (!inner) return compressed(content);
-  std::string rest;
-  rest.reserve(content.size() - common.size());
-  rest.append(as_text(content.first(at))).append(as_text(content.subspan(at + common.size())));
-  Writer w;
-  w.put(std::uint64_t(content.size()));
-  w.put(zstd_around);
-  w.put(std::uint64_t(rest.size()));
-  w.put(std::uint64_t(at));
-  const auto outer_size = w.reserve<std::uint64_t>();
-  std::string out;
-  out.reserve(w.size() + ZSTD_compressBound(rest.size()) + inner->size());
-  out.append(as_text(w.view()));
-  if (!append_frame(out, as_bytes(rest))) return compressed(content);
-  w.fill(outer_size, std::uint64_t(out.size() - w.size()));
-  out.replace(0, w.size(), as_text(w.view()));
-  return out.append(*inner);
 }
 
 Result<ByteVector> decompressed(std::string_view value, std::size_t most) {

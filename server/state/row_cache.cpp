@@ -3,9 +3,9 @@
 namespace gatehouse::server {
 namespace {
 
-// Of devices, their keys, baselines, last quotes and results, and of what they told of their software
-// (docs/formats/state.md): those that sessions read by their whole key.
-constexpr std::string_view kept_letters = "dSxXbaqJfQhu";
+// Of devices, their keys, baselines, last quotes and results, of what they told of their software, and of what verdicts are
+// kept against (docs/formats/state.md): those that sessions read by their whole key.
+constexpr std::string_view kept_letters = "dSxXbaqJfQhuz";
 constexpr std::size_t largest = 32'768;
 constexpr std::size_t overhead = 256;  // of an entry, roughly
 // Names are the peers' to choose, and so are the places of their rows: more in one place aren't kept.

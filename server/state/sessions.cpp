@@ -25,9 +25,12 @@ bool follows(const pipeline::LastQuote& a, const pipeline::LastQuote& b) {
 
 }  // namespace
 
-std::string packed_record(const SessionResult& result) {
-  if (result.verdict.size() > layout::max_verdict_bytes) return {};  // it is refused
-  return layout::encode_complete(result, recorded_device(result.intent.device));
+void pack_record(Verdicts& verdicts, SessionResult& result) {
+  if (result.verdict.size() > layout::max_verdict_bytes) return;  // it is refused
+  PackedVerdict packed = verdicts.pack(result.verdict);
+  result.record = layout::encode_complete(result, recorded_device(result.intent.device), packed.stored);
+  result.base = std::move(packed.base);
+  result.verdict = {};
 }
 
 bool acceptable_session_id(std::string_view id) {
@@ -54,19 +57,18 @@ SessionRecord open_record(SessionIntent intent) {
   return {.state = SessionState::open, .intent = std::move(intent)};
 }
 
-Result<void> State::Impl::begin(Batch& batch, const SessionRecord& record) {
+Result<std::uint64_t> State::Impl::begin(const Batch& batch, const SessionRecord& record) {
   const SessionIntent& intent = record.intent;
   if (!acceptable_session_id(intent.session) || intent.started < 0) return fail(Fault::internal, "not a session id");
   GH_TRY(const auto known, batch.read(layout::session_key(intent.session)));
   if (known || open_sessions.find(intent.session)) return fail(Fault::internal, "the session is recorded already");
-  batch.put(layout::open_key(intent.session), layout::encode(record));
-  return {};
+  return open_file.add(layout::encode(record));
 }
 
 Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (!acceptable_session_id(result.intent.session) || result.intent.started < 0)
     return fail(Fault::internal, "not a session id");
-  if (result.verdict.size() > layout::max_verdict_bytes) return fail(Fault::limit, "verdict larger than 16 MiB");
+  if (result.record.empty()) return fail(Fault::limit, "verdict larger than 16 MiB");
   SessionIntent intent = result.intent;
   intent.device = recorded_device(result.intent.device);
   // One that is open has none but of this write: that was asked when it began, and it is open no longer once a write gave it one.
@@ -77,7 +79,6 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
     known = recorded.has_value();
   }
   if (known) return fail(Fault::internal, "the session has a result already");
-  batch.erase(layout::open_key(intent.session));
   std::optional<layout::DeviceValue> device;
   if (acceptable_device_id(result.intent.device)) {
     GH_TRY(device, read_device(batch, result.intent.device));
@@ -92,11 +93,13 @@ Result<void> State::Impl::finish(Batch& batch, const SessionResult& result) {
   if (enrolled) GH_CHECK(note_items(batch, result));
   if (enrolled) GH_CHECK(note_attested(batch, *device, result));
   const char session_class = enrolled ? layout::class_enrolled : layout::class_other;
-  GH_CHECK(put_ended(batch, session_class, intent, result.record));
+  GH_CHECK(put_ended(batch, session_class, intent, result.record, result.base.get()));
   return retire_oldest(batch, session_class);
 }
 
-Result<void> State::Impl::put_ended(Batch& batch, char session_class, const SessionIntent& intent, const std::string& record) {
+Result<void> State::Impl::put_ended(Batch& batch, char session_class, const SessionIntent& intent, const std::string& record,
+                                     const VerdictBase* base) {
+  if (base != nullptr) GH_CHECK(hold_base(batch, *base));
   batch.put(layout::session_key(intent.session), record);
   GH_TRY(const std::uint64_t entry, log_result(batch, intent.session, record));
   batch.put(layout::age_key(session_class, intent.started, intent.session), layout::number64(entry));
@@ -134,8 +137,9 @@ Result<void> State::Impl::retire_session(Batch& batch, char session_class, const
   const std::string session = by_age.key.substr(layout::age_prefix(session_class).size() + 8);
   GH_TRY(const auto value, batch.read(layout::session_key(session)));
   if (value) {
-    GH_TRY(const SessionRecord record, layout::decode_session(*value));
-    const SessionIntent& intent = record.intent;
+    GH_TRY(const layout::StoredSession stored, layout::decode_stored_session(*value));
+    const SessionIntent& intent = stored.record.intent;
+    if (const auto base = stored.packed ? Verdicts::base_of(*stored.packed) : std::nullopt) GH_CHECK(release_base(batch, *base));
     if (!intent.device.empty()) batch.erase(layout::device_session_key(intent.device, intent.started, session));
     batch.erase(layout::session_key(session));
     GH_CHECK(log_retirement(batch, session, by_age.value));

@@ -197,6 +197,11 @@ Result<void> State::Impl::begin_life() {
   }
   GH_TRY(tallies.evidence, read_evidence_totals(view));
   Rows left_open;  // sessions and their records; empty: of a format before 7, which has it where those lie that ended
+  GH_TRY(const auto begun_before, OpenFile::read(open_path()));
+  for (const std::string& record : begun_before) {
+    GH_TRY(const layout::StoredSession stored, layout::decode_stored_session(record));
+    left_open.emplace(stored.record.intent.session, record);
+  }
   GH_CHECK(view.each("o", "o", [&](std::string_view key, std::string_view value) {
     left_open.emplace(key.substr(1), value);
     return true;
@@ -231,7 +236,8 @@ Result<void> State::Impl::begin_life() {
         GH_TRY(const auto ended, batch.read(layout::session_key(id)));
         const std::string& row = ended ? *ended : *value;
         if (row.empty()) continue;
-        GH_TRY(SessionRecord record, layout::decode_session(row));
+        GH_TRY(layout::StoredSession stored, layout::decode_stored_session(row));
+        SessionRecord& record = stored.record;
         if (record.state != SessionState::open) continue;
         record.state = SessionState::interrupted;
         GH_CHECK(put_ended(batch, layout::class_other, record.intent, layout::encode(record)));
@@ -240,6 +246,8 @@ Result<void> State::Impl::begin_life() {
     });
     GH_CHECK(begun);
   }
+  // Now that the database has them.
+  GH_CHECK(open_file.begin(open_path()));
   // After the number in the database: a store that says an older one here and has the other number is taken over once more.
   const std::string file = options.path + "/format", text = format_line(state_format);
   const auto said = read_file(file, 64);
@@ -251,6 +259,9 @@ Result<BackupReport> State::backup(const std::string& folder) const {
   if (folder.empty() || folder.front() != '/') return fail(Error{Fault::usage, "a backup's folder is an absolute path", {}, 0, folder, {}});
   if (::mkdir(folder.c_str(), 0700) != 0) return fail_errno("the backup's folder can't be made", folder);
   auto made = [&]() -> Result<BackupReport> {
+    // Before the database: a session that ends meanwhile has its result there.
+    GH_TRY(const ByteVector open, OpenFile::copy_of(impl_->open_path()));
+    GH_CHECK(write_file_atomically(folder + "/open", open, 0600));
     GH_CHECK(impl_->store->copy_to(folder + "/db"));
     GH_CHECK(write_file_atomically(folder + "/format", as_bytes(format_line(state_format)), 0600));
     return seal_backup(folder);
@@ -477,8 +488,14 @@ Result<std::optional<SessionRecord>> State::session(std::string_view id) const {
   GH_TRY(const auto value, impl_->store->view().read(layout::session_key(id)));
   if (!value && open) return *open;
   if (!value) return std::nullopt;
-  GH_TRY(auto record, layout::decode_session(*value));
-  return record;
+  auto record = impl_->verdicts.decode(impl_->store->view(), *value);
+  if (!record) {
+    // It may have been retired since, and with it what its verdict is kept against.
+    GH_TRY(const auto still, impl_->store->view().read(layout::session_key(id)));
+    if (!still) return std::nullopt;
+    return fail(std::move(record).error());
+  }
+  return *std::move(record);
 }
 
 // Those that ended are in order in the store, by class or of the device; those that are open are in none.
@@ -529,7 +546,7 @@ Result<SessionPage> State::sessions(std::string_view device, std::size_t most, c
     GH_TRY(const auto value, moment.view.read(layout::session_key(std::string_view(place.at).substr(8))));
     if (!value) return fail(Fault::environment, "a session's record is missing", "docs/formats/state.md");
     bytes += value->size();
-    GH_TRY(SessionRecord record, layout::decode_session(*value));
+    GH_TRY(SessionRecord record, impl_->verdicts.decode(moment.view, *value));
     page.sessions.push_back(std::move(record));
   }
   return page;
@@ -538,19 +555,20 @@ Result<SessionPage> State::sessions(std::string_view device, std::size_t most, c
 // --- writing
 
 void State::begin_session(SessionIntent intent, Completion completion) {
-  const auto record = std::make_shared<const SessionRecord>(open_record(std::move(intent)));
-  // Nobody is told anything of it: where the machine loses it, there is no result either. A session's only wait for the
-  // disk is the one for its result.
-  impl_->store->submit([this, record](Batch& batch) { return impl_->begin(batch, *record); },
-                       [this, record, completion = std::move(completion)](Result<void> outcome) mutable {
-                         if (outcome) impl_->open_sessions.add(record);
-                         completion(std::move(outcome));
-                       },
-                       0, Store::Safety::process);
+  auto record = std::make_shared<const SessionRecord>(open_record(std::move(intent)));
+  // Nobody is told anything of it: where the machine loses it, there is no result either. A session's only write to the
+  // database, and its only wait for the disk, is the one for its result.
+  impl_->store->submit(
+      [this, record = std::move(record)](Batch& batch) mutable -> Result<void> {
+        GH_TRY(const std::uint64_t place, impl_->begin(batch, *record));
+        impl_->open_sessions.add(std::move(record), place);
+        return {};
+      },
+      std::move(completion), 0, Store::Safety::none);
 }
 
 void State::commit_result(SessionResult result, Completion completion) {
-  result.record = packed_record(result);
+  pack_record(impl_->verdicts, result);
   std::size_t weight = 0;
   if (result.evidence) {
     // A result waits for no evidence: what can't be packed isn't kept.
@@ -560,7 +578,8 @@ void State::commit_result(SessionResult result, Completion completion) {
     }
   }
   auto ended = [this, session = result.intent.session, completion = std::move(completion)](Result<void> outcome) mutable {
-    if (outcome) impl_->open_sessions.remove(session);
+    if (outcome)
+      if (const auto place = impl_->open_sessions.remove(session)) impl_->open_file.remove(*place);
     completion(std::move(outcome));
   };
   if (!result.software) {

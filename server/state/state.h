@@ -43,7 +43,7 @@
 
 namespace gatehouse::server {
 
-inline constexpr unsigned state_format = 7;
+inline constexpr unsigned state_format = 8;
 inline constexpr unsigned oldest_state_format = 1;  // that open() takes over
 
 enum class KeyState : std::uint8_t { pending, trusted, revoked };
@@ -158,6 +158,7 @@ struct LearnedFiles {
 inline constexpr std::size_t max_learned_files = 10'000;
 
 struct PackedEvidence;
+class VerdictBase;
 
 struct SessionResult {
   SessionIntent intent;
@@ -179,7 +180,8 @@ struct SessionResult {
   pipeline::Recommendation recommendation = pipeline::Recommendation::none;  // the verdict's
   std::shared_ptr<const EvidenceRecord> evidence;  // null: none is kept
   std::shared_ptr<const PackedEvidence> packed;    // the store's own, as is:
-  std::string record{};                            // the session's record as it is kept
+  std::string record{};                            // the session's record as it is kept; empty: the verdict was too large
+  std::shared_ptr<const VerdictBase> base{};       // that its verdict is kept against
 };
 
 enum class SessionState : std::uint8_t { open, interrupted, complete };

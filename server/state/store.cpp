@@ -347,7 +347,7 @@ void Store::run() {
     }
     write(group);
     for (Waiting& one : group)
-      if (!one.again) complete(one.completion, std::move(one.outcome));
+      if (!one.again && one.safety != Safety::none) complete(one.completion, std::move(one.outcome));
     const std::lock_guard guard(mutex_);
     for (auto one = group.rbegin(); one != group.rend(); ++one)
       if (one->again) queue_.push_front(std::move(*one));
@@ -357,12 +357,15 @@ void Store::run() {
 void Store::write(std::deque<Waiting>& group) {
   if (broken_) {
     if (const Result<void> good = open_anew(); !good) {
-      for (Waiting& one : group) one.outcome = good, one.again = false;
+      for (Waiting& one : group) {
+        one.outcome = good, one.again = false;
+        if (one.safety == Safety::none) complete(one.completion, good);
+      }
       return;
     }
   }
   Batch batch(families_, &cache_, tallies_);
-  Safety safety = Safety::process;  // the greatest of those that are written
+  Safety safety = Safety::none;  // the greatest of those that are written
   for (Waiting& one : group) {
     const Tallies before = batch.tallies;
     const std::size_t ranges = batch.ranges_.size();
@@ -383,6 +386,7 @@ void Store::write(std::deque<Waiting>& group) {
       batch.ranges_.resize(ranges);
     }
     one.again = one.outcome && batch.again_;
+    if (one.safety == Safety::none) complete(one.completion, std::move(one.outcome));
   }
   if (batch.rows_.empty() && batch.ranges_.empty() && batch.late_.empty()) return;
   for (auto& [key, value] : batch.late_) batch.set(key, std::move(value));

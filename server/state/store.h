@@ -140,8 +140,9 @@ class Store {
   static Result<std::unique_ptr<Store>> open(const std::string& path, bool may_create, const StateOptions& options);
   ~Store();
 
-  // What a change's completion waits for. What the kernel has outlives the process, what the disk has also the machine.
-  enum class Safety : std::uint8_t { process, machine };
+  // What a change's completion waits for. What the kernel has outlives the process, what the disk has also the machine. `none`:
+  // for the write of nothing else either; it leaves the batch as it is.
+  enum class Safety : std::uint8_t { none, process, machine };
   // `weight`: bytes that it adds to a write, roughly; large ones don't share one with many.
   void submit(Change change, Completion completion, std::size_t weight = 0, Safety safety = Safety::machine);
   // Waits until it is on disk.

@@ -98,8 +98,8 @@ TEST_F(AuditLog, TellsOfARecordThatWasChangedRemovedOrAdded) {
   {
     Behind behind(folder_ / "state");
     was = behind.get("ss1");
-    SessionRecord changed = layout::decode_session(was).value();
-    changed.verdict.replace(changed.verdict.find("allow"), 5, "block");
+    SessionRecord changed = layout::decode_stored_session(was).value().record;
+    changed.verdict = R"({"recommendation":"block"})";
     behind.put("ss1", layout::encode(changed));
   }
   EXPECT_EQ(only_problem(audited(*open_state(folder_ / "state"))), "changed s1");
@@ -111,6 +111,33 @@ TEST_F(AuditLog, TellsOfARecordThatWasChangedRemovedOrAdded) {
     behind.put("sadded", behind.get("ss2"));  // it claims to be from before the log
   }
   EXPECT_EQ(only_problem(audited(*open_state(folder_ / "state"))), "added ");
+}
+
+// The verdicts that others are kept against are covered by the records that name them.
+TEST_F(AuditLog, TellsOfAChangedVerdictThatOthersAreKeptAgainst) {
+  {
+    const auto state = open_state(folder_ / "state");
+    add(*state, 0, 2);
+  }
+  std::string key, was;
+  {
+    Behind behind(folder_ / "state");
+    behind.each("zb", [&](std::string_view at, std::string_view value) { key = at, was = value; });
+    std::string changed = was;
+    changed.back() = char(changed.back() ^ 1);
+    behind.put(key, changed);
+  }
+  const auto told = [&] {
+    const AuditReport report = audited(*open_state(folder_ / "state"));
+    EXPECT_EQ(report.problems_total, 2U) << "of each that is kept against it";
+    return report.problems.at(0).what + " " + report.problems.at(0).session;
+  };
+  EXPECT_EQ(told(), "changed s0");
+  EXPECT_FALSE(open_state(folder_ / "state")->session("s1")) << "an error, and never another verdict";
+  Behind(folder_ / "state").erase(key);
+  EXPECT_EQ(told(), "changed s0");
+  Behind(folder_ / "state").put(key, was);
+  EXPECT_EQ(audited(*open_state(folder_ / "state")).problems_total, 0U);
 }
 
 TEST_F(AuditLog, ACheckpointTellsOfWhoRewroteTheLogToo) {

@@ -47,6 +47,18 @@ TEST_F(Backup, BringsBackWhatWasThereAtItsMoment) {
   EXPECT_EQ(fs::status(backup_).permissions(), fs::perms::owner_all);
 }
 
+TEST_F(Backup, HasASessionThatHadBegun) {
+  ASSERT_TRUE(begin(*state_, intent("s2", "d1", 2000)));
+  ASSERT_TRUE(begin(*state_, intent("s3", "d1", 3000)));
+  ASSERT_TRUE(commit(*state_, result_of(intent("s3", "d1", 3000))));
+  ASSERT_TRUE(state_->backup(folder_ / "second"));
+  ASSERT_TRUE(restore_backup(folder_ / "second", folder_ / "again"));
+  const auto again = open_state(folder_ / "again");
+  EXPECT_EQ((*again->session("s2"))->state, SessionState::interrupted);
+  EXPECT_EQ((*again->session("s3"))->state, SessionState::complete);
+  EXPECT_EQ(again->audit({})->problems_total, 0U);
+}
+
 TEST_F(Backup, IsMadeInANewFolderOnly) {
   EXPECT_FALSE(state_->backup(backup_));
   EXPECT_TRUE(check_backup(backup_)) << "the one that was there is as it was";

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,10 @@ class Behind {
     const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
     for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) ++n;
     return n;
+  }
+  void each(const std::string& prefix, const std::function<void(std::string_view key, std::string_view value)>& visit) {
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator({}));
+    for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) visit(it->key().ToStringView(), it->value().ToStringView());
   }
   void erase(const std::string& key) { EXPECT_TRUE(db_->Delete({}, key).ok()); }
 

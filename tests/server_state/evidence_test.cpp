@@ -1,4 +1,5 @@
 // Kept evidence in the state store: equal content once, with its session and no longer, within its bounds.
+#include "base/writer.h"
 #include "server/state/pieces.h"
 #include "tests/server_state/support.h"
 
@@ -212,38 +213,33 @@ TEST(Pieces, AreCheckedWhenTheyAreRead) {
   EXPECT_EQ(*decompressed(compressed({}), 0), ByteVector());
 }
 
-TEST(Pieces, WithAPartThatOthersHaveAreCheckedWhenTheyAreRead) {
+// Formats 6 and 7 kept verdicts in two frames, the one of the findings made once for all that had them.
+TEST(Pieces, InTwoFramesOfEarlierFormatsAreCheckedWhenTheyAreRead) {
   const ByteVector common = text("a file that nobody knows ", 400);
-  const auto with = [&](std::string_view before, std::string_view after) {
-    ByteVector content = to_vector(as_bytes(before));
-    content.insert(content.end(), common.begin(), common.end());
-    const Bytes more = as_bytes(after);
-    content.insert(content.end(), more.begin(), more.end());
-    return content;
-  };
-  const std::string long_before(300, 'b'), long_after(500, 'c');
-  const ByteVector first = with(long_before, long_after), second = with(long_after + "d", "");
-  for (const auto& [content, at] : {std::pair(first, long_before.size()), std::pair(second, long_after.size() + 1), std::pair(first, long_before.size())}) {
-    const std::string value = compressed_around(content, Bytes(content).subspan(at, common.size()));
-    EXPECT_LT(value.size(), content.size() / 4);
-    EXPECT_EQ(*decompressed(value, content.size()), content);
-    EXPECT_FALSE(decompressed(value, content.size() - 1));
-    for (std::size_t n = 0; n < value.size(); ++n) EXPECT_FALSE(decompressed(value.substr(0, n), content.size())) << n;
-    for (std::size_t n = 0; n < (8 + 1 + 8 + 8 + 8) * 8; ++n) {  // its sizes, its form, and the place
-      std::string changed = value;
-      changed[n / 8] = char(changed[n / 8] ^ (1 << (n % 8)));
-      const auto read = decompressed(changed, content.size());
-      EXPECT_TRUE(!read || *read != content) << n;
-    }
+  const std::string before(300, 'b'), after(500, 'c');
+  ByteVector content = to_vector(as_bytes(before));
+  content.insert(content.end(), common.begin(), common.end());
+  const Bytes more = as_bytes(after);
+  content.insert(content.end(), more.begin(), more.end());
+  std::string outer, inner;
+  ASSERT_TRUE(append_frame(outer, as_bytes(before + after)));
+  ASSERT_TRUE(append_frame(inner, common));
+  Writer w;
+  w.put(std::uint64_t(content.size()));
+  w.put(std::uint8_t(2));
+  w.put(std::uint64_t(before.size() + after.size()));
+  w.put(std::uint64_t(before.size()));
+  w.put(std::uint64_t(outer.size()));
+  const std::string value = std::string(as_text(w.view())) + outer + inner;
+  EXPECT_EQ(*decompressed(value, content.size()), content);
+  EXPECT_FALSE(decompressed(value, content.size() - 1));
+  for (std::size_t n = 0; n < value.size(); ++n) EXPECT_FALSE(decompressed(value.substr(0, n), content.size())) << n;
+  for (std::size_t n = 0; n < w.size() * 8; ++n) {  // its sizes, its form, and the place
+    std::string changed = value;
+    changed[n / 8] = char(changed[n / 8] ^ (1 << (n % 8)));
+    const auto read = decompressed(changed, content.size());
+    EXPECT_TRUE(!read || *read != content) << n;
   }
-  // One bit is another part.
-  ByteVector changed = first;
-  changed[long_before.size() + 1'000] ^= std::byte{1};
-  EXPECT_EQ(*decompressed(compressed_around(changed, Bytes(changed).subspan(long_before.size(), common.size())), changed.size()), changed);
-  // What is too short or too varied for a frame of its own.
-  for (const std::size_t size : {std::size_t(0), std::size_t(1), std::size_t(100)})
-    EXPECT_EQ(*decompressed(compressed_around(first, Bytes(first).subspan(2, size)), first.size()), first);
-  EXPECT_EQ(*decompressed(compressed_around(common, common), common.size()), common);
 }
 
 }  // namespace

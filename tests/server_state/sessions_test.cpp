@@ -117,6 +117,42 @@ TEST(Sessions, ThatAreOpenAreListedInTheirPlaces) {
   EXPECT_EQ(state->audit({})->problems_total, 0U);
 }
 
+// Its record isn't in the database: it waits for no write, and isn't told that one failed.
+TEST(Sessions, AFailedWriteIsNothingToOneThatBegins) {
+  const Folder folder;
+  std::latch entered(1), leave(1);
+  std::atomic<bool> hold = false;
+  StateOptions options;
+  options.before_write = [&]() -> Result<void> {
+    if (!hold) return {};
+    entered.count_down();
+    leave.wait();
+    hold = false;
+    return fail(Fault::environment, "injected");
+  };
+  const std::string path = folder / "state";
+  {
+    const auto state = open_state(path, options);
+    std::promise<Result<void>> first, second;
+    hold = true;
+    state->commit_result(result_of(intent("s0", "d", 1000)), [&](Result<void> outcome) { first.set_value(std::move(outcome)); });
+    entered.wait();
+    // Both wait for the next write.
+    state->commit_result(result_of(intent("s1", "d", 1001)), [&](Result<void> outcome) { second.set_value(std::move(outcome)); });
+    std::promise<Result<void>> begun;
+    state->begin_session(intent("s2", "d", 1002), [&](Result<void> outcome) { begun.set_value(std::move(outcome)); });
+    leave.count_down();
+    EXPECT_FALSE(first.get_future().get());
+    EXPECT_TRUE(second.get_future().get());
+    EXPECT_TRUE(begun.get_future().get());
+    EXPECT_FALSE(begin(*state, intent("s2", "d", 1002))) << "it has begun";
+    EXPECT_EQ((*state->session("s2"))->state, SessionState::open);
+  }
+  const auto state = open_state(path);
+  EXPECT_EQ((*state->session("s2"))->state, SessionState::interrupted);
+  EXPECT_FALSE(*state->session("s0"));
+}
+
 TEST(Sessions, TheOldestGoWhenThereAreTooMany) {
   const Folder folder;
   StateOptions options;
@@ -314,7 +350,7 @@ TEST(Sessions, WritesBeyondTheQueueAreRefusedAtOnce) {
   hold = true;
   std::atomic<int> good = 0, refused = 0;
   const auto count = [&](Result<void> outcome) { ++(outcome ? good : refused); };
-  state->begin_session(intent("s0", "d", 1), count);
+  state->commit_result(result_of(intent("s0", "d", 1)), count);
   entered.wait();
   for (int i = 1; i <= 5; ++i) state->begin_session(intent("s" + std::to_string(i), "d", 1), count);
   EXPECT_EQ(refused, 3);
@@ -355,13 +391,13 @@ TEST(Opening, AnotherFormatIsNamed) {
   const Folder folder;
   const std::string path = folder / "state";
   open_state(path).reset();
-  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 8\n")));
+  ASSERT_TRUE(write_file_atomically(path + "/format", as_bytes("gatehouse-state 9\n")));
   const auto newer = State::open({.path = path});
   ASSERT_FALSE(newer);
   EXPECT_EQ(newer.error().fault, Fault::environment);
   EXPECT_EQ(newer.error().reason, "state format isn't one that this version reads");
-  EXPECT_NE(newer.error().text().find("gatehouse-state 8"), std::string::npos);
-  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 7 and takes over those from 1 on"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("gatehouse-state 9"), std::string::npos);
+  EXPECT_NE(newer.error().text().find("this version reads gatehouse-state 8 and takes over those from 1 on"), std::string::npos);
 
   // The file may be lost: the database knows its number.
   std::filesystem::remove(path + "/format");
@@ -425,7 +461,7 @@ TEST(Opening, TheStoreOfFormat1IsTakenOver) {
     EXPECT_FALSE(*state->software_head("d-trusted"));
     const auto format = read_file(folder / "state/format", 64);
     ASSERT_TRUE(format);
-    EXPECT_EQ(as_text(*format), "gatehouse-state 7\n");
+    EXPECT_EQ(as_text(*format), "gatehouse-state 8\n");
     // Cut between the database and the file: taken over once more.
     if (time == 1) {
       ASSERT_TRUE(write_file_atomically(folder / "state/format", as_bytes("gatehouse-state 1\n")));
@@ -462,7 +498,7 @@ TEST(Opening, TheStoreOfFormat2IsTakenOver) {
   expect_software_fixture(state);
   const auto format = read_file(folder / "state/format", 64);
   ASSERT_TRUE(format);
-  EXPECT_EQ(as_text(*format), "gatehouse-state 7\n");
+  EXPECT_EQ(as_text(*format), "gatehouse-state 8\n");
   // Its records stay as they are; what is written from now on has its timing, and both are read.
   SessionResult timed = result_of(intent("s-timed", "d-trusted", 1'800'000'000'000));
   timed.timing.emplace();
@@ -549,9 +585,24 @@ TEST(Opening, TheStoreOfFormat6IsTakenOver) {
   EXPECT_FALSE(state->audit_results(0, 100)->results.empty());
 }
 
-TEST(Opening, TheStoreOfFormat7IsRead) {
+// Its sessions that were open are rows of the database; since format 8 they are in a file.
+TEST(Opening, TheStoreOfFormat7IsTakenOver) {
   const Folder folder;
   expect_living_fixture(open_fixture(folder, "v7"));
+  EXPECT_EQ(as_text(*read_file(folder / "state/format", 64)), "gatehouse-state 8\n");
+  EXPECT_EQ(Behind(folder / "state").count("o"), 0U);
+  for (const std::string session : {"s-new", "s-newer"}) {
+    const auto state = open_state(folder / "state");
+    ASSERT_TRUE(commit(*state, result_of(intent(session, "d-new", 1'000))));
+    EXPECT_EQ((**state->session(session)).verdict, result_of(intent(session, "", 0)).verdict);
+    EXPECT_EQ((**state->session("s-good")).verdict, result_of(intent("s-good", "", 0)).verdict);
+    EXPECT_EQ(state->audit({})->problems_total, 0U);
+  }
+}
+
+TEST(Opening, TheStoreOfFormat8IsRead) {
+  const Folder folder;
+  expect_living_fixture(open_fixture(folder, "v8"));
 }
 
 // Whose lease was to end by the moment of its last verdict; since format 7 an earlier one's counts until then.
