@@ -71,7 +71,7 @@ void EapPeer::cut() {
 // the settings were read again since, the State's own tag decides.
 bool EapPeer::answers_last(const RadiusRequest& request) const {
   if (!request.state) return round_ == 0;
-  return round_ != 0 && request.settings == radius_ && given_.by == radius_.get() && given_.client == request.client && given_.to == request.key.address &&
+  return round_ != 0 && request.settings == radius_ && given_.client == request.client && given_.to == request.key.address &&
          equal_constant_time(given_.state, *request.state);
 }
 
@@ -141,7 +141,7 @@ void EapPeer::conclude(Bytes packet) {
     last_.emplace(request.key, request.authenticator);
     radius::Builder challenge(radius::Code::access_challenge, request.key.identifier);
     challenge.add_eap(packet);
-    given_ = {front_->state(id_, ++round_, request), request.key.address, request.settings.get(), request.client};
+    given_ = {front_->state(id_, ++round_, request), request.key.address, request.client};
     challenge.add(radius::type::state, given_.state);
     return front_->answer(request, std::move(challenge));
   }

@@ -97,8 +97,7 @@ class EapPeer final : public SessionHost, public EapHost {
   struct Given {
     StateCookies::Cookie state{};
     IpAddress to{};
-    const RadiusSettings* by = nullptr;
-    const RadiusClient* client = nullptr;
+    const RadiusClient* client = nullptr;  // may be gone, if it isn't of radius_
   };
   Given given_;
   std::optional<ByteVector> batch_;  // of the session, for the endpoint

@@ -12,6 +12,7 @@ namespace {
 constexpr std::string_view spec = "RFC 2865 3", spec_eap = "RFC 3579 3.1", spec_keys = "RFC 2548 2.4";
 constexpr std::size_t authenticator_at = 4, block = 16, message_authenticator_size = 18;
 constexpr std::size_t message_authenticator_at = header_size + 2;  // of what is built here: it is the first attribute's value
+constexpr std::size_t at_once = 64;  // packets whose authenticators are made side by side
 constexpr Authenticator zeros{};
 
 std::size_t count(const Packet& packet, std::uint8_t type) {
@@ -88,8 +89,7 @@ Result<Packet> parse_packet(Bytes datagram, std::vector<Attribute> room) {
     const Bytes rest = attributes.rest();
     const std::size_t size = rest.size() < 2 ? 0 : std::size_t(rest[1]);
     if (size < 2) {
-      GH_CHECK(attributes.skip(std::min<std::size_t>(rest.size(), 1)));
-      GH_CHECK(attributes.skip(1));
+      GH_CHECK(attributes.skip(2));
       return attributes.fail("attribute shorter than its header");
     }
     const auto kind = std::uint8_t(rest[0]);
@@ -111,7 +111,6 @@ bool authentic_request(const Packet& packet, const HmacMd5& secret) {
 bool authentic_request(const Packet& packet, Bytes secret) { return authentic_request(packet, HmacMd5(secret)); }
 
 void check_requests(std::span<CheckedRequest> requests) {
-  constexpr std::size_t at_once = 64;
   for (; !requests.empty(); requests = requests.subspan(std::min(requests.size(), at_once))) {
     const auto these = requests.first(std::min(requests.size(), at_once));
     std::array<Md5Job, at_once> jobs;
@@ -248,7 +247,6 @@ Result<ByteVector> Builder::finish_signed_request(Bytes secret) && {
 }
 
 void seal_answers(std::span<UnsealedAnswer> answers) {
-  constexpr std::size_t at_once = 64;
   for (; !answers.empty(); answers = answers.subspan(std::min(answers.size(), at_once))) {
     const auto these = answers.first(std::min(answers.size(), at_once));
     std::array<Md5Job, at_once> room;
