@@ -489,6 +489,7 @@ std::expected<Config, ConfigMistakes> read_config(const std::string& path) {
         {"isolate_is_reject", flag(c.radius.isolate_is_reject)},
         {"sockets", count(c.radius.sockets, 1, 64)},
         {"max_conversations", count(c.radius.max_conversations, 1, 1'000'000)},
+        {"conversations_per_processor", count(c.radius.conversations_per_processor, 1, 1'000'000)},
         {"max_conversations_per_client", count(c.radius.max_conversations_per_client, 1, 1'000'000)},
         {"fragment_size", count(c.radius.fragment_size, 256, 3'072)},
         {"idle_seconds", span(c.radius.idle_deadline, 1, 3600)},

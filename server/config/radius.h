@@ -75,6 +75,7 @@ struct RadiusConfig {
   bool isolate_is_reject = false;
   unsigned sockets = 0;                             // of each address; 0: one a thread
   std::size_t max_conversations = 65'536, max_conversations_per_client = 16'384;
+  std::size_t conversations_per_processor = 128;    // while no processor is free (server/radius/crowd.h)
   std::size_t fragment_size = 1'024;
   std::chrono::seconds idle_deadline{60}, total_deadline{600};
   RadiusReply allow = filter("allow"), isolate = filter("isolate"), block;

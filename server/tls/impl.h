@@ -28,6 +28,7 @@
 #include "server/tls/backoff.h"
 #include "server/tls/clock_watch.h"
 #include "server/tls/connection.h"
+#include "server/tls/processors.h"
 #include "server/tls/server.h"
 #include "server/tls/rehearsal.h"
 #include "server/tls/switch_guard.h"
@@ -133,6 +134,8 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::jthread rehearsal;                            // on `own`; joined before what it judges with goes
   std::atomic<bool> guarding{false};                 // the guard watches
   Rest resting;                                      // on `own`
+  Processors processors;                             // on `own`
+  std::chrono::steady_clock::time_point looked{};    // on `own`: at them
   std::size_t connections_then = 0;                  // on `own`; when that was looked at last
   std::atomic<bool> behind{false};                   // the machine, with those it has
   std::atomic<bool> turning{false};                  // the threads have begun
@@ -183,6 +186,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   void begin_next();
   void refuse(const boost::asio::ip::tcp::endpoint& remote, Admission::Refusal why);
   void await_probe(std::chrono::steady_clock::duration interval);
+  void look();
   void give_back(bool some_left);
   void await_signal();
   void await_refresh();

@@ -590,7 +590,7 @@ void RadiusFront::access(RadiusRequest::Pointer request, const radius::Packet& p
   }
   request->nas_address = to_vector(address);
   if (!state) {
-    if (draining_ || server_->behind) return drop(*request, RadiusDrop::load);
+    if (draining_ || server_->behind || !crowd_.admits(count_)) return drop(*request, RadiusDrop::load);
     const auto peer = begin(*request);
     if (!peer) return drop(*request, RadiusDrop::limit);
     return peer->take(std::move(request));
@@ -640,6 +640,11 @@ std::shared_ptr<EapPeer> RadiusFront::begin(const RadiusRequest& request) {
   const std::lock_guard lock(mutex_);
   peers_[id] = peer;
   return peer;
+}
+
+void RadiusFront::look(double idle) {
+  const std::size_t processors = std::max(1U, std::thread::hardware_concurrency());
+  crowd_.look(idle, count_, settings()->config.conversations_per_processor * processors);
 }
 
 void RadiusFront::remove(std::uint64_t conversation) {

@@ -17,6 +17,7 @@
 #include "server/radius/admitted.h"
 #include "server/radius/answer_cache.h"
 #include "server/radius/clients.h"
+#include "server/radius/crowd.h"
 #include "server/radius/state_cookie.h"
 #include "server/radius/stream_room.h"
 #include "server/state/passwords.h"
@@ -122,6 +123,8 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   void cut();
   void close();
   std::size_t conversations() const { return count_; }
+  // idle: the share of the processors' time that nobody used lately. From time to time.
+  void look(double idle);
   std::uint16_t port() const { return port_; }
   // 0: there is none.
   std::uint16_t accounting_port() const { return accounting_port_; }
@@ -171,6 +174,7 @@ class RadiusFront : public std::enable_shared_from_this<RadiusFront> {
   std::atomic<std::size_t> upstream_{0};
   std::atomic<bool> draining_{false}, closed_{false};
   std::atomic<std::size_t> count_{0};
+  Crowd crowd_;
   mutable std::mutex mutex_;
   std::shared_ptr<const RadiusSettings> settings_;                          // guarded by mutex_
   std::unordered_map<std::uint64_t, std::shared_ptr<EapPeer>> peers_;       // guarded by mutex_

@@ -31,6 +31,8 @@ using namespace std::chrono_literals;
 
 // How often it is looked whether the machine keeps up: with connections, and without.
 constexpr auto probe_interval = 25ms, idle_probe_interval = 500ms;
+// How often it is looked whether a processor is free: a tick of that count is 10 ms.
+constexpr auto look_interval = 500ms;
 // Password checks that wait, each some milliseconds of a thread of their own: with more of them the machine is behind.
 constexpr std::size_t max_waiting_checks = 64;
 // Of connections that are refused, the log tells how many there were in so long.
@@ -364,9 +366,17 @@ void Server::Impl::await_probe(std::chrono::steady_clock::duration interval) {
       connections = self->admission.connections();
     }
     self->give_back(connections < std::exchange(self->connections_then, connections));
+    self->look();
     const bool idle = connections == 0 && (!self->radius || self->radius->conversations() == 0);
     self->await_probe(idle ? idle_probe_interval : probe_interval);
   });
+}
+
+void Server::Impl::look() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!radius || radius->conversations() == 0 || now - looked < look_interval) return;
+  looked = now;
+  radius->look(processors.idle().value_or(1));
 }
 
 // What a crowd's evidence and connections took, the C library keeps for the next crowd. Endpoints that stay connected may
