@@ -10,12 +10,12 @@ Error environment(std::string_view reason) { return Error{Fault::environment, re
 
 }  // namespace
 
-RadiusLink::RadiusLink(const Config& config, std::uint32_t who, std::shared_ptr<const endpoint::SigningKey> ak, std::string certificate,
-                       std::shared_ptr<const Variant> variant, std::uint64_t seed)
+RadiusLink::RadiusLink(const Config& config, std::uint32_t who, const Identity& identity, std::shared_ptr<const Variant> variant,
+                       std::uint64_t seed)
     : config_(config),
       who_(who),
-      certificate_(std::move(certificate)),
-      collectors_(std::move(ak), config.product, config.clock_from, std::move(variant)),
+      identity_(identity),
+      collectors_(identity.ak, config.product, config.clock_from, std::move(variant)),
       random_(seed) {}
 
 RadiusLink::~RadiusLink() { config_.sockets->leave(place_); }
@@ -28,10 +28,7 @@ Link::State RadiusLink::fail_with(Error error) {
 
 Link::State RadiusLink::connect() {
   if (!config_.sockets->enter(place_)) return fail_with(environment("no socket: too many open files, or the server can't be reached"));
-  endpoint::TunnelOptions tls;
-  tls.ca = config_.ca;
-  tls.certificate = tls.key = certificate_;
-  auto tunnel = endpoint::TlsTunnel::make(tls);
+  auto tunnel = endpoint::TlsTunnel::make(config_.tls, identity_.certificate.get(), identity_.key.get());
   if (!tunnel) return fail_with(std::move(tunnel).error());
   endpoint::EapClient::Config client;
   client.tnc.max_batch = largest_batch;

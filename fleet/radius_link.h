@@ -8,6 +8,7 @@
 #include "endpoint/client/eap_client.h"
 #include "endpoint/client/radius_gateway.h"
 #include "fleet/collectors.h"
+#include "fleet/identity.h"
 #include "fleet/link.h"
 #include "fleet/radius_sockets.h"
 
@@ -17,7 +18,7 @@ class RadiusLink final : public Link {
  public:
   struct Config {
     RadiusSockets* sockets = nullptr;
-    std::string ca;  // PEM file
+    SSL_CTX* tls = nullptr;
     Bytes secret;
     std::string user;  // empty: the client certificate alone
     Bytes password;
@@ -28,9 +29,8 @@ class RadiusLink final : public Link {
     double late = 0;               // share of the requests of which a copy arrives after the next one
     std::chrono::duration<double> resend{2.0};  // seconds until a request is sent again, then 1.4 times that, and so on
   };
-  // who: the socket knows it by. certificate: of the endpoint, with its key, PEM file; empty: none. seed: of losses.
-  RadiusLink(const Config& config, std::uint32_t who, std::shared_ptr<const endpoint::SigningKey> ak, std::string certificate,
-             std::shared_ptr<const Variant> variant, std::uint64_t seed);
+  // who: the socket knows it by. seed: of losses.
+  RadiusLink(const Config& config, std::uint32_t who, const Identity& identity, std::shared_ptr<const Variant> variant, std::uint64_t seed);
 
   ~RadiusLink() override;
 
@@ -63,7 +63,7 @@ class RadiusLink final : public Link {
 
   const Config& config_;
   const std::uint32_t who_;
-  const std::string certificate_;
+  const Identity& identity_;
   Collectors collectors_;
   std::mt19937_64 random_;
   std::optional<endpoint::EapClient> client_;

@@ -178,7 +178,7 @@ Result<void> Worker::open() {
   config_.product = world_.fleet.product;
   config_.clock_from = world_.fleet.made;
   config_.keep = o_.keep;
-  radius_.ca = o_.ca;
+  radius_.tls = tls_.get();
   radius_.secret = world_.secret.reveal();
   radius_.user = config_.user;
   radius_.password = config_.password;
@@ -275,8 +275,7 @@ void Worker::attest(std::uint32_t local, Clock::time_point arrived) {
   if (o_.secret_file.empty()) {
     e.connection = std::make_unique<Connection>(config_, identity, *std::move(variant));
   } else {
-    e.connection = std::make_unique<RadiusLink>(radius_, local, identity.ak, o_.no_certificate ? std::string() : world_.fleet.client(number),
-                                                *std::move(variant), random_());
+    e.connection = std::make_unique<RadiusLink>(radius_, local, identity, *std::move(variant), random_());
   }
   e.counted = 0;
   e.watched = 0;

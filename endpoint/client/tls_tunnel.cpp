@@ -38,6 +38,20 @@ struct TlsTunnel::State {
     SSL_free(ssl);
     SSL_CTX_free(context);
   }
+  // Of the context.
+  Result<void> open() {
+    ssl = SSL_new(context);
+    in = BIO_new(BIO_s_mem());
+    out = BIO_new(BIO_s_mem());
+    if (ssl == nullptr || in == nullptr || out == nullptr) {
+      BIO_free(in);
+      BIO_free(out);
+      return tls_failure("can't set TLS up", {}, tls_library_error());
+    }
+    SSL_set_bio(ssl, in, out);
+    SSL_set_connect_state(ssl);
+    return {};
+  }
   std::unexpected<Error> failure(std::string_view what) const {
     std::string detail = tls_library_error();
     if (const long verified = SSL_get_verify_result(ssl); verified != X509_V_OK) detail = X509_verify_cert_error_string(verified);
@@ -62,17 +76,22 @@ Result<std::unique_ptr<TlsTunnel>> TlsTunnel::make(const TunnelOptions& o) {
       return 1;  // it is ours now
     });
   }
-  s->ssl = SSL_new(s->context);
-  s->in = BIO_new(BIO_s_mem());
-  s->out = BIO_new(BIO_s_mem());
-  if (s->ssl == nullptr || s->in == nullptr || s->out == nullptr) return tls_failure("can't set TLS up", o.server_name, tls_library_error());
-  SSL_set_bio(s->ssl, s->in, s->out);
-  SSL_set_connect_state(s->ssl);
+  GH_CHECK(s->open());
   if (s->kept) {
     SSL_set_app_data(s->ssl, s->kept->state_.get());
     if (!s->kept->empty()) SSL_set_session(s->ssl, s->kept->state_->session);
   }
   if (!o.server_name.empty()) GH_CHECK(expect_server(s->ssl, o.server_name, o.server_name));
+  return std::unique_ptr<TlsTunnel>(new TlsTunnel(std::move(s)));
+}
+
+Result<std::unique_ptr<TlsTunnel>> TlsTunnel::make(SSL_CTX* context, X509* certificate, EVP_PKEY* key) {
+  auto s = std::make_unique<State>();
+  SSL_CTX_up_ref(context);
+  s->context = context;
+  GH_CHECK(s->open());
+  if (certificate != nullptr && (SSL_use_certificate(s->ssl, certificate) != 1 || SSL_use_PrivateKey(s->ssl, key) != 1))
+    return tls_failure("OpenSSL doesn't take the client certificate", {}, tls_library_error());
   return std::unique_ptr<TlsTunnel>(new TlsTunnel(std::move(s)));
 }
 

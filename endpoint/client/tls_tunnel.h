@@ -2,6 +2,8 @@
 // the server (RFC 5281 section 7.3), as with PT-TLS.
 #pragma once
 
+#include <openssl/types.h>
+
 #include <memory>
 #include <string>
 
@@ -39,6 +41,9 @@ struct TunnelOptions {
 class TlsTunnel {
  public:
   static Result<std::unique_ptr<TlsTunnel>> make(const TunnelOptions& options);
+  // One of many with a context in common, which says whom to trust; of a client with this certificate, or none (null). What
+  // is given is kept for as long as it is needed.
+  static Result<std::unique_ptr<TlsTunnel>> make(SSL_CTX* context, X509* certificate, EVP_PKEY* key);
   ~TlsTunnel();
   TlsTunnel(const TlsTunnel&) = delete;
   TlsTunnel& operator=(const TlsTunnel&) = delete;
