@@ -92,7 +92,7 @@ def port_of(log, server, name, what='PT-TLS listening'):
 class Server:
     """One gatehouse serve, with a state of its own."""
 
-    def __init__(self, bench, name, refdb, fleets, password=False, proved_mb=256, keep='none', radius=False):
+    def __init__(self, bench, name, refdb, fleets, password=False, proved_mb=256, keep='none', radius=None):
         self.name, folder = name, bench.path('servers', name)
         shutil.rmtree(folder, True)
         os.makedirs(folder)
@@ -114,11 +114,11 @@ class Server:
             config.write('[pt_tls]\nlisten = ["127.0.0.1:0"]\ncertificate = "server.pem"\nkey = "server.key"\n%s\ntls_min = "1.3"\n'
                          'max_connections_per_address = 20000\n[server]\nproved_evidence_mb = %d\n[refdb]\npath = "%s"\n[state]\npath = "state"\nkeep_evidence = "%s"\n' %
                          (who, proved_mb, os.path.abspath(bench.path(refdb)), keep))
-            if radius:
-                config.write('[metrics]\nlisten = "127.0.0.1:0"\n[radius]\nlisten = ["127.0.0.1:0"]\ntls_client_auth = "required"\nclient_ca = "ca.pem"\n'
-                             '[[radius.client]]\naddress = "127.0.0.1"\nsecret_file = "gateways.secret"\n')
+            if radius is not None:
+                config.write('[metrics]\nlisten = "127.0.0.1:0"\n[radius]\nlisten = ["127.0.0.1:0"]\ntls_client_auth = "required"\nclient_ca = "ca.pem"\n%s'
+                             '[[radius.client]]\naddress = "127.0.0.1"\nsecret_file = "gateways.secret"\n' % radius)
         self.radius_secret = at('gateways.secret')
-        if radius:
+        if radius is not None:
             with open(os.open(self.radius_secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 'w', encoding='ascii') as file:
                 file.write('what gateways and this server share\n')
         for fleet in fleets:
@@ -239,11 +239,15 @@ class Bench:
         self.make('slow', s['slow'])
         return self.server('many', refdb='references', fleets=['main', 'many', 'stalled', 'slow'])
 
-    def gateways(self):
-        """With the fleets, over RADIUS besides PT-TLS."""
+    def gateways(self, name='gateways', radius=''):
+        """With the fleets, over RADIUS besides PT-TLS. radius: more of its configuration."""
         self.main_fleet()
         self.make('many', max(self.scale['connected'], self.scale['idle']))
-        return self.server('gateways', refdb='references', fleets=['main', 'many'], proved_mb=0, radius=True)
+        return self.server(name, refdb='references', fleets=['main', 'many'], proved_mb=0, radius=radius)
+
+    def patient(self):
+        """The same, whose gateways wait for as long as it takes: as many at once as come."""
+        return self.gateways('patient', 'conversations_per_processor = 65536\n')
 
     def close(self):
         for process in self.started:
@@ -498,7 +502,7 @@ class Bench:
         return {'conversations': waiting, 'bytes_each': round((now - before) / max(waiting, 1))}
 
     def radius_waiting(self):
-        server, n = self.gateways(), self.scale['waiting']
+        server, n = self.patient(), self.scale['waiting']
         # What a load leaves in the allocator isn't the conversations'.
         before = server.requests()
         self.attest('many', server, 64, '--radius', '--attestations', str(n))
@@ -509,7 +513,7 @@ class Bench:
 
     def radius_in_flight(self):
         """All begin at once, and go on side by side."""
-        server, n = self.gateways(), self.scale['connected']
+        server, n = self.patient(), self.scale['connected']
         say('%d endpoints behind gateways' % n)
         fleet, most = self.beside_report('many', server, n, '--radius', '--attestations', str(n), '--timeout', '600'), 0
         while fleet.poll() is None:
