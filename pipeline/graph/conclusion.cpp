@@ -75,10 +75,10 @@ Finding* Judgement::finding_of(std::uint64_t index) {
 // known in advance and the quote decides, so trying costs no safety (spec part 2 §7.5).
 QuoteResult Judgement::check_quote(const Finish& finish) {
   follow_violations();
-  const bool raw_log = log_.has_value();
+  const bool raw_log = log_ != nullptr;
   const auto verify = [&](const std::optional<Digest>& list) {
     return verify_quote({context_, finish, bank_, boot_, boot_given_, ima_given_, list, others_,
-                         raw_log ? log_->startup_locality() : std::nullopt, raw_log});
+                         raw_log ? log_->cursor.startup_locality() : std::nullopt, raw_log});
   };
   QuoteResult result = verify(ima_pcr_);
   const auto q7 = result.checks.find("Q7");
@@ -262,7 +262,7 @@ void Judgement::check_aggregate(Verdict& v, const QuoteResult& quote, bool& refu
 
 // What a rule enforces has to be shown: a log that doesn't come as it is, with its events' data, shows nothing of it.
 void Judgement::check_rules(Verdict& v, bool& refused) const {
-  const std::vector<const char*> enforced = log_checks_.enforced();
+  const std::vector<const char*> enforced = enforced_codes(context_.rules);
   if (enforced.empty()) return;
   if (log_) {
     refused = refused || std::any_of(enforced.begin(), enforced.end(),
@@ -338,8 +338,8 @@ Outcome Judgement::conclude(const Finish& finish) {
   }
   std::uint64_t left_out = 0;
   if (log_) {
-    for (const std::string& warning : log_->warnings()) v.warnings.push_back("event log: " + warning);
-    left_out = log_checks_.finish(v.checks, v.findings);
+    for (const std::string& warning : log_->cursor.warnings()) v.warnings.push_back("event log: " + warning);
+    left_out = log_->checks.finish(v.checks, v.findings);
     for (const char* code : {"L1", "L3", "L4", "L5", "L13", "L14"})
       if (v.checks[code] == Status::failed) refused = true;
   }

@@ -39,9 +39,6 @@ Judgement::Judgement(Context context, std::shared_ptr<VerdictCache> cache, std::
                   context_.product,    bank_,
                   context_.symlinks,   ImaRuleChecks(context_.rules, std::move(signatures)),
                   FileRuleChecks(context_.rules, context_.now)},
-      parse_hasher_(bank_),
-      sha1_hasher_(HashAlgorithm::sha1),
-      log_checks_(bank_, context_.rules),
       extend_hasher_(bank_),
       chains_(bank_ == HashAlgorithm::sha256 ? chains : nullptr),
       proved_(std::move(proved)) {
@@ -98,17 +95,18 @@ Result<std::shared_ptr<Batch>> Judgement::parse(Segment& segment) {
     }
     case Format::eventlog:
       if (boot_on_wire_) return fail(Error{Fault::protocol, twice, evidence_spec, 0, std::string(eventlog_source), {}});
-      if (!log_) log_.emplace();
+      if (!log_) log_ = std::make_unique<RawLog>(bank_, context_.rules);
       boot_given_ = true;
-      log_->feed(segment.bytes);
+      log_->cursor.feed(segment.bytes);
       GH_CHECK(read_eventlog());
       break;
     case Format::ima_binary:
     case Format::ima_ascii:
       if (ima_on_wire_) return fail(Error{Fault::protocol, twice, evidence_spec, 0, std::string(list_source), {}});
-      if (!list_) list_.emplace(segment.format == Format::ima_ascii ? ima::Cursor::Form::ascii : ima::Cursor::Form::binary);
+      if (!list_)
+        list_ = std::make_unique<RawList>(segment.format == Format::ima_ascii ? ima::Cursor::Form::ascii : ima::Cursor::Form::binary, bank_);
       ima_given_ = true;
-      list_->feed(segment.bytes);
+      list_->cursor.feed(segment.bytes);
       GH_CHECK(read_list(*batch));
       break;
   }
@@ -119,11 +117,11 @@ Result<std::shared_ptr<Batch>> Judgement::parse(Segment& segment) {
 Result<std::shared_ptr<Batch>> Judgement::parse_end() {
   auto batch = std::make_shared<Batch>();
   if (log_) {
-    log_->end();
+    log_->cursor.end();
     GH_CHECK(read_eventlog());
   }
   if (list_) {
-    list_->end();
+    list_->cursor.end();
     GH_CHECK(read_list(*batch));
   }
   if (batch->items.empty()) return std::shared_ptr<Batch>();
@@ -204,11 +202,11 @@ Result<void> Judgement::add_file(Batch& batch, std::string_view uri, Bytes measu
 
 Result<void> Judgement::read_eventlog() {
   for (;;) {
-    auto read = log_->next();
+    auto read = log_->cursor.next();
     if (!read) return fail(std::move(read).error().from(eventlog_source));
     const eventlog::Event* const event = *read;
     if (event == nullptr) return {};
-    log_checks_.see(*event, log_->format());
+    log_->checks.see(*event, log_->cursor.format());
     if (!event->extends()) continue;
     const eventlog::EventDigest* const digest = event->digest(bank_);
     if (auto added = add_boot(event->pcr, digest != nullptr ? Digest(digest->value) : Digest(), event->offset); !added)
@@ -218,7 +216,7 @@ Result<void> Judgement::read_eventlog() {
 
 Result<void> Judgement::read_list(Batch& batch) {
   for (;;) {
-    auto read = list_->next();
+    auto read = list_->cursor.next();
     if (!read) return fail(std::move(read).error().from(list_source));
     const ima::Entry* const entry = *read;
     if (entry == nullptr) return {};
@@ -244,9 +242,9 @@ Result<void> Judgement::read_list(Batch& batch) {
       item.file_digest = {};
     } else {
       const Digest recorded(entry->recorded_hash);
-      const Digest recomputed = sha1_hasher_(entry->template_data);
+      const Digest recomputed = list_->sha1_hasher(entry->template_data);
       if (recomputed != recorded) item.contradiction = "the recorded template hash contradicts the template data";
-      item.template_hash = bank_ == HashAlgorithm::sha1 ? recorded : parse_hasher_(entry->template_data);
+      item.template_hash = bank_ == HashAlgorithm::sha1 ? recorded : list_->hasher(entry->template_data);
       if (!entry->fields.is_file) {
         item.kind = ImaItem::Kind::buffer;
         const auto algorithm = hash_algorithm(item.algorithm);

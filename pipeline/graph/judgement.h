@@ -103,11 +103,21 @@ class Judgement {
   const HashAlgorithm bank_;
   References references_;
 
+  // A log or a list as it is: most evidence comes over the wire, and has neither.
+  struct RawLog {
+    RawLog(HashAlgorithm bank, const std::vector<EvidenceRulesPtr>& rules) : checks(bank, rules) {}
+    eventlog::Cursor cursor;
+    LogChecks checks;
+  };
+  struct RawList {
+    RawList(ima::Cursor::Form form, HashAlgorithm bank) : cursor(form), hasher(bank), sha1_hasher(HashAlgorithm::sha1) {}
+    ima::Cursor cursor;
+    Hasher hasher, sha1_hasher;
+  };
+
   // The parse lane's.
-  Hasher parse_hasher_, sha1_hasher_;
-  std::optional<eventlog::Cursor> log_;
-  std::optional<ima::Cursor> list_;
-  LogChecks log_checks_;
+  std::unique_ptr<RawLog> log_;
+  std::unique_ptr<RawList> list_;
   PackedBoot packed_boot_;
   bool approved_ = false;       // it is that of a baseline; those aren't kept any more
   std::vector<BootItem> boot_;  // the same, in conclude()

@@ -40,9 +40,6 @@ void keep(PackedFindings& findings, const ImaItem& item, Status status, const Fi
                 .measured_file = item.file_digest.view()});
 }
 
-constexpr std::string_view no_reference = "no reference of this path";
-constexpr std::string_view no_reference_in_algorithm = "no reference of this path in the entry's algorithm";
-
 bool prefix_of(std::string_view prefix, std::string_view path) {
   return path.size() > prefix.size() && path.starts_with(prefix) && path[prefix.size()] == '/';
 }

@@ -128,7 +128,8 @@ bool matches_one(const std::vector<std::string>& patterns, const KernelWord& wor
 
 }  // namespace
 
-FirmwareRuleChecks::FirmwareRuleChecks(HashAlgorithm bank, std::vector<EvidenceRulesPtr> rules) : hasher_(bank) {
+FirmwareRuleChecks::FirmwareRuleChecks(HashAlgorithm bank, std::vector<EvidenceRulesPtr> rules)
+    : hasher_(bank), enforced_(enforced_codes(rules)) {
   for (EvidenceRulesPtr& one : rules) {
     Rule rule;
     if (const auto& lines = one->firmware.command_line) {
@@ -148,10 +149,10 @@ FirmwareRuleChecks::FirmwareRuleChecks(HashAlgorithm bank, std::vector<EvidenceR
   std::sort(harmless_.begin(), harmless_.end());
 }
 
-std::vector<const char*> FirmwareRuleChecks::enforced() const {
+std::vector<const char*> enforced_codes(const std::vector<EvidenceRulesPtr>& rules) {
   std::vector<const char*> out;
   const auto any = [&](const char* code, auto&& wanted) {
-    if (std::any_of(rules_.begin(), rules_.end(), [&](const Rule& r) { return bool(wanted(r.rules->firmware)); }))
+    if (std::any_of(rules.begin(), rules.end(), [&](const EvidenceRulesPtr& r) { return bool(wanted(r->firmware)); }))
       out.push_back(code);
   };
   any("L6", [](const FirmwareRules& f) { return f.secure_boot; });

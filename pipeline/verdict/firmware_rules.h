@@ -17,6 +17,9 @@ struct Breach {
   std::string reason;
 };
 
+// Codes of L6-L12 that a rule makes a condition of allow; L6 and L9 among them aren't judged by FirmwareRuleChecks.
+std::vector<const char*> enforced_codes(const std::vector<EvidenceRulesPtr>& rules);
+
 class FirmwareRuleChecks {
  public:
   FirmwareRuleChecks(HashAlgorithm bank, std::vector<EvidenceRulesPtr> rules);
@@ -24,8 +27,7 @@ class FirmwareRuleChecks {
   std::vector<Breach> see(const eventlog::Event& event);
   // What is missing in the whole log.
   std::vector<Breach> finish() const;
-  // Codes that the rules enforce; L6 and L9 among them are judged elsewhere.
-  std::vector<const char*> enforced() const;
+  const std::vector<const char*>& enforced() const { return enforced_; }  // as above
 
  private:
   struct Rule {
@@ -48,6 +50,7 @@ class FirmwareRuleChecks {
   std::optional<Bytes> recomputed(const eventlog::Event& event, Bytes measured);
 
   Hasher hasher_;
+  std::vector<const char*> enforced_;
   std::vector<Rule> rules_;
   DigestSet harmless_;                         // what firmware measures into PCR 4 besides images
   bool separator_ = false, database_ = false;  // of PCR 7: seen

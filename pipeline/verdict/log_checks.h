@@ -24,8 +24,6 @@ class LogChecks {
   void see(const eventlog::Event& event, eventlog::Format format);
   // After the last event: adds the codes, and a finding for each failure; returns how many findings were left out.
   std::uint64_t finish(std::map<std::string, Status>& checks, std::vector<Finding>& findings) const;
-  // Codes of L6-L12 that a rule makes a condition of allow.
-  std::vector<const char*> enforced() const { return rules_.enforced(); }
 
  private:
   void fail(const char* code, const eventlog::Event& event, std::string reason);

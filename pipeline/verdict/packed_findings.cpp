@@ -1,5 +1,8 @@
 #include "pipeline/verdict/packed_findings.h"
 
+#include <algorithm>
+#include <array>
+
 namespace gatehouse::pipeline {
 namespace {
 
@@ -7,6 +10,9 @@ namespace {
 // size in front.
 constexpr std::size_t longest_number = 10;
 constexpr unsigned number_bits = 7;
+constexpr std::array usual_reasons{no_reference, no_reference_in_algorithm};
+// Beside the status: package, version, what was expected and the file's digest follow. Few unknown entries have any.
+constexpr std::uint64_t has_more = 1 << 3;
 
 class Packing {
  public:
@@ -17,6 +23,9 @@ class Packing {
   }
   void put(Bytes bytes) {
     put(bytes.size());
+    put_raw(bytes);
+  }
+  void put_raw(Bytes bytes) {
     if (!bytes.empty()) std::memcpy(at_, bytes.data(), bytes.size());
     at_ += bytes.size();
   }
@@ -40,8 +49,8 @@ class Unpacking {
       if (byte < 0x80) return out;
     }
   }
-  Bytes bytes() {
-    const auto size = std::size_t(number());
+  Bytes bytes() { return bytes(std::size_t(number())); }
+  Bytes bytes(std::size_t size) {
     const Bytes out = rest_.first(size);
     rest_ = rest_.subspan(size);
     return out;
@@ -73,7 +82,7 @@ std::size_t cost_of(const PackedFindings::Entry& e) {
 
 }  // namespace
 
-// The record's size; status, index and cost; and the rest.
+// The record's size; status, index and cost; and the rest. A reason is one of the usual ones, or its size beyond them and it.
 void PackedFindings::add(const Entry& e) {
   const std::size_t cost = cost_of(e);
   constexpr std::size_t numbers = 13;
@@ -84,19 +93,27 @@ void PackedFindings::add(const Entry& e) {
   const std::size_t begin = bytes_.size();
   bytes_.resize(begin + most);
   Packing p(bytes_.data() + begin + longest_number);
-  p.put(std::uint64_t(e.status));
+  const bool more = !e.package.empty() || !e.version.empty() || !e.expected.empty() || !e.measured_file.empty();
+  p.put(std::uint64_t(e.status) | (more ? has_more : 0));
   p.put(e.index);
   p.put(cost);
   p.put(e.pcr);
   p.put(e.path);
-  p.put(e.reason);
-  p.put(e.package);
-  p.put(e.version);
-  p.put(e.expected.size());
-  for (const std::string& one : e.expected) p.put(std::string_view(one));
+  if (const auto usual = std::find(usual_reasons.begin(), usual_reasons.end(), e.reason); usual != usual_reasons.end()) {
+    p.put(std::uint64_t(usual - usual_reasons.begin()));
+  } else {
+    p.put(usual_reasons.size() + e.reason.size());
+    p.put_raw(as_bytes(e.reason));
+  }
   p.put(e.measured_template);
-  p.put(e.measured_file);
-  p.put(e.measured_algorithm);
+  if (more) {
+    p.put(e.package);
+    p.put(e.version);
+    p.put(e.expected.size());
+    for (const std::string& one : e.expected) p.put(std::string_view(one));
+    p.put(e.measured_file);
+    p.put(e.measured_algorithm);
+  }
 
   const std::byte* const from = bytes_.data() + begin + longest_number;
   const auto size = std::size_t(p.at() - from);
@@ -115,7 +132,9 @@ std::vector<PackedFindings::Packed> PackedFindings::all() const {
     const Bytes from = all.rest(), record = all.bytes();
     Unpacking u(record);
     Packed& one = out.emplace_back();
-    one.status_ = Status(u.number());
+    const std::uint64_t kind = u.number();
+    one.status_ = Status(kind & ~has_more);
+    one.more_ = (kind & has_more) != 0;
     one.index_ = u.number();
     one.cost_ = std::size_t(u.number());
     one.rest_ = u.rest();
@@ -140,12 +159,14 @@ void PackedFindings::spell(HashAlgorithm bank, std::vector<Finding>& out) const 
     f.status = packed.status_;
     f.pcr = std::uint32_t(u.number());
     f.path = u.text();
-    f.reason = u.text();
+    const auto reason = std::size_t(u.number());
+    f.reason = reason < usual_reasons.size() ? usual_reasons[reason] : as_text(u.bytes(reason - usual_reasons.size()));
+    if (const Bytes digest = u.bytes(); !digest.empty()) f.measured_template = tagged(name(bank), digest);
+    if (!packed.more_) continue;
     f.package = u.text();
     f.version = u.text();
     const auto expected = std::size_t(u.number());
     for (std::size_t n = 0; n < expected; ++n) f.expected.emplace_back(u.text());
-    if (const Bytes digest = u.bytes(); !digest.empty()) f.measured_template = tagged(name(bank), digest);
     if (const Bytes digest = u.bytes(); !digest.empty()) f.measured_file = tagged(u.text(), digest);
   }
 }

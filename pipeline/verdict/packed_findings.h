@@ -15,6 +15,10 @@
 
 namespace gatehouse::pipeline {
 
+// Why nearly all unknown entries are unknown: these take one byte.
+inline constexpr std::string_view no_reference = "no reference of this path";
+inline constexpr std::string_view no_reference_in_algorithm = "no reference of this path in the entry's algorithm";
+
 // In the order in which they were added.
 class PackedFindings {
  public:
@@ -43,6 +47,7 @@ class PackedFindings {
     std::uint64_t index_ = 0;
     Status status_ = Status::unknown;
     std::size_t cost_ = 0;
+    bool more_ = false;
     Bytes whole_, rest_;
   };
   // While nothing is added.

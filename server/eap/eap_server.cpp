@@ -18,12 +18,15 @@ std::optional<Bytes> EapServer::take_packet() {
   return packet_;
 }
 
+// Most packets acknowledge a fragment: their memory is kept, and no more than that.
+void EapServer::said() {
+  constexpr std::size_t kept = 64;
+  if (packet_.capacity() > kept) packet_ = {};
+}
+
 void EapServer::say(std::uint8_t type, Bytes data) {
   ++identifier_;
   asked_ = true;
-  // Most packets acknowledge a fragment: their memory is kept, and no more than that, since many wait.
-  constexpr std::size_t kept = 64;
-  if (packet_.capacity() > kept) packet_ = {};
   eap::make_packet(packet_, eap::Code::request, identifier_, type, data);
   unsaid_ = true;
   bytes_ += packet_.size();

@@ -49,6 +49,8 @@ class EapServer {
 
   // The next request, or Success or Failure once over(), once; until the next call. nullopt: the host is at work.
   std::optional<Bytes> take_packet();
+  // What was taken isn't needed any more: many wait long for the answer to a large one.
+  void said();
   bool over() const { return stage_ == Stage::over; }
   // Once over; block and none: the client was told so.
   std::optional<pipeline::Recommendation> verdict() const { return verdict_; }

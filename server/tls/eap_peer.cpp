@@ -130,7 +130,10 @@ void EapPeer::after() {
 
 void EapPeer::reply() {
   if (!request_) return;
-  if (const auto packet = eap_.take_packet()) conclude(*packet);
+  if (const auto packet = eap_.take_packet()) {
+    conclude(*packet);
+    eap_.said();
+  }
 }
 
 // Challenge, Accept or Reject.
@@ -158,7 +161,7 @@ void EapPeer::conclude(Bytes packet) {
   if (!eap_.failure().empty()) last.why = ": " + std::string(eap_.failure());
   // First it is noted, then looked at again: whoever ends its trust meanwhile finds it, or it is seen here.
   if (!last.good || !admit(last, *verdict)) finish(std::move(last));
-  else answering_ = std::move(last);
+  else answering_ = std::make_unique<Answering>(std::move(last));
 }
 
 // The very last answer, with what is noted of it on record.
@@ -242,7 +245,7 @@ void EapPeer::end() {
   room_timer_.cancel();
   turn_timer_.cancel();
   if (const auto last = std::exchange(request_, nullptr)) front_->drop(*last, RadiusDrop::load);
-  if (const auto last = std::exchange(answering_, std::nullopt)) {
+  if (const auto last = std::exchange(answering_, nullptr)) {
     server_->admitted.remove(last->number);
     front_->drop(last->request, RadiusDrop::load);
   }
@@ -475,7 +478,7 @@ bool EapPeer::admit(Answering& last, Recommendation recommendation) {
   last.number = server_->admitted.note(std::move(e), [self = self()](bool kept) {
     asio::post(self->strand_, [self, kept] {
       if (self->gone_ || !self->answering_) return;
-      Answering last_answer = *std::exchange(self->answering_, std::nullopt);
+      Answering last_answer = std::move(*std::exchange(self->answering_, nullptr));
       if (!kept) {
         last_answer.good = false;
         last_answer.why = ": whom gateways let in can't be recorded";

@@ -90,7 +90,7 @@ class EapPeer final : public SessionHost, public EapHost {
   std::optional<std::chrono::steady_clock::time_point> timed_;  // when the timer ends, deadline_ or earlier; nullopt: there is none
   const std::chrono::steady_clock::time_point began_;
   RadiusRequest::Pointer request_;        // that waits for its answer
-  std::optional<Answering> answering_;    // waits for its record
+  std::unique_ptr<Answering> answering_;  // waits for its record; null nearly always
   std::optional<std::pair<AnswerCache::Key, radius::Authenticator>> last_;  // that has its answer
   std::uint32_t round_ = 0;
   // The State of the last challenge, and to whom it was given.

@@ -32,8 +32,11 @@ TEST(PackedFindings, ComeOutAsTheyWentIn) {
               .expected = {}, .measured_template = measured, .measured_algorithm = {}, .measured_file = {}});
   packed.add({.index = ~std::uint64_t{0}, .pcr = ~std::uint32_t{0}, .status = Status::differ, .path = name, .reason = reason, .package = "pkg",
               .version = "1.0-1", .expected = expected, .measured_template = {}, .measured_algorithm = "sha1", .measured_file = content});
+  // Unknown, and some of what only others have.
+  packed.add({.index = 2, .pcr = 10, .status = Status::unknown, .path = "/etc/x", .reason = "no reference of this path in the entry's algorithm",
+              .package = {}, .version = {}, .expected = {}, .measured_template = {}, .measured_algorithm = "sha1", .measured_file = content});
   packed.shrink();
-  ASSERT_EQ(packed.size(), 2U);
+  ASSERT_EQ(packed.size(), 3U);
 
   Finding first, second;
   first.component = second.component = "ima";
@@ -54,7 +57,14 @@ TEST(PackedFindings, ComeOutAsTheyWentIn) {
   hex.clear();
   for (std::size_t n = 0; n < content.size(); ++n) hex += "0f";
   second.measured_file = "sha1:" + hex;
-  EXPECT_EQ(json(spelled(packed, HashAlgorithm::sha384)), json({first, second}));
+  Finding third;
+  third.component = "ima";
+  third.entry = 2;
+  third.pcr = 10;
+  third.path = "/etc/x";
+  third.reason = "no reference of this path in the entry's algorithm";
+  third.measured_file = second.measured_file;
+  EXPECT_EQ(json(spelled(packed, HashAlgorithm::sha384)), json({first, second, third}));
 }
 
 // What is chosen of several is the same again, and costs what it did.
