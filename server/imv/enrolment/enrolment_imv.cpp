@@ -170,7 +170,7 @@ void EnrolmentImv::on_request(const Message& message, const patnc::Attribute& at
   Challenged next;
   next.collector = message.collector;
   next.transcript = enrolment::transcript(attribute.value, w.view());
-  next.what = std::move(sealed->what);
+  next.what = std::make_unique<Activation>(std::move(sealed->what));
   next.device = std::move(sealed->device);
   next.secret = std::move(sealed->secret);
   next.token = std::move(sealed->token);
@@ -216,7 +216,7 @@ void EnrolmentImv::on_response(const Message& message, const patnc::Attribute& a
                      equal_constant_time(enrolment::token_proof(challenged->token.reveal(), challenged->transcript).view(), response->token);
   if (!activated) return tell(message.collector, enrolment::Code::proof, {}, "the TPM didn't activate the credential", "device " + challenged->device);
   if (!known) return tell(message.collector, enrolment::Code::proof, {}, "the token isn't the one that was given out", "device " + challenged->device);
-  Activation what = *std::move(challenged->what);
+  Activation what = std::move(*challenged->what);
   Writing next{.collector = message.collector, .device = std::move(challenged->device)};
   state_ = std::move(next);
   c_.host.activate(std::move(what));

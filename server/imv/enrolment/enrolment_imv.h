@@ -41,7 +41,7 @@ class EnrolmentImv final : public Imv {
   struct Idle {};
   struct Challenged {
     std::uint16_t collector = pbtnc::any;
-    std::optional<Activation> what;
+    std::unique_ptr<Activation> what;
     std::string device;     // where it is known before
     Secret secret, token;   // what the TPM gives away; the token's key, empty: by the known EK
     Digest transcript;

@@ -167,7 +167,7 @@ Result<void> SwimaImv::receive_piece(std::uint16_t collector, const patnc::Reass
       if (c_.take_error()) (void)channel().add(0, ietf, type::pa_tnc_error, error.view(), collector);
       return gatehouse::fail(Fault::limit, "attribute too large", "spec part 1b 3.8");
     }
-    transfer_.emplace(Transfer{collector, piece.id, piece.type, swima::InventoryCursor(0), false});
+    transfer_ = std::make_unique<Transfer>(Transfer{collector, piece.id, piece.type, swima::InventoryCursor(0), false});
     constexpr std::size_t offset = patnc::attribute_header_size;
     if (has_events(piece.type))
       transfer_->cursor.emplace<swima::EventsCursor>(offset, swima::EventsFormat{.content = content_of(piece.type)});

@@ -175,7 +175,7 @@ class SwimaImv final : public Imv {
     std::optional<Answered> base;  // without the rules
     SoftwareAnswer judged;
   } s_;
-  std::optional<Transfer> transfer_;
+  std::unique_ptr<Transfer> transfer_;  // null: none is on its way
 };
 
 }  // namespace gatehouse::server
