@@ -128,8 +128,8 @@ class Server:
                                             stdout=subprocess.DEVNULL, stderr=log)
         try:
             self.port = port_of(at('log'), self.process, name)
-            self.radius_port = port_of(at('log'), self.process, name, 'RADIUS listening') if radius else None
-            self.metrics_port = port_of(at('log'), self.process, name, 'metrics') if radius else None
+            self.radius_port = port_of(at('log'), self.process, name, 'RADIUS listening') if radius is not None else None
+            self.metrics_port = port_of(at('log'), self.process, name, 'metrics') if radius is not None else None
         except BaseException:
             self.stop()
             raise
