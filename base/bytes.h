@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 #include <string>
@@ -19,6 +20,20 @@ inline const unsigned char* as_uchar(Bytes bytes) { return reinterpret_cast<cons
 inline ByteVector to_vector(Bytes bytes) { return {bytes.begin(), bytes.end()}; }
 inline bool equal(Bytes a, Bytes b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
+}
+// Of a length that is known where it is compiled: a few words, and no call.
+template <std::size_t size>
+bool equal_words(const std::byte* a, const std::byte* b) {
+  static_assert(size % 8 == 0);
+  std::uint64_t differ = 0;
+#pragma GCC unroll 8
+  for (std::size_t i = 0; i < size; i += 8) {
+    std::uint64_t x, y;
+    std::memcpy(&x, a + i, sizeof x);
+    std::memcpy(&y, b + i, sizeof y);
+    differ |= x ^ y;
+  }
+  return differ == 0;
 }
 inline bool all_of_value(Bytes bytes, std::byte value) {
   for (const std::byte b : bytes)

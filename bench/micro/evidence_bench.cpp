@@ -67,7 +67,9 @@ pipeline::ImaBatch entries() {
     item.template_hash = hasher(entry->template_data);
     item.name = out.text.keep(entry->fields.name);
     item.algorithm = out.text.keep(entry->fields.algorithm);
-    item.file_digest = Digest(entry->fields.digest);
+    pipeline::ListFields& fields = out.fields.emplace_back();
+    fields.file_digest = Digest(entry->fields.digest);
+    item.fields = &fields;
     item.plain_ng = true;
   }
   return out;
@@ -133,8 +135,9 @@ void look_up_miss(benchmark::State& state) {
   Hasher hasher(HashAlgorithm::sha256);
   for (pipeline::ImaItem& item : unknown.items) {
     item.name = unknown.text.keep("/opt/site/" + std::to_string(item.index));
-    item.file_digest = hasher(item.file_digest.view());
-    item.template_hash = pipeline::template_hash(hasher, item, item.file_digest.view());
+    pipeline::ListFields& fields = unknown.fields[std::size_t(item.index)];
+    fields.file_digest = hasher(fields.file_digest.view());
+    item.template_hash = pipeline::template_hash(hasher, item, fields.file_digest.view());
   }
   judge(state, unknown, [] { return references(world().references, std::make_shared<pipeline::VerdictCache>()); });
 }

@@ -1,8 +1,8 @@
 // The evidence plane alone, as the wire feeds it and with a warm verdict cache: PA-TNC messages in, entries parsed, looked
-// up and extended out. `plane` drives sessions by hand, on one or two threads that share the cache alone; `graph` has
-// sixteen sessions at once in a pipeline of one or two threads, to the verdict. Items are list entries: those of the
-// recorded list, or 100,000 in its shape. `bare` is what no plane can do without, in its best known shape: what two
-// threads of it bring over one is what this machine scales.
+// up and extended out. `plane` drives sessions by hand, as the pipeline does with segments of this size, on one or two
+// threads that share the cache alone; `graph` has sixteen sessions at once in a pipeline of one or two threads, to the
+// verdict. Items are list entries: those of the recorded list, or 100,000 in its shape. `bare` is what no plane can do
+// without, in its best known shape: what two threads of it bring over one is what this machine scales.
 //   items/s a core = items_per_second of CPU time, scaling = items_per_second of real time with 2 threads ÷ 1
 #include <benchmark/benchmark.h>
 
@@ -123,8 +123,8 @@ struct Evidence {
     segment.bytes = std::move(one);
     const auto batch = judgement.parse(segment);
     if (!batch) throw std::runtime_error(batch.error().text());
-    judgement.extend(**batch);
     if (const auto judged = judgement.look_up(**batch); !judged) throw std::runtime_error(judged.error().text());
+    judgement.extend_looked_up(**batch);
     one = std::move((*batch)->evidence);
   }
 };

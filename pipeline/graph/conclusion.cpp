@@ -233,9 +233,13 @@ void Judgement::check_aggregate(Verdict& v, const QuoteResult& quote, bool& refu
   }
   if (!aggregate_->contradiction.empty()) refuse(std::string(aggregate_->contradiction));
   Hasher hasher(bank_);
+  ImaItem entry;
+  entry.name = ima::boot_aggregate;
+  entry.algorithm = aggregate_->algorithm;
+  entry.legacy = aggregate_->legacy;
   const auto is_over = [&](Bytes digest) {
     if (aggregate_->file_digest.size != 0) return equal(digest, aggregate_->file_digest.view());
-    return template_hash(hasher, *aggregate_, digest) == aggregate_->template_hash;
+    return template_hash(hasher, entry, digest) == aggregate_->template_hash;
   };
   const auto algorithm = hash_algorithm(aggregate_->algorithm);
   const std::byte zeros[max_digest_size] = {};

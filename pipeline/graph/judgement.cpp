@@ -5,6 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "base/sha256_chains.h"
 #include "wire/patnc/patnc.h"
 #include "wire/pts/pts.h"
 
@@ -69,12 +70,9 @@ Result<void> Judgement::add_item(ImaItem& item, std::size_t offset) {
   if (item.name == ima::boot_aggregate && item.kind == ImaItem::Kind::file) {
     item.kind = ImaItem::Kind::aggregate;
     // A kernel started by kexec goes on with the list, from the same firmware (spec part 2 §7.9).
-    const bool same = aggregate_ && aggregate_->template_hash == item.template_hash && item.contradiction.empty();
+    const bool same = aggregate_ && aggregate_->template_hash == item.template_hash && item.contradiction().empty();
     if (item.index == 0) {
-      aggregate_algorithm_ = item.algorithm;
-      aggregate_ = item;
-      aggregate_->name = ima::boot_aggregate;
-      aggregate_->algorithm = aggregate_algorithm_;
+      aggregate_ = {item.template_hash, Digest(item.file_digest()), std::string(item.algorithm), item.legacy, item.contradiction()};
     } else if (!same && !aggregate_trouble_) {
       aggregate_trouble_ = "entry " + std::to_string(item.index) + " is another boot_aggregate than the first one";
     }
@@ -132,8 +130,15 @@ Result<std::shared_ptr<Batch>> Judgement::parse_end() {
 Result<void> Judgement::parse_evidence(Reader& r, Batch& batch) {
   constexpr std::size_t usual_attribute = 112;  // with an ordinary name
   const std::uint16_t expected = pts::algorithm_bit(bank_);
+  // So far ahead that its lines are there when they are read: a long list isn't in a core's cache.
+  constexpr std::size_t bytes_ahead = 1024;
   Bytes last;  // the one before, if it was a file's
   while (!r.empty()) {
+    if (const Bytes rest = r.rest(); rest.size() > bytes_ahead + 128) {
+      __builtin_prefetch(rest.data() + bytes_ahead);
+      __builtin_prefetch(rest.data() + bytes_ahead + 64);
+      __builtin_prefetch(rest.data() + bytes_ahead + 128);
+    }
     patnc::Attribute attribute;
     if (const auto refusal = patnc::parse_attribute(r, attribute))
       return fail(Fault::malformed, refusal->reason, "RFC 5792 3.3", refusal->offset);
@@ -191,7 +196,6 @@ Result<void> Judgement::add_file(Batch& batch, std::string_view uri, Bytes measu
   item.algorithm = named->algorithm;
   item.legacy = named->legacy;
   item.plain_ng = !named->legacy;
-  item.on_wire = true;
   // What a kernel extends for a violation (spec part 2 §7.5); no template hashes to it.
   if (all_of_value(measurement, std::byte{0xFF})) item.kind = ImaItem::Kind::violation;
   GH_CHECK(add_item(item, at));
@@ -224,32 +228,34 @@ Result<void> Judgement::read_list(Batch& batch) {
     item.pcr = entry->pcr;
     item.name = batch.text.keep(entry->fields.name);
     item.algorithm = batch.text.keep(entry->fields.algorithm);
-    if (entry->fields.digest.size() <= max_digest_size) item.file_digest = Digest(entry->fields.digest);
+    ListFields& fields = batch.fields.emplace_back();
+    item.fields = &fields;
+    if (entry->fields.digest.size() <= max_digest_size) fields.file_digest = Digest(entry->fields.digest);
     item.plain_ng = entry->template_name == "ima-ng";
     item.legacy = entry->template_name == "ima";
     item.verity = entry->fields.type == "verity";
     if (references_.rules.wants_signatures() && !entry->fields.signature.empty()) {
-      item.signature_beyond = signed_entries_ == ImaRuleChecks::max_signed_entries;
-      if (!item.signature_beyond) {
+      fields.signature_beyond = signed_entries_ == ImaRuleChecks::max_signed_entries;
+      if (!fields.signature_beyond) {
         ++signed_entries_;
-        item.signature =
+        fields.signature =
             to_vector(entry->fields.signature.first(std::min(entry->fields.signature.size(), max_signature)));
       }
     }
     if (entry->violation()) {
       item.kind = ImaItem::Kind::violation;
       item.template_hash = Digest::filled(digest_size(bank_), std::byte{0xFF});
-      item.file_digest = {};
+      fields.file_digest = {};
     } else {
       const Digest recorded(entry->recorded_hash);
       const Digest recomputed = list_->sha1_hasher(entry->template_data);
-      if (recomputed != recorded) item.contradiction = "the recorded template hash contradicts the template data";
+      if (recomputed != recorded) fields.contradiction = "the recorded template hash contradicts the template data";
       item.template_hash = bank_ == HashAlgorithm::sha1 ? recorded : list_->hasher(entry->template_data);
       if (!entry->fields.is_file) {
         item.kind = ImaItem::Kind::buffer;
         const auto algorithm = hash_algorithm(item.algorithm);
-        if (algorithm && item.contradiction.empty() && digest_of(*algorithm, entry->fields.buffer) != item.file_digest)
-          item.contradiction = "the buffer's digest isn't that of its content";
+        if (algorithm && fields.contradiction.empty() && digest_of(*algorithm, entry->fields.buffer) != fields.file_digest)
+          fields.contradiction = "the buffer's digest isn't that of its content";
       }
     }
     if (auto added = add_item(item, entry->offset); !added)
@@ -268,7 +274,8 @@ void Judgement::extend_list(const Batch& batch, std::shared_ptr<Digest> value_af
       continue;
     }
     GH_ASSERT(item.template_hash.size == size);
-    std::memcpy(end, item.template_hash.bytes.data(), size);
+    if (size == sha256_size) std::memcpy(end, item.template_hash.bytes.data(), sha256_size);  // of a known length: no call
+    else std::memcpy(end, item.template_hash.bytes.data(), size);
     end += size;
   }
   digests.resize(std::size_t(end - digests.data()));
@@ -303,7 +310,7 @@ void Judgement::settle_chain() {
 
 std::uint64_t Judgement::followed(const Batch& batch) const {
   // A list comes over the wire or as it is, never both.
-  if (batch.items.empty() || !batch.items.front().on_wire) return 0;
+  if (batch.items.empty() || !batch.items.front().on_wire()) return 0;
   return std::min<std::uint64_t>(batch.items.size(), max_wire_items - wire_items_);
 }
 
@@ -471,10 +478,7 @@ Result<void> Judgement::judge_run(Bytes run, std::size_t base_offset, const Fing
   out->items = items_ - items;
   out->has_boot = out->boot.size() != 0;
   out->has_list = items_ != items;
-  if (aggregate_ && !had_aggregate) {
-    out->aggregate = aggregate_;
-    out->aggregate_algorithm = aggregate_algorithm_;
-  }
+  if (!had_aggregate) out->aggregate = aggregate_;
   if (!had_trouble) out->aggregate_trouble = aggregate_trouble_;
   out->violated_pcr = violated_pcr_;
   out->false_claims = added(false_claims_, false_claims);
@@ -494,12 +498,7 @@ void Judgement::take(const ProvedRunPtr& run) {
   if (run->has_list) ima_given_ = ima_on_wire_ = true;
   items_ += run->items;
   if (run->has_list && items_ == run->items) firmware_is_complete();
-  if (run->aggregate) {
-    aggregate_algorithm_ = run->aggregate_algorithm;
-    aggregate_ = run->aggregate;
-    aggregate_->name = ima::boot_aggregate;
-    aggregate_->algorithm = aggregate_algorithm_;
-  }
+  if (run->aggregate) aggregate_ = run->aggregate;
   if (run->aggregate_trouble) aggregate_trouble_ = run->aggregate_trouble;
   ima_pcr_ = run->ima_pcr;
   violated_pcr_ = run->violated_pcr;

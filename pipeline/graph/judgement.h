@@ -125,8 +125,7 @@ class Judgement {
   bool boot_given_ = false, ima_given_ = false;
   bool boot_on_wire_ = false, ima_on_wire_ = false;  // as Simple Component Evidence
   std::uint64_t items_ = 0, signed_entries_ = 0;
-  std::optional<ImaItem> aggregate_;
-  std::string aggregate_algorithm_;
+  std::optional<Aggregate> aggregate_;
   std::optional<std::string> aggregate_trouble_;
 
   // The extend lane's.

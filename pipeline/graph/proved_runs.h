@@ -29,14 +29,22 @@ struct PcrClaim {
   Digest before, after;
 };
 
+// A list's first entry, boot_aggregate.
+struct Aggregate {
+  Digest template_hash;
+  Digest file_digest;  // size 0: not in the evidence
+  std::string algorithm;
+  bool legacy = false;
+  std::string_view contradiction;  // of the entry in itself; a literal
+};
+
 // Consecutive Simple Component Evidence attributes of one message, and what they added to their session's judgement.
 struct ProvedRun {
   PackedBoot boot;
   std::vector<PcrClaim> boot_claims;
   std::uint64_t items = 0;  // of the list
   bool has_boot = false, has_list = false;
-  std::optional<ImaItem> aggregate;  // the list's first entry; its texts are the next member's
-  std::string aggregate_algorithm;
+  std::optional<Aggregate> aggregate;
   std::optional<std::string> aggregate_trouble;
   std::optional<Digest> ima_pcr, violated_pcr;  // after the run
   std::vector<std::uint64_t> false_claims;

@@ -70,14 +70,14 @@ Status FileRuleChecks::violation(std::string_view claimed, Status status) const 
 }
 
 void FileRuleChecks::judge(const ImaItem& item, Status& status, Finding& finding) const {
-  if (rules_.empty() || !item.contradiction.empty()) return;
+  if (rules_.empty() || !item.contradiction().empty()) return;
   if (item.kind == ImaItem::Kind::violation) {
     status = violation(item.name, status);
     return;
   }
   if (item.kind != ImaItem::Kind::file || (status != Status::unknown && status != Status::differ)) return;
   const bool differs = status == Status::differ;
-  const Verdict v = strictest({item.name, finding.package, !item.on_wire},
+  const Verdict v = strictest({item.name, finding.package, !item.on_wire()},
                               [&](const FileRule& rule) { return differs ? rule.differ : rule.unknown; });
   switch (v.treatment) {
     case Treatment::unsaid:

@@ -46,14 +46,16 @@ Status ImaRuleChecks::violation() const {
 }
 
 std::string_view ImaRuleChecks::why_unsigned(const ImaItem& item) const {
-  if (item.signature_beyond) return "beyond the signed entries of a list that are verified";
-  if (item.signature.empty()) return "it has none";
-  const auto signature = ima::parse_signature(item.signature);
+  const ListFields* const fields = item.fields;
+  if (fields == nullptr) return "it has none";
+  if (fields->signature_beyond) return "beyond the signed entries of a list that are verified";
+  if (fields->signature.empty()) return "it has none";
+  const auto signature = ima::parse_signature(fields->signature);
   if (!signature) return "its signature can't be read";
   const auto algorithm = hash_algorithm(item.algorithm);
   if (!signature->hash || !algorithm) return "its signature is over an algorithm that isn't known";
   if (signature->verity != item.verity || *signature->hash != *algorithm ||
-      item.file_digest.size != digest_size(*algorithm))
+      fields->file_digest.size != digest_size(*algorithm))
     return "its signature isn't over the entry's digest";
   if (*algorithm == HashAlgorithm::sha1) return "its signature is over SHA-1";
   bool known = false, in_scope = false;
@@ -64,10 +66,10 @@ std::string_view ImaRuleChecks::why_unsigned(const ImaItem& item) const {
       if (!key.paths.empty() && !one_of(key.paths, item.name)) continue;
       in_scope = true;
       Hasher hasher(HashAlgorithm::sha256);
-      const Bytes parts[] = {as_bytes(key.key.pin()), item.file_digest.view(), item.signature};
+      const Bytes parts[] = {as_bytes(key.key.pin()), fields->file_digest.view(), fields->signature};
       const Digest place = hasher(parts);
       if (cache_ && cache_->knows(place)) return {};
-      if (!verifies(key.key, *signature, item.file_digest.view())) continue;
+      if (!verifies(key.key, *signature, fields->file_digest.view())) continue;
       if (cache_) cache_->insert(place);
       return {};
     }
@@ -76,7 +78,7 @@ std::string_view ImaRuleChecks::why_unsigned(const ImaItem& item) const {
 }
 
 void ImaRuleChecks::judge(const ImaItem& item, Status& status, Finding& finding) const {
-  if (rules_.empty() || !item.contradiction.empty()) return;
+  if (rules_.empty() || !item.contradiction().empty()) return;
   const auto refuse = [&](const EvidenceRules& rules, std::string why) {
     status = Status::failed;
     finding.reason = std::move(why) + " (rules \"" + rules.name + "\")";
@@ -89,7 +91,7 @@ void ImaRuleChecks::judge(const ImaItem& item, Status& status, Finding& finding)
     if (!hash_algorithm(item.algorithm)) return;  // its digest wasn't compared with its content
     for (const EvidenceRulesPtr& rules : rules_) {
       const auto named = rules->ima.buffers.find(item.name);
-      if (named == rules->ima.buffers.end() || !holds(named->second, item.file_digest)) continue;
+      if (named == rules->ima.buffers.end() || !holds(named->second, Digest(item.file_digest()))) continue;
       status = Status::ok;
       return;
     }

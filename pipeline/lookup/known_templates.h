@@ -16,7 +16,6 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -40,7 +39,8 @@ class KnownTemplates {
     const Table& table = *current_.load(std::memory_order_acquire);
     __builtin_prefetch(&table.slots[start(key) & table.mask]);
   }
-  // Where find() will look, nearly always; null: it is there for nobody.
+  // Where find() will look, nearly always; null: it is there for nobody. The names that are found have a null data() where
+  // there is none: an optional of a view is copied in halves and read whole, which a processor waits for.
   Guess guess(const Digest& key) const {
     const Table& table = *current_.load(std::memory_order_acquire);
     for (std::size_t at = start(key) & table.mask;; at = (at + 1) & table.mask) {
@@ -50,19 +50,20 @@ class KnownTemplates {
       const Record* const record = at_place(place_of(slot));
       __builtin_prefetch(record);
       __builtin_prefetch(reinterpret_cast<const std::byte*>(record) + 64);
+      __builtin_prefetch(reinterpret_cast<const std::byte*>(record) + 96);
       return record;
     }
   }
-  std::optional<std::string_view> find(const Digest& key, Guess guess) const {
-    if (guess == nullptr) return std::nullopt;
+  std::string_view find(const Digest& key, Guess guess) const {
+    if (guess == nullptr) return {};
     if (guess->holds(key)) return guess->name();
     return find(key);  // another digest with the same beginning
   }
-  std::optional<std::string_view> find(const Digest& key) const {
+  std::string_view find(const Digest& key) const {
     const Table& table = *current_.load(std::memory_order_acquire);
     for (std::size_t at = start(key) & table.mask;; at = (at + 1) & table.mask) {
       const std::uint64_t slot = table.slots[at].load(std::memory_order_acquire);
-      if (slot == 0) return std::nullopt;
+      if (slot == 0) return {};
       if (tag_of(slot) != tag(key)) continue;
       if (const Record* const record = at_place(place_of(slot)); record->holds(key)) return record->name();
     }
@@ -71,7 +72,7 @@ class KnownTemplates {
   // references are indexed by isn't kept.
   void insert(const Digest& key, std::string_view name) {
     const std::lock_guard lock(mutex_);
-    if (key.size > longest_digest || count_ == most_ || find(key)) return;
+    if (key.size > longest_digest || count_ == most_ || find(key).data() != nullptr) return;
     if (count_ == tables_.back()->capacity()) grow(2 * count_);
     tables_.back()->put(start(key), std::uint64_t(tag(key)) << 32 | keep(key, name));
     ++count_;
@@ -90,8 +91,8 @@ class KnownTemplates {
     const std::byte* digest() const { return reinterpret_cast<const std::byte*>(this) + head; }
     bool holds(const Digest& key) const {
       if (digest_size != key.size) return false;
-      // Nearly all are SHA-256: of a known length it is compared at once.
-      return std::memcmp(digest(), key.bytes.data(), digest_size == 32 ? 32 : digest_size) == 0;
+      if (digest_size == 32) return equal_words<32>(digest(), key.bytes.data());  // nearly all are SHA-256
+      return std::memcmp(digest(), key.bytes.data(), digest_size) == 0;
     }
     std::string_view name() const {
       const auto* text = reinterpret_cast<const char*>(digest() + digest_size);

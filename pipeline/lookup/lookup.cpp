@@ -36,17 +36,23 @@ void keep(PackedFindings& findings, const ImaItem& item, Status status, const Fi
                 .version = finding.version,
                 .expected = status == Status::differ ? std::span<const std::string>(finding.expected) : std::span<const std::string>(),
                 .measured_template = has_template ? item.template_hash.view() : Bytes(),
-                .measured_algorithm = item.file_digest.size != 0 ? item.algorithm : std::string_view(),
-                .measured_file = item.file_digest.view()});
+                .measured_algorithm = item.file_digest().empty() ? std::string_view() : item.algorithm,
+                .measured_file = item.file_digest()});
 }
 
 bool prefix_of(std::string_view prefix, std::string_view path) {
   return path.size() > prefix.size() && path.starts_with(prefix) && path[prefix.size()] == '/';
 }
 
+// Whether the file's digest is this one, which is in the entry's algorithm.
+bool has_content(Hasher& hasher, const ImaItem& item, const Digest& digest) {
+  if (const Bytes own = item.file_digest(); !own.empty()) return equal(own, digest.view());
+  return template_hash(hasher, item, digest.view()) == item.template_hash;
+}
+
 // The path query: what tells ok, differ and unknown apart when the index has no answer.
 Result<Status> judge_by_path(const References& references, const ImaItem& item, Hasher& hasher, Finding& finding) {
-  if (item.file_digest.size == 0 && !item.on_wire) {
+  if (item.file_digest().empty() && !item.on_wire()) {
     finding.reason = "the entry's template has no file digest";
     return Status::unknown;
   }
@@ -64,9 +70,7 @@ Result<Status> judge_by_path(const References& references, const ImaItem& item, 
       other_algorithm = true;
       continue;
     }
-    const bool equal_content = item.file_digest.size != 0 ? item.file_digest == *digest
-                                                           : template_hash(hasher, item, digest->view()) == item.template_hash;
-    if (equal_content) return Status::ok;
+    if (has_content(hasher, item, *digest)) return Status::ok;
     any = true;
     if (!reference.is_mutable) all_mutable = false;
     if (named == nullptr || (named->is_mutable && !reference.is_mutable)) named = &reference;
@@ -120,7 +124,7 @@ namespace {
 // Template data over a digest of zeros: as long as its algorithm's, or 20 bytes as older kernels wrote; in the SHA-1 bank
 // the client sends the zeros that the list records.
 bool has_zero_digest(Hasher& hasher, const ImaItem& item) {
-  if (!item.on_wire || item.kind != ImaItem::Kind::file) return false;
+  if (!item.on_wire() || item.kind != ImaItem::Kind::file) return false;
   if (all_of_value(item.template_hash.view(), std::byte{0})) return true;
   const auto algorithm = hash_algorithm(item.algorithm);
   const std::size_t size = algorithm ? digest_size(*algorithm) : 20;
@@ -134,15 +138,16 @@ bool has_zero_digest(Hasher& hasher, const ImaItem& item) {
 
 // An entry for which it isn't enough that its template hash is known for its name.
 struct Open {
+  bool is_known() const { return known.data() != nullptr; }
   std::size_t at = 0;                       // in the batch
-  std::optional<std::string_view> known;    // the name for which its template hash is known
+  std::string_view known;                   // the name for which its template hash is known; data() null: for none
   std::optional<std::string_view> unknown;  // the reason why it is unknown, from the cache
   bool cacheable = false;                   // a miss may go into the cache
 };
 
 // T binds path and content: known for the claimed name it is ok, and there is nothing more to say.
 bool is_good(const ImaItem& item, std::string_view known, std::string_view bank) {
-  return known == item.name && item.plain_ng && item.algorithm == bank;
+  return known.data() != nullptr && known == item.name && item.plain_ng && item.algorithm == bank;
 }
 
 // What the references say of the age of a file with this content.
@@ -162,8 +167,7 @@ Result<Superseded> superseded_by_references(const References& references, const 
   const auto equal_content = [&](const refdb::Reference& r) {
     const Digest* const digest = algorithm ? r.digest(*algorithm) : nullptr;
     if (digest == nullptr) return false;
-    return item.file_digest.size != 0 ? item.file_digest == *digest
-                                      : template_hash(hasher, item, digest->view()) == item.template_hash;
+    return has_content(hasher, item, *digest);
   };
   Superseded out;
   for (const refdb::Reference& mine : known) {
@@ -212,15 +216,15 @@ Result<void> judge_age(const References& references, const ImaItem& item, Hasher
 
 // Whether the index is asked for the entry's template hash at all.
 bool has_key(const ImaItem& item, std::string_view bank) {
-  if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction.empty()) return false;
+  if (item.kind != ImaItem::Kind::file || item.verity || !item.contradiction().empty()) return false;
   // Over the wire the algorithm is no more than a word beside the hash: with another word a known T is asked for, too.
-  return item.on_wire || (item.plain_ng && item.algorithm == bank);
+  return item.on_wire() || (item.plain_ng && item.algorithm == bank);
 }
 
 // Settles the entries that the cache knows to be ok: nearly all. The others are left.
 std::vector<Open> ask_cache(const References& references, const std::vector<ImaItem>& items, Judged& out) {
   const VerdictCache* const cache = references.view == nullptr ? nullptr : references.cache.get();
-  const bool by_age = !references.files.empty();
+  const bool by_age = !references.files.empty(), may_refuse = references.rules.may_refuse();
   const std::string_view bank = name(references.bank);
   // As far ahead as a line takes to come: the slot, and then the record that it points to.
   constexpr std::size_t slot_ahead = 24, record_ahead = 12;
@@ -231,12 +235,12 @@ std::vector<Open> ask_cache(const References& references, const std::vector<ImaI
     if (i >= record_ahead) {
       const std::size_t at = i - record_ahead;
       const ImaItem& item = items[at];
-      std::optional<std::string_view> known;
+      std::string_view known;
       if (const auto guess = guesses[at % record_ahead]) known = cache->find_hit(item.template_hash, guess);
-      if (known) ++out.index.cached_hits;
+      if (known.data() != nullptr) ++out.index.cached_hits;
       if (item.kind == ImaItem::Kind::aggregate) {
         out.statuses[at] = Status::absent;
-      } else if (known && !references.rules.may_refuse() && is_good(item, *known, bank) && !(by_age && may_be_too_old(references, item))) {
+      } else if (!may_refuse && is_good(item, known, bank) && !(by_age && may_be_too_old(references, item))) {
         ++out.counters.ok;
       } else {
         open.push_back({at, known, {}, false});
@@ -258,7 +262,7 @@ Result<void> ask_index(const References& references, const std::vector<ImaItem>&
   std::vector<Open*> asked;
   for (Open& one : open) {
     const ImaItem& item = items[one.at];
-    if (one.known || !has_key(item, name(references.bank))) continue;
+    if (one.is_known() || !has_key(item, name(references.bank))) continue;
     if (references.cache) {
       // A miss depends on the operator's symlinks, which aren't part of the cache's key.
       one.cacheable = references.symlinks.empty();
@@ -306,8 +310,8 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
   Finding finding;  // reason, package, version and what was expected, of one after the other
   for (const Open& open : left) {
     const ImaItem& item = items[open.at];
-    const bool same_name = open.known && *open.known == item.name;
-    const bool good = open.known && is_good(item, *open.known, name(references.bank));
+    const bool same_name = open.is_known() && open.known == item.name;
+    const bool good = is_good(item, open.known, name(references.bank));
     const bool too_old = references.view != nullptr && item.kind == ImaItem::Kind::file && may_be_too_old(references, item);
     if (good && !references.rules.may_refuse() && !too_old) {
       ++out.counters.ok;
@@ -318,9 +322,9 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     finding.version.clear();
     finding.expected.clear();
     Status status = Status::unknown;
-    if (!item.contradiction.empty()) {
+    if (!item.contradiction().empty()) {
       status = Status::failed;
-      finding.reason = item.contradiction;
+      finding.reason = item.contradiction();
     } else if (item.kind == ImaItem::Kind::violation) {
       ++out.counters.violations;
       finding.reason = violation_reason;
@@ -332,7 +336,7 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
       finding.reason = "no reference store was given";
     } else if (item.verity) {
       finding.reason = "an fs-verity digest: references are of the content";
-    } else if (open.known) {
+    } else if (open.is_known()) {
       // A known T under another name, or as another algorithm's, is a lie (design §6.7); in a raw list it can't happen.
       status = Status::failed;
       finding.reason = same_name ? "the template hash is that of another algorithm" : "the template hash is that of another path";
@@ -343,7 +347,7 @@ Result<Judged> judge(const References& references, const ImaBatch& batch) {
     }
     if (status != Status::ok && !open.unknown && has_zero_digest(hasher, item))
       out.zero_digests.push_back({item.index, references.files.violation(item.name, references.rules.violation())});
-    else if (status == Status::unknown && open.cacheable && !open.unknown && !open.known && finding.package.empty())
+    else if (status == Status::unknown && open.cacheable && !open.unknown && !open.is_known() && finding.package.empty())
       references.cache->insert_miss(item.template_hash, item.name, item.algorithm,
                                     finding.reason == no_reference ? no_reference : no_reference_in_algorithm);
     const bool of_references = status == Status::ok;

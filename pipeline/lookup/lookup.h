@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,31 +29,41 @@ class TextArena {
   std::size_t left_ = 0;
 };
 
-// One list entry; its texts are its batch's.
-struct ImaItem {
-  enum class Kind : std::uint8_t { file, buffer, violation, aggregate };
-  std::uint64_t index = 0;  // in the list, boot_aggregate is 0
-  std::uint32_t pcr = 10;
-  Kind kind = Kind::file;
-  Digest template_hash;     // in the bank; for a violation what is extended, all ones
-  std::string_view name;       // as reported
-  std::string_view algorithm;  // of the file digest
-  Digest file_digest;       // size 0: not in the evidence
-  bool plain_ng = false;    // template ima-ng: the index by template hash applies
-  bool legacy = false;      // template ima
-  bool verity = false;      // the digest is fs-verity's, not of the content
-  bool on_wire = false;     // only template hash and name came (spec part 2 §2.4)
-  ByteVector signature;     // field `sig`, where rules look at signatures
+// What a list as it is has of an entry, and the wire hasn't.
+struct ListFields {
+  Digest file_digest;             // size 0: its template has none
+  ByteVector signature;           // field `sig`, where rules look at signatures
   bool signature_beyond = false;  // it has one, behind so many others that it isn't verified
   // A contradiction inside the entry: it is failed for this reason, whatever the references say.
   std::string_view contradiction;
 };
+
+// One list entry; what it refers to is its batch's. Thousands are written and read for a session: two cache lines each.
+struct ImaItem {
+  enum class Kind : std::uint8_t { file, buffer, violation, aggregate };
+  std::uint64_t index = 0;             // in the list, boot_aggregate is 0
+  const ListFields* fields = nullptr;  // null: only template hash and name came, over the wire (spec part 2 §2.4)
+  std::string_view name;               // as reported
+  std::string_view algorithm;          // of the file digest
+  std::uint32_t pcr = 10;
+  Kind kind = Kind::file;
+  bool plain_ng = false;  // template ima-ng: the index by template hash applies
+  bool legacy = false;    // template ima
+  bool verity = false;    // the digest is fs-verity's, not of the content
+  Digest template_hash;   // in the bank; for a violation what is extended, all ones
+
+  bool on_wire() const { return fields == nullptr; }
+  Bytes file_digest() const { return fields != nullptr ? fields->file_digest.view() : Bytes(); }  // empty: not in the evidence
+  std::string_view contradiction() const { return fields != nullptr ? fields->contradiction : std::string_view(); }
+};
+static_assert(sizeof(ImaItem) <= 128);
 
 struct ImaBatch {
   std::vector<ImaItem> items;
   // What their texts are in.
   ByteVector evidence{};
   TextArena text{};
+  std::deque<ListFields> fields{};
 };
 
 // How the entries were answered (pipeline.h, Totals).

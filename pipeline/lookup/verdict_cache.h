@@ -88,9 +88,9 @@ class VerdictCache {
   // Ahead of find_hit(): the table is larger than a core's cache.
   void prefetch_hit(const Digest& key) const { hits_.prefetch(key); }
   KnownTemplates::Guess guess_hit(const Digest& key) const { return hits_.guess(key); }
-  // The name for which the digest is known; it lives as long as this and the generation's view.
-  std::optional<std::string_view> find_hit(const Digest& key) const { return hits_.find(key); }
-  std::optional<std::string_view> find_hit(const Digest& key, KnownTemplates::Guess guess) const { return hits_.find(key, guess); }
+  // The name for which the digest is known, data() null: for none; it lives as long as this and the generation's view.
+  std::string_view find_hit(const Digest& key) const { return hits_.find(key); }
+  std::string_view find_hit(const Digest& key, KnownTemplates::Guess guess) const { return hits_.find(key, guess); }
   void insert_hit(const Digest& key, std::string_view name) { hits_.insert(key, name); }
 
   // Why this digest under this name is unknown (a literal); the references know neither.

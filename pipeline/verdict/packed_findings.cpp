@@ -65,10 +65,13 @@ class Unpacking {
 // "sha256:<hex>"
 std::string tagged(std::string_view algorithm, Bytes digest) {
   constexpr std::string_view digits = "0123456789abcdef";
-  std::string out;
-  out.reserve(algorithm.size() + 1 + 2 * digest.size());
-  (out += algorithm) += ':';
-  for (const std::byte b : digest) (out += digits[std::size_t(b) >> 4]) += digits[std::size_t(b) & 15];
+  std::string out(algorithm.size() + 1 + 2 * digest.size(), ':');
+  algorithm.copy(out.data(), algorithm.size());
+  char* to = out.data() + algorithm.size() + 1;
+  for (const std::byte b : digest) {
+    *to++ = digits[std::size_t(b) >> 4];
+    *to++ = digits[std::size_t(b) & 15];
+  }
   return out;
 }
 

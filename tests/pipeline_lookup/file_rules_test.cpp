@@ -16,6 +16,7 @@ using pipeline::EvidenceRulesPtr;
 using pipeline::FileRule;
 using pipeline::ImaBatch;
 using pipeline::ImaItem;
+using pipeline::ListFields;
 using pipeline::References;
 using pipeline::Status;
 using pipeline::Treatment;
@@ -34,23 +35,22 @@ ImaItem file(const std::string& name, std::string_view content) {
   item.index = 1;
   item.name = lasting_text(name);
   item.algorithm = "sha256";
-  item.file_digest = digest_of(HashAlgorithm::sha256, as_bytes(content));
   item.plain_ng = true;
+  change_fields(item, [&](ListFields& f) { f.file_digest = digest_of(HashAlgorithm::sha256, as_bytes(content)); });
   Hasher hasher(HashAlgorithm::sha256);
-  item.template_hash = template_hash(hasher, item, item.file_digest.view());
+  item.template_hash = template_hash(hasher, item, item.file_digest());
   return item;
 }
 // As strongSwan's collector sends it.
 ImaItem on_wire(const std::string& name, std::string_view content) {
   ImaItem item = file(name, content);
-  item.file_digest = {};
-  item.on_wire = true;
+  item.fields = nullptr;
   return item;
 }
 ImaItem violation(const std::string& name) {
   ImaItem item = file(name, "");
   item.kind = ImaItem::Kind::violation;
-  item.file_digest = {};
+  change_fields(item, [](ListFields& f) { f.file_digest = {}; });
   item.template_hash = Digest::filled(32, std::byte{0xFF});
   return item;
 }

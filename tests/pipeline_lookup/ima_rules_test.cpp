@@ -16,6 +16,7 @@ using pipeline::EvidenceRules;
 using pipeline::EvidenceRulesPtr;
 using pipeline::ImaBatch;
 using pipeline::ImaItem;
+using pipeline::ListFields;
 using pipeline::Judged;
 using pipeline::References;
 using pipeline::Status;
@@ -44,11 +45,13 @@ ImaItem file(const std::string& name, std::string_view content, ByteVector signa
   item.index = 1;
   item.name = lasting_text(name);
   item.algorithm = gatehouse::name(hash);
-  item.file_digest = digest_of(hash, as_bytes(content));
   item.plain_ng = signature.empty();
+  change_fields(item, [&](ListFields& f) {
+    f.file_digest = digest_of(hash, as_bytes(content));
+    f.signature = std::move(signature);
+  });
   Hasher hasher(HashAlgorithm::sha256);
-  item.template_hash = template_hash(hasher, item, item.file_digest.view());
-  item.signature = std::move(signature);
+  item.template_hash = template_hash(hasher, item, item.file_digest());
   return item;
 }
 
@@ -141,7 +144,7 @@ TEST_F(ImaRules, ASignatureNeverOutdoesAReferenceThatDiffers) {
   EXPECT_EQ(judged(file("/usr/bin/known", "another signed file", signed_by(vendor, "another signed file")), {with}),
             Status::differ);
   ImaItem contradicted = file("/opt/tool", "tool", signed_by(vendor, "tool"));
-  contradicted.contradiction = "the recorded template hash contradicts the template data";
+  change_fields(contradicted, [](ListFields& f) { f.contradiction = "the recorded template hash contradicts the template data"; });
   EXPECT_EQ(judged(contradicted, {with}), Status::failed);
 }
 
@@ -163,11 +166,10 @@ TEST_F(ImaRules, PathsThatHaveToBeSigned) {
   EXPECT_EQ(judged(file("/opt/tool", "tool"), {with}), Status::unknown);
   EXPECT_EQ(judged(file("known", "known"), {with}), Status::failed) << "a bare name may be that of any path";
   ImaItem beyond = file("/usr/bin/known", "known");
-  beyond.signature_beyond = true;
+  change_fields(beyond, [](ListFields& f) { f.signature_beyond = true; });
   EXPECT_EQ(judged(beyond, {with}), Status::failed);
   ImaItem on_wire = file("/usr/bin/known", "known");
-  on_wire.file_digest = {};
-  on_wire.on_wire = true;
+  on_wire.fields = nullptr;
   EXPECT_EQ(judged(on_wire, {}), Status::ok);
   EXPECT_EQ(judged(on_wire, {with}), Status::failed) << "a client that can't show signatures";
 }
@@ -182,16 +184,16 @@ TEST_F(ImaRules, DigestsOfVerityAreSignedWithTheirType) {
   s.verity = true;
   s.hash = HashAlgorithm::sha256;
   s.key_id = signature_key(vendor).id;
-  const ByteVector value = vendor.sign(ima::verity_file_id(HashAlgorithm::sha256, item.file_digest.view()));
+  const ByteVector value = vendor.sign(ima::verity_file_id(HashAlgorithm::sha256, item.file_digest()));
   s.value = value;
   Writer w;
   ima::append_signature(w, s);
-  item.signature = to_vector(w.view());
+  change_fields(item, [&](ListFields& f) { f.signature = to_vector(w.view()); });
   EXPECT_EQ(judged(item, {with}), Status::ok);
   item.verity = false;
   EXPECT_EQ(judged(item, {with}), Status::unknown) << "a digest of content";
   item.verity = true;
-  item.signature = signed_by(vendor, "root of the tree");
+  change_fields(item, [&](ListFields& f) { f.signature = signed_by(vendor, "root of the tree"); });
   EXPECT_EQ(judged(item, {with}), Status::unknown) << "a signature of content";
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 using pipeline::ImaBatch;
 using pipeline::ImaItem;
+using pipeline::ListFields;
 using pipeline::Judged;
 using pipeline::References;
 using pipeline::Status;
@@ -36,10 +37,9 @@ ImaItem entry(const std::string& name, std::string_view text, bool on_wire) {
   item.name = lasting_text(name);
   item.algorithm = "sha256";
   item.plain_ng = true;
-  item.on_wire = on_wire;
   Hasher hasher(HashAlgorithm::sha256);
   item.template_hash = template_hash(hasher, item, content(text).view());
-  if (!on_wire) item.file_digest = content(text);
+  if (!on_wire) change_fields(item, [&](ListFields& f) { f.file_digest = content(text); });
   return item;
 }
 
@@ -127,16 +127,16 @@ TEST(Lookup, AKnownTemplateHashWithOneBitChangedAnywhereIsAnother) {
     for (std::size_t bit = 0; bit < 8U * key.size; ++bit) {
       Digest changed = key;
       changed.bytes[bit / 8] ^= std::byte(1U << bit % 8);
-      ASSERT_FALSE(cache.find_hit(changed)) << name(bank) << " bit " << bit;
-      ASSERT_FALSE(cache.find_hit(changed, cache.guess_hit(changed))) << name(bank) << " bit " << bit;
+      ASSERT_EQ(cache.find_hit(changed).data(), nullptr) << name(bank) << " bit " << bit;
+      ASSERT_EQ(cache.find_hit(changed, cache.guess_hit(changed)).data(), nullptr) << name(bank) << " bit " << bit;
       ASSERT_FALSE(cache.find_miss(changed, "/usr/bin/known", "sha256")) << name(bank) << " bit " << bit;
     }
     --key.size;
-    EXPECT_FALSE(cache.find_hit(key)) << "another length";
+    EXPECT_EQ(cache.find_hit(key).data(), nullptr) << "another length";
   }
   const Digest longest = digest_of(HashAlgorithm::sha512, as_bytes("known"));
   cache.insert_hit(longest, "/usr/bin/known");
-  EXPECT_FALSE(cache.find_hit(longest)) << "no reference is indexed by such a hash";
+  EXPECT_EQ(cache.find_hit(longest).data(), nullptr) << "no reference is indexed by such a hash";
 }
 
 TEST(Lookup, CacheFromManyThreads) {
@@ -151,7 +151,7 @@ TEST(Lookup, CacheFromManyThreads) {
       for (int n = 0; n < 20'000; ++n) {
         const std::string& name = names[random() % names.size()];
         const Digest key = content(name);
-        if (const auto known = cache.find_hit(key); known && *known != name) ++wrong;
+        if (const auto known = cache.find_hit(key); known.data() != nullptr && known != name) ++wrong;
         cache.insert_hit(key, name);
         if (const auto reason = cache.find_miss(key, name, "sha256"); reason && *reason != "why") ++wrong;
         cache.insert_miss(key, name, "sha256", "why");
@@ -174,7 +174,7 @@ TEST(Lookup, CacheGrowsUnderItsReaders) {
     threads.emplace_back([&, t] {
       for (int n = t * each; n < (t + 1) * each; ++n) {
         const Digest key = content(names[std::size_t(n)]);
-        if (cache.find_hit(key)) ++wrong;
+        if (cache.find_hit(key).data() != nullptr) ++wrong;
         cache.prefetch_hit(key);
         cache.insert_hit(key, names[std::size_t(n)]);
         if (cache.find_hit(key, cache.guess_hit(key)) != names[std::size_t(n)]) ++wrong;
@@ -203,7 +203,7 @@ TEST(Lookup, CacheKnowsNamesOfAnyLength) {
 TEST(Lookup, CacheTakesNoMoreThanItsMost) {
   pipeline::VerdictCache cache(64, 64);
   for (int n = 0; n < 1000; ++n) cache.insert_hit(content(std::to_string(n)), "/usr/bin/a");
-  for (int n = 0; n < 1000; ++n) EXPECT_EQ(cache.find_hit(content(std::to_string(n))).has_value(), n < 64) << n;
+  for (int n = 0; n < 1000; ++n) EXPECT_EQ(cache.find_hit(content(std::to_string(n))).data() != nullptr, n < 64) << n;
 }
 
 TEST(Lookup, OperatorSymlinksOnce) {
@@ -241,12 +241,13 @@ TEST(Lookup, KindsThatAreNotFiles) {
   EXPECT_EQ(of([](ImaItem& i) { i.kind = ImaItem::Kind::buffer; }), "un 0");
   EXPECT_EQ(of([](ImaItem& i) { i.kind = ImaItem::Kind::aggregate; }), "ab 0");
   EXPECT_EQ(of([](ImaItem& i) { i.verity = true; }), "un 0");
-  EXPECT_EQ(of([](ImaItem& i) { i.contradiction = "altered"; }), "fa 0");
+  EXPECT_EQ(of([](ImaItem& i) { change_fields(i, [](ListFields& f) { f.contradiction = "altered"; }); }), "fa 0");
   EXPECT_EQ(of([](ImaItem& i) { i.plain_ng = false; }), "ok 0");                             // ima-sig and the like: by the digest
-  EXPECT_EQ(of([](ImaItem& i) { i.plain_ng = false, i.file_digest = content("b"); }), "di 0");
-  EXPECT_EQ(of([](ImaItem& i) { i.plain_ng = false, i.file_digest = {}; }), "un 0");         // a template without one
+  const auto with_digest = [](ImaItem& i, const Digest& digest) { change_fields(i, [&](ListFields& f) { f.file_digest = digest; }); };
+  EXPECT_EQ(of([&](ImaItem& i) { i.plain_ng = false, with_digest(i, content("b")); }), "di 0");
+  EXPECT_EQ(of([&](ImaItem& i) { i.plain_ng = false, with_digest(i, {}); }), "un 0");        // a template without one
   EXPECT_EQ(of([](ImaItem& i) { i.algorithm = "sha512"; }), "un 0");
-  EXPECT_EQ(of([](ImaItem& i) { i.algorithm = "md5", i.file_digest = Digest::filled(16, std::byte{1}); }), "un 0");
+  EXPECT_EQ(of([&](ImaItem& i) { i.algorithm = "md5", with_digest(i, Digest::filled(16, std::byte{1})); }), "un 0");
   // A digest of another algorithm with the same length isn't the reference's.
   EXPECT_EQ(of([](ImaItem& i) { i.algorithm = "sm3", i.plain_ng = false; }), "un 0");
 }
@@ -257,7 +258,7 @@ TEST(Lookup, LegacyTemplate) {
   ImaItem item;
   item.name = "/usr/bin/a";
   item.algorithm = "sha1";
-  item.legacy = item.on_wire = true;
+  item.legacy = true;
   Hasher hasher(HashAlgorithm::sha256);
   item.template_hash = template_hash(hasher, item, digest_of(HashAlgorithm::sha1, as_bytes("a")).view());
   const References references{view, nullptr, "p", HashAlgorithm::sha256, {}};

@@ -251,7 +251,7 @@ Result<SimpleComponentEvidence> parse_simple_component_evidence(Reader& r) {
 
 std::optional<AlikeEvidence> parse_alike_evidence(Bytes value, Bytes first) {
   constexpr std::size_t size = evidence_head + 2;
-  if (value.size() < size || first.size() < size || std::memcmp(value.data(), first.data(), evidence_head) != 0) return std::nullopt;
+  if (value.size() < size || first.size() < size || !equal_words<evidence_head>(value.data(), first.data())) return std::nullopt;
   // No PCR values, and the validation passed: a policy URI, and nothing else before the measurement.
   if ((value[0] & std::byte{0xE0}) != std::byte{std::to_underlying(Validation::passed) << 5}) return std::nullopt;
   const std::size_t length = std::to_integer<std::size_t>(value[evidence_head]) << 8 | std::to_integer<std::size_t>(value[evidence_head + 1]);
@@ -286,9 +286,12 @@ Result<ImaName> parse_ima_uri(std::string_view uri) {
   static constexpr std::string_view algorithms[] = {"md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sm3",
                                                     "streebog256", "streebog512"};
   ImaName out;
-  const std::size_t colon = uri.find(':');
-  if (colon != std::string_view::npos &&
-      std::find(std::begin(algorithms), std::end(algorithms), uri.substr(0, colon)) != std::end(algorithms)) {
+  constexpr std::string_view usual = "sha256:";  // of nearly all
+  const auto is_algorithm = [](std::string_view word) { return std::find(std::begin(algorithms), std::end(algorithms), word) != std::end(algorithms); };
+  if (uri.starts_with(usual)) {
+    out.algorithm = uri.substr(0, usual.size() - 1);
+    out.name = uri.substr(usual.size());
+  } else if (const std::size_t colon = uri.find(':'); colon != std::string_view::npos && is_algorithm(uri.substr(0, colon))) {
     out.algorithm = uri.substr(0, colon);
     out.name = uri.substr(colon + 1);
   } else {
