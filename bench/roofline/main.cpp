@@ -29,6 +29,8 @@ int main(int argc, char** argv) {
   app.add_option("--tls", tls, "mutual or server")->check(CLI::IsMember({"mutual", "server"}));
   app.add_option("--ak", ak, "rsa or ecc")->check(CLI::IsMember({"rsa", "ecc"}));
   app.add_flag("--kept", kept, "re-attestation on a connection that is there");
+  int transport = 0;
+  app.add_option("--transport", transport, "and so many conversations over sockets with nothing behind them")->check(CLI::Range(100, 1'000'000));
   app.add_option("--rounds", rounds, "measurements of each; the median counts")->check(CLI::Range(5, 100'000));
   app.add_flag("--json", json, "one JSON object on standard output");
   app.footer("Example:\n  gatehouse-roofline --tls mutual --ak rsa --json");
@@ -69,9 +71,11 @@ int main(int argc, char** argv) {
   const double pipeline = times[times.size() / 2] + p.tls_handshake + p.records;
   std::printf("{\"workload\":{\"boot\":%zu,\"ima\":%zu,\"bank\":\"sha256\",\"tls\":\"%s\",\"ak\":\"%s\",\"kept\":%s},"
               "\"primitives_us\":{\"tls_handshake\":%.1f,\"records\":%.1f,\"nonce\":%.1f,\"extend\":%.1f,\"lookup\":%.1f,\"quote\":%.1f},"
-              "\"extend_shape\":\"%s\",\"sum_us\":%.1f,\"physical_us\":%.1f,\"pipeline_us\":%.1f,\"ratio\":%.2f}\n",
+              "\"extend_shape\":\"%s\",\"sum_us\":%.1f,\"physical_us\":%.1f,\"pipeline_us\":%.1f,\"ratio\":%.2f",
               workload.boot, workload.ima, tls.c_str(), ak.c_str(), kept ? "true" : "false", p.tls_handshake, p.records, p.nonce, p.extend, p.lookup,
               p.quote, p.extend_shape.c_str(), p.sum(), p.physical(), pipeline, pipeline / p.sum());
+  if (transport > 0) std::printf(",\"transport_us\":%.1f", bench::measure_transport(workload, std::size_t(transport)));
+  std::printf("}\n");
   (void)json;
   return 0;
 }

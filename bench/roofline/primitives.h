@@ -27,6 +27,11 @@ struct Primitives {
 // `rounds`: how often each primitive is measured (the median counts).
 Primitives measure_primitives(const Workload& workload, int rounds);
 
+// What any server pays for such a conversation that has this TLS library and this kernel's sockets, and does nothing with
+// what comes: the recorded conversation's bytes both ways over loopback, `at_once` connections on one thread, whose CPU time
+// it is, user and system, microseconds a conversation. With `kept`, each connection has many and its handshake isn't counted.
+double measure_transport(const Workload& workload, std::size_t conversations, std::size_t at_once = 16);
+
 // CPU time of the calling thread in microseconds.
 double thread_cpu_us();
 
