@@ -185,8 +185,9 @@ class Soak:
                 ports.append(s.getsockname()[1])
         self.port, self.metrics = ports
         with open(self.at('gatehouse.toml'), 'w', encoding='ascii') as config:
+            # What came before is kept in so little that all of it is full before memory is looked at.
             config.write('[pt_tls]\nlisten = ["127.0.0.1:%d", "[::1]:%d"]\ncertificate = "server.pem"\nkey = "server.key"\nclient_ca = "ca.pem"\n'
-                         '[refdb]\npath = "refdb"\n[state]\npath = "state"\nkeep_evidence = "none"\n[server]\nidle_seconds = 5\n'
+                         '[refdb]\npath = "refdb"\n[state]\npath = "state"\nkeep_evidence = "none"\n[server]\nidle_seconds = 5\nproved_evidence_mb = 16\n'
                          '[metrics]\nlisten = "127.0.0.1:%d"\n' % (self.port, self.port, self.metrics))
         os.mkdir(self.at('state'))
         for name in fleets:
