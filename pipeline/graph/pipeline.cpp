@@ -514,6 +514,7 @@ Totals Pipeline::totals() const {
   const Sums& sums = state_->sums;
   Totals out{.sessions = sums.sessions.get(), .segments = sums.segments.get(), .bytes = sums.bytes.get(),
              .cached_hits = sums.cached_hits.get(), .cached_misses = sums.cached_misses.get(), .store_lookups = sums.store_lookups.get(), .reused = sums.reused.get()};
+  if (state_->proved) out.proved_bytes = state_->proved->bytes();
   const std::lock_guard lock(state_->cache_mutex);
   if (state_->signatures) {
     out.cached_signatures = state_->signatures->hits();

@@ -179,6 +179,8 @@ struct Totals {
   std::uint64_t cached_hits = 0, cached_misses = 0, store_lookups = 0;
   // List entries that came in the same bytes as in evidence whose quote had verified.
   std::uint64_t reused = 0;
+  // What such evidence takes now, of memory, to be recognised and taken as it was.
+  std::uint64_t proved_bytes = 0;
   // Signatures that the signature cache knew to be good, and that were verified.
   std::uint64_t cached_signatures = 0, verified_signatures = 0;
 };

@@ -185,6 +185,7 @@ std::vector<Family> families(const Metrics& m, const Readings& r) {
   single("gatehouse_evidence_sessions_total", Type::counter, "Sessions whose evidence was judged or given up.", double(r.evidence.sessions));
   single("gatehouse_evidence_segments_total", Type::counter, "Segments of their evidence.", double(r.evidence.segments));
   single("gatehouse_evidence_bytes_total", Type::counter, "Bytes of their evidence.", double(r.evidence.bytes));
+  single("gatehouse_proved_evidence_bytes", Type::gauge, "Memory for evidence that is taken as it was when it comes again.", double(r.evidence.proved_bytes));
   family("gatehouse_lookups_total", Type::counter, "List entries by who answered: evidence that had come before, the verdict cache or the reference store.").samples = {
       {{{"answer", "reused"}}, double(r.evidence.reused)},
       {{{"answer", "cached_known"}}, double(r.evidence.cached_hits)},

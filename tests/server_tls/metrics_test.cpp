@@ -80,6 +80,8 @@ TEST_F(MetricsTest, CountWhatIsTakenAsItWasBefore) {
   const MetricsText second = read();
   EXPECT_EQ(first.value(reused), 0);
   EXPECT_EQ(second.value(reused), 1732);
+  EXPECT_GT(first.value("gatehouse_proved_evidence_bytes"), 0);
+  EXPECT_EQ(second.value("gatehouse_proved_evidence_bytes"), first.value("gatehouse_proved_evidence_bytes")) << "nothing new came";
   EXPECT_EQ(second.value(store), first.value(store));
 }
 
