@@ -41,7 +41,7 @@ Connection::State Connection::connect() {
 
 Connection::State Connection::retry(std::shared_ptr<const Variant> variant) {
   collectors_.change(std::move(variant));
-  return take(session_->retry());
+  return take(session_->retry(), reading);
 }
 
 Connection::State Connection::proceed(std::size_t most) {
@@ -75,7 +75,7 @@ Connection::State Connection::proceed(std::size_t most) {
     }
     talking_ = true;
     wants_write_ = false;
-    return take(session_->start());
+    return take(session_->start(), most);
   }
   if (const State now = flush(most); now == State::ended) return now;
   std::array<std::byte, reading> buffer;
@@ -90,12 +90,12 @@ Connection::State Connection::proceed(std::size_t most) {
       return State::ended;
     }
     read += n;
-    if (const State now = take(session_->feed(Bytes(buffer).first(n))); now != State::busy) return now;
+    if (const State now = take(session_->feed(Bytes(buffer).first(n)), most); now != State::busy) return now;
   }
   return after();
 }
 
-Connection::State Connection::take(endpoint::Session::Step step) {
+Connection::State Connection::take(endpoint::Session::Step step, std::size_t most) {
   out_.insert(out_.end(), step.send.begin(), step.send.end());
   ended_ = ended_ || step.ended;
   if (ended_ && session_->error()) {
@@ -103,7 +103,7 @@ Connection::State Connection::take(endpoint::Session::Step step) {
     (void)flush(out_.size());
     return State::ended;
   }
-  if (const State now = flush(out_.size()); now == State::ended) return now;
+  if (const State now = flush(most); now == State::ended) return now;
   return after();
 }
 

@@ -50,7 +50,7 @@ class Connection final : public Link {
 
  private:
   State fail_with(std::string_view reason);
-  State take(endpoint::Session::Step step);
+  State take(endpoint::Session::Step step, std::size_t most);
   State flush(std::size_t most);
   State after();
 

@@ -141,7 +141,7 @@ class Worker {
   bool start_one(Clock::time_point arrived);
   Manner draw();
   void attest(std::uint32_t local, Clock::time_point arrived);
-  void on_ready(std::uint32_t local);
+  void on_ready(std::uint32_t local, std::uint32_t events);
   void on_answer(std::uint32_t local, Bytes datagram);
   void advance(std::uint32_t local, Link::State state);
   void watch(std::uint32_t local, std::uint32_t events);
@@ -295,7 +295,7 @@ void Worker::watch(std::uint32_t local, std::uint32_t events) {
   e.watched = events;
 }
 
-void Worker::on_ready(std::uint32_t local) {
+void Worker::on_ready(std::uint32_t local, std::uint32_t events) {
   Endpoint& e = endpoints_[local];
   if (!e.connection) return;
   if (!e.busy) {
@@ -304,8 +304,7 @@ void Worker::on_ready(std::uint32_t local) {
   }
   if (e.manner == Manner::stalled && e.connection->talking()) {
     // Reads nothing more: the server's patience ends with its closing the connection, or ours with the deadline.
-    char byte = 0;
-    if (::recv(e.connection->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
       ++tally_.disturbers["stalled"];
       return finish(local, false);
     }
@@ -440,7 +439,7 @@ void Worker::run() {
     const int ready = ::epoll_pwait2(epoll_.get(), events.data(), int(events.size()), &limit, nullptr);
     for (int i = 0; i < ready; ++i) {
       const std::uint64_t what = events[std::size_t(i)].data.u64;
-      if ((what & RadiusSockets::mark) == 0) on_ready(std::uint32_t(what));
+      if ((what & RadiusSockets::mark) == 0) on_ready(std::uint32_t(what), events[std::size_t(i)].events);
       else sockets_->receive(int(what & ~RadiusSockets::mark), [this](std::uint32_t local, Bytes datagram) { on_answer(local, datagram); });
     }
     while (!timers_.empty() && timers_.top().at <= Clock::now()) {
