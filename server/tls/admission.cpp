@@ -3,6 +3,12 @@
 #include <algorithm>
 
 namespace gatehouse::server {
+namespace {
+
+constexpr std::chrono::duration<double> measured_for = std::chrono::seconds(1);
+constexpr double promised_wait = 0.75;  // of the longest: the rate is an estimate
+
+}  // namespace
 
 void Admission::leave_order(Queue of) {
   const auto at = by_waiting_.find(of->second.waiting.size());
@@ -14,6 +20,28 @@ void Admission::enter_order(Queue of) {
   if (!of->second.waiting.empty()) by_waiting_[of->second.waiting.size()].insert(of);
 }
 
+void Admission::measure(Clock::time_point now) {
+  if (waiting_ == 0) {  // how fast they could begin isn't seen then
+    measured_ = now;
+    begun_ = 0;
+    rate_ = 0;
+    return;
+  }
+  const std::chrono::duration<double> since = now - measured_;
+  if (since < measured_for) return;
+  const double rate = double(begun_) / since.count();
+  rate_ = rate_ == 0 ? rate : (rate_ + rate) / 2;  // one second in which nobody could begin isn't the next
+  measured_ = now;
+  begun_ = 0;
+}
+
+bool Admission::would_wait_too_long(const Address& of) const {
+  if (rate_ == 0) return false;
+  // The addresses take turns: before this one's last there are as many of each, at most.
+  const std::size_t before = std::min(waiting_, (turns_.size() + 1) * (of.waiting.size() + 1));
+  return double(before) / rate_ > promised_wait * double(limits_.longest_wait.count());
+}
+
 std::expected<Admission::Arrival, Admission::Refusal> Admission::arrive(const std::string& address, Clock::time_point now) {
   const auto of = addresses_.try_emplace(address).first;
   const auto refused = [&](Refusal why) {
@@ -21,7 +49,8 @@ std::expected<Admission::Arrival, Admission::Refusal> Admission::arrive(const st
     return std::unexpected(why);
   };
   if (of->second.connections >= limits_.connections_per_address) return refused(Refusal::address);
-  if (of->second.waiting.size() >= limits_.waiting_per_address) return refused(Refusal::waiting);
+  measure(now);
+  if (of->second.waiting.size() >= limits_.waiting_per_address || would_wait_too_long(of->second)) return refused(Refusal::waiting);
   Arrival out;
   if (waiting_ >= limits_.waiting || peers_.size() >= limits_.connections) {
     // With one more each, theirs would still be the longer queue.
@@ -61,7 +90,9 @@ std::optional<Admission::Turn> Admission::next(Clock::time_point now, bool behin
   if (!of->second.waiting.empty()) turns_.push_back(of);
   --waiting_;
   peer.waits = false;
-  if (!out.late) peer.handshake = handshakes_.insert(handshakes_.end(), {out.id, now});
+  if (out.late) return out;
+  ++begun_;
+  peer.handshake = handshakes_.insert(handshakes_.end(), {out.id, now});
   return out;
 }
 

@@ -1,7 +1,8 @@
 // Who is taken on when more come than the machine can serve. Connections that arrive wait in a room of bounded size,
 // a queue for each address; one after the other they begin their handshake, the addresses by turns, so that a crowd from one
 // keeps nobody else waiting. When the room is full, who comes from where fewer wait is let in, and the last of the longest
-// queue leaves: a crowd from several addresses keeps nobody else out. Handshakes in flight are bounded: the oldest one gives way where it has had its time and others
+// queue leaves: a crowd from several addresses keeps nobody else out. Who would wait for too long, at the rate at which others
+// begin, is refused at once. Handshakes in flight are bounded: the oldest one gives way where it has had its time and others
 // wait, so that peers that say nothing keep nobody out. While the machine is behind with those it has, nobody new begins.
 //
 //   Admission admission(limits);
@@ -104,8 +105,15 @@ class Admission {
   void leave_order(Queue of);
   void enter_order(Queue of);
 
+  void measure(Clock::time_point now);
+  bool would_wait_too_long(const Address& of) const;
+
   const Limits limits_;
   Id last_ = 0;
+  // How many begin in a second while others wait: of the time since `measured_`, and before it (0: unknown).
+  Clock::time_point measured_{};
+  std::size_t begun_ = 0;
+  double rate_ = 0;
   std::size_t waiting_ = 0;
   std::unordered_map<Id, Peer> peers_;
   std::map<std::string, Address> addresses_;

@@ -37,6 +37,7 @@ constexpr auto look_interval = 500ms;
 constexpr std::size_t max_waiting_checks = 64;
 // Of connections that are refused, the log tells how many there were in so long.
 constexpr auto refusals_interval = 10s;
+constexpr unsigned arrivals_at_once = 64;  // and then others have a turn
 constexpr unsigned refreshes_a_sweep = 12;  // of what has become too old: once a minute
 
 // The addresses whose connections count together: an IPv6 host has a whole /64 to itself.
@@ -213,6 +214,7 @@ Result<void> Server::Impl::listen() {
 
 void Server::Impl::add(tcp::acceptor acceptor) {
   error_code ec;
+  acceptor.non_blocking(true, ec);
   const tcp::endpoint where = acceptor.local_endpoint(ec);
   const std::string address = where.address().to_string();
   log::write(log::Level::info, {}, "PT-TLS listening on " + (where.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(where.port()));
@@ -243,21 +245,23 @@ Result<void> Server::Impl::adopt_sockets() {
   return {};
 }
 
+// All that have come are taken at once: with one for each turn of the threads, a full machine would leave the others to the kernel's
+// queue, where nobody sees that they wait and nobody refuses them.
 void Server::Impl::accept(std::size_t which) {
-  acceptors[which].async_accept(asio::make_strand(io), [self = shared_from_this(), which](error_code ec, tcp::socket socket) {
+  acceptors[which].async_wait(tcp::acceptor::wait_read, [self = shared_from_this(), which](error_code ec) {
     if (self->stopping) return;
-    if (ec) {
-      // Out of descriptors or memory: those that are served go on, new ones wait.
-      self->counted.accept_failures.add();
-      log::write(log::Level::error, {}, "accept failed: " + ec.message());
-      self->pauses[which]->expires_after(100ms);
-      self->pauses[which]->async_wait([self, which](error_code stopped) {
-        if (!stopped) self->accept(which);
-      });
-      return;
+    for (unsigned n = 0; !ec && n < arrivals_at_once; ++n) {
+      tcp::socket socket = self->acceptors[which].accept(asio::make_strand(self->io), ec);
+      if (!ec) self->arrive(std::move(socket));
     }
-    self->accept(which);
-    self->arrive(std::move(socket));
+    if (!ec || ec == asio::error::would_block) return self->accept(which);
+    // Out of descriptors or memory: those that are served go on, new ones wait.
+    self->counted.accept_failures.add();
+    log::write(log::Level::error, {}, "accept failed: " + ec.message());
+    self->pauses[which]->expires_after(100ms);
+    self->pauses[which]->async_wait([self, which](error_code stopped) {
+      if (!stopped) self->accept(which);
+    });
   });
 }
 

@@ -116,6 +116,44 @@ TEST(Admission, AHandshakeThatTakesItsTimeGivesWayToWhoWaits) {
   EXPECT_FALSE(free->gives_way) << "there is a place";
 }
 
+// Of each address that waits one begins in turn, a hundred in a second.
+class Crowded : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (int n = 0; n < 1'000; ++n) arrive(a_, "192.0.2.1");
+    serve(1s);
+  }
+  void serve(std::chrono::milliseconds time) {
+    for (const auto until = now_ + time; now_ < until; now_ += 10ms)
+      if (const auto turn = a_.next(now_, false)) a_.gone(turn->id);
+  }
+  Admission a_{{.connections = 10'000, .connections_per_address = 10'000, .waiting_per_address = 10'000}};
+  Admission::Clock::time_point now_ = start;
+};
+
+TEST_F(Crowded, WhoWouldWaitTooLongIsRefusedAtOnce) {
+  ASSERT_EQ(a_.waiting(), 900u);
+  EXPECT_EQ(a_.arrive("192.0.2.1", now_).error(), Admission::Refusal::waiting) << "its turn would come in nine seconds";
+  serve(2s);
+  EXPECT_TRUE(a_.arrive("192.0.2.1", now_)) << "in seven";
+}
+
+TEST_F(Crowded, KeepsNobodyElseOut) { EXPECT_TRUE(a_.arrive("192.0.2.2", now_)); }
+
+TEST_F(Crowded, SecondWithoutTurnsIsNotTakenForTheNext) {
+  serve(6s);
+  EXPECT_TRUE(a_.arrive("192.0.2.1", now_));
+  now_ += 1s;  // nobody begins
+  EXPECT_TRUE(a_.arrive("192.0.2.1", now_)) << "302 wait, and a hundred began in each second before";
+}
+
+TEST_F(Crowded, EmptiedRoomTakesEverybody) {
+  serve(10s);
+  ASSERT_EQ(a_.waiting(), 0u);
+  now_ += 1h;
+  for (int n = 0; n < 8'000; ++n) ASSERT_TRUE(a_.arrive("192.0.2.1", now_)) << n;
+}
+
 TEST(Admission, WhoHasWaitedTooLongIsClosedAndTakesNoPlace) {
   Admission a({.connections = 100, .connections_per_address = 100, .handshakes = 1});
   arrive(a, "192.0.2.1");
