@@ -81,12 +81,17 @@ Result<void> Judgement::add_item(ImaItem& item, std::size_t offset) {
 }
 
 Result<std::shared_ptr<Batch>> Judgement::parse(Segment& segment) {
+  auto batch = parse(segment.view());
+  if (batch && *batch != nullptr && segment.format == Format::pa_tnc) (*batch)->evidence = std::move(segment.bytes);
+  return batch;
+}
+
+Result<std::shared_ptr<Batch>> Judgement::parse(const SegmentView& segment) {
   auto batch = std::make_shared<Batch>();
   in_runs_ = false;
   switch (segment.format) {
     case Format::pa_tnc: {
-      batch->evidence = std::move(segment.bytes);
-      Reader r(batch->evidence, evidence_spec, segment.base_offset);
+      Reader r(segment.bytes, evidence_spec, segment.base_offset);
       GH_CHECK(r.skip(patnc::message_header_size));
       GH_CHECK(parse_evidence(r, *batch));
       break;
@@ -402,11 +407,11 @@ void Judgement::add(const Judged& judged, std::shared_ptr<const PackedFindings> 
   if (kept_count_ > 4 * max_findings || kept_cost_ > 2 * max_findings_bytes) keep_worst();
 }
 
-bool Judgement::takes_runs(const Segment& segment) const {
+bool Judgement::takes_runs(const SegmentView& segment) const {
   return proved_.runs != nullptr && in_runs_ && segment.format == Format::pa_tnc && segment.bytes.size() <= max_bytes_in_runs;
 }
 
-Result<void> Judgement::take_runs(const Segment& segment, Effort& effort) {
+Result<void> Judgement::take_runs(const SegmentView& segment, Effort& effort) {
   Reader r(segment.bytes, evidence_spec, segment.base_offset);
   // Not the header: it numbers the message.
   GH_CHECK(r.skip(patnc::message_header_size));

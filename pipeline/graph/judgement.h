@@ -45,7 +45,9 @@ class Judgement {
             Proved proved = {}, ChainPool* chains = nullptr);
 
   // The list entries that the segment completed; null: none. Boot events stay inside.
-  // Takes the segment's bytes, where entries are in them.
+  // They are in the segment's bytes.
+  Result<std::shared_ptr<Batch>> parse(const SegmentView& segment);
+  // The batch takes those, where entries are in them.
   Result<std::shared_ptr<Batch>> parse(Segment& segment);
   Result<std::shared_ptr<Batch>> parse_end();
   void extend(const Batch& batch);
@@ -54,8 +56,8 @@ class Judgement {
   Result<void> look_up(const Batch& batch);
   // Whether take_runs() is for this segment: in place of parse(), extend() and look_up(), where all that those were given is
   // done. Once it wasn't, it isn't any more.
-  bool takes_runs(const Segment& segment) const;
-  Result<void> take_runs(const Segment& segment, Effort& effort);
+  bool takes_runs(const SegmentView& segment) const;
+  Result<void> take_runs(const SegmentView& segment, Effort& effort);
   // After conclude() of a session whose quote verified: its runs may be found by others.
   void keep_runs();
   // Of effort, its outcome has the quote's, and of extension what was left of it.

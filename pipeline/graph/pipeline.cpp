@@ -306,19 +306,50 @@ struct Pipeline::State {
     if (s->outstanding.fetch_sub(1, std::memory_order_acq_rel) == 1) conclude(s);
   }
 
+  // True: it was done, or nothing of it counts any more.
+  bool take_runs(const SessionPtr& s, const SegmentView& segment) {
+    if (s->stopped()) return true;
+    if (!s->judgement.takes_runs(segment)) return false;
+    Effort effort;
+    if (auto taken = s->judgement.take_runs(segment, effort); !taken) s->stop(std::move(taken).error());
+    s->parse_time.add(effort.parse.count());
+    s->extend_time.add(effort.extend.count());
+    s->lookup_time.add(effort.lookup.count());
+    return true;
+  }
+
+  void take(Session& s, std::size_t bytes) noexcept {
+    s.segments_taken.add(1);
+    s.bytes_taken.add(bytes);
+    s.bytes.fetch_add(bytes);
+    in_flight.fetch_add(bytes);
+    s.outstanding.fetch_add(1, std::memory_order_acq_rel);
+  }
+
+  // A small one where nothing of its session's waits, without a place in its lane.
+  void judge_small(const SessionPtr& s, const SegmentView& segment) noexcept {
+    const std::size_t size = segment.bytes.size();
+    take(*s, size);
+    try {
+      if (!take_runs(s, segment)) {
+        Watch watch;
+        const auto batch = s->judgement.parse(segment);
+        s->parse_time.add(watch.lap());
+        if (!batch) s->stop(batch.error());
+        else if (*batch != nullptr) judge_here(s, **batch, watch);
+      }
+    } catch (const std::exception&) {
+      s->stop(out_of_memory());
+    }
+    give_back(*s, size);
+    arrive_here(s);
+  }
+
   void parse_segment(const SessionPtr& s, Segment& segment) noexcept {
     const std::size_t size = segment.bytes.size();
     bool handed_on = false;
     try {
-      if (s->stopped()) {
-        // Nothing of it counts any more.
-      } else if (s->judgement.takes_runs(segment)) {
-        Effort effort;
-        if (auto taken = s->judgement.take_runs(segment, effort); !taken) s->stop(std::move(taken).error());
-        s->parse_time.add(effort.parse.count());
-        s->extend_time.add(effort.extend.count());
-        s->lookup_time.add(effort.lookup.count());
-      } else {
+      if (!take_runs(s, segment.view())) {
         Watch watch;
         auto batch = s->judgement.parse(segment);
         s->parse_time.add(watch.lap());
@@ -433,31 +464,38 @@ struct Pipeline::State {
   }
 };
 
-namespace {
-
-class EvidenceHandle final : public Evidence {
+class Pipeline::Handle final : public Evidence {
  public:
-  using Submit = std::function<void(const SessionPtr&, Segment)>;
-  EvidenceHandle(SessionPtr session, Submit submit, std::function<void(const SessionPtr&)> arrive)
-      : session_(std::move(session)), submit_(std::move(submit)), arrive_(std::move(arrive)) {}
-  ~EvidenceHandle() override {
+  // Small segments that are the caller's are judged at once where nothing of their session's waits, if `small_here`.
+  Handle(State& state, SessionPtr session, bool small_here)
+      : state_(state), session_(std::move(session)), small_here_(small_here) {}
+  ~Handle() override {
     if (!session_->finished) cancel();
   }
   void submit(Segment segment) override {
     GH_ASSERT(!session_->finished);
-    submit_(session_, std::move(segment));
+    const bool small = is_small(segment.bytes);
+    state_.take(*session_, segment.bytes.size());
+    if (!session_->parse.push(std::make_shared<Segment>(std::move(segment)))) return;
+    if (!small || session_->parse.drain(1, [&](const std::shared_ptr<Segment>& first) { state_.parse_segment(session_, *first); }))
+      state_.put(state_.parse, session_);
+  }
+  void submit_lent(const SegmentView& segment) override {
+    GH_ASSERT(!session_->finished);
+    if (is_small(segment.bytes) && session_->parse.idle() && session_->extend.idle()) return state_.judge_small(session_, segment);
+    submit({segment.stream, segment.format, to_vector(segment.bytes), segment.base_offset});
   }
   void finish(Finish finish) override {
     if (session_->finished) return;
     session_->finished = true;
     session_->finish = std::move(finish);
-    arrive_(session_);
+    arrive();
   }
   void cancel() override {
     session_->cancelled.store(true);
     if (session_->finished) return;
     session_->finished = true;
-    arrive_(session_);
+    arrive();
   }
   std::size_t pending_bytes() const override { return session_->bytes.load(); }
   void wait_until_pending_at_most(std::size_t most) const override {
@@ -465,12 +503,17 @@ class EvidenceHandle final : public Evidence {
   }
 
  private:
-  SessionPtr session_;
-  Submit submit_;
-  std::function<void(const SessionPtr&)> arrive_;
-};
+  bool is_small(Bytes bytes) const { return small_here_ && bytes.size() <= small_segment; }
+  void arrive() {
+    // The last one, in a session whose work was all done where it came.
+    if (session_->bytes.load() == 0 && session_->bytes_taken.get() <= small_session) state_.arrive_here(session_);
+    else state_.arrive(session_);
+  }
 
-}  // namespace
+  State& state_;
+  SessionPtr session_;
+  const bool small_here_;
+};
 
 Pipeline::Pipeline(Limits limits) : state_(std::make_unique<State>(limits)) {}
 Pipeline::~Pipeline() { state_->graph.wait_for_all(); }
@@ -482,25 +525,7 @@ std::unique_ptr<Evidence> Pipeline::open(Context context, Completion completion)
   auto proved = state_->proved_for(context);
   auto session = std::make_shared<Session>(std::move(context), std::move(completion), std::move(cache), std::move(signatures),
                                            std::move(proved), state_->chains, state_->sums);
-  State* const state = state_.get();
-  return std::make_unique<EvidenceHandle>(
-      std::move(session),
-      [state, verifies](const SessionPtr& s, Segment segment) {
-        s->segments_taken.add(1);
-        s->bytes_taken.add(segment.bytes.size());
-        s->bytes.fetch_add(segment.bytes.size());
-        state->in_flight.fetch_add(segment.bytes.size());
-        s->outstanding.fetch_add(1, std::memory_order_acq_rel);
-        const bool small = !verifies && segment.bytes.size() <= small_segment;
-        if (!s->parse.push(std::make_shared<Segment>(std::move(segment)))) return;
-        if (!small || s->parse.drain(1, [&](const std::shared_ptr<Segment>& first) { state->parse_segment(s, *first); }))
-          state->put(state->parse, s);
-      },
-      [state](const SessionPtr& s) {
-        // The last one, in a session whose work was all done where it came.
-        if (s->bytes.load() == 0 && s->bytes_taken.get() <= small_session) state->arrive_here(s);
-        else state->arrive(s);
-      });
+  return std::make_unique<Handle>(*state_, std::move(session), !verifies);
 }
 
 bool Pipeline::has_room(std::size_t bytes) const {

@@ -50,12 +50,21 @@ enum class Format : std::uint8_t {
 // What an error of a raw log or list names as its source: the caller knows the file.
 inline constexpr std::string_view eventlog_source = "firmware event log", list_source = "IMA list";
 
+// A segment whose bytes are somebody else's.
+struct SegmentView {
+  Stream stream = Stream::ima;
+  Format format = Format::pa_tnc;
+  Bytes bytes;
+  // For Format::pa_tnc: added to offsets in errors (0 for a whole message), so that they count from its start.
+  std::size_t base_offset = 0;
+};
+
 struct Segment {
   Stream stream = Stream::ima;
   Format format = Format::pa_tnc;
   ByteVector bytes;
-  // For Format::pa_tnc: added to offsets in errors (0 for a whole message), so that they count from its start.
   std::size_t base_offset = 0;
+  SegmentView view() const { return {stream, format, bytes, base_offset}; }
 };
 
 // PCR values before the first measurement (spec part 2 §6.2): the locality seeds PCR 0.
@@ -149,6 +158,8 @@ class Evidence {
  public:
   virtual ~Evidence() = default;  // dropping it cancels
   virtual void submit(Segment segment) = 0;
+  // The same. The bytes are the caller's again when it returns: what isn't judged here is copied.
+  virtual void submit_lent(const SegmentView& segment) = 0;
   virtual void finish(Finish finish) = 0;   // after the last segment; once
   virtual void cancel() = 0;
   // Bytes submitted and not yet judged; the protocol plane sends "go on" only while this is small.
@@ -202,6 +213,7 @@ class Pipeline {
 
  private:
   struct State;
+  class Handle;
   std::unique_ptr<State> state_;
 };
 

@@ -25,8 +25,12 @@ class Capture::Watched final : public pipeline::Evidence {
   Watched(std::shared_ptr<Capture> capture, std::unique_ptr<pipeline::Evidence> evidence)
       : capture_(std::move(capture)), evidence_(std::move(evidence)) {}
   void submit(pipeline::Segment segment) override {
-    capture_->submit(segment);
+    capture_->submit(segment.view());
     evidence_->submit(std::move(segment));
+  }
+  void submit_lent(const pipeline::SegmentView& segment) override {
+    capture_->submit(segment);
+    evidence_->submit_lent(segment);
   }
   void finish(pipeline::Finish finish) override {
     if (!capture_->left_out_ && !capture_->finished_) {
@@ -70,11 +74,11 @@ bool Capture::room(std::size_t bytes) {
   return false;
 }
 
-void Capture::submit(const pipeline::Segment& segment) {
+void Capture::submit(const pipeline::SegmentView& segment) {
   if (!room(segment.bytes.size())) return;
   std::vector<pipeline::Segment>& all = attestation_.segments;
   if (segment.format == pipeline::Format::pa_tnc) {
-    all.push_back(segment);
+    all.push_back({segment.stream, segment.format, to_vector(segment.bytes), segment.base_offset});
     return;
   }
   // Also one without bytes says that its log came.

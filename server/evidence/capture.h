@@ -69,7 +69,7 @@ class Capture : public std::enable_shared_from_this<Capture> {
  private:
   class Watched;
   bool room(std::size_t bytes);
-  void submit(const pipeline::Segment& segment);
+  void submit(const pipeline::SegmentView& segment);
 
   const std::shared_ptr<Memory> memory_;
   std::size_t held_ = 0;

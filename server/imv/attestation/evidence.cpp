@@ -43,7 +43,7 @@ Result<void> EvidenceIntake::take_components(const Message& message) {
   if (!asked_) return fail(Fault::protocol, "Simple Component Evidence that wasn't asked for at this time", flow);
   if (final_) return fail(Fault::protocol, "Simple Component Evidence after Simple Evidence Final", flow);
   components_ = {message.collector, to_vector(message.header_copy), 0};
-  evidence_->submit({pipeline::Stream::ima, pipeline::Format::pa_tnc, to_vector(message.bytes), message.base_offset});
+  evidence_->submit_lent({pipeline::Stream::ima, pipeline::Format::pa_tnc, message.bytes, message.base_offset});
   return {};
 }
 
@@ -66,7 +66,7 @@ Result<void> EvidenceIntake::expect_raw(std::uint16_t part, std::size_t offset) 
 }
 
 Result<void> EvidenceIntake::submit(const Log<raw::FirmwareLogStream>&, Bytes bytes) {
-  evidence_->submit({pipeline::Stream::boot, pipeline::Format::eventlog, to_vector(bytes), 0});
+  evidence_->submit_lent({pipeline::Stream::boot, pipeline::Format::eventlog, bytes, 0});
   return {};
 }
 Result<void> EvidenceIntake::submit(const Log<raw::ImaListStream>& log, Bytes bytes) {
@@ -75,7 +75,7 @@ Result<void> EvidenceIntake::submit(const Log<raw::ImaListStream>& log, Bytes by
     return fail(Fault::protocol, "an IMA list that begins behind entries which weren't said to be known", spec,
                 log.origin.offset - ima_list_head + ima_list_first);
   const auto format = head.form == raw::Form::ascii ? pipeline::Format::ima_ascii : pipeline::Format::ima_binary;
-  evidence_->submit({pipeline::Stream::ima, format, to_vector(bytes), 0});
+  evidence_->submit_lent({pipeline::Stream::ima, format, bytes, 0});
   return {};
 }
 
