@@ -36,6 +36,11 @@ class Session {
   ~Session();
 
   void feed(Bytes plaintext);
+  // In place of the argument, as the framer has it: what is written into room() and counted by came() is taken in by feed({}), once
+  // no more of it is wanted.
+  std::span<std::byte> room() { return framer_.room(); }
+  bool came(std::size_t bytes);
+  void wait() { framer_.wait(); }
   // Over PT-EAP: the content of one packet, not empty. Only while wants_data().
   void take_batch(Bytes batch);
   void on_password(bool good);

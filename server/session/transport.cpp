@@ -29,6 +29,11 @@ void Session::feed(Bytes plaintext) {
   pump();
 }
 
+bool Session::came(std::size_t bytes) {
+  const bool lacks_more = framer_.came(bytes);
+  return lacks_more && (phase_ == Phase::data || framer_.buffered() <= max_negotiation_message);
+}
+
 // One message at a time; while one waits for its answer nothing more is taken in.
 void Session::pump() {
   if (pumping_) return;  // an action may come back at once

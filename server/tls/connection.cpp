@@ -25,7 +25,7 @@ constexpr auto handshake_deadline = 15s;
 constexpr auto closing_deadline = 2s;
 constexpr std::size_t max_queued_bytes = std::size_t(8) << 20;
 
-class PtTlsConnection final : public Connection, public SessionHost {
+class PtTlsConnection final : public Connection, public SessionHost, private Sink {
  public:
   PtTlsConnection(std::shared_ptr<Server::Impl> server, Admission::Id id, tcp::socket socket, std::string address, std::string host)
       : SessionHost(std::move(server), strand_of(socket), std::move(address), std::move(host)), id_(id),
@@ -210,7 +210,7 @@ class PtTlsConnection final : public Connection, public SessionHost {
   void read() {
     if (reading_ || gone_ || closing_) return;
     reading_ = true;
-    stream_.read([self = shared_from_this()](const TlsResult& r) {
+    stream_.read(*this, [self = shared_from_this()](const TlsResult& r) {
       self->reading_ = false;
       if (self->gone_) return;
       if (!r.failure.empty()) {
@@ -220,16 +220,20 @@ class PtTlsConnection final : public Connection, public SessionHost {
         return self->close();
       }
       self->clock_.enter(Doing::protocol);
-      self->session_->feed(self->stream_.received());
+      self->session_->feed({});
       self->after();
     });
   }
+  // Sink
+  std::span<std::byte> room() override { return session_->room(); }
+  bool came(std::size_t bytes) override { return session_->came(bytes); }
+  void wait() override { session_->wait(); }
+
   // After anything that may have changed what the session wants.
   void after() override {
     if (gone_) return;
     if (session_) clock_.enter(doing());
     if (session_ && session_->wants_data()) read();
-    else if (session_ && !session_->ended() && !reading_) stream_.give_back();
   }
   void write() {
     if (out_.empty()) {

@@ -82,6 +82,21 @@ void TlsStream::read(Done done) {
   step([this] { return try_read(); }, std::move(done), true);
 }
 
+void TlsStream::read(Sink& sink, Done done) {
+  const auto attempt = [ssl = ssl_.get(), &sink] {
+    for (;;) {
+      const std::span<std::byte> room = sink.room();
+      const int n = SSL_read(ssl, room.data(), int(room.size()));
+      if (n <= 0) {
+        sink.wait();
+        return n;
+      }
+      if (!sink.came(std::size_t(n))) return 1;
+    }
+  };
+  step(attempt, std::move(done), true);
+}
+
 void TlsStream::write(Bytes all, Done done) {
   written_ = 0;
   const auto attempt = [this, all] {

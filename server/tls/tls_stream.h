@@ -25,6 +25,17 @@ struct TlsResult {
   std::string failure;  // without secrets; empty: it succeeded
 };
 
+// Where what comes is written.
+class Sink {
+ public:
+  virtual std::span<std::byte> room() = 0;   // at least a byte, less than 2 GiB
+  virtual bool came(std::size_t bytes) = 0;  // true: the read goes on
+  virtual void wait() = 0;                   // nothing more is there for now
+
+ protected:
+  ~Sink() = default;
+};
+
 class TlsStream {
  public:
   using Done = std::move_only_function<void(TlsResult)>;
@@ -34,11 +45,11 @@ class TlsStream {
   boost::asio::ip::tcp::socket& socket() { return socket_; }
 
   void handshake(Done done);  // as the server
+  // Until the sink has what it wants.
+  void read(Sink& sink, Done done);
   void read(Done done);
-  // What the last read brought; until the next one, or until it is given back.
+  // What that brought; until the next one.
   Bytes received() const { return {in_.get(), in_size_}; }
-  // While no read is under way.
-  void give_back();
   void write(Bytes all, Done done);
   // Says the end, and waits for the peer's.
   void shut_down(Done done);
@@ -54,6 +65,7 @@ class TlsStream {
   void step(Attempt attempt, Done done, bool called);
   void complete(Done done, TlsResult result, bool called);
   int try_read();
+  void give_back();
 
   boost::asio::ip::tcp::socket socket_;
   std::unique_ptr<SSL, Free> ssl_;

@@ -1,4 +1,5 @@
-// The stream in pieces of 7 bytes and in one: the same messages. What parses is written and parsed again.
+// The stream in pieces of 7 bytes, in one, and written where there is room for it: the same messages. What parses is written and parsed again.
+#include <algorithm>
 #include <cstdlib>
 
 #include "wire/pttls/pttls.h"
@@ -51,10 +52,35 @@ std::size_t count(Bytes all, std::size_t piece) {
   return messages;
 }
 
+std::size_t count_in_place(Bytes all) {
+  pttls::Framer framer;
+  std::size_t messages = 0;
+  while (!all.empty()) {
+    const std::span<std::byte> room = framer.room();
+    const std::size_t n = std::min({room.size(), all.size(), std::size_t{1'000}});
+    expect(n != 0);
+    std::copy_n(all.begin(), n, room.begin());
+    all = all.subspan(n);
+    const bool lacks_more = framer.came(n);
+    if (n % 2 != 0 && lacks_more) framer.wait();
+    if (lacks_more) continue;
+    for (;;) {
+      const auto m = framer.next();
+      if (!m) return messages;
+      if (*m == nullptr) break;
+      look_at(**m);
+      ++messages;
+    }
+  }
+  return messages;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Bytes all(reinterpret_cast<const std::byte*>(data), size);
-  expect(count(all, 7) == count(all, size == 0 ? 1 : size));
+  const std::size_t messages = count(all, size == 0 ? 1 : size);
+  expect(count(all, 7) == messages);
+  expect(count_in_place(all) == messages);
   return 0;
 }

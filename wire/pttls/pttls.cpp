@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <limits>
-
-#include "base/release.h"
 
 namespace gatehouse::pttls {
 namespace {
@@ -48,58 +47,90 @@ std::string name(std::uint32_t vendor, std::uint32_t type) {
   return out.data();
 }
 
+void Framer::resize_buffer(std::size_t bytes) {
+  auto now = bytes == 0 ? nullptr : std::make_unique_for_overwrite<std::byte[]>(bytes);
+  if (size_ != 0) std::memcpy(now.get(), buffer_.get(), size_);
+  buffer_ = std::move(now);
+  capacity_ = bytes;
+}
+
+void Framer::compact() {
+  if (at_ == 0) return;
+  std::memmove(buffer_.get(), buffer_.get() + at_, size_ - at_);
+  size_ -= at_;
+  at_ = 0;
+}
+
 void Framer::feed(Bytes bytes) {
   if (lost_) return;
   const std::size_t useless = std::min(skip_, bytes.size());
   skip_ -= useless;
   bytes = bytes.subspan(useless);
-  buffer_.erase(buffer_.begin(), buffer_.begin() + std::ptrdiff_t(at_));
-  at_ = 0;
-  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  compact();
+  if (bytes.empty()) return;
+  if (capacity_ < size_ + bytes.size()) resize_buffer(std::max(size_ + bytes.size(), 2 * size_));
+  std::memcpy(buffer_.get() + size_, bytes.data(), bytes.size());
+  size_ += bytes.size();
+}
+
+constexpr std::size_t usual_message = 4096;  // of those that aren't evidence
+constexpr std::size_t at_first = 512;        // bytes of room for a message
+constexpr std::size_t a_record = 16'384;
+
+std::span<std::byte> Framer::room() {
+  compact();
+  std::size_t lacks = a_record;
+  if (skip_ != 0) {
+    lacks = std::min(skip_, a_record);
+  } else if (size_ < header_size) {
+    lacks = header_size - size_;
+  } else if (const auto all = wanted(rest()); all && *all > size_) {
+    lacks = *all - size_;
+  }
+  // Who sends little gets little.
+  if (const std::size_t least = size_ + std::min(lacks, std::max(3 * size_, a_record)); capacity_ < least) resize_buffer(std::max(least, at_first));
+  return {buffer_.get() + size_, std::min(lacks, capacity_ - size_)};
+}
+
+bool Framer::came(std::size_t bytes) {
+  GH_ASSERT(bytes <= capacity_ - size_);
+  if (lost_) return false;
+  const std::size_t useless = std::min(skip_, bytes);
+  skip_ -= useless;
+  GH_ASSERT(useless == 0 || useless == bytes);  // there was no room for more
+  size_ += bytes - useless;
+  const Bytes now = rest();
+  if (now.size() < header_size) return true;
+  const auto all = wanted(now);
+  return all && now.size() < *all;
+}
+
+void Framer::wait() {
+  compact();
+  if (capacity_ > std::max(4 * size_, size_ == 0 ? 0 : at_first)) resize_buffer(size_);
 }
 
 const Message* Framer::deliver(std::size_t bytes) {
-  const Bytes rest = Bytes(buffer_).subspan(at_);
-  message_.whole = rest.first(bytes);
+  const Bytes all = rest();
+  message_.whole = all.first(bytes);
   message_.value = message_.whole.subspan(header_size);
   message_.truncated = bytes < message_.header.length;
-  const std::size_t passed = std::min<std::size_t>(rest.size(), message_.header.length);
+  const std::size_t passed = std::min<std::size_t>(all.size(), message_.header.length);
   at_ += passed;
   skip_ = message_.header.length - passed;
   return &message_;
 }
 
-constexpr std::size_t usual_message = 4096;  // of those that aren't evidence
-
-std::expected<const Message*, Refusal> Framer::next() {
-  if (lost_) return nullptr;
-  const Bytes rest = Bytes(buffer_).subspan(at_);
-  if (rest.size() < header_size) {
-    // Nothing is kept of a connection that is between messages.
-    if (rest.empty() && buffer_.capacity() > usual_message) {
-      release(buffer_);
-      at_ = 0;
-    }
-    return nullptr;
-  }
-  Reader r(rest, spec);
+std::expected<std::size_t, Refusal> Framer::wanted(Bytes header) {
+  Reader r(header, spec);
   Header& h = message_.header;
   (void)r.skip(1);
   h.vendor = *r.get24();
   h.type = *r.get<std::uint32_t>();
   h.length = *r.get<std::uint32_t>();
   h.identifier = *r.get<std::uint32_t>();
-  const auto refuse = [&](ErrorCode code, std::string_view why) {
-    lost_ = true;
-    return std::unexpected(Refusal{code, why, rest.first(header_size)});
-  };
-  if (h.known() && h.kind() == Type::error && h.length < header_size) {
-    lost_ = true;
-    message_.whole = rest.first(header_size);
-    message_.value = {};
-    message_.truncated = false;
-    return &message_;
-  }
+  const auto refuse = [&](ErrorCode code, std::string_view why) { return std::unexpected(Refusal{code, why, header.first(header_size)}); };
+  if (h.known() && h.kind() == Type::error && h.length < header_size) return header_size;
   if (h.vendor == 0xFFFFFF) return refuse(ErrorCode::invalid_parameter, "reserved PT-TLS vendor");
   if (h.type == 0xFFFFFFFF) return refuse(ErrorCode::invalid_parameter, "reserved PT-TLS type");
   if (h.length < header_size) return refuse(ErrorCode::invalid_parameter, "PT-TLS length below its header");
@@ -111,15 +142,39 @@ std::expected<const Message*, Refusal> Framer::next() {
     if (h.length < b.least || h.length > b.most)
       return refuse(ErrorCode::invalid_parameter, "PT-TLS length out of the type's range");
   }
-  std::size_t wanted = h.length;
-  if (!h.known() || h.kind() == Type::experimental) wanted = std::min<std::size_t>(wanted, max_copy);
-  if (h.known() && h.kind() == Type::error) wanted = std::min(wanted, longest_error);
-  if (rest.size() < wanted) {
-    // Of a batch of several records each is copied once, not with each growth; who sends little gets little.
-    if (buffer_.capacity() < at_ + std::min(wanted, 2 * rest.size())) buffer_.reserve(at_ + std::min(wanted, 4 * rest.size()));
+  if (!h.known() || h.kind() == Type::experimental) return std::min<std::size_t>(h.length, max_copy);
+  if (h.kind() == Type::error) return std::min<std::size_t>(h.length, longest_error);
+  return h.length;
+}
+
+std::expected<const Message*, Refusal> Framer::next() {
+  if (lost_) return nullptr;
+  const Bytes now = rest();
+  if (now.size() < header_size) {
+    // Nothing is kept of a connection that is between messages.
+    if (now.empty() && capacity_ > usual_message) {
+      size_ = at_ = 0;
+      resize_buffer(0);
+    }
     return nullptr;
   }
-  return deliver(wanted);
+  const auto all = wanted(now);
+  if (!all) {
+    lost_ = true;
+    return std::unexpected(all.error());
+  }
+  const Header& h = message_.header;
+  if (h.known() && h.kind() == Type::error && h.length < header_size) {
+    lost_ = true;
+    message_.whole = now.first(header_size);
+    message_.value = {};
+    message_.truncated = false;
+    return &message_;
+  }
+  if (now.size() >= *all) return deliver(*all);
+  // Of a batch of several records each is copied once, not with each growth; who sends little gets little.
+  if (capacity_ < at_ + std::min(*all, 2 * now.size())) resize_buffer(at_ + std::min(*all, 4 * now.size()));
+  return nullptr;
 }
 
 Ruling rule(Role receiver, Phase phase, const Header& h) {

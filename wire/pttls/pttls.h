@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -69,15 +70,28 @@ class Framer {
  public:
   explicit Framer(std::size_t largest_batch = max_batch) : max_batch_(largest_batch) {}
   void feed(Bytes bytes);
+  // In place of feed(), without a copy: what comes is written into room(), which is at least one byte and no more than the
+  // message lacks, and counted by came(). True: it lacks more; else next() has something to say. Where nothing comes for now,
+  // wait() gives back what is far more than what has come.
+  std::span<std::byte> room();
+  bool came(std::size_t bytes);
+  void wait();
   // nullptr: more bytes are needed. The refusal is final.
   std::expected<const Message*, Refusal> next();
-  std::size_t buffered() const { return buffer_.size() - at_; }
+  std::size_t buffered() const { return size_ - at_; }
 
  private:
+  // Of the message that begins with this header, how many bytes are kept; and its header, into message_.
+  std::expected<std::size_t, Refusal> wanted(Bytes header);
   const Message* deliver(std::size_t bytes);
+  Bytes rest() const { return {buffer_.get() + at_, size_ - at_}; }
+  // What was delivered is left out.
+  void compact();
+  void resize_buffer(std::size_t bytes);
 
   std::size_t max_batch_;
-  ByteVector buffer_;
+  std::unique_ptr<std::byte[]> buffer_;  // of capacity_ bytes, size_ of them have come
+  std::size_t capacity_ = 0, size_ = 0;
   std::size_t at_ = 0;
   std::size_t skip_ = 0;  // bytes of the current message that are still to come and of no use
   bool lost_ = false;     // where the next message begins can't be known any more
