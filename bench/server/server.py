@@ -398,7 +398,7 @@ class Bench:
                 raise NotMeasured("the idle endpoints don't all connect")
             time.sleep(0.2)
         # The server ends who stalls after two minutes: they come last.
-        others.append(self.beside('stalled', server, s['stalled'], '--stalled', '1', '--attestations', str(s['stalled']), '--timeout', '600'))
+        others.append(self.beside('stalled', server, s['stalled'], '--stalled', '1', '--ramp', '5', '--attestations', str(s['stalled']), '--timeout', '600'))
         others.append(self.beside('slow', server, s['slow'], '--slow', '1', '--ramp', '5', '--duration', '3600', '--timeout', '600'))
         while established(server.port) < s['idle'] + s['stalled'] + 0.5 * s['slow']:
             if time.monotonic() > until:
