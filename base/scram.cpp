@@ -173,8 +173,20 @@ Result<ByteVector> ScramServer::client_final(Bytes message) {
   return to_vector(as_bytes("v=" + to_base64(signature.view())));
 }
 
-ScramClient::ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding, ChannelBinding channel)
-    : user_(std::move(user)), password_(std::move(password)), nonce_(std::move(nonce)) {
+ByteVector SaltedOnce::salted(Bytes password, Bytes salt, std::uint32_t iterations) {
+  const std::lock_guard lock(mutex_);
+  if (iterations_ != iterations || !equal(salt_, salt)) {
+    ByteVector made = salted_password(password, salt, iterations);
+    salted_ = Secret(made);
+    wipe(made);
+    salt_ = to_vector(salt);
+    iterations_ = iterations;
+  }
+  return to_vector(salted_.reveal());
+}
+
+ScramClient::ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding, ChannelBinding channel, SaltedOnce* salted)
+    : user_(std::move(user)), password_(std::move(password)), salted_(salted), nonce_(std::move(nonce)) {
   GH_ASSERT(is_nonce(nonce_));
   gs2_header_ = binding == ScramBinding::used ? "p=" + std::string(channel.type) + ",," : binding == ScramBinding::available ? "y,," : "n,,";
   if (binding == ScramBinding::used) channel_ = std::move(channel.value);
@@ -214,7 +226,7 @@ Result<ByteVector> ScramClient::respond_blocking(Bytes server_first) {
 
   std::string last = "c=" + binding_data(gs2_header_, !channel_.empty(), channel_) + ",r=" + std::string(nonce);
   messages_.append(",").append(text).append(",").append(last);
-  ByteVector salted = salted_password(password_.reveal(), salt, iterations);
+  ByteVector salted = salted_ != nullptr ? salted_->salted(password_.reveal(), salt, iterations) : salted_password(password_.reveal(), salt, iterations);
   Digest client_key = hmac_sha256(salted, "Client Key"), server_key = hmac_sha256(salted, "Server Key");
   wipe(salted);
   Digest proof = hmac_sha256(digest_of(HashAlgorithm::sha256, client_key.view()).view(), messages_);

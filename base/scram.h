@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -69,11 +70,24 @@ class ScramServer {
   std::string messages_;  // the parts of AuthMessage so far
 };
 
+// A client's SaltedPassword. Many connections with one password mostly come to one salt: what was computed last is kept, as RFC
+// 5802 allows. For any thread.
+class SaltedOnce {
+ public:
+  ByteVector salted(Bytes password, Bytes salt, std::uint32_t iterations);
+
+ private:
+  std::mutex mutex_;
+  ByteVector salt_;               // guarded by mutex_
+  std::uint32_t iterations_ = 0;  // guarded by mutex_; 0: nothing is kept
+  Secret salted_;                 // guarded by mutex_
+};
+
 class ScramClient {
  public:
-  // `nonce`: as above.
+  // `nonce`: as above. `salted`: keeps what is computed of this password; it outlives the exchange.
   ScramClient(std::string user, Secret password, std::string nonce, ScramBinding binding = ScramBinding::unavailable,
-              ChannelBinding channel = {});
+              ChannelBinding channel = {}, SaltedOnce* salted = nullptr);
 
   // Whether SCRAM can carry name and password; Fault::usage if not.
   static Result<void> acceptable(std::string_view user, const Secret& password);
@@ -88,6 +102,7 @@ class ScramClient {
  private:
   std::string user_;
   Secret password_;
+  SaltedOnce* salted_;
   std::string nonce_, gs2_header_;
   ByteVector channel_;  // empty: binding isn't used
   std::string messages_;

@@ -20,6 +20,7 @@ Connection::Connection(const Config& config, const Identity& identity, std::shar
   session.tnc.keep = config.keep;
   session.user = config.user;
   session.password = Secret(config.password);
+  session.salted = config.salted;
   session_.emplace(std::move(session), collectors_.imcs());
 }
 

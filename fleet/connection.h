@@ -29,6 +29,7 @@ class Connection final : public Link {
     std::string host;  // to hold the certificate against; empty: it isn't
     std::string user;
     Bytes password;
+    SaltedOnce* salted = nullptr;  // of this password
     std::string product;
     std::int64_t clock_from = 0;  // milliseconds since 1970
     bool keep = false;

@@ -68,6 +68,8 @@ struct World {
   sockaddr_storage address{};
   socklen_t address_size = 0;
   Secret password, secret;
+  // Endpoints compute it each on a processor of its own; here it would be the load generator's bound.
+  std::unique_ptr<SaltedOnce> salted = std::make_unique<SaltedOnce>();
   Clock::time_point start;
   Progress* progress = nullptr;
   Rest* rest = nullptr;
@@ -175,6 +177,7 @@ Result<void> Worker::open() {
   if (!o_.ca.empty()) config_.host = o_.host;
   config_.user = o_.user;
   config_.password = world_.password.reveal();
+  config_.salted = world_.salted.get();
   config_.product = world_.fleet.product;
   config_.clock_from = world_.fleet.made;
   config_.keep = o_.keep;

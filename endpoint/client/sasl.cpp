@@ -18,11 +18,12 @@ ByteVector selection(std::string_view mechanism, Bytes initial_response) {
 
 }  // namespace
 
-SaslClient::SaslClient(std::string user, Secret password, std::string nonce, ChannelBinding channel)
+SaslClient::SaslClient(std::string user, Secret password, std::string nonce, ChannelBinding channel, SaltedOnce* salted)
     : user_(std::move(user)),
       password_(std::move(password)),
       nonce_(std::move(nonce)),
-      channel_(std::move(channel)) {}
+      channel_(std::move(channel)),
+      salted_(salted) {}
 
 Result<ByteVector> SaslClient::select(const std::vector<std::string_view>& offered) {
   GH_ASSERT(expects_ == Expects::selection);
@@ -42,7 +43,7 @@ Result<ByteVector> SaslClient::select_scram(bool bind) {
   const ScramBinding binding = bind                ? ScramBinding::used
                                : channel_.empty() ? ScramBinding::unavailable
                                                    : ScramBinding::available;
-  scram_.emplace(std::move(user_), std::move(password_), std::move(nonce_), binding, channel_);
+  scram_.emplace(std::move(user_), std::move(password_), std::move(nonce_), binding, channel_, salted_);
   expects_ = Expects::challenge;
   return selection(mechanism_, scram_->first());
 }

@@ -23,8 +23,9 @@ namespace gatehouse::endpoint {
 
 class SaslClient {
  public:
-  // `nonce`: to_base64() of 18 bytes from the generator. `channel`: the TLS connection's binding; empty: none.
-  SaslClient(std::string user, Secret password, std::string nonce, ChannelBinding channel = {});
+  // `nonce`: to_base64() of 18 bytes from the generator. `channel`: the TLS connection's binding; empty: none. `salted`: as ScramClient
+  // has it.
+  SaslClient(std::string user, Secret password, std::string nonce, ChannelBinding channel = {}, SaltedOnce* salted = nullptr);
 
   // Once. Fault::environment: none of the mechanisms can be used.
   Result<ByteVector> select(const std::vector<std::string_view>& offered);
@@ -45,6 +46,7 @@ class SaslClient {
   Secret password_;
   std::string nonce_;
   ChannelBinding channel_;
+  SaltedOnce* salted_;
   std::string_view mechanism_;
   std::optional<ScramClient> scram_;
   Expects expects_ = Expects::selection;

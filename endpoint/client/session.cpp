@@ -142,7 +142,7 @@ Session::Step Session::on_mechanisms(const pttls::Message& m) {
   };
   if (authenticated_) return unable("the server wants a second SASL authentication");
   if (config_.user.empty()) return unable("the server wants a user and a password, and none was given");
-  sasl_.emplace(config_.user, std::move(config_.password), to_base64(random_bytes(nonce_bytes)), channel_);
+  sasl_.emplace(config_.user, std::move(config_.password), to_base64(random_bytes(nonce_bytes)), channel_, config_.salted);
   auto selection = sasl_->select(*names);
   if (!selection) return refuse_sasl(m, std::move(selection).error());
   phase_ = Phase::sasl;

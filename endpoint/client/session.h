@@ -30,6 +30,7 @@ class Session {
     TncClient::Config tnc;
     std::string user;  // SCRAM-SHA-256 or PLAIN, where the server wants SASL; empty: not offered
     Secret password;
+    SaltedOnce* salted = nullptr;  // of this password, where many sessions have it; outlives them
   };
   struct Step {
     ByteVector send;     // may be empty

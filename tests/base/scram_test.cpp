@@ -228,5 +228,13 @@ TEST(Scram, NamesAndPasswordsWithControlCharactersArentForScram) {
   EXPECT_TRUE(ScramClient::acceptable("M\xc3\xbcller", secret("p \xe2\x82\xac,=")));
 }
 
+// What is kept is of its salt and count alone.
+TEST(Scram, AKeptSaltedPasswordIsTheOneThatWouldBeComputed) {
+  const Bytes password = as_bytes("pencil");
+  SaltedOnce once;
+  for (const auto& [salt, iterations] : {std::pair{"one", 4'096U}, {"one", 4'096U}, {"two", 4'096U}, {"two", 4'097U}, {"one", 4'096U}})
+    EXPECT_EQ(once.salted(password, as_bytes(salt), iterations), salted_password(password, as_bytes(salt), iterations)) << salt << ' ' << iterations;
+}
+
 }  // namespace
 }  // namespace gatehouse
