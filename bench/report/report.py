@@ -257,6 +257,8 @@ def rows_of_evidence_plane(micro, flags):
             threads.how += '; the bare primitives scale by %.3f' % scale
     if twins := pair('entries', 1732, 100000):
         long.one(round(plane[twins[0]] / plane[twins[1]], 3), '%s ÷ %s' % (twins[1], twins[0]))
+        if bare := pair('entries', 1732, 100000, 'primitives'):
+            long.how += '; the bare primitives: %.3f' % (plane[bare[0]] / plane[bare[1]])
     for row in (core, threads, long):
         if row.value is None:
             row.not_measured('gatehouse-bench has no such benchmark' if micro else 'gatehouse-bench has not run')
