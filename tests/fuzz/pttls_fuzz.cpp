@@ -1,4 +1,5 @@
-// The stream in pieces of 7 bytes, in one, and written where there is room for it: the same messages. What parses is written and parsed again.
+// The stream in pieces of 7 bytes, in one, and written where there is room for it: the same messages. What parses is written
+// and parsed again.
 #include <algorithm>
 #include <cstdlib>
 
@@ -36,18 +37,22 @@ void look_at(const pttls::Message& m) {
   if (const auto error = pttls::parse_error(v)) (void)pttls::fatal(*error, pttls::Phase::data);
 }
 
+// All that are there; false: one was refused.
+bool take(pttls::Framer& framer, std::size_t& messages) {
+  for (;; ++messages) {
+    const auto m = framer.next();
+    if (!m) return false;
+    if (*m == nullptr) return true;
+    look_at(**m);
+  }
+}
+
 std::size_t count(Bytes all, std::size_t piece) {
   pttls::Framer framer;
   std::size_t messages = 0;
   for (std::size_t at = 0; at < all.size(); at += piece) {
     framer.feed(all.subspan(at, std::min(piece, all.size() - at)));
-    for (;;) {
-      const auto m = framer.next();
-      if (!m) return messages;
-      if (*m == nullptr) break;
-      look_at(**m);
-      ++messages;
-    }
+    if (!take(framer, messages)) break;
   }
   return messages;
 }
@@ -63,14 +68,7 @@ std::size_t count_in_place(Bytes all) {
     all = all.subspan(n);
     const bool lacks_more = framer.came(n);
     if (n % 2 != 0 && lacks_more) framer.wait();
-    if (lacks_more) continue;
-    for (;;) {
-      const auto m = framer.next();
-      if (!m) return messages;
-      if (*m == nullptr) break;
-      look_at(**m);
-      ++messages;
-    }
+    if (!lacks_more && !take(framer, messages)) break;
   }
   return messages;
 }
